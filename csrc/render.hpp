@@ -1,0 +1,24 @@
+// Gaussian heatmaps: exp(-((x - cx)^2 + (y - cy)^2) / (2 sigma^2)), peak 1.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "half.hpp"
+#include "view.hpp"
+
+namespace kptool {
+
+struct RenderPlan {
+    View<const double, 3> centers;      // (N, K, 2), x and y in heatmap pixels, finite
+    const double* sigma;                // (K), in heatmap pixels, at least 0.1
+    const std::uint8_t* visibility;     // (N, K), 0 leaves a map empty; or null
+    double window;                      // in sigmas, along each axis; may be infinite
+    std::size_t threads;                // 0: as many as there are
+};
+
+// Writes every element of `maps` (N, K, h, w). T is float, Half, or std::uint8_t with 255 for 1.
+template <class T>
+void render(const RenderPlan& plan, View<T, 4> maps);
+
+}  // namespace kptool

@@ -1,0 +1,29 @@
+"""kptool: detect keypoints in images with CNNs.
+
+Importing it is cheap: torch is loaded when a model is first used.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from kptool.errors import CacheError, CheckpointError, ConfigError, DataError, KptoolError
+
+if TYPE_CHECKING:
+    from kptool.predictor import Predictor
+
+try:
+    __version__ = version("kptool")
+except PackageNotFoundError:  # running from a source tree that is not installed
+    __version__ = "0+unknown"
+
+__all__ = ["CacheError", "CheckpointError", "ConfigError", "DataError", "KptoolError", "Predictor", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Predictor":
+        from kptool.predictor import Predictor
+
+        return Predictor
+    raise AttributeError(f"module 'kptool' has no attribute {name!r}")

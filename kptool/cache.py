@@ -1,0 +1,284 @@
+"""The HDF5 cache: everything training and evaluation read, in one file that any HDF5 reader opens.
+
+    /images      uint8   (N, H, W) or (N, 3, H, W)
+    /keypoints   float32 (N, K, 2)   pixels of /images, an integer is a pixel's centre; 0 where unlabelled
+    /visibility  uint8   (N, K)      0 unlabelled, 1 occluded, 2 visible
+    /split       uint8   (N,)        0 train, 1 val
+    /row         int64   (N,)        row in the source, from 0
+    /group       int64   (N,)        samples of one group are never split; -1 where no groups were given
+    /affine      float64 (N, 2, 3)   source pixels -> pixels of /images
+    /heatmaps    (N, K, h, w)        uint8 (255 is 1), float16 or float32; absent with --heatmaps none
+
+Attributes of the root hold the schema version and a JSON description (`Info`). Every dataset carries HDF5's
+Fletcher-32 checksum chunk by chunk, so damage is noticed, and named, when it is read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool.annotations import Samples, Skeleton
+from kptool.errors import CacheError, ConfigError, DataError
+from kptool.geometry import Size, heatmap_size
+
+SCHEMA = 1
+TRAIN, VAL = 0, 1
+SPLITS = {"train": TRAIN, "val": VAL}
+HEATMAP_DTYPES = ("uint8", "float16", "float32", "none")
+_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a cache says of itself. `heatmaps` is their dtype or "none"; `source_sha256` is of the source's files."""
+
+    names: tuple[str, ...]
+    flip_pairs: tuple[tuple[int, int], ...]
+    size: Size
+    channels: int
+    sigma: float
+    stride: int
+    heatmaps: str
+    seed: int
+    val: float
+    source: str
+    source_sha256: str
+    version: str
+
+    def __post_init__(self) -> None:
+        Skeleton(self.names, self.flip_pairs)
+        if self.heatmaps not in HEATMAP_DTYPES:
+            raise ConfigError(f"heatmaps must be one of {', '.join(HEATMAP_DTYPES)}; got {self.heatmaps!r}")
+        if not 0.3 <= self.sigma <= 50:
+            raise ConfigError(f"sigma must be 0.3 to 50 heatmap pixels; got {self.sigma}")
+        if not 1 <= self.stride <= 64:
+            raise ConfigError(f"stride must be 1 to 64; got {self.stride}")
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Names and flip pairs."""
+        return Skeleton(self.names, self.flip_pairs)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one image as it is stored."""
+        return self.size if self.channels == 1 else (self.channels, *self.size)
+
+    @property
+    def heatmap_shape(self) -> tuple[int, int, int]:
+        """(K, h, w)."""
+        return (len(self.names), *heatmap_size(self.size, self.stride))
+
+
+class CacheWriter:
+    """Writes a new cache block by block; memory does not grow with the number of samples.
+
+    `finish` adds the split and makes the file valid: one without it is refused by `Cache`.
+    """
+
+    def __init__(self, path: Path, info: Info) -> None:
+        self.info, self._file, self.count = info, h5py.File(path, "w"), 0
+        k = len(info.names)
+        self._create("images", info.image_shape, "u1", _BLOCK)
+        self._create("keypoints", (k, 2), "f4", 1024)
+        self._create("visibility", (k,), "u1", 1024)
+        self._create("row", (), "i8", 4096)
+        self._create("affine", (2, 3), "f8", 1024)
+        if info.heatmaps != "none":
+            self._create("heatmaps", info.heatmap_shape, info.heatmaps, 1, compression="lzf", shuffle=True)
+
+    def _create(self, name: str, shape: tuple[int, ...], dtype: str, chunk: int, **filters: Any) -> None:
+        self._file.create_dataset(
+            name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(chunk, *shape), fletcher32=True, **filters
+        )
+
+    def append(self, samples: Samples, heatmaps: NDArray[Any] | None) -> None:
+        """Add a block; `heatmaps` (n, K, h, w) has the cache's dtype, or is None for a cache without."""
+        n = len(samples)
+        identity = np.broadcast_to(np.eye(2, 3), (n, 2, 3))
+        self._extend("images", samples.images)
+        self._extend("keypoints", samples.keypoints)
+        self._extend("visibility", samples.visibility)
+        self._extend("row", samples.rows)
+        self._extend("affine", identity if samples.affines is None else samples.affines)
+        if heatmaps is not None:
+            self._extend("heatmaps", heatmaps)
+        self.count += n
+
+    def _extend(self, name: str, values: NDArray[Any]) -> None:
+        dataset = self._file[name]
+        dataset.resize(self.count + len(values), axis=0)
+        dataset[self.count :] = values
+
+    def rows(self) -> NDArray[np.int64]:
+        """The source rows written so far, (count,)."""
+        return np.asarray(self._file["row"][:], dtype=np.int64)
+
+    def finish(self, split: NDArray[np.uint8], groups: NDArray[np.int64]) -> None:
+        """Store the split and the groups, (count,) each, and the description; then close."""
+        self._file.create_dataset("split", data=split, chunks=(max(1, len(split)),), fletcher32=True)
+        self._file.create_dataset("group", data=groups, chunks=(max(1, len(groups)),), fletcher32=True)
+        self._file.attrs["kptool"] = json.dumps(dataclasses.asdict(self.info))
+        self._file.attrs["schema"] = SCHEMA
+        self._file.close()
+
+    def __enter__(self) -> CacheWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class Cache:
+    """An open cache, for reading. Raises CacheError where it is missing, damaged, unfinished or of another schema."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise CacheError(f"there is no cache at {path}; make one with `kptool extract`")
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise CacheError(
+                f"{path} is not a readable HDF5 file; make it again with `kptool extract --force`"
+            ) from error
+        try:
+            self.info = self._describe()
+            self._check()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _describe(self) -> Info:
+        schema = self._file.attrs.get("schema")
+        if schema is None or "kptool" not in self._file.attrs:
+            raise CacheError(
+                f"{self.path} is not a cache of kptool's, or was never finished; make it with `kptool extract`"
+            )
+        if int(schema) != SCHEMA:
+            raise CacheError(
+                f"{self.path} has cache schema {schema} and this kptool reads {SCHEMA};"
+                " make it again with `kptool extract --force`"
+            )
+        try:
+            values = json.loads(self._file.attrs["kptool"])
+            values["names"] = tuple(values["names"])
+            values["flip_pairs"] = tuple((int(a), int(b)) for a, b in values["flip_pairs"])
+            values["size"] = (int(values["size"][0]), int(values["size"][1]))
+            return Info(**values)
+        except (ValueError, TypeError, KeyError, ConfigError, DataError) as error:
+            raise CacheError(f"{self.path}: its description is damaged ({error}); make it again") from error
+
+    def _check(self) -> None:
+        """Every dataset has the shape and type that the description promises."""
+        info, k = self.info, len(self.info.names)
+        expected: dict[str, tuple[tuple[int, ...], str]] = {
+            "images": (info.image_shape, "uint8"),
+            "keypoints": ((k, 2), "float32"),
+            "visibility": ((k,), "uint8"),
+            "row": ((), "int64"),
+            "affine": ((2, 3), "float64"),
+            "split": ((), "uint8"),
+            "group": ((), "int64"),
+        }
+        if info.heatmaps != "none":
+            expected["heatmaps"] = (info.heatmap_shape, info.heatmaps)
+        count = None
+        for name, (shape, dtype) in expected.items():
+            link = self._file.get(name, getlink=True)
+            dataset = self._file[name] if isinstance(link, h5py.HardLink) else None
+            if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+                raise CacheError(
+                    f"{self.path} has no dataset /{name} of its own; make it again with `kptool extract --force`"
+                )
+            count = dataset.shape[0] if count is None and dataset.shape else count
+            if dataset.shape != (count, *shape) or dataset.dtype != dtype:
+                raise CacheError(
+                    f"{self.path}: /{name} is {dataset.dtype} {dataset.shape}, expected {dtype} {(count, *shape)}; make it again"
+                )
+
+    def __len__(self) -> int:
+        return int(self._file["split"].shape[0])
+
+    def index(self, split: str) -> NDArray[np.int64]:
+        """The samples of "train", "val" or "all", ascending."""
+        if split == "all":
+            return np.arange(len(self))
+        if split not in SPLITS:
+            raise ConfigError(f"split must be train, val or all; got {split!r}")
+        return np.flatnonzero(self.read("split") == SPLITS[split])
+
+    def read(self, name: str, index: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """A dataset whole, or the samples at ascending `index`. Raises CacheError naming the damaged chunk."""
+        dataset = self._file[name]
+        try:
+            return np.asarray(dataset[:] if index is None else dataset[index])
+        except OSError:
+            raise CacheError(f"{self.path}: {_damage(dataset)}; make it again with `kptool extract --force`") from None
+
+    def blocks(self, name: str, size: int = _BLOCK) -> Iterator[NDArray[Any]]:
+        """A dataset in blocks of `size` samples, in order."""
+        for start in range(0, len(self), size):
+            yield self.read(name, np.arange(start, min(start + size, len(self))))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Cache:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _damage(dataset: h5py.Dataset) -> str:
+    """Which chunk of a dataset cannot be read, in words."""
+    step = dataset.chunks[0] if dataset.chunks else len(dataset)
+    for start in range(0, len(dataset), step):
+        try:
+            dataset[start : start + step]
+        except OSError:
+            last = min(start + step, len(dataset)) - 1
+            return f"{dataset.name} is damaged in chunk {start // step} (samples {start} to {last})"
+    return f"{dataset.name} cannot be read"
+
+
+def choose_split(groups: NDArray[np.int64], share: float, seed: int) -> NDArray[np.uint8]:
+    """0 (train) or 1 (val) for each sample, (N,): about `share` of the samples are val, and no group is on both sides.
+
+    Samples of group -1 stand for themselves. Groups are visited in an order drawn from `seed`, and taken while they
+    fit, so the share is met as closely as the groups allow; with two groups or more, both sides get some.
+    """
+    count = len(groups)
+    keys = np.where(groups >= 0, groups, -1 - np.arange(count))
+    unique, member, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    split = np.zeros(count, dtype=np.uint8)
+    wanted = round(share * count)
+    if share <= 0 or len(unique) < 2:
+        return split
+    order = np.random.default_rng(seed).permutation(len(unique))
+    chosen = np.zeros(len(unique), dtype=bool)
+    taken = 0
+    for group in order[:-1]:
+        if taken + sizes[group] <= wanted:
+            chosen[group] = True
+            taken += sizes[group]
+    if not chosen.any():
+        chosen[order[np.argmin(sizes[order])]] = True
+    split[chosen[member]] = VAL
+    return split

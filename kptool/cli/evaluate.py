@@ -1,0 +1,51 @@
+"""``kptool evaluate``: a model on a split of a cache -> RMSE, NME, AUC, failures, PCK, keypoint by keypoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json
+from kptool.cli.output import emit, emit_json, note, progress
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A name, a run folder, or a model.safetensors.")],
+    cache: CachePath = DEFAULT_CACHE,
+    split: Annotated[str, typer.Option(help="val, train or all.")] = "val",
+    decoder: Annotated[
+        str | None, typer.Option(help="Another decoder than the model's own.", show_default=False)
+    ] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction of the mirrored image.")] = False,
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Draw the best to the worst images into this PNG.", show_default=False),
+    ] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Measure a model on images whose keypoints are known."""
+    from kptool import checkpoint, devices
+    from kptool.cache import Cache
+    from kptool.evaluation import evaluate_cache, trained_on
+
+    path, origin = checkpoint.resolve(model)
+    note(f"kptool: using {origin}")
+    detector, card = checkpoint.load_detector(path, devices.pick(device))
+    with Cache(cache) as opened, progress(quiet=json) as bar:
+        found = evaluate_cache(detector, opened, split=split, flip=tta, decoder=decoder, progress=bar)
+        seen = trained_on(card.data, opened, split)
+        if seen:
+            note(f"kptool: {seen} of these images were trained on, so the figures flatter the model")
+        if pictures is not None:
+            from kptool import report
+
+            report.save(report.predictions(opened, split, found), pictures)
+    if json:
+        emit_json({"model": origin, "split": split, "trained_on": seen, **found.metrics.to_dict()})
+        return
+    from kptool.report import metrics_table
+
+    emit(metrics_table(found.metrics.to_dict(), f"{origin}, {found.metrics.images} {split} images of {cache}"))

@@ -1,0 +1,77 @@
+"""``kptool info``: what is in a cache or a model; with nothing, what this installation has."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kptool.cli.options import Json
+from kptool.cli.output import emit, emit_json
+
+
+def info(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[CACHE|MODEL]", show_default=False, help="A dataset.h5, or a model.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Describe a cache or a model; without one: versions, devices, threads, and the names of everything."""
+    facts = _installation() if what is None else _cache(Path(what)) if what.endswith((".h5", ".hdf5")) else _model(what)
+    if json:
+        emit_json(facts)
+        return
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    for key, value in facts.items():
+        table.add_row(key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+    emit(table)
+
+
+def _installation() -> dict[str, Any]:
+    import torch
+
+    from kptool import __version__, plugins
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    packages = {name: version(name) for name in ("torch", "numpy", "h5py", "pandas", "typer", "pillow")}
+    return {
+        "kptool": __version__,
+        "python": platform.python_version(),
+        **packages,
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        **{kind: list(plugins.names(kind)) for kind in ("models", "losses", "decoders", "datasets")},
+    }
+
+
+def _cache(path: Path) -> dict[str, Any]:
+    from kptool.cache import Cache
+
+    with Cache(path) as cache:
+        splits = {split: len(cache.index(split)) for split in ("train", "val")}
+        return {"cache": str(path), "images": len(cache), **splits, **dataclasses.asdict(cache.info)}
+
+
+def _model(model: str) -> dict[str, Any]:
+    from kptool import checkpoint
+    from kptool.config import to_dict
+
+    path, origin = checkpoint.resolve(model)
+    card = checkpoint.read_card(path)
+    data = {key: value for key, value in card.data.items() if key != "val_rows"}
+    return {
+        "weights": str(path),
+        "origin": origin,
+        **to_dict(card.config),
+        "training": card.training,
+        "data": data,
+        "metrics": card.metrics,
+    }

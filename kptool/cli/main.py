@@ -1,0 +1,95 @@
+"""The application, and the one place where errors become a sentence and an exit code.
+
+0 done; 1 a check said no; 2 wrong usage or bad input; 101 a bug of kptool's; 128 + n stopped by signal n.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from kptool.cli import bench, doctor, evaluate, extract, info, predict, show, submit, train
+from kptool.cli.output import note
+from kptool.errors import KptoolError
+
+app = typer.Typer(
+    name="kptool",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Detect keypoints in images with CNNs: extract, train, evaluate, predict, benchmark.",
+)
+for command in (extract, train, evaluate, predict, submit, show, info, doctor, bench):
+    name = command.__name__.rsplit(".", 1)[-1]
+    app.command(name)(getattr(command, name))
+
+BUG = 101
+
+
+class Stopped(BaseException):
+    """A signal asked the program to end; not an Exception, so that nothing swallows it on the way out."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from kptool import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Detect keypoints in images with CNNs: extract, train, evaluate, predict, benchmark."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit the process with its code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in arguments
+    logging.basicConfig(format="kptool: %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
+    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        app([a for a in arguments if a != "--debug"])
+    except KptoolError as error:
+        _show(error, debug)
+        sys.exit(2)
+    except Stopped as stop:
+        note(f"kptool: stopped by {signal.Signals(stop.number).name}")
+        sys.exit(128 + stop.number)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left; Python would complain while flushing
+        sys.exit(141)
+    except Exception as error:
+        _show(error, debug)
+        note("kptool: this is a bug of kptool's; run again with --debug and report what it prints")
+        sys.exit(BUG)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(number)
+
+
+def _show(error: Exception, debug: bool) -> None:
+    if debug:
+        traceback.print_exception(error)
+    text = " ".join(str(error).split())
+    note(f"kptool: {text}" if isinstance(error, KptoolError) else f"kptool: {type(error).__name__}: {text}")

@@ -1,0 +1,29 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kptool.errors import ConfigError
+
+DEFAULT_CACHE = Path("data/faces/dataset.h5")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for machines.")]
+Device = Annotated[str, typer.Option(help="auto (the GPU where there is one), cpu, or cuda.")]
+CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="A dataset.h5 made by `kptool extract`.")]
+ModelName = Annotated[str, typer.Option("--model", help="A name, a run folder, or a model.safetensors.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+def overrides(pairs: list[str], **named: object) -> dict[str, object]:
+    """``key=value`` texts and options that were given, as one dictionary. Raises ConfigError for a text without ``=``."""
+    values: dict[str, object] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set wants key=value, for example --set augment.rotation=10; got {pair!r}")
+        values[key.strip()] = value.strip()
+    return values | {key: value for key, value in named.items() if value is not None}

@@ -1,0 +1,67 @@
+"""``kptool show``: a cache or a run as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kptool.cli.options import DEFAULT_CACHE, Json
+from kptool.cli.output import emit, emit_json, note
+
+
+def show(
+    what: Annotated[
+        str, typer.Argument(metavar="CACHE|RUN", help="A dataset.h5, or a run (folder, name or weights).")
+    ] = str(DEFAULT_CACHE),
+    out: Annotated[Path, typer.Option(help="The picture to write; others get its name with an ending.")] = Path(
+        "picture.png"
+    ),
+    cache: Annotated[
+        Path, typer.Option(help="For a run: the cache whose validation images are drawn.")
+    ] = DEFAULT_CACHE,
+    count: Annotated[int, typer.Option(min=1, max=400, help="How many images.")] = 16,
+    json: Json = False,
+) -> None:
+    """Draw examples with their keypoints and with their heatmaps; for a run, predictions from best to worst and curves."""
+    is_cache = what.endswith((".h5", ".hdf5"))
+    written = _show_cache(Path(what), out, count) if is_cache else _show_run(what, cache, out, count)
+    if json:
+        emit_json({"pictures": written})
+    else:
+        emit(*(f"wrote {path}" for path in written))
+
+
+def _beside(out: Path, ending: str) -> Path:
+    return out.with_name(f"{out.stem}-{ending}.png")
+
+
+def _show_cache(path: Path, out: Path, count: int) -> list[Path]:
+    from kptool import report
+    from kptool.cache import Cache
+
+    with Cache(path) as cache:
+        return [
+            report.save(report.examples(cache, count), out),
+            report.save(report.example_heatmaps(cache, count), _beside(out, "heatmaps")),
+        ]
+
+
+def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
+    from kptool import checkpoint, report
+    from kptool.cache import Cache
+    from kptool.evaluation import evaluate_cache
+
+    weights, origin = checkpoint.resolve(model)
+    note(f"kptool: using {origin}")
+    detector, _ = checkpoint.load_detector(weights)
+    with Cache(path) as cache:
+        split = "val" if len(cache.index("val")) else "all"
+        found = evaluate_cache(detector, cache, split=split)
+        written = [report.save(report.predictions(cache, split, found, count), out)]
+        errors = {detector.config.model: report.per_image_nme(cache, split, found)}
+    written.append(report.save(report.cumulative(errors), _beside(out, "errors")))
+    if (weights.parent / "metrics.csv").is_file():
+        written.append(report.save(report.curves(weights.parent), _beside(out, "curves")))
+    return written

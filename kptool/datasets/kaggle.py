@@ -1,0 +1,248 @@
+"""Kaggle's Facial Keypoints Detection: training.csv, training.zip, or the competition's whole zip.
+
+A row is 2K coordinates (``NAME_x``, ``NAME_y``; empty where unlabelled) and ``Image``, the pixels of a square grey
+picture as text. Files are streamed: the C++ core parses whole lines of a buffer of some megabytes at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool import _core
+from kptool.annotations import VISIBLE, Dataset, Samples, Skeleton, Source, infer_flip_pairs
+from kptool.errors import DataError
+
+_BUFFER = 4 << 20
+_MAX_LINE = 64 << 20
+_ROWS = 256
+_TOLERANCE = 1.0
+"""Pixels that a point may lie beyond the image's edge: some of Kaggle's labels touch the border."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The shape of a csv: its columns, which of them holds pixels, and how many of those."""
+
+    columns: tuple[str, ...]
+    pixel_column: int
+    pixels: int
+
+    @property
+    def side(self) -> int:
+        """Height and width of the square images."""
+        return math.isqrt(self.pixels)
+
+
+def open_training(path: Path) -> Source:
+    """The labelled faces of `path`. Raises DataError with file, row and fix for anything that is not as it should be."""
+    table = _read_table(path, "training.csv")
+    names = tuple(c.removesuffix("_x") for c in table.columns if c.endswith("_x"))
+    missing = [f"{n}_y" for n in names if f"{n}_y" not in table.columns]
+    if not names or missing:
+        what = f"{missing[0]} is missing" if missing else "there are none"
+        raise DataError(f"{path}: expected columns NAME_x and NAME_y for every keypoint, and Image; {what}")
+    skeleton = Skeleton(names, infer_flip_pairs(names))
+    return Source(
+        label=str(path),
+        skeleton=skeleton,
+        size=(table.side, table.side),
+        channels=1,
+        blocks=partial(_training_blocks, path, table, names),
+        files=(path,),
+    )
+
+
+def read_test(path: Path) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """Blocks of ImageId (n,) and images (n, S, S) of test.csv, test.zip or the competition's whole zip."""
+    table = _read_table(path, "test.csv")
+    if "ImageId" not in table.columns:
+        raise DataError(f"{path}: the column ImageId is missing; expected Kaggle's test.csv")
+    column = table.columns.index("ImageId")
+    for rows, floats, images in _blocks(path, "test.csv", table):
+        ids = floats[:, column]
+        bad = np.flatnonzero(~(np.isfinite(ids) & (ids == np.floor(ids)) & (np.abs(ids) < 2**53)))
+        if len(bad):
+            raise DataError(f"{_place(path, rows[bad[0]])}: ImageId must be a whole number; correct the row")
+        yield ids.astype(np.int64), images
+
+
+def _training_blocks(path: Path, table: Table, names: tuple[str, ...]) -> Iterator[Samples]:
+    order = [table.columns.index(f"{name}_{axis}") for name in names for axis in "xy"]
+    for rows, floats, images in _blocks(path, "training.csv", table):
+        points = floats[:, order].reshape(len(rows), -1, 2)
+        _check_points(path, table.side, names, rows, points)
+        labelled = ~np.isnan(points[..., 0])
+        visibility = np.where(labelled, VISIBLE, 0).astype(np.uint8)
+        yield Samples(images, np.where(labelled[..., None], points, 0).astype(np.float32), visibility, rows)
+
+
+def _check_points(
+    path: Path, side: int, names: tuple[str, ...], rows: NDArray[np.int64], points: NDArray[np.float64]
+) -> None:
+    """Raise DataError for the first keypoint that has one coordinate only, or lies outside its image."""
+    empty = np.isnan(points)
+    half = empty[..., 0] != empty[..., 1]
+    low, high = -0.5 - _TOLERANCE, side - 0.5 + _TOLERANCE
+    outside = (~empty & ~((points >= low) & (points <= high))).any(-1)
+    for wrong, what in (
+        (half, "has one coordinate and lacks the other"),
+        (outside, f"lies outside its {side}x{side} image"),
+    ):
+        if wrong.any():
+            row, k = np.argwhere(wrong)[0]
+            x, y = points[row, k]
+            raise DataError(
+                f"{_place(path, rows[row])}: {names[k]} ({x:g}, {y:g}) {what}; correct it, or empty both cells"
+            )
+
+
+def _blocks(
+    path: Path, member: str, table: Table
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]]]:
+    """Row numbers (n,), numbers (n, columns) and images (n, S, S), in order."""
+    count, pending = 0, b""
+    with _open_text(path, member) as file:
+        _read_line(file)
+        final = False
+        while not final:
+            data = _read(path, file)
+            final = not data
+            pending += data
+            while pending:
+                floats = np.empty((_ROWS, len(table.columns)))
+                images = np.empty((_ROWS, table.pixels), dtype=np.uint8)
+                done, used, error = _core.parse_rows(
+                    pending, len(table.columns), table.pixel_column, table.pixels, floats, images, final
+                )
+                if done:
+                    yield (
+                        np.arange(count, count + done),
+                        floats[:done],
+                        images[:done].reshape(done, table.side, table.side),
+                    )
+                if error is not None:
+                    raise DataError(_explain(path, table, count, error))
+                count, pending = count + done, pending[used:]
+                if not used or (not final and len(pending) < _BUFFER // 2):
+                    break
+            if len(pending) > _MAX_LINE:
+                raise DataError(
+                    f"{_place(path, count)}: the line is longer than {_MAX_LINE >> 20} MiB; this is not Kaggle's csv"
+                )
+    if not count:
+        raise DataError(f"{path}: there is no row below the header; download the file again")
+
+
+def _explain(path: Path, table: Table, count: int, error: tuple[int, int, str, int]) -> str:
+    """A parser's error as a sentence."""
+    row, column, code, detail = error
+    where = _place(path, count + row)
+    name = table.columns[column] if 0 <= column < len(table.columns) else "?"
+    pixels = f"{table.pixels} whole numbers from 0 to 255, with spaces between"
+    sentences = {
+        "too-few-columns": f"{detail} of {len(table.columns)} columns; the row, or the whole file, may be cut off",
+        "too-many-columns": f"more than {len(table.columns)} columns; remove what is too much",
+        "not-a-number": f"{name} is not a finite number; correct it or leave the cell empty",
+        "too-few-pixels": f"{name} has {detail} pixels, expected {pixels}; the row may be cut off",
+        "too-many-pixels": f"{name} has more pixels than {table.pixels}, expected {pixels}",
+        "pixel-out-of-range": f"{name} has a pixel above 255, expected {pixels}",
+        "pixel-not-a-number": f"{name} has a pixel that is not a number, expected {pixels}",
+    }
+    return f"{where}: {sentences.get(code, code)}"
+
+
+def _place(path: Path, row: int) -> str:
+    return f"{path}, row {row} (line {row + 2})"
+
+
+def _read_table(path: Path, member: str) -> Table:
+    """Header and image size, from the first two lines."""
+    with _open_text(path, member) as file:
+        try:
+            header = _read_line(file).decode("utf-8-sig").strip()
+            first = _read_line(file).decode("ascii", "replace")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not text in UTF-8; expected Kaggle's {member}") from error
+    columns = tuple(next(csv.reader([header]), []))
+    if "Image" not in columns or len(set(columns)) != len(columns):
+        raise DataError(
+            f"{path}: expected a header with the column Image, as in Kaggle's {member}; got {header[:60]!r}"
+        )
+    cells = next(csv.reader([first]), [])
+    pixels = len(cells[columns.index("Image")].split()) if len(cells) == len(columns) else 0
+    if pixels == 0:
+        raise DataError(f"{_place(path, 0)}: the column Image holds no pixels; expected Kaggle's {member}")
+    if math.isqrt(pixels) ** 2 != pixels or pixels > 1 << 22:
+        raise DataError(
+            f"{_place(path, 0)}: Image has {pixels} pixels, which is not a square picture of at most 2048x2048"
+        )
+    return Table(columns, columns.index("Image"), pixels)
+
+
+def _read(path: Path, file: IO[bytes]) -> bytes:
+    try:
+        return file.read(_BUFFER)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise DataError(f"{path} is damaged or cut off ({error}); download it again") from error
+
+
+def _read_line(file: IO[bytes]) -> bytes:
+    line = file.readline(_MAX_LINE)
+    if len(line) >= _MAX_LINE:
+        raise DataError("the first line is too long for Kaggle's csv; choose the right file")
+    return line
+
+
+@contextlib.contextmanager
+def _open_text(path: Path, member: str) -> Iterator[IO[bytes]]:
+    """The csv called `member`: `path` itself, inside it, or inside a zip of the same name inside it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            if not zipfile.is_zipfile(path):
+                if path.suffix.lower() == ".zip":
+                    raise DataError(f"{path} is not a whole zip file; download it again")
+                yield stack.enter_context(path.open("rb"))
+                return
+            yield _open_member(stack, path, stack.enter_context(zipfile.ZipFile(path)), member)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise DataError(f"{path} is damaged, cut off or encrypted ({error}); download it again") from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _open_member(stack: contextlib.ExitStack, path: Path, archive: zipfile.ZipFile, member: str) -> IO[bytes]:
+    names = archive.namelist()
+    for name in names:
+        if name.rsplit("/", 1)[-1] == member:
+            return stack.enter_context(archive.open(name))
+    nested = member.replace(".csv", ".zip")
+    for name in names:
+        if name.rsplit("/", 1)[-1] == nested:
+            inner = io.BytesIO(archive.read(name)) if archive.getinfo(name).file_size <= 1 << 28 else None
+            if inner is None:
+                break
+            return _open_member(stack, path, stack.enter_context(zipfile.ZipFile(inner)), member)
+    raise DataError(f"{path} holds no {member}; expected Kaggle's zip, got {', '.join(names[:4]) or 'an empty one'}")
+
+
+def matches(path: Path) -> bool:
+    """Whether `path` looks like it: a csv or a zip."""
+    return path.is_file() and (path.suffix.lower() in (".csv", ".zip") or zipfile.is_zipfile(path))
+
+
+DATASET = Dataset(
+    "Kaggle's Facial Keypoints Detection: training.csv, training.zip or the whole zip", matches, open_training
+)

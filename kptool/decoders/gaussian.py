@@ -1,0 +1,3 @@
+"""placeholder"""
+from kptool.plugins import Decoder
+DECODER = Decoder(lambda m: (m, m), "")

@@ -1,0 +1,109 @@
+"""A network with everything that turns pixels into points around it.
+
+    uint8 images -> normalise -> network -> (loss's activation -> decoder) -> points in image pixels, scores
+
+Training uses `forward`, everything else `points`; both therefore see images in exactly the same way.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kptool import heatmaps, plugins
+from kptool.config import ModelConfig
+from kptool.errors import ConfigError
+from kptool.geometry import Size, heatmap_size, swap_order
+
+
+class Detector(nn.Module):
+    """The network of a `ModelConfig`, and its reading. Raises ConfigError where model, loss and decoder do not fit."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = plugins.load_model(config.model)
+        self.loss = plugins.load_loss(config.loss)
+        plugins.load_decoder(config.decoder)
+        if self.loss.output != self.model.output:
+            fitting = [n for n in plugins.names("losses") if plugins.load_loss(n).output == self.model.output]
+            raise ConfigError(
+                f"loss {config.loss!r} is for {self.loss.output} and {config.model} predicts {self.model.output};"
+                f" choose one of {', '.join(fitting)}"
+            )
+        self.network = self.model.build(len(config.names), config.size, config.channels, config.width)
+        self._swap = swap_order(len(config.names), config.flip_pairs)
+
+    def place(self, device: torch.device) -> Detector:
+        """Move to a device, with the memory layout that convolutions are fastest in."""
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return self.to(device)
+
+    @property
+    def heatmap_size(self) -> Size:
+        """(h, w) of the network's heatmaps."""
+        return heatmap_size(self.config.size, self.model.stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) of the configured size, uint8 or float 0..255 -> the network's raw output."""
+        raw: Tensor = self.network(normalise(images))
+        return raw
+
+    @torch.inference_mode()
+    def points(self, images: Tensor, *, flip: bool = False, decoder: str | None = None) -> tuple[Tensor, Tensor]:
+        """Images (N, C, H, W) -> points (N, K, 2) in their pixels, scores (N, K) in 0..1, both float32 on the CPU.
+
+        `flip` averages with the prediction for the mirrored image. Direct regression has no heatmap to take a score
+        from; its scores are 1.
+        """
+        output = self.output(images)
+        if flip:
+            output = (output + self._unflip(self.output(images.flip(-1)))) / 2
+        if self.model.output == "coordinates":
+            points = normalised_to_pixels(output, self.config.size).cpu()
+            return points, torch.ones(points.shape[:2])
+        points, scores = decode(output, decoder or self.config.decoder)
+        return (points + 0.5) * self.model.stride - 0.5, scores.clamp(0, 1)
+
+    def output(self, images: Tensor) -> Tensor:
+        """What the network says, in float32: normalised coordinates, or heatmaps with a peak of about 1."""
+        raw = self(images).float()
+        return raw if self.loss.activation is None else self.loss.activation(raw, self.config.sigma)
+
+    def _unflip(self, output: Tensor) -> Tensor:
+        swapped = output[:, self._swap]
+        if self.model.output == "heatmap":
+            if self.config.size[1] % self.model.stride:
+                raise ConfigError("flip averaging needs an image width that is a multiple of the model's stride")
+            return swapped.flip(-1)
+        return swapped * swapped.new_tensor([-1.0, 1.0])
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Zero mean and unit spread image by image, so that exposure and contrast do not matter. float32."""
+    values = images.float()
+    mean = values.mean((1, 2, 3), keepdim=True)
+    spread = values.std((1, 2, 3), keepdim=True, correction=0)
+    return (values - mean) / (spread + 4.0)  # 4 of 255: an image without contrast stays quiet
+
+
+def pixels_to_normalised(points: Tensor, size: Size) -> Tensor:
+    """Pixels -> the network's coordinates, in which the image's edges are -1 and 1."""
+    return (points + 0.5) * points.new_tensor([2 / size[1], 2 / size[0]]) - 1
+
+
+def normalised_to_pixels(points: Tensor, size: Size) -> Tensor:
+    """The inverse of `pixels_to_normalised`."""
+    return (points + 1) * points.new_tensor([size[1] / 2, size[0] / 2]) - 0.5
+
+
+def decode(maps: Tensor, decoder: str) -> tuple[Tensor, Tensor]:
+    """Heatmaps (N, K, h, w) -> points in heatmap pixels and scores, on the CPU: the C++ core there, torch elsewhere."""
+    if maps.device.type == "cpu":
+        points, scores = heatmaps.decode(maps.contiguous().numpy(), decoder, threads=torch.get_num_threads())
+        return torch.from_numpy(np.asarray(points)), torch.from_numpy(np.asarray(scores))
+    points_, scores_ = plugins.load_decoder(decoder).function(maps)
+    return points_.cpu(), scores_.cpu()

@@ -1,0 +1,312 @@
+"""Training: one engine for every model, readable from top to bottom.
+
+AdamW with warm-up and cosine, averaged weights, clipped gradients, bfloat16 where it is fast. After every epoch the
+averaged weights are measured on the validation split; the best are kept as `model.safetensors`, and the whole state
+as `last.ckpt`. The random numbers of an epoch come from (seed, epoch), so a resumed run needs no generator's state and
+is bit for bit the run that was never stopped. Under torchrun, processes share each batch and compute what one would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from kptool import __version__, checkpoint, devices
+from kptool.batches import Batch, Epochs, Resident, Share
+from kptool.cache import Cache
+from kptool.config import ModelConfig, TrainConfig, require, to_dict
+from kptool.detector import Detector
+from kptool.errors import CheckpointError
+from kptool.evaluation import Evaluation, evaluate_arrays
+from kptool.files import atomic
+from kptool.progress import Progress, silent
+from kptool.targets import make_targets
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished training reports; `metrics` are the best epoch's, on the validation split."""
+
+    model: str
+    epochs: int
+    best_epoch: int
+    metrics: dict[str, Any]
+    checkpoint: Path
+    seconds: float
+    images_per_second: float
+    parameters: int
+
+
+class Trainer:
+    """A training in progress: the network, its average, the optimizer, and how far it has come."""
+
+    def __init__(self, model: ModelConfig, config: TrainConfig, device: torch.device, share: Share) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.device, self.share = config, device, share
+        self.detector = Detector(model).place(device)
+        self.average = copy.deepcopy(self.detector).eval()
+        self.network: nn.Module = self.detector
+        if share.world > 1:
+            self.network = nn.parallel.DistributedDataParallel(self.detector, broadcast_buffers=False)
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.detector, config), lr=config.lr)
+        self.amp = devices.use_amp(config.amp, device)
+        self.step, self.epoch, self.seconds = 0, 0, 0.0
+        self.history: list[dict[str, float]] = []
+
+    def run_epoch(self, data: Epochs, progress: Progress) -> float:
+        """Train one epoch; returns its mean loss."""
+        torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)  # dropout
+        self.network.train()
+        total, losses = self.config.epochs * data.steps, torch.zeros((), device=self.device)
+        for batch in data.epoch(self.epoch, self.share):
+            losses += self.train_step(batch, total)
+            progress(f"epoch {self.epoch + 1}/{self.config.epochs}", self.step, total)
+        self.epoch += 1
+        return float(losses) / data.steps
+
+    def train_step(self, batch: Batch, total: int) -> Tensor:
+        """One optimizer step towards step `total`; returns the loss of the whole batch, detached."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, total, self.config)
+        loss = self.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.step += 1
+        update_average(self.average, self.detector, min(self.config.ema, self.step / (self.step + 9)))
+        return loss.detach()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean loss over labelled keypoints of the whole batch.
+
+        A process sees its share alone; scaled by `world`, the mean of the processes' gradients (which is what DDP
+        takes) is the gradient of the mean over all of them.
+        """
+        target, points = make_targets(self.detector, batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            raw = self.network(batch.images.to(memory_format=torch.channels_last))
+        each = self.detector.loss.function(raw.float(), target, points)
+        count = batch.labelled.sum()
+        if self.share.world > 1:
+            dist.all_reduce(count)
+        return torch.where(batch.labelled, each, 0.0).sum() * self.share.world / count.clamp_min(1)
+
+    def state(self) -> dict[str, Any]:
+        """All that resuming needs, as plain data."""
+        return {
+            "schema": checkpoint.SCHEMA,
+            "detector": self.detector.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`. Raises CheckpointError where it is of another network."""
+        try:
+            self.detector.load_state_dict(state["detector"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.epoch = int(state["step"]), int(state["epoch"])
+            self.seconds, self.history = float(state["seconds"]), list(state["history"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"the training state does not fit the model ({str(error).splitlines()[0]})"
+            ) from error
+
+
+def train(
+    cache_path: Path,
+    out: Path,
+    model: ModelConfig,
+    config: TrainConfig,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    progress: Progress = silent,
+) -> Result:
+    """Train `model` on a cache into the folder `out`.
+
+    Writes model.safetensors, last.ckpt and metrics.csv after every epoch, each all or nothing. With `resume`, continues
+    from last.ckpt, whose settings, data and split must be the same. Raises KptoolError for what the user can mend.
+    """
+    with processes(devices.pick(device)) as (chosen, share), Cache(cache_path) as cache:
+        require(
+            config.batch_size % share.world == 0,
+            f"batch_size must be a multiple of {share.world} processes; got {config.batch_size}",
+        )
+        data, identity = Split.load(cache, chosen), describe_data(cache)
+        require(
+            len(data.train) > 0, f"{cache_path} has no image in its train split; extract again with a smaller --val"
+        )
+        trainer = Trainer(model, config, chosen, share)
+        settings = {"config": to_dict(model), "training": to_dict(config), "data": identity}
+        if resume:
+            restore(trainer, out, settings)
+        epochs = Epochs(data.train, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
+        while trainer.epoch < config.epochs:
+            started = time.perf_counter()
+            loss = trainer.run_epoch(epochs, progress)
+            if share.rank == 0:
+                record_epoch(trainer, data, loss, started, out, settings)
+        return summarise(trainer, epochs, out)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Both sides of a cache: training images on the device, validation images to be measured."""
+
+    train: Resident
+    images: np.ndarray
+    points: np.ndarray
+    visibility: np.ndarray
+    affines: np.ndarray
+
+    @classmethod
+    def load(cls, cache: Cache, device: torch.device) -> Split:
+        """Read both splits; where there is no validation split, the training images are measured, and a warning says so."""
+        train, val = cache.index("train"), cache.index("val")
+        if not len(val):
+            log.warning("%s has no validation split, so the metrics are those of the training images", cache.path)
+            val = train
+        arrays = [cache.read(name, train) for name in ("images", "keypoints", "visibility")]
+        resident = Resident.upload(arrays[0], arrays[1], arrays[2], device)
+        return cls(resident, *(cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine")))
+
+    def evaluate(self, detector: Detector) -> Evaluation:
+        """Measure on the validation side."""
+        return evaluate_arrays(detector, self.images, self.points, self.visibility, self.affines)
+
+
+def record_epoch(
+    trainer: Trainer, data: Split, loss: float, started: float, out: Path, settings: dict[str, Any]
+) -> None:
+    """Measure the averaged weights; write the history, the best weights and the state."""
+    trained = time.perf_counter() - started
+    metrics = data.evaluate(trainer.average).metrics
+    trainer.seconds += time.perf_counter() - started
+    row = {
+        "epoch": trainer.epoch,
+        "loss": loss,
+        "lr": learning_rate(
+            trainer.step - 1, trainer.config.epochs * max(1, trainer.step // trainer.epoch), trainer.config
+        ),
+        **{name: getattr(metrics, name) for name in ("rmse", "nme", "auc", "failure_rate")},
+        "train_seconds": trained,
+        "seconds": trainer.seconds,
+    }
+    best = min((r["rmse"] for r in trainer.history), default=math.inf)
+    trainer.history.append(row)
+    out.mkdir(parents=True, exist_ok=True)
+    if row["rmse"] < best:
+        measured = {**metrics.to_dict(), "best_epoch": trainer.epoch}
+        card = checkpoint.Card(trainer.detector.config, settings["training"], settings["data"], measured)
+        checkpoint.save_weights(out / checkpoint.WEIGHTS, trainer.average, card)
+    with atomic(out / "metrics.csv") as temporary:
+        pd.DataFrame(trainer.history).to_csv(temporary, index=False)
+    checkpoint.save_state(out / checkpoint.STATE, {**trainer.state(), **settings})
+
+
+def restore(trainer: Trainer, out: Path, settings: dict[str, Any]) -> None:
+    """Load last.ckpt. Raises CheckpointError where settings, data or split differ from those it was trained with."""
+    state = checkpoint.load_state(out / checkpoint.STATE)
+    for part, now in settings.items():
+        then = state.get(part)
+        if then != now:
+            changed = [key for key in now if not isinstance(then, dict) or then.get(key) != now[key]]
+            raise CheckpointError(
+                f"{out} was trained with another {part} ({', '.join(changed)});"
+                " resume with the same command and the same cache, or choose another --out"
+            )
+    trainer.restore(state)
+
+
+def describe_data(cache: Cache) -> dict[str, Any]:
+    """What a checkpoint remembers of its data: enough to tell later whether an image was trained on."""
+    info = cache.info
+    return {
+        "source": info.source,
+        "source_sha256": info.source_sha256,
+        "train_images": len(cache.index("train")),
+        "val_rows": cache.read("row", cache.index("val")).tolist(),
+        "kptool": __version__,
+    }
+
+
+def summarise(trainer: Trainer, epochs: Epochs, out: Path) -> Result:
+    """The result of a finished training."""
+    best = min(trainer.history, key=lambda row: row["rmse"], default={"epoch": 0})
+    trained = sum(row["train_seconds"] for row in trainer.history)
+    path = out / checkpoint.WEIGHTS
+    return Result(
+        model=trainer.detector.config.model,
+        epochs=trainer.epoch,
+        best_epoch=int(best["epoch"]),
+        metrics=checkpoint.read_card(path).metrics if trainer.share.rank == 0 else {},
+        checkpoint=path,
+        seconds=trainer.seconds,
+        images_per_second=trainer.step * epochs.batch_size / trained if trained else 0.0,
+        parameters=sum(p.numel() for p in trainer.detector.parameters()),
+    )
+
+
+def learning_rate(step: int, total: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine to zero (Loshchilov & Hutter, ICLR 2017)."""
+    warm = config.warmup * total
+    if step < warm:
+        return config.lr * (step + 1) / (warm + 1)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, total - warm)))
+
+
+def parameter_groups(module: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Weight decay for matrices and kernels, none for biases and norms."""
+    decayed = [p for p in module.parameters() if p.ndim > 1]
+    plain = [p for p in module.parameters() if p.ndim <= 1]
+    return [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, module: nn.Module, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * module, parameters and batch norm's statistics alike."""
+    for mine, new in zip(average.state_dict().values(), module.state_dict().values(), strict=True):
+        if mine.is_floating_point():
+            mine.lerp_(new, 1 - decay)
+        else:
+            mine.copy_(new)
+
+
+@contextlib.contextmanager
+def processes(device: torch.device) -> Iterator[tuple[torch.device, Share]]:
+    """This process's device and share of the work, joined with the others where torchrun started several."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield device, Share()
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device, Share(dist.get_rank(), world)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,258 @@
+"""`kptool extract`: a source of whatever format -> a folder of PNGs, keypoints.csv and dataset.h5.
+
+Everything is written into a hidden folder inside the target first and moved into place at the end, so a run that is
+stopped leaves what was there before. Blocks are streamed: memory does not grow with the number of rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from kptool import __version__, heatmaps, plugins
+from kptool.annotations import Dataset, Samples, Source
+from kptool.cache import VAL, CacheWriter, Info, choose_split
+from kptool.errors import ConfigError, DataError
+from kptool.files import sha256, sync_folder
+from kptool.progress import Progress, silent
+
+IMAGES, KEYPOINTS, CACHE = "images", "keypoints.csv", "dataset.h5"
+_DEFAULT_PLACES = ("training.zip", "training.csv", "facial-keypoints-detection.zip")
+_STAGING = ".kptool-extract"
+_PATIENCE = 8
+"""Blocks between two reports of progress."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of an extraction. `keypoints`: "complete" keeps rows with every keypoint, "all" those with any."""
+
+    keypoints: str = "complete"
+    sigma: float = 2.0
+    stride: int = 1
+    heatmaps: str = "uint8"
+    val: float = 0.1
+    seed: int = 0
+    groups: Path | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.keypoints not in ("complete", "all"):
+            raise ConfigError(f"--keypoints must be complete or all; got {self.keypoints!r}")
+        if not 0 <= self.val < 1:
+            raise ConfigError(f"--val is the share of images kept for validation, from 0 to below 1; got {self.val}")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"--seed must be 0 to 2**32 - 1; got {self.seed}")
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What an extraction did: rows read, samples kept, rows dropped by reason, and where the cache is."""
+
+    source: str
+    rows: int
+    kept: int
+    dropped: dict[str, int]
+    keypoints: int
+    splits: dict[str, int]
+    cache: Path
+    seconds: float
+
+
+def find_source(path: Path | None, **options: Any) -> Source:
+    """Open `path` with the first reader it fits; without a path, Kaggle's file in . or data/, else synthetic faces.
+
+    Raises DataError where the path does not exist or no reader knows it.
+    """
+    if path is None:
+        places = (Path(folder) / name for folder in (".", "data") for name in _DEFAULT_PLACES)
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            synthetic: Dataset = plugins.load("datasets", "synthetic")
+            return synthetic.open(None, **options)
+    if not path.exists():
+        raise DataError(
+            f"there is no file or folder {path}; give Kaggle's training.zip, or nothing for synthetic faces"
+        )
+    readers: list[Dataset] = [plugins.load("datasets", name) for name in plugins.names("datasets")]
+    for reader in readers:
+        if reader.matches(path):
+            return reader.open(path)
+    known = "; ".join(reader.summary for reader in readers)
+    raise DataError(f"{path} is of no format that kptool reads ({known})")
+
+
+def extract(source: Source, out: Path, options: Options, *, progress: Progress = silent) -> Extracted:
+    """Write `source` to the folder `out`: images/*.png, keypoints.csv, dataset.h5.
+
+    Raises DataError, naming file and row, for bad input, and ConfigError where `out` already holds an extraction and
+    `force` is not set; what was there before is then untouched.
+    """
+    started = time.perf_counter()
+    taken = [name for name in (CACHE, KEYPOINTS, IMAGES) if (out / name).exists()]
+    if taken and not options.force:
+        raise ConfigError(
+            f"{out / taken[0]} already exists; pass --force to replace it, or choose another folder with --out"
+        )
+    groups = None if options.groups is None else read_groups(options.groups)
+    info = Info(
+        names=source.skeleton.names,
+        flip_pairs=source.skeleton.flip_pairs,
+        size=source.size,
+        channels=source.channels,
+        sigma=options.sigma,
+        stride=options.stride,
+        heatmaps=options.heatmaps,
+        seed=options.seed,
+        val=options.val,
+        source=source.label,
+        source_sha256=sha256(source.files),
+        version=__version__,
+    )
+    existed = out.exists()
+    staging = out / _STAGING
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        (staging / IMAGES).mkdir(parents=True)
+        counts, split = _write(source, staging, info, options, groups, progress)
+        _publish(staging, out)
+    except OSError as error:
+        raise DataError(
+            f"{out} cannot be written: {error.strerror or error}; choose another folder with --out"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if not existed and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+    dropped = {reason: count for reason, count in counts.items() if reason not in ("rows", "kept")}
+    val = int((split == VAL).sum())
+    splits = {"train": len(split) - val, "val": val}
+    seconds = time.perf_counter() - started
+    return Extracted(
+        source.label, counts["rows"], counts["kept"], dropped, len(info.names), splits, out / CACHE, seconds
+    )
+
+
+def _write(
+    source: Source,
+    staging: Path,
+    info: Info,
+    options: Options,
+    groups: NDArray[np.int64] | None,
+    progress: Progress,
+) -> tuple[Counter[str], NDArray[np.uint8]]:
+    """Stream the source into the staging folder; returns the counts and the split."""
+    counts: Counter[str] = Counter(rows=0, kept=0)
+    with (
+        CacheWriter(staging / CACHE, info) as cache,
+        (staging / KEYPOINTS).open("w", newline="", encoding="utf-8") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(["image", "row", *(f"{n}_{part}" for n in info.names for part in ("x", "y", "visibility"))])
+        for samples in keep(source.blocks(), options.keypoints, counts):
+            names = [f"{IMAGES}/{cache.count + i:05d}.png" for i in range(len(samples))]
+            _write_images(staging, names, samples.images)
+            table.writerows(_csv_row(name, samples, i) for i, name in enumerate(names))
+            cache.append(samples, _render(samples, info))
+            progress("rows", counts["rows"], source.total)
+        if not cache.count:
+            raise DataError(
+                f"{source.label}: none of {counts['rows']} rows has {options.keypoints} keypoints; try --keypoints all"
+            )
+        assigned = _assign(groups, cache.rows(), options.groups)
+        split = choose_split(assigned, options.val, options.seed)
+        cache.finish(split, assigned)
+    sync_folder(staging / IMAGES)
+    sync_folder(staging)
+    return counts, split
+
+
+def keep(blocks: Iterator[Samples], which: str, counts: Counter[str]) -> Iterator[Samples]:
+    """The samples to keep of each block, counting what is dropped and why."""
+    for samples in blocks:
+        labelled = samples.visibility > 0
+        chosen = np.asarray(labelled.all(1) if which == "complete" else labelled.any(1))
+        counts["rows"] += len(samples)
+        counts["kept"] += int(chosen.sum())
+        if not chosen.all():
+            reason = "not all keypoints labelled" if which == "complete" else "no keypoint labelled"
+            counts[reason] += int((~chosen).sum())
+        if chosen.any():
+            yield samples.select(chosen)
+
+
+def _render(samples: Samples, info: Info) -> NDArray[Any] | None:
+    if info.heatmaps == "none":
+        return None
+    return heatmaps.render(
+        samples.keypoints,
+        info.size,
+        info.sigma,
+        stride=info.stride,
+        visibility=samples.visibility,
+        dtype=info.heatmaps,
+    )
+
+
+def _write_images(folder: Path, names: list[str], images: NDArray[np.uint8]) -> None:
+    for name, image in zip(names, images, strict=True):
+        pixels = image if image.ndim == 2 else np.moveaxis(image, 0, -1)
+        Image.fromarray(pixels).save(folder / name, compress_level=1)
+
+
+def _csv_row(name: str, samples: Samples, i: int) -> list[object]:
+    """One line of keypoints.csv; an unlabelled keypoint has empty coordinates."""
+    cells: list[object] = [name, int(samples.rows[i])]
+    for (x, y), visible in zip(samples.keypoints[i].tolist(), samples.visibility[i].tolist(), strict=True):
+        cells += [f"{x:.9g}", f"{y:.9g}", visible] if visible else ["", "", 0]
+    return cells
+
+
+def read_groups(path: Path) -> NDArray[np.int64]:
+    """The group of each source row, (rows,), -1 where none is given, from a csv with columns row and group."""
+    try:
+        table = pd.read_csv(path, usecols=["row", "group"])
+        rows, groups = table["row"].to_numpy(), table["group"].to_numpy()
+    except OSError as error:
+        raise DataError(f"the groups file {path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path}: expected a csv with the columns row and group ({error})") from error
+    if not (np.issubdtype(rows.dtype, np.integer) and np.issubdtype(groups.dtype, np.integer)) or (rows < 0).any():
+        raise DataError(f"{path}: row and group must be whole numbers, row from 0")
+    if len(rows) and rows.max() > 10**8:
+        raise DataError(f"{path}: row {rows.max()} is larger than any source kptool reads")
+    result = np.full(int(rows.max(initial=-1)) + 1, -1, dtype=np.int64)
+    result[rows] = groups
+    return result
+
+
+def _assign(groups: NDArray[np.int64] | None, rows: NDArray[np.int64], path: Path | None) -> NDArray[np.int64]:
+    """The group of each sample, by its source row. Raises DataError where a sample has none."""
+    if groups is None:
+        return np.full(len(rows), -1, dtype=np.int64)
+    known = rows < len(groups)
+    assigned = np.where(known, groups[np.where(known, rows, 0)] if len(groups) else -1, -1)
+    if (assigned < 0).any():
+        row = rows[np.flatnonzero(assigned < 0)[0]]
+        raise DataError(f"{path}: there is no group for row {row} of the source; give every row one")
+    return assigned
+
+
+def _publish(staging: Path, out: Path) -> None:
+    """Move what was written into place; the cache last, because it is what makes an extraction whole."""
+    if (out / IMAGES).exists():
+        (out / IMAGES).rename(staging / "replaced")
+    for name in (IMAGES, KEYPOINTS, CACHE):
+        (staging / name).replace(out / name)
+    sync_folder(out)

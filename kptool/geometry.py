@@ -1,0 +1,80 @@
+"""The coordinate convention, stated once; every other module gets its half pixels from here.
+
+A point is ``(x, y)``: x to the right, y down, in pixels. A size is ``(H, W)``. An integer coordinate is the
+*centre* of a pixel, so an image of width W covers ``-0.5 <= x <= W - 0.5``, and resizing maps edges to edges:
+
+    x_heatmap = (x + 0.5) / stride - 0.5        x = (x_heatmap + 0.5) * stride - 0.5
+
+Left and right are the subject's: mirroring an image turns the left eye into the right one, so a flip also
+swaps the flip pairs. An affine map is a 2x3 matrix ``A`` with ``p' = A[:, :2] @ p + A[:, 2]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Size = tuple[int, int]
+Floats = NDArray[np.floating[Any]]
+
+
+def to_heatmap(points: Floats, stride: float) -> Floats:
+    """Image pixels -> heatmap pixels, elementwise over an array of any shape."""
+    return (points + 0.5) / stride - 0.5
+
+
+def from_heatmap(points: Floats, stride: float) -> Floats:
+    """Heatmap pixels -> image pixels; the inverse of `to_heatmap`."""
+    return (points + 0.5) * stride - 0.5
+
+
+def heatmap_size(size: Size, stride: int) -> Size:
+    """(H, W) of the heatmaps of an image of `size`: rounded up, so that every pixel has a cell."""
+    return -(-size[0] // stride), -(-size[1] // stride)
+
+
+def swap_order(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
+    """The permutation of `count` keypoints that a flip applies: ``flipped[k] = original[order[k]]``."""
+    order = list(range(count))
+    for a, b in pairs:
+        order[a], order[b] = b, a
+    return order
+
+
+def flip_points(points: Floats, width: int, pairs: Sequence[tuple[int, int]]) -> Floats:
+    """Mirror points (..., K, 2) of an image `width` pixels wide, and swap left with right."""
+    flipped = points[..., swap_order(points.shape[-2], pairs), :].copy()
+    flipped[..., 0] = (width - 1) - flipped[..., 0]
+    return flipped
+
+
+def scale_affine(source: Size, target: Size) -> NDArray[np.float64]:
+    """The 2x3 map from pixels of an image of size `source` to the same image resized to `target`."""
+    sy, sx = target[0] / source[0], target[1] / source[1]
+    return np.array([[sx, 0.0, 0.5 * sx - 0.5], [0.0, sy, 0.5 * sy - 0.5]])
+
+
+def crop_affine(box: tuple[float, float, float, float], target: Size) -> NDArray[np.float64]:
+    """The 2x3 map that takes `box` = (x, y, width, height) to a whole image of size `target`.
+
+    x and y are the box's left and top *edge*, so the whole of an image is the box (-0.5, -0.5, W, H). The aspect is
+    not kept unless the box has it.
+    """
+    x, y, width, height = box
+    sx, sy = target[1] / width, target[0] / height
+    return np.array([[sx, 0.0, -x * sx - 0.5], [0.0, sy, -y * sy - 0.5]])
+
+
+def invert_affine(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse of 2x3 maps (..., 2, 3). Raises numpy.linalg.LinAlgError where one is singular."""
+    linear = np.linalg.inv(affine[..., :2])
+    return np.concatenate([linear, -(linear @ affine[..., 2:])], axis=-1)
+
+
+def apply_affine(affine: Floats, points: Floats) -> Floats:
+    """Map points (..., K, 2) by 2x3 matrices (..., 2, 3)."""
+    moved = points @ np.swapaxes(affine[..., :2], -1, -2) + affine[..., None, :, 2]
+    return np.asarray(moved, dtype=np.result_type(points.dtype, np.float32))

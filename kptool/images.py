@@ -1,0 +1,74 @@
+"""Reading pictures of other people: any mode and orientation, bounded in size, as plain uint8 arrays."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from kptool.errors import DataError
+from kptool.geometry import Size, scale_affine
+
+MAX_PIXELS = 100_000_000
+Pixels = NDArray[np.uint8]
+
+
+def read(path: Path) -> Pixels:
+    """The picture at `path`, upright as its EXIF orientation says: uint8 (H, W) grey or (H, W, 3) colour.
+
+    Raises DataError where it is missing, no picture, damaged, or larger than 100 million pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of sizes that the bound below judges
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(
+                        f"{path} has {image.width}x{image.height} pixels; kptool reads up to {MAX_PIXELS:,}"
+                    )
+                return from_pil(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is not a picture that can be read; expected PNG, JPEG, WebP, BMP or TIFF") from error
+    except FileNotFoundError as error:
+        raise DataError(f"there is no picture {path}") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read as a picture ({error}); it may be cut off or damaged") from error
+
+
+def from_pil(image: Image.Image) -> Pixels:
+    """A Pillow image of any mode as uint8 (H, W) or (H, W, 3). 16 bits become 8 by their upper half; alpha lies on white."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+    if image.mode == "F":
+        return np.asarray(image).clip(0, 255).astype(np.uint8)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+
+
+def check(image: object) -> Pixels:
+    """An array, Pillow image or path as uint8 (H, W) or (H, W, 3). Raises DataError for anything else."""
+    if isinstance(image, str | Path):
+        return read(Path(image))
+    if isinstance(image, Image.Image):
+        return from_pil(image)
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size:
+        if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3):
+            return image
+        if image.ndim == 3 and image.shape[2] == 1:
+            return image[:, :, 0]
+    what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    raise DataError(f"expected a path, a Pillow image, or a uint8 array (H, W) or (H, W, 3); got {what}")
+
+
+def fit(image: Pixels, size: Size, channels: int) -> tuple[Pixels, NDArray[np.float64]]:
+    """`image` resized to `size`, edges to edges, grey (H, W) or colour (3, H, W), and the 2x3 map from its pixels."""
+    picture = Image.fromarray(image).convert("L" if channels == 1 else "RGB")
+    if picture.size != (size[1], size[0]):
+        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)  # averages where it shrinks
+    pixels = np.asarray(picture)
+    affine = scale_affine((image.shape[0], image.shape[1]), size)
+    return (pixels if channels == 1 else np.moveaxis(pixels, -1, 0)), affine

@@ -1,0 +1,24 @@
+"""Pixel-wise sigmoid cross-entropy on heatmaps (Bulat & Tzimiropoulos, ECCV 2016, section 3).
+
+The paper's targets are discs of ones; here they are Gaussians, read as the probability that a pixel is the keypoint,
+so that the sigmoid of the output has a sub-pixel peak to decode.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from kptool.plugins import Loss
+
+
+def bce(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
+    """Mean over the pixels of each map of the cross-entropy in nats."""
+    return binary_cross_entropy_with_logits(output, target, reduction="none").mean((-2, -1))
+
+
+def activate(raw: Tensor, sigma: float) -> Tensor:
+    """The probability of each pixel."""
+    return torch.sigmoid(raw)
+
+
+LOSS = Loss("heatmap", bce, "pixel-wise sigmoid cross-entropy (Bulat & Tzimiropoulos 2016)", activate)

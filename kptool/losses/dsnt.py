@@ -1,0 +1,36 @@
+"""Soft-argmax with a divergence that shapes the map (DSNT: Nibali et al., 2018, equations 1 to 6).
+
+The softmax of the output is a distribution over pixels; its mean is the predicted point. The loss is the distance of
+that point to the true one plus the Kullback-Leibler divergence of the distribution from a Gaussian at the truth.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from kptool.plugins import Loss
+
+
+def dsnt(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
+    """Distance in units of half the map, plus the divergence in nats."""
+    height, width = output.shape[-2:]
+    log_p = output.float().flatten(2).log_softmax(-1)
+    p = log_p.exp().view(output.shape)
+    x = p.sum(-2) @ torch.arange(width, dtype=p.dtype, device=p.device)
+    y = p.sum(-1) @ torch.arange(height, dtype=p.dtype, device=p.device)
+    scale = torch.tensor([2 / width, 2 / height], dtype=p.dtype, device=p.device)
+    offset = (torch.stack([x, y], -1) - points) * scale
+    distance = (offset.square().sum(-1) + 1e-8).sqrt()
+    truth = target.float().flatten(2)
+    truth = truth / truth.sum(-1, keepdim=True).clamp_min(1e-6)
+    divergence = (torch.xlogy(truth, truth) - truth * log_p).sum(-1)
+    return distance + divergence
+
+
+def activate(raw: Tensor, sigma: float) -> Tensor:
+    """The softmax, scaled so that a Gaussian of the target's sigma would peak at 1."""
+    return raw.float().flatten(2).softmax(-1).view(raw.shape) * (2 * math.pi * sigma**2)
+
+
+LOSS = Loss("heatmap", dsnt, "soft-argmax distance + KL divergence (Nibali et al. 2018)", activate)

@@ -1,0 +1,127 @@
+"""How good predictions are, in the units people compare: the numbers of `evaluate`, the reports and the tables.
+
+NumPy only. Every metric counts labelled keypoints alone (visibility above 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool.errors import DataError
+
+_OUTER_EYES = (("left_eye_outer_corner", "right_eye_outer_corner"),)
+FAILURE = 0.08
+PCK_LEVELS = (0.05, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """rmse: pixels, over x and y of every labelled keypoint, as Kaggle's leaderboard has it. nme: mean distance over
+    the normaliser, averaged image by image. auc: area under the cumulative curve of the images' NME up to 0.08, over
+    0.08. failure_rate: share of images with an NME above 0.08. pck: share of keypoints within that share of the
+    normaliser. per_keypoint: RMSE by name. images: how many had a label. normaliser: what NME divides by."""
+
+    rmse: float
+    nme: float
+    auc: float
+    failure_rate: float
+    pck: dict[str, float]
+    per_keypoint: dict[str, float]
+    images: int
+    normaliser: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def rmse(errors: NDArray[np.floating[Any]], labelled: NDArray[np.bool_]) -> float:
+    """Root mean square over x and y of `errors` (N, K, 2) where `labelled` (N, K); 0 where nothing is."""
+    chosen = errors[labelled]
+    return float(np.sqrt(np.mean(np.square(chosen, dtype=np.float64)))) if chosen.size else 0.0
+
+
+def image_nme(
+    distances: NDArray[np.floating[Any]], labelled: NDArray[np.bool_], scale: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """The NME of each image, (N,): mean `distances` (N, K) over `labelled`, divided by `scale` (N,)."""
+    total = np.where(labelled, distances, 0).sum(1, dtype=np.float64)
+    return np.asarray(total / labelled.sum(1).clip(1) / scale, dtype=np.float64)
+
+
+def normaliser(
+    points: NDArray[np.floating[Any]], labelled: NDArray[np.bool_], names: Sequence[str]
+) -> tuple[NDArray[np.float64], str]:
+    """The length (N,) that NME divides by, and its name.
+
+    The distance of the outer eye corners, where they exist and are labelled; for other images, and other skeletons,
+    the geometric mean of the sides of the box around the labelled keypoints.
+    """
+    low = np.where(labelled[..., None], points, np.inf).min(1)
+    high = np.where(labelled[..., None], points, -np.inf).max(1)
+    sides = np.where(labelled.any(1, keepdims=True), high - low, 1.0)
+    scale = np.sqrt(sides.prod(1).clip(1.0)).astype(np.float64)
+    for pair in _OUTER_EYES:
+        if set(pair) <= set(names):
+            a, b = (list(names).index(name) for name in pair)
+            between = np.linalg.norm(points[:, a] - points[:, b], axis=-1)
+            usable = labelled[:, a] & labelled[:, b] & (between >= 1.0)
+            return np.where(usable, between, scale), "outer eye corners"
+    return scale, "bounding box"
+
+
+def cumulative_errors(nme: NDArray[np.float64], steps: int = 200) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Thresholds 0 to 0.08 and the share of images at or below each: the CED curve."""
+    thresholds = np.linspace(0.0, FAILURE, steps + 1)
+    return thresholds, np.searchsorted(np.sort(nme), thresholds, side="right") / max(len(nme), 1)
+
+
+def auc(nme: NDArray[np.float64]) -> float:
+    """Area under the cumulative curve up to 0.08, relative to a perfect 1: exact, as the mean of what is left over."""
+    return float(np.mean((1.0 - nme / FAILURE).clip(0.0))) if len(nme) else 0.0
+
+
+def measure(
+    predicted: NDArray[np.floating[Any]],
+    truth: NDArray[np.floating[Any]],
+    visibility: NDArray[np.uint8],
+    names: Sequence[str],
+) -> Metrics:
+    """Compare points (N, K, 2), both in the pixels that errors are to be reported in.
+
+    Raises DataError where shapes differ or nothing is labelled.
+    """
+    if predicted.shape != truth.shape or visibility.shape != truth.shape[:2]:
+        raise DataError(
+            f"predictions {predicted.shape}, truth {truth.shape} and visibility {visibility.shape} do not belong together"
+        )
+    some = (visibility > 0).any(1)
+    if not some.any():
+        raise DataError("no image has a labelled keypoint, so there is nothing to measure against")
+    errors, labelled = (predicted - truth)[some], (visibility > 0)[some]
+    distances = np.linalg.norm(errors, axis=-1)
+    scale, label = normaliser(truth[some], labelled, names)
+    nme = image_nme(distances, labelled, scale)
+    relative = (distances / scale[:, None])[labelled]
+    return Metrics(
+        rmse=rmse(errors, labelled),
+        nme=float(nme.mean()),
+        auc=auc(nme),
+        failure_rate=float((nme > FAILURE).mean()),
+        pck={f"{level:g}": float((relative <= level).mean()) for level in PCK_LEVELS},
+        per_keypoint={name: rmse(errors[:, k], labelled[:, k]) for k, name in enumerate(names)},
+        images=int(some.sum()),
+        normaliser=label,
+    )
+
+
+def mean_shape(points: NDArray[np.floating[Any]], visibility: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The mean position (K, 2) of each labelled keypoint: the baseline that any model must beat."""
+    labelled = (visibility > 0)[..., None]
+    total = np.where(labelled, points, 0).sum(0, dtype=np.float64)
+    return np.asarray(total / labelled.sum(0).clip(1), dtype=np.float64)

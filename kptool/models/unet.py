@@ -1,0 +1,62 @@
+"""Heatmap regression with a U-Net (Ronneberger, Fischer & Brox, MICCAI 2015).
+
+The stem halves the resolution once, and the output stays there: with sub-pixel decoding a finer map costs four times
+the work for no accuracy. Below it, four levels down and up again with skip connections.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from kptool.geometry import Size
+from kptool.layers import ConvBlock, conv_stage, initialise, match_size
+from kptool.plugins import Model
+
+_LEVELS = 4
+
+
+class Up(nn.Module):
+    """Upsample, join the skip connection, two convolutions."""
+
+    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
+        self.stage = conv_stage(outputs + skip, outputs, 2)
+
+    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
+        joined: Tensor = self.stage(torch.cat([match_size(self.up(features), skip), skip], dim=1))
+        return joined
+
+
+class UNet(nn.Module):
+    """Images (N, C, H, W) -> raw heatmaps (N, K, ceil(H/2), ceil(W/2))."""
+
+    def __init__(self, keypoints: int, channels: int, width: int) -> None:
+        super().__init__()
+        widths = [width * min(2**level, 4) for level in range(_LEVELS + 1)]
+        self.stem = ConvBlock(channels, width, kernel=5, stride=2)
+        self.down = nn.ModuleList(conv_stage(a, b, 2) for a, b in zip([width, *widths], widths, strict=False))
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        self.up = nn.ModuleList(Up(b, a, a) for a, b in pairwise(widths))
+        self.head = nn.Conv2d(width, keypoints, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features, skips = self.stem(images), []
+        for index, stage in enumerate(self.down):
+            features = stage(features if index == 0 else self.pool(features))
+            skips.append(features)
+        for up, skip in zip(reversed(self.up), reversed(skips[:-1]), strict=True):
+            features = up(features, skip)
+        maps: Tensor = self.head(features)
+        return maps
+
+
+def build(keypoints: int, size: Size, channels: int, width: int) -> nn.Module:
+    """The network, initialised from torch's global generator; any `size` will do."""
+    return initialise(UNet(keypoints, channels, width))
+
+
+MODEL = Model("heatmap", 2, 32, build, "U-Net at half resolution, four levels deep")

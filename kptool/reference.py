@@ -1,0 +1,201 @@
+"""The core's results, computed slowly and obviously in float64: what the fast kernels are tested against.
+
+Every function takes one map, or one point, at a time; nothing here is meant for use on data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool.geometry import Size, heatmap_size, to_heatmap
+
+Map = NDArray[np.floating[Any]]
+Floats64 = NDArray[np.float64]
+Point = tuple[float, float]
+
+MAX_REACH = 11
+"""Steps after which `reach` stops, which limits the window of a fit to 33x33 pixels."""
+LOG_FLOOR = 0.2
+"""Share of the peak below which a value does not enter the fit of logarithms: noise has too much leverage there."""
+DARK_FLOOR = 1e-10
+_PIVOT = 1e-9
+
+
+def render(
+    keypoints: NDArray[Any],
+    size: Size,
+    sigma: float | NDArray[Any] = 2.0,
+    *,
+    stride: int = 1,
+    visibility: NDArray[np.uint8] | None = None,
+    window: float | None = 6.0,
+) -> Floats64:
+    """`kptool.heatmaps.render` in float64, rounded to no other type: (N, K, h, w)."""
+    count, points = keypoints.shape[:2]
+    height, width = heatmap_size(size, stride)
+    maps = np.zeros((count, points, height, width))
+    centers = to_heatmap(keypoints.astype(np.float64), stride)
+    sigmas = np.broadcast_to(np.asarray(sigma, dtype=np.float64), (points,))
+    for n, k in np.ndindex(count, points):
+        if visibility is None or visibility[n, k]:
+            row, column = (gaussian(side, c, sigmas[k], window) for side, c in zip((width, height), centers[n, k], strict=True))
+            maps[n, k] = np.outer(column, row)
+    return maps
+
+
+def gaussian(count: int, center: float, sigma: float, window: float | None) -> Floats64:
+    """exp(-(i - center)^2 / (2 sigma^2)) for i = 0 ... count - 1, and 0 farther than `window` sigmas from the centre."""
+    distance = np.arange(count) - center
+    values: Floats64 = np.exp(-0.5 * (distance / sigma) ** 2)
+    if window is not None:
+        values[np.abs(distance) > window * sigma] = 0
+    return values
+
+
+def decode(maps: NDArray[Any], method: str = "gaussian") -> tuple[Floats64, Floats64]:
+    """`kptool.heatmaps.decode` in float64: points (N, K, 2) and scores (N, K)."""
+    coords, scores = np.zeros((*maps.shape[:2], 2)), np.zeros(maps.shape[:2])
+    for n, k in np.ndindex(*maps.shape[:2]):
+        one = maps[n, k].astype(np.float64) / (255 if maps.dtype == np.uint8 else 1)
+        coords[n, k], scores[n, k] = decode_map(one, method)
+    return coords, scores
+
+
+def decode_map(one: Map, method: str) -> tuple[Point, float]:
+    """Point and score of one map (h, w): its centre and 0 if it is flat, nowhere positive, or not finite."""
+    height, width = one.shape
+    if not np.isfinite(one).all() or one.max() <= 0 or one.min() == one.max():
+        return ((width - 1) / 2, (height - 1) / 2), 0.0
+    py, px = divmod(int(one.argmax()), width)
+    x, y = METHODS[method](one, px, py)
+    return (min(max(x, -0.5), width - 0.5), min(max(y, -0.5), height - 0.5)), float(one[py, px])
+
+
+def argmax(_: Map, px: int, py: int) -> Point:
+    """The peak's pixel."""
+    return px, py
+
+
+def weighted_mean(values: Map, x0: int = 0, y0: int = 0) -> Point:
+    """The mean of the pixels' positions, weighted with their values; those below zero count as zero."""
+    weight = np.maximum(values, 0)
+    y, x = np.mgrid[: values.shape[0], : values.shape[1]]
+    return x0 + float((weight * x).sum() / weight.sum()), y0 + float((weight * y).sum() / weight.sum())
+
+
+def centroid_global(one: Map, px: int, py: int) -> Point:
+    """The weighted mean over the whole map. Noise and borders pull it to the map's centre."""
+    return weighted_mean(one)
+
+
+def centroid(one: Map, px: int, py: int) -> Point:
+    """The weighted mean in a window around the peak, which shrinks near a border so as to stay symmetric."""
+    height, width = one.shape
+    side = 2 * reach(one, px, py)
+    rx, ry = min(side, px, width - 1 - px), min(side, py, height - 1 - py)
+    return weighted_mean(one[py - ry : py + ry + 1, px - rx : px + rx + 1], px - rx, py - ry)
+
+
+def reach(one: Map, px: int, py: int) -> int:
+    """Steps from the peak to the first pixel below half of it or outside, in the direction where that is farthest."""
+    height, width = one.shape
+    longest = 0
+    for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        steps = 1
+        while (
+            steps < MAX_REACH
+            and 0 <= px + steps * dx < width
+            and 0 <= py + steps * dy < height
+            and one[py + steps * dy, px + steps * dx] >= 0.5 * one[py, px]
+        ):
+            steps += 1
+        longest = max(longest, steps)
+    return longest
+
+
+def dark(one: Map, px: int, py: int) -> Point:
+    """One Newton step on the map's logarithm at the peak.
+
+    Reference: Zhang et al., Distribution-aware coordinate representation for human pose estimation, CVPR 2020,
+    equations 5 to 9, with the authors' finite differences and without their smoothing. The peak stays where it is
+    within two pixels of a border and where the Hessian is not negative definite.
+    """
+    height, width = one.shape
+    if not (2 <= px < width - 2 and 2 <= py < height - 2):
+        return px, py
+    log = np.log(np.maximum(one[py - 2 : py + 3, px - 2 : px + 3], DARK_FLOOR))
+    dx, dy = 0.5 * (log[2, 3] - log[2, 1]), 0.5 * (log[3, 2] - log[1, 2])
+    dxx = 0.25 * (log[2, 4] - 2 * log[2, 2] + log[2, 0])
+    dyy = 0.25 * (log[4, 2] - 2 * log[2, 2] + log[0, 2])
+    dxy = 0.25 * (log[3, 3] - log[1, 3] - log[3, 1] + log[1, 1])
+    det = dxx * dyy - dxy * dxy
+    if dxx >= 0 or det <= 0:
+        return px, py
+    return px - (dyy * dx - dxy * dy) / det, py - (dxx * dy - dxy * dx) / det
+
+
+def gaussian_fit(one: Map, px: int, py: int) -> Point:
+    """The centre of the Gaussian that fits a window around the peak best.
+
+    log v = a + b x + c y + d (x^2 + y^2), in units of `reach` from the peak, has its peak at -(b, c) / 2d. Values above
+    LOG_FLOOR or within two steps give a first fit, weighted with v^2: noise of one size in v is noise of size 1/v in log v. One Gauss-Newton
+    step on the values themselves, over the whole window, then brings it to least squares. Symmetric blobs of other shapes keep
+    their centre, borders only leave pixels out, and no width has to be known.
+
+    Reference: Guo, A simple algorithm for fitting a Gaussian function, IEEE Signal Processing Magazine 28(5), 2011.
+    """
+    height, width = one.shape
+    unit = reach(one, px, py)
+    side = (3 * unit + 1) // 2
+    y0, y1, x0, x1 = max(py - side, 0), min(py + side + 1, height), max(px - side, 0), min(px + side + 1, width)
+    v = one[y0:y1, x0:x1] / one[py, px]
+    y, x = (np.mgrid[y0:y1, x0:x1] - np.array([py, px])[:, None, None]) / unit
+    terms = np.stack([np.ones_like(x), x, y, x * x + y * y], axis=-1)
+    near = np.abs(x) + np.abs(y) < 2.5 / unit
+    used = (v > LOG_FLOOR) | (near & (v > DARK_FLOOR))
+    fit = solve((terms[used] * v[used][:, None] ** 2).T @ terms[used], terms[used].T @ (v[used] ** 2 * np.log(v[used])))
+    if not peaked(fit):
+        return px, py
+    model = np.exp(terms @ fit)
+    better = fit + solve(
+        np.einsum("yxi,yxj,yx->ij", terms, terms, model**2), np.einsum("yxi,yx->i", terms, model * (v - model))
+    )
+    a, b, c, d = better if peaked(better) else fit
+    return px - unit * b / (2 * d), py - unit * c / (2 * d)
+
+
+def peaked(fit: Floats64) -> bool:
+    """Whether a fit has a maximum, at most one `reach` from the peak's pixel and at most e^4 times as high."""
+    a, b, c, d = fit
+    return bool(d < 0 and max(abs(b), abs(c)) <= -2 * d and a - (b * b + c * c) / (4 * d) <= 4)
+
+
+def solve(matrix: Floats64, right: Floats64) -> Floats64:
+    """The solution of a symmetric system by elimination; an unknown that the data does not determine becomes 0."""
+    matrix, right, size = matrix.copy(), right.copy(), len(right)
+    diagonal = matrix.diagonal().copy()
+    used = np.zeros(size, dtype=bool)
+    for i in range(size):
+        used[i] = matrix[i, i] > _PIVOT * diagonal[i]
+        for j in range(i + 1, size) if used[i] else ():
+            factor = matrix[j, i] / matrix[i, i]
+            matrix[j] -= factor * matrix[i]
+            right[j] -= factor * right[i]
+    solution = np.zeros(size)
+    for i in reversed(range(size)):
+        if used[i]:
+            solution[i] = (right[i] - matrix[i, i + 1 :] @ solution[i + 1 :]) / matrix[i, i]
+    return solution
+
+
+METHODS = {
+    "argmax": argmax,
+    "centroid": centroid,
+    "centroid-global": centroid_global,
+    "dark": dark,
+    "gaussian": gaussian_fit,
+}
+

@@ -1,0 +1,254 @@
+"""Results as people look at them: pictures and tables.
+
+Pictures are drawn by matplotlib's object interface, without a display or global state. Left keypoints are drawn in
+another colour than right ones, so that a swap is seen at a glance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.table import Table
+
+from kptool import heatmaps
+from kptool.cache import Cache
+from kptool.errors import CheckpointError, DataError
+from kptool.evaluation import Evaluation
+from kptool.files import atomic
+from kptool.geometry import apply_affine, invert_affine
+from kptool.metrics import FAILURE, cumulative_errors, image_nme, normaliser
+
+LEFT, RIGHT, MIDDLE, TRUTH = "#ff9f1c", "#2ec4b6", "#f15bb5", "#ffffff"
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, all or nothing."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+    return path
+
+
+def colours(names: Sequence[str]) -> list[str]:
+    """A colour per keypoint, by the side of the body its name tells."""
+    return [LEFT if "left" in name else RIGHT if "right" in name else MIDDLE for name in names]
+
+
+def grid(count: int, *, columns: int = 0, cell: float = 1.6, title: str = "") -> tuple[Figure, list[Axes]]:
+    """A figure of `count` square cells without axes, and a title."""
+    columns = columns or max(1, math.ceil(math.sqrt(count)))
+    rows = max(1, math.ceil(count / columns))
+    figure = Figure(figsize=(columns * cell, rows * cell + 0.4), layout="constrained", facecolor="white")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axis in axes:
+        axis.set_axis_off()
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure, axes
+
+
+def draw_image(axis: Axes, image: NDArray[np.uint8]) -> None:
+    """An image (H, W), (3, H, W) or (H, W, 3), without resampling."""
+    pixels = np.moveaxis(image, 0, -1) if image.ndim == 3 and image.shape[0] == 3 else image
+    axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+
+
+def draw_points(axis: Axes, points: NDArray[Any], visibility: NDArray[Any], names: Sequence[str], size: float = 9) -> None:
+    """Labelled keypoints as dots; occluded ones hollow."""
+    tint = np.array(colours(names))
+    for level, faces in ((2, tint), (1, np.full(len(tint), "none"))):
+        chosen = visibility == level
+        axis.scatter(points[chosen, 0], points[chosen, 1], c=faces[chosen], edgecolors=tint[chosen], s=size, linewidths=0.7)
+
+
+def examples(cache: Cache, count: int = 16) -> Figure:
+    """Examples of a cache with their keypoints, spread over the whole of it."""
+    index = _spread(len(cache), count)
+    images, points, visibility = (cache.read(name, index) for name in ("images", "keypoints", "visibility"))
+    figure, axes = grid(
+        len(index), title=f"{len(cache)} images, {len(cache.info.names)} keypoints (left orange, right teal)"
+    )
+    for axis, image, place, seen in zip(axes, images, points, visibility, strict=False):
+        draw_image(axis, image)
+        draw_points(axis, place, seen, cache.info.names)
+    return figure
+
+
+def example_heatmaps(cache: Cache, count: int = 16) -> Figure:
+    """Examples of a cache under the sum of their heatmaps: the stored ones, or rendered where none are."""
+    info, index = cache.info, _spread(len(cache), count)
+    images = cache.read("images", index)
+    if info.heatmaps == "none":
+        points, visibility = cache.read("keypoints", index), cache.read("visibility", index)
+        maps = heatmaps.render(points, info.size, info.sigma, stride=info.stride, visibility=visibility)
+    else:
+        maps = cache.read("heatmaps", index).astype(np.float32) / (255 if info.heatmaps == "uint8" else 1)
+    title = f"heatmaps, sigma {info.sigma:g}, stride {info.stride}"
+    figure, axes = grid(len(index), title=title)
+    height, width = info.size
+    reach = info.heatmap_shape[1] * info.stride - 0.5, info.heatmap_shape[2] * info.stride - 0.5
+    for axis, image, stack in zip(axes, images, maps, strict=False):
+        draw_image(axis, image)
+        shown = stack.max(0)
+        axis.imshow(
+            shown,
+            cmap="inferno",
+            alpha=np.clip(shown * 1.2, 0, 0.85),
+            extent=(-0.5, reach[1], reach[0], -0.5),
+            vmin=0,
+            vmax=1,
+        )
+        axis.set_xlim(-0.5, width - 0.5)
+        axis.set_ylim(height - 0.5, -0.5)
+    return figure
+
+
+def predictions(cache: Cache, split: str, found: Evaluation, count: int = 16) -> Figure:
+    """The best, typical and worst images of a split, predictions in colour over the truth in white, with each NME."""
+    index = cache.index(split)
+    info = cache.info
+    visibility, affines = cache.read("visibility", index), cache.read("affine", index)
+    truth, points = cache.read("keypoints", index), apply_affine(affines, found.points)
+    nme = per_image_nme(cache, split, found)
+    order = np.argsort(nme, kind="stable")
+    chosen = order[_spread(len(order), count)]
+    metrics = found.metrics
+    figure, axes = grid(
+        len(chosen), title=f"best to worst: RMSE {metrics.rmse:.2f} px, NME {metrics.nme:.2%}, truth in white"
+    )
+    for axis, i, image in zip(axes, chosen, _read_unordered(cache, "images", index[chosen]), strict=False):
+        draw_image(axis, image)
+        known = visibility[i] > 0
+        axis.scatter(*truth[i][known].T, s=14, facecolors="none", edgecolors=TRUTH, linewidths=0.7)
+        draw_points(axis, points[i], np.full(len(info.names), 2), info.names, size=5)
+        axis.set_title(f"{nme[i]:.1%}", fontsize=7, pad=1)
+    return figure
+
+
+def overlay(image: NDArray[np.uint8], faces: Sequence[Any], names: Sequence[str]) -> Figure:
+    """A picture with the keypoints of its faces, at least 480 pixels wide so that they can be told apart."""
+    height, width = image.shape[:2]
+    across = min(max(width, 480), 1600) / 110
+    figure = Figure(figsize=(across, across * height / width), facecolor="black")
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    draw_image(axis, image)
+    for face in faces:
+        draw_points(axis, face.keypoints, np.full(len(names), 2), names, size=max(12, 26 * across / 5))
+    axis.set_xlim(-0.5, width - 0.5)
+    axis.set_ylim(height - 0.5, -0.5)
+    return figure
+
+
+def curves(run: Path) -> Figure:
+    """Loss, validation RMSE and learning rate over the epochs of a run, from its metrics.csv."""
+    try:
+        history = pd.read_csv(run / "metrics.csv")
+        epoch, loss, error, rate = (history[name] for name in ("epoch", "loss", "rmse", "lr"))
+    except (OSError, KeyError, ValueError, pd.errors.ParserError) as problem:
+        raise CheckpointError(
+            f"{run / 'metrics.csv'} is not the history of a run ({problem}); train with `kptool train`"
+        ) from problem
+    figure = Figure(figsize=(10, 3), layout="constrained", facecolor="white")
+    best = int(error.to_numpy().argmin())
+    for axis, values, label in zip(
+        figure.subplots(1, 3),
+        (loss, error, rate),
+        ("training loss", "validation RMSE, px", "learning rate"),
+        strict=True,
+    ):
+        axis.plot(epoch, values, color="#1f6feb", marker="o" if len(epoch) < 3 else "")
+        axis.set_xlabel("epoch")
+        axis.set_title(label, fontsize=10)
+        axis.grid(alpha=0.3)
+        if values is error:
+            axis.scatter(epoch[best], error[best], color="#d1242f", zorder=3)
+            axis.annotate(
+                f"{error[best]:.3f}", (epoch[best], error[best]), textcoords="offset points", xytext=(0, 8), ha="center"
+            )
+            axis.set_ylim(0, min(float(error.max()), 4 * float(error.min())) * 1.1)
+        if values is loss and (loss > 0).all():
+            axis.set_yscale("log")
+    return figure
+
+
+def cumulative(curves_: dict[str, NDArray[np.float64]]) -> Figure:
+    """Cumulative error distributions: for each label, the NME of its images."""
+    figure = Figure(figsize=(5, 3.6), layout="constrained", facecolor="white")
+    axis = figure.subplots()
+    for label, nme in curves_.items():
+        thresholds, share = cumulative_errors(nme)
+        axis.plot(thresholds, share, label=label)
+    axis.set(xlabel="NME", ylabel="share of images", xlim=(0, FAILURE), ylim=(0, 1.01))
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return figure
+
+
+def per_image_nme(cache: Cache, split: str, found: Evaluation) -> NDArray[np.float64]:
+    """The NME of every image of a split, in source pixels."""
+    index = cache.index(split)
+    labelled = cache.read("visibility", index) > 0
+    truth = apply_affine(invert_affine(cache.read("affine", index)), cache.read("keypoints", index))
+    scale, _ = normaliser(truth, labelled, cache.info.names)
+    return image_nme(np.linalg.norm(found.points - truth, axis=-1), labelled, scale)
+
+
+def metrics_table(metrics: dict[str, Any], title: str) -> Table:
+    """The metrics of one model, keypoint by keypoint."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_row("RMSE", f"{metrics['rmse']:.3f} px")
+    table.add_row(f"NME ({metrics['normaliser']})", f"{metrics['nme']:.2%}")
+    table.add_row(f"AUC at {FAILURE:g}", f"{metrics['auc']:.3f}")
+    table.add_row(f"failures above {FAILURE:g}", f"{metrics['failure_rate']:.1%}")
+    for level, share in metrics["pck"].items():
+        table.add_row(f"PCK at {level}", f"{share:.1%}")
+    table.add_section()
+    for name, value in metrics["per_keypoint"].items():
+        table.add_row(name, f"{value:.3f} px")
+    return table
+
+
+def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Models side by side: name, parameters, RMSE, NME, AUC, failures, seconds. Missing values are blank."""
+    table = Table(title="side by side, on the validation images", title_justify="left")
+    table.add_column("model")
+    heads = ("parameters", "RMSE px", "NME", "AUC", "failures", "best epoch", "images/s", "minutes")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for row in rows:
+        metrics = row["val"]
+        table.add_row(
+            row["model"],
+            f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else "",
+            f"{metrics['rmse']:.3f}",
+            f"{metrics['nme']:.2%}",
+            f"{metrics['auc']:.3f}",
+            f"{metrics['failure_rate']:.1%}",
+            str(row.get("best_epoch", "")),
+            f"{row['images_per_second']:.0f}" if "images_per_second" in row else "",
+            f"{row['seconds'] / 60:.1f}" if "seconds" in row else "",
+        )
+    return table
+
+
+def _spread(total: int, count: int) -> NDArray[np.int64]:
+    """At most `count` indices, evenly over 0..total-1, both ends included."""
+    if total == 0:
+        raise DataError("there is no image to draw")
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
+
+
+def _read_unordered(cache: Cache, name: str, index: NDArray[np.int64]) -> NDArray[Any]:
+    """Samples in the order of `index`, which HDF5 wants ascending."""
+    ascending, back = np.unique(index, return_inverse=True)
+    return cache.read(name, ascending)[back]

@@ -1,0 +1,129 @@
+"""What several test files share: running the command line in-process, and small made-up data sets."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kptool import plugins
+from kptool.annotations import FACE15
+from kptool.extraction import Options, extract
+
+SHARED_FACES = Path(__file__).parents[2] / "shared" / "data" / "faces15"
+
+
+@dataclass
+class Ran:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def kptool(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run ``kptool ARGUMENTS...`` in this process."""
+    from kptool.cli.main import main
+
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code: object = 0
+        try:
+            main([str(a) for a in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        return Ran(int(code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def refused(kptool: Any) -> Any:
+    """Run a command that must fail with exit 2 and one sentence; returns the sentence."""
+
+    def run(*arguments: object) -> str:
+        ran = kptool(*arguments)
+        assert ran.code == 2, ran
+        assert ran.out == ""
+        lines = [
+            line
+            for line in ran.err.splitlines()
+            if not line.startswith(("kptool: using", "kptool: training", "kptool: no SOURCE"))
+        ]
+        assert len(lines) == 1, ran.err
+        assert "Traceback" not in ran.err
+        return str(lines[0])
+
+    return run
+
+
+def kaggle_csv(path: Path, rows: int = 6, *, side: int = 8, partial: int = 0, seed: int = 0) -> Path:
+    """A training.csv of random pictures; the last `partial` rows lack all but two keypoints."""
+    rng = np.random.default_rng(seed)
+    header = [f"{name}_{axis}" for name in FACE15.names for axis in "xy"] + ["Image"]
+    lines = [",".join(header)]
+    for row in range(rows):
+        cells = [f"{value:.6f}" for value in rng.uniform(0, side - 1, 30)]
+        if row >= rows - partial:
+            cells[4:] = [""] * 26
+        lines.append(",".join([*cells, " ".join(map(str, rng.integers(0, 256, side * side)))]))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of 48 synthetic faces of 48x48 pixels, made once."""
+    out = tmp_path_factory.mktemp("faces")
+    source = plugins.load("datasets", "synthetic").open(None, count=48, size=(48, 48), seed=1)
+    return extract(source, out, Options(val=0.25, sigma=1.5, stride=2)).cache
+
+
+@pytest.fixture(scope="session")
+def run_folder(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny U-Net trained for two epochs on `faces`."""
+    from kptool import engine
+    from kptool.cache import Cache
+    from kptool.config import configure
+
+    out = tmp_path_factory.mktemp("runs") / "unet"
+    with Cache(faces) as cache:
+        info = cache.info
+    settings = configure("unet", info.skeleton, info.size, info.channels, {"width": 4, "epochs": 2, "batch_size": 12})
+    engine.train(faces, out, *settings, device="cpu")
+    return out
+
+
+@pytest.fixture(scope="session")
+def real_faces() -> Path:
+    """The folder of real faces; tests that need it skip where it is missing."""
+    if not SHARED_FACES.is_dir():
+        pytest.skip("the folder of real faces is not beside this checkout")
+    return SHARED_FACES
+
+
+@pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content."""
+    return {
+        str(Path(root, name).relative_to(folder)): Path(root, name).read_bytes()
+        for root, _, names in os.walk(folder)
+        for name in names
+    }

@@ -1,0 +1,260 @@
+"""The commands as people and programs use them: what they print, write, refuse, and exit with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import kaggle_csv, tree
+from PIL import Image
+
+COMMANDS = ["extract", "train", "evaluate", "predict", "submit", "show", "info", "doctor", "bench"]
+
+
+@pytest.fixture
+def picture(tmp_path: Path, faces: Path) -> Path:
+    """A face from the cache, saved four times as large."""
+    image = Image.open(faces.parent / "images" / "00000.png")
+    path = tmp_path / "face.png"
+    image.resize((192, 192), Image.Resampling.BILINEAR).save(path)
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(kptool: Any, command: str) -> None:
+    ran = kptool(command, "--help")
+    assert ran.code == 0
+    assert "--json" in ran.out
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    code = "import sys; from kptool.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "numpy", "pandas", "h5py", "matplotlib"} & set(ran.stdout.split())
+    assert not heavy
+
+
+def test_version_and_usage(kptool: Any) -> None:
+    assert kptool("--version").out.strip()
+    assert kptool("no-such-command").code == 2
+    assert kptool("train").code == 2
+    assert kptool("extract", "--no-such-option").code == 2
+
+
+def test_train_evaluate_predict_show(kptool: Any, in_tmp: Path, faces: Path) -> None:
+    trained = kptool("train", "unet", faces, "--epochs", 2, "--batch-size", 12, "--set", "width=4", "--json")
+    assert trained.code == 0, trained.err
+    document = trained.json()
+    assert {"model", "epochs", "best_epoch", "val", "checkpoint", "seconds", "images_per_second"} <= set(document)
+    assert sorted(p.name for p in Path("runs/unet").iterdir()) == [
+        "curves.png",
+        "last.ckpt",
+        "metrics.csv",
+        "model.safetensors",
+    ]
+    evaluated = kptool("evaluate", "unet", faces, "--json").json()
+    assert {"rmse", "nme", "auc", "failure_rate", "pck", "per_keypoint", "images"} <= set(evaluated)
+    assert evaluated["rmse"] == pytest.approx(document["val"]["rmse"], abs=1e-4)
+    assert evaluated["trained_on"] == 0
+    assert kptool("evaluate", "unet", faces, "--split", "all", "--json").json()["trained_on"] == 36
+    assert "RMSE" in kptool("evaluate", "runs/unet", faces, "--tta", "--picture", "p.png").out
+    assert kptool("show", "unet", "--cache", faces, "--out", "run.png").code == 0
+    assert kptool("show", faces, "--out", "cache.png").code == 0
+    for name in ("p", "run", "run-errors", "run-curves", "cache", "cache-heatmaps"):
+        assert Image.open(f"{name}.png").width > 300
+    assert "already holds a run" in kptool("train", "unet", faces, "--epochs", 1).err
+
+
+def test_train_all_compares_the_four(kptool: Any, in_tmp: Path, faces: Path) -> None:
+    arguments = ["--epochs", 1, "--batch-size", 12, "--set", "width=4"]
+    table = kptool("train", "all", faces, *arguments)
+    assert table.code == 0, table.err
+    assert all(name in table.out for name in ("vgg", "resnet", "fcn", "unet", "RMSE"))
+    rows = kptool("train", "all", faces, *arguments, "--force", "--json").json()["models"]
+    assert [row["model"] for row in rows] == ["fcn", "resnet", "unet", "vgg"]
+
+
+def test_predict_reports_in_the_pixels_that_were_given(
+    kptool: Any, in_tmp: Path, faces: Path, run_folder: Path, picture: Path
+) -> None:
+    small, large = (
+        kptool("predict", path, "--model", run_folder, "--no-detect", "--json").json()["images"][0]
+        for path in (faces.parent / "images" / "00000.png", picture)
+    )
+    assert (large["width"], large["height"], small["width"]) == (192, 192, 48)
+    assert large["faces"][0]["box"] == [-0.5, -0.5, 192.0, 192.0]
+    keypoints = large["faces"][0]["keypoints"]
+    assert [set(point) for point in keypoints] == [{"name", "x", "y", "score"}] * 15
+    a = np.array([[p["x"], p["y"]] for p in small["faces"][0]["keypoints"]])
+    b = np.array([[p["x"], p["y"]] for p in keypoints])
+    assert np.abs((a + 0.5) * 4 - 0.5 - b).mean() < 4
+
+
+def test_predict_draws_lists_and_explains(
+    kptool: Any, refused: Any, in_tmp: Path, run_folder: Path, picture: Path
+) -> None:
+    colour = in_tmp / "colour.jpg"
+    Image.open(picture).convert("RGB").resize((300, 200)).save(colour)
+    ran = kptool("predict", picture, colour, "--model", run_folder, "--csv", "--out", "drawn")
+    lines = ran.out.splitlines()
+    assert lines[0] == "file,face,keypoint,x,y,score"
+    assert len(lines) == 31
+    assert sorted(p.name for p in Path("drawn").iterdir()) == ["colour.png", "face.png"]
+    assert "nose_tip" in kptool("predict", picture, "--model", run_folder).out
+    Path("text.png").write_text("hello")
+    Path("cut.png").write_bytes(picture.read_bytes()[:200])
+    assert "text.png is not a picture" in refused("predict", "text.png", "--model", run_folder)
+    assert "cut.png cannot be read" in refused("predict", "cut.png", "--model", run_folder)
+    assert "there is no picture none.png" in refused("predict", "none.png", "--model", run_folder)
+    assert "crop the picture" in refused("predict", picture, "--detect")
+
+
+def test_submit(kptool: Any, refused: Any, in_tmp: Path, run_folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = [" ".join(map(str, rng.integers(0, 256, 48 * 48))) for _ in range(5)]
+    pd.DataFrame({"ImageId": range(1, 6), "Image": images}).to_csv("test.csv", index=False)
+    lookup = pd.DataFrame(
+        {
+            "RowId": [1, 2, 3, 4],
+            "ImageId": [3, 3, 1, 5],
+            "FeatureName": ["nose_tip_y", "nose_tip_x", "left_eye_center_x", "nose_tip_x"],
+            "Location": "",
+        }
+    )
+    lookup.to_csv("lookup.csv", index=False)
+    done = kptool("submit", "test.csv", "lookup.csv", "--model", run_folder, "--json").json()
+    assert (done["rows"], done["images"]) == (4, 3)
+    written = pd.read_csv("submission.csv")
+    assert list(written.columns) == ["RowId", "Location"]
+    assert written["RowId"].tolist() == [1, 2, 3, 4]
+    assert written["Location"].between(0, 48).all()
+    before = tree(in_tmp)
+    lookup.assign(ImageId=9).to_csv("wrong.csv", index=False)
+    assert "asks for ImageId 9" in refused("submit", "test.csv", "wrong.csv", "--model", run_folder)
+    lookup.assign(FeatureName="ear_x").to_csv("wrong.csv", index=False)
+    assert "asks for FeatureName 'ear_x'" in refused("submit", "test.csv", "wrong.csv", "--model", run_folder)
+    lookup.assign(RowId=1).to_csv("wrong.csv", index=False)
+    assert "RowId 1 stands there twice" in refused("submit", "test.csv", "wrong.csv", "--model", run_folder)
+    assert "IdLookupTable.csv" in refused("submit", "test.csv", "test.csv", "--model", run_folder)
+    assert "ImageId is missing" in refused("submit", kaggle_csv(Path("t.csv")), "lookup.csv", "--model", run_folder)
+    Path("t.csv").unlink()
+    Path("wrong.csv").unlink()
+    assert tree(in_tmp) == before
+
+
+def test_info(kptool: Any, faces: Path, run_folder: Path) -> None:
+    assert {"kptool", "torch", "threads", "gpus", "models", "decoders"} <= set(kptool("info", "--json").json())
+    assert kptool("info", faces, "--json").json()["train"] == 36
+    assert kptool("info", run_folder, "--json").json()["model"] == "unet"
+    assert "unet" in kptool("info").out
+
+
+def test_doctor_says_no_with_exit_one(kptool: Any, in_tmp: Path, faces: Path) -> None:
+    import h5py
+
+    path = in_tmp / "dataset.h5"
+    path.write_bytes(faces.read_bytes())
+    clean = kptool("doctor", path, "--json")
+    assert clean.code == 0, clean.out
+    with h5py.File(path, "r+") as file:
+        split = file["split"][:]
+        train, val = np.flatnonzero(split == 0), np.flatnonzero(split == 1)
+        file["keypoints"][train[0], 3] = [-9, 5]
+        pairs = json.loads(file.attrs["kptool"])["flip_pairs"]
+        points = file["keypoints"][train[1]]
+        for a, b in pairs:
+            points[[a, b]] = points[[b, a]]
+        file["keypoints"][train[1]] = points
+        file["images"][train[2]] = 7
+        file["images"][val[0]] = file["images"][train[3]]
+    sick = kptool("doctor", path, "--json")
+    assert sick.code == 1
+    found = {(f["check"], f["sample"]) for f in sick.json()["findings"]}
+    assert found == {("outside", train[0]), ("swapped", train[1]), ("constant", train[2]), ("leak", val[0])}
+    assert "nearly the same image" in kptool("doctor", path).out
+
+
+def test_bad_models_caches_and_settings(refused: Any, in_tmp: Path, faces: Path, run_folder: Path) -> None:
+    assert "kptool train unet" in refused("predict", faces.parent / "images" / "00000.png")
+    assert "nothing-here" in refused("evaluate", "nothing-here", faces)
+    assert "no cache at" in refused("train", "unet", "none.h5")
+    assert "did you mean 'unet'" in refused("train", "unett", faces)
+    assert "did you mean 'lr'" in refused("train", "unet", faces, "--set", "lrr=1")
+    assert "key=value" in refused("train", "unet", faces, "--set", "lr")
+    assert "lr must be of type float" in refused("train", "unet", faces, "--set", "lr=fast")
+    assert "lr must be above 0" in refused("train", "unet", faces, "--lr", "-1")
+    assert "epochs must be" in refused("train", "unet", faces, "--epochs", "0")
+    assert "loss 'wing' is for coordinates" in refused("train", "unet", faces, "--set", "loss=wing")
+    assert "device 'tpu'" in refused("train", "unet", faces, "--device", "tpu")
+    assert "no decoder 'best'" in refused("evaluate", run_folder, faces, "--decoder", "best")
+    assert "split must be" in refused("evaluate", run_folder, faces, "--split", "test")
+    Path("m.safetensors").write_bytes((run_folder / "model.safetensors").read_bytes()[:5000])
+    assert "m.safetensors" in refused("evaluate", "m.safetensors", faces)
+    assert not Path("runs").exists()
+
+
+def test_a_model_for_another_data_set_is_refused(kptool: Any, refused: Any, in_tmp: Path, run_folder: Path) -> None:
+    kptool("extract", kaggle_csv(Path("t.csv"), side=32), "--out", "f")
+    assert "train on this cache" in refused("evaluate", run_folder, "f/dataset.h5")
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(refused: Any, in_tmp: Path, faces: Path) -> None:
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.system, ("touch owned",)
+
+    Path("runs/unet").mkdir(parents=True)
+    Path("runs/unet/last.ckpt").write_bytes(pickle.dumps(Evil()))
+    assert "not a readable training state" in refused("train", "unet", faces, "--resume", "--set", "width=4")
+    assert not Path("owned").exists()
+
+
+def test_a_bug_says_so_and_exits_101(kptool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("kptool.extraction.find_source", broken)
+    ran = kptool("extract")
+    assert ran.code == 101
+    assert "ZeroDivisionError: oh" in ran.err
+    assert "Traceback" not in ran.err
+    assert "Traceback" in kptool("--debug", "extract").err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_resume_goes_on(in_tmp: Path, faces: Path, number: signal.Signals) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "kptool",
+        "train",
+        "unet",
+        str(faces),
+        "--epochs",
+        "400",
+        "--batch-size",
+        "12",
+        "--set",
+        "width=4",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not Path("runs/unet/last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "stopped by" in err
+    assert "Traceback" not in err
+    assert not [p for p in Path("runs/unet").iterdir() if p.name.endswith(".tmp")]

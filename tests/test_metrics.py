@@ -1,0 +1,83 @@
+"""The numbers people compare."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kptool import metrics
+from kptool.annotations import FACE15
+from kptool.errors import DataError
+
+
+def faces(n: int = 4) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(20, 70, (n, 15, 2))
+    points[:, 3], points[:, 5] = (80.0, 40.0), (30.0, 40.0)  # outer corners 50 pixels apart
+    return points
+
+
+def test_a_constant_error() -> None:
+    truth = faces()
+    found = metrics.measure(truth + [3.0, 4.0], truth, np.full((4, 15), 2, np.uint8), FACE15.names)
+    assert found.rmse == pytest.approx(np.sqrt((9 + 16) / 2))
+    assert found.nme == pytest.approx(5 / 50)
+    assert found.failure_rate == 1.0
+    assert found.auc == 0.0
+    assert found.pck == {"0.05": 0.0, "0.1": 1.0, "0.2": 1.0}
+    assert found.per_keypoint["nose_tip"] == pytest.approx(found.rmse)
+    assert found.normaliser == "outer eye corners"
+
+
+def test_unlabelled_keypoints_do_not_count() -> None:
+    truth = faces()
+    found = truth.copy()
+    found[:, 10] += 1000.0
+    visibility = np.full((4, 15), 2, np.uint8)
+    visibility[:, 10] = 0
+    measured = metrics.measure(found, truth, visibility, FACE15.names)
+    assert measured.rmse == 0.0
+    assert measured.nme == 0.0
+    assert measured.auc == 1.0
+
+
+def test_images_without_any_label_are_left_out() -> None:
+    truth = faces()
+    visibility = np.full((4, 15), 2, np.uint8)
+    visibility[2] = 0
+    assert metrics.measure(truth, truth, visibility, FACE15.names).images == 3
+    with pytest.raises(DataError, match="no image has a labelled keypoint"):
+        metrics.measure(truth, truth, visibility * 0, FACE15.names)
+
+
+def test_auc_is_the_area_under_the_curve() -> None:
+    nme = np.array([0.0, 0.02, 0.04, 0.2])
+    thresholds, share = metrics.cumulative_errors(nme, 20_000)
+    assert metrics.auc(nme) == pytest.approx(np.trapezoid(share, thresholds) / metrics.FAILURE, abs=1e-3)
+    assert metrics.auc(nme) == pytest.approx((1 + 0.75 + 0.5 + 0) / 4)
+
+
+def test_other_skeletons_are_normalised_by_their_box() -> None:
+    truth = np.array([[[0.0, 0.0], [30.0, 0.0], [0.0, 40.0]]])
+    found = metrics.measure(truth + [1.0, 0.0], truth, np.full((1, 3), 2, np.uint8), ("a", "b", "c"))
+    assert found.nme == pytest.approx(1 / np.sqrt(30 * 40))
+    assert found.normaliser == "bounding box"
+
+
+def test_a_face_without_eye_corners_falls_back_to_its_box() -> None:
+    truth = faces(1)
+    visibility = np.full((1, 15), 2, np.uint8)
+    visibility[0, 3] = 0
+    scale, _ = metrics.normaliser(truth, visibility > 0, FACE15.names)
+    sides = np.ptp(np.delete(truth[0], 3, axis=0), axis=0)
+    assert scale[0] == pytest.approx(np.sqrt(sides.prod()))
+
+
+def test_mean_shape_is_the_mean_of_what_is_labelled() -> None:
+    points = np.array([[[2.0, 4.0]], [[4.0, 8.0]], [[99.0, 99.0]]])
+    assert metrics.mean_shape(points, np.array([[2], [1], [0]], np.uint8)).tolist() == [[3.0, 6.0]]
+
+
+def test_shapes_that_do_not_belong_together_are_refused() -> None:
+    with pytest.raises(DataError, match="do not belong together"):
+        metrics.measure(faces(3), faces(4), np.full((4, 15), 2, np.uint8), FACE15.names)

@@ -1,0 +1,192 @@
+"""Training: it learns, it resumes bit for bit, and two processes compute what one does."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from kptool import checkpoint, engine
+from kptool.batches import Batch, Share
+from kptool.cache import Cache
+from kptool.config import ModelConfig, TrainConfig, configure
+from kptool.errors import CheckpointError
+from kptool.metrics import mean_shape, measure
+
+FAST = {"width": 4, "batch_size": 12}
+
+
+def settings(faces: Path, model: str = "unet", **overrides: object) -> tuple[ModelConfig, TrainConfig]:
+    with Cache(faces) as cache:
+        info = cache.info
+    return configure(model, info.skeleton, info.size, info.channels, {**FAST, **overrides})
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    state = checkpoint.load_state(folder / "last.ckpt")
+    return {f"{part}.{name}": tensor for part in ("detector", "average") for name, tensor in state[part].items()}
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    config = TrainConfig(lr=1.0, warmup=0.1)
+    rates = [engine.learning_rate(step, 100, config) for step in range(100)]
+    assert rates[0] < 0.1
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) == 10
+    assert rates[-1] < 1e-3
+    assert rates[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.5)))
+
+
+@pytest.mark.parametrize("model", ["vgg", "resnet", "fcn", "unet"])
+def test_training_beats_the_mean_shape(faces: Path, tmp_path: Path, model: str) -> None:
+    result = engine.train(faces, tmp_path, *settings(faces, model, width=8, epochs=30, lr=4e-3, ema=0.9), device="cpu")
+    with Cache(faces) as cache:
+        train, val = cache.index("train"), cache.index("val")
+        shape = mean_shape(cache.read("keypoints", train), cache.read("visibility", train))
+        truth = cache.read("keypoints", val)
+        baseline = measure(np.broadcast_to(shape, truth.shape), truth, cache.read("visibility", val), cache.info.names)
+    assert result.metrics["rmse"] < 0.9 * baseline.rmse
+
+
+def test_a_run_leaves_what_it_should(faces: Path, run_folder: Path) -> None:
+    history = pd.read_csv(run_folder / "metrics.csv")
+    assert list(history["epoch"]) == [1, 2]
+    card = checkpoint.read_card(run_folder / "model.safetensors")
+    assert card.metrics["best_epoch"] == 1 + int(history["rmse"].argmin())
+    with Cache(faces) as cache:
+        assert card.data["val_rows"] == cache.read("row", cache.index("val")).tolist()
+    assert sorted(p.name for p in run_folder.iterdir()) == ["last.ckpt", "metrics.csv", "model.safetensors"]
+
+
+def test_resuming_is_bit_for_bit_the_run_that_was_never_stopped(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in ("unet", "vgg"):
+        chosen = settings(faces, model, epochs=3)
+        straight, stopped = tmp_path / model / "straight", tmp_path / model / "stopped"
+        engine.train(faces, straight, *chosen, device="cpu")
+
+        def stop_in_epoch_two(what: str, done: int, total: int | None) -> None:
+            if done == 5:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            engine.train(faces, stopped, *chosen, device="cpu", progress=stop_in_epoch_two)
+        engine.train(faces, stopped, *chosen, device="cpu", resume=True)
+        expected, found = weights(straight), weights(stopped)
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+        assert (straight / "model.safetensors").read_bytes() == (stopped / "model.safetensors").read_bytes()
+        columns = ["epoch", "loss", "lr", "rmse"]
+        assert pd.read_csv(straight / "metrics.csv")[columns].equals(pd.read_csv(stopped / "metrics.csv")[columns])
+
+
+def test_resuming_with_other_settings_or_data_is_refused(faces: Path, run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="another training \\(lr\\)"):
+        engine.train(faces, run_folder, *settings(faces, epochs=2, lr=0.5), device="cpu", resume=True)
+    with pytest.raises(CheckpointError, match="another config \\(width\\)"):
+        engine.train(faces, run_folder, *settings(faces, epochs=2, width=8), device="cpu", resume=True)
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        engine.train(faces, tmp_path, *settings(faces, epochs=2), device="cpu", resume=True)
+
+
+def test_resuming_on_another_split_is_refused(faces: Path, run_folder: Path, tmp_path: Path) -> None:
+    """A run never continues on data whose validation images it may have trained on."""
+    import h5py
+
+    other = tmp_path / "dataset.h5"
+    other.write_bytes(faces.read_bytes())
+    with h5py.File(other, "r+") as file:
+        file["split"][:] = np.roll(file["split"][:], 1)
+    with pytest.raises(CheckpointError, match="another data \\(val_rows\\)"):
+        engine.train(other, run_folder, *settings(faces, epochs=2), device="cpu", resume=True)
+
+
+def test_unlabelled_keypoints_give_no_gradient(faces: Path) -> None:
+    trainer = engine.Trainer(*settings(faces), torch.device("cpu"), Share())
+    images = torch.rand(2, 1, 48, 48) * 255
+    points = torch.full((2, 15, 2), 20.0)
+    labelled = torch.zeros(2, 15, dtype=torch.bool)
+    labelled[:, 0] = True
+    loss = trainer.loss(Batch(images, points, labelled))
+    loss.backward()
+    head = trainer.detector.network.head.weight.grad
+    assert head[0].abs().sum() > 0
+    assert head[1:].abs().sum() == 0
+    nothing = trainer.loss(Batch(images, points, torch.zeros(2, 15, dtype=torch.bool)))
+    assert float(nothing) == 0.0
+
+
+_GRADIENTS = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+from kptool import engine
+from kptool.batches import Epochs, Resident
+from kptool.cache import Cache
+from test_train import settings
+torch.set_num_threads(1)
+faces, model, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+with engine.processes(torch.device("cpu")) as (device, share), Cache(faces) as cache:
+    trainer = engine.Trainer(*settings(faces, model, amp="off"), device, share)
+    trainer.detector.network.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
+    data = engine.Split.load(cache, device)
+    labelled = data.train.labelled.clone()
+    labelled[::3, 5:] = False
+    data = Resident(data.train.images, data.train.points, labelled)
+    batch = next(Epochs(data, (), trainer.config.augment, batch_size=12, seed=0).epoch(0, share))
+    trainer.network.train()
+    loss = trainer.loss(batch)
+    loss.backward()
+    if share.rank == 0:
+        state = {name: p.grad for name, p in trainer.detector.named_parameters()}
+        state |= {name: b.clone() for name, b in trainer.detector.named_buffers()}
+        torch.save(state, out)
+"""
+
+
+@pytest.mark.parametrize("model", ["unet", "resnet"])
+def test_two_processes_have_the_gradients_of_one(faces: Path, tmp_path: Path, model: str) -> None:
+    """Also where keypoints without labels are spread unevenly, and through batch norm."""
+    (tmp_path / "step.py").write_text(_GRADIENTS)
+    results = []
+    for world in (1, 2):
+        out = tmp_path / f"{world}.pt"
+        _run_processes(world, [tmp_path / "step.py", faces, model, out, Path(__file__).parent])
+        results.append(torch.load(out, weights_only=True))
+    one, two = results
+    for name in one:
+        assert torch.allclose(one[name].float(), two[name].float(), rtol=1e-3, atol=2e-5), name
+
+
+def _run_processes(world: int, arguments: list[Any]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, *map(str, arguments)], env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        )
+        for rank in range(world)
+    ]
+    assert [process.wait(timeout=240) for process in running] == [0] * world
+
+
+def test_torchrun_trains(faces: Path, tmp_path: Path) -> None:
+    """The whole command under two processes gives the run that one gives."""
+    arguments = ["-m", "kptool", "train", "unet", faces, "--epochs", "1", "--batch-size", "12"]
+    arguments += ["--set", "width=4", "--set", "amp=off", "--device", "cpu"]
+    for world in (1, 2):
+        _run_processes(world, [*arguments, "--out", tmp_path / str(world)])
+    one, two = (pd.read_csv(tmp_path / str(world) / "metrics.csv") for world in (1, 2))
+    assert one["loss"][0] == pytest.approx(two["loss"][0], rel=1e-3)
+    assert one["rmse"][0] == pytest.approx(two["rmse"][0], rel=1e-2)
