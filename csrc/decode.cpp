@@ -235,11 +235,10 @@ template <class T>
 Point gaussian(const Field<T>& field, const Peak& peak) {
     const Window w = window_about(field, peak, 0.15, kReach);
     const auto widen = [](std::ptrdiff_t steps, std::ptrdiff_t room) {
-        return std::min(std::max(steps, std::ptrdiff_t{1}), room);
+        return std::min(std::max(steps, std::ptrdiff_t{2}), room);
     };
     const std::ptrdiff_t x0 = -widen(w.left, peak.x), x1 = widen(w.right, field.width - 1 - peak.x);
     const std::ptrdiff_t y0 = -widen(w.up, peak.y), y1 = widen(w.down, field.height - 1 - peak.y);
-    const double floor = 0.1 * peak.height;
     const auto each = [&](auto&& add) {
         for (std::ptrdiff_t y = y0; y <= y1; ++y) {
             for (std::ptrdiff_t x = x0; x <= x1; ++x) {
@@ -248,26 +247,27 @@ Point gaussian(const Field<T>& field, const Peak& peak) {
             }
         }
     };
+    // The pixels next to the peak always count: of a narrow Gaussian in a corner, few others are left.
+    const auto near = [](double x, double y) { return std::abs(x) + std::abs(y) <= 2; };
     Fit c{};
     Normal first;
     each([&](double x, double y, double v) {
-        if (v * peak.height >= floor) first.add(x, y, v * v, std::log(v));
+        if (v >= 0.1 || (near(x, y) && v > 1e-3)) first.add(x, y, v * v, std::log(v));
     });
-    const Point stay = centroid(field, peak);
-    if (!first.solve(c) || !(c[3] < 0)) return stay;
+    if (!first.solve(c) || !(c[3] < 0)) return centroid(field, peak);
     for (int step = 0; step < 2; ++step) {
         Normal next;
         each([&](double x, double y, double v) {
             const double p = c[0] + c[1] * x + c[2] * y + c[3] * (x * x + y * y);
-            const double m = std::exp(std::min(p, 1.0));
-            if (m > 0.02) next.add(x, y, m * m, p + (v - m) / m);
+            const double m = std::exp(std::clamp(p, -20.0, 1.0));
+            if (m > 0.02 || near(x, y)) next.add(x, y, m * m, p + (v - m) / m);
         });
         Fit better{};
         if (!next.solve(better) || !(better[3] < 0)) break;
         c = better;
     }
     const double dx = -0.5 * c[1] / c[3], dy = -0.5 * c[2] / c[3];
-    if (!(std::abs(dx) <= 1.5 && std::abs(dy) <= 1.5)) return stay;  // it left the largest pixel: no Gaussian
+    if (!(std::abs(dx) <= 1.5 && std::abs(dy) <= 1.5)) return centroid(field, peak);  // no Gaussian
     return {static_cast<double>(peak.x) + dx, static_cast<double>(peak.y) + dy};
 }
 

@@ -19,9 +19,9 @@ def faces(n: int = 4) -> np.ndarray:
 
 def test_a_constant_error() -> None:
     truth = faces()
-    found = metrics.measure(truth + [3.0, 4.0], truth, np.full((4, 15), 2, np.uint8), FACE15.names)
-    assert found.rmse == pytest.approx(np.sqrt((9 + 16) / 2))
-    assert found.nme == pytest.approx(5 / 50)
+    found = metrics.measure(truth + [3.0, 3.9], truth, np.full((4, 15), 2, np.uint8), FACE15.names)
+    assert found.rmse == pytest.approx(np.sqrt((9 + 3.9**2) / 2))
+    assert found.nme == pytest.approx(np.hypot(3, 3.9) / 50)
     assert found.failure_rate == 1.0
     assert found.auc == 0.0
     assert found.pck == {"0.05": 0.0, "0.1": 1.0, "0.2": 1.0}
