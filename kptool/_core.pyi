@@ -23,9 +23,7 @@ def render_into(
     out: NDArray[Any],
     threads: int,
 ) -> None: ...
-def decode(
-    maps: NDArray[Any], method: str, threads: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+def decode(maps: NDArray[Any], method: str, threads: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 def parse_rows(
     data: bytes,
     columns: int,

@@ -143,7 +143,7 @@ def _prepare(
     count = points.shape[1]
     sigmas = np.atleast_1d(np.asarray(sigma, dtype=np.float64))
     if sigmas.shape not in ((1,), (count,)) or not (np.isfinite(sigmas) & (sigmas > 0)).all():
-        raise ConfigError(f"sigma must be a positive number, or {count} of them; got {sigma}")
+        raise ConfigError(f"sigma must be a positive number, or {count} of them; got {sigma!r}")
     if window is not None and not (window > 0 and math.isfinite(window)):
         raise ConfigError(f"window must be a positive number of sigmas, or None; got {window}")
     visible = np.ones(points.shape[:2], dtype=np.uint8)

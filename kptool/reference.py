@@ -37,7 +37,10 @@ def render(
     sigmas = np.broadcast_to(np.asarray(sigma, dtype=np.float64), (points,))
     for n, k in np.ndindex(count, points):
         if visibility is None or visibility[n, k]:
-            row, column = (gaussian(side, c, sigmas[k], window) for side, c in zip((width, height), centers[n, k], strict=True))
+            row, column = (
+                gaussian(side, c, float(sigmas[k]), window)
+                for side, c in zip((width, height), centers[n, k], strict=True)
+            )
             maps[n, k] = np.outer(column, row)
     return maps
 
@@ -144,7 +147,7 @@ def gaussian_fit(one: Map, px: int, py: int) -> Point:
     if fit is None:
         return centroid(one, px, py)
     for _ in range(2):
-        p = terms @ fit
+        p: Floats64 = terms @ fit
         m = np.exp(np.clip(p, -20, 1))
         used = (m > 0.02) | near
         better = least_squares(terms[used], m[used], (p + (v - m) / m)[used])

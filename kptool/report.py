@@ -60,12 +60,16 @@ def draw_image(axis: Axes, image: NDArray[np.uint8]) -> None:
     axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
 
 
-def draw_points(axis: Axes, points: NDArray[Any], visibility: NDArray[Any], names: Sequence[str], size: float = 9) -> None:
+def draw_points(
+    axis: Axes, points: NDArray[Any], visibility: NDArray[Any], names: Sequence[str], size: float = 9
+) -> None:
     """Labelled keypoints as dots; occluded ones hollow."""
     tint = np.array(colours(names))
     for level, faces in ((2, tint), (1, np.full(len(tint), "none"))):
         chosen = visibility == level
-        axis.scatter(points[chosen, 0], points[chosen, 1], c=faces[chosen], edgecolors=tint[chosen], s=size, linewidths=0.7)
+        axis.scatter(
+            points[chosen, 0], points[chosen, 1], c=faces[chosen], edgecolors=tint[chosen], s=size, linewidths=0.7
+        )
 
 
 def examples(cache: Cache, count: int = 16) -> Figure:
@@ -126,7 +130,8 @@ def predictions(cache: Cache, split: str, found: Evaluation, count: int = 16) ->
     for axis, i, image in zip(axes, chosen, _read_unordered(cache, "images", index[chosen]), strict=False):
         draw_image(axis, image)
         known = visibility[i] > 0
-        axis.scatter(*truth[i][known].T, s=14, facecolors="none", edgecolors=TRUTH, linewidths=0.7)
+        x, y = truth[i][known].T
+        axis.scatter(x, y, s=14, facecolors="none", edgecolors=TRUTH, linewidths=0.7)
         draw_points(axis, points[i], np.full(len(info.names), 2), info.names, size=5)
         axis.set_title(f"{nme[i]:.1%}", fontsize=7, pad=1)
     return figure
@@ -189,6 +194,20 @@ def cumulative(curves_: dict[str, NDArray[np.float64]]) -> Figure:
     axis.set(xlabel="NME", ylabel="share of images", xlim=(0, FAILURE), ylim=(0, 1.01))
     axis.grid(alpha=0.3)
     axis.legend()
+    return figure
+
+
+def bars(ratios: Sequence[tuple[str, float]]) -> Figure:
+    """Ratios as horizontal bars on a logarithmic scale, with a line at 1."""
+    figure = Figure(figsize=(11, 0.8 + 0.26 * len(ratios)), layout="constrained", facecolor="white")
+    axis = figure.subplots()
+    labels, values = [label for label, _ in ratios][::-1], [value for _, value in ratios][::-1]
+    drawn = axis.barh(labels, values, color=["#1a7f37" if value >= 1 else "#bf8700" for value in values])
+    axis.bar_label(drawn, [f"{value:.2g}x" for value in values], padding=3, fontsize=7)
+    axis.axvline(1, color="black", linewidth=0.8)
+    axis.set_xscale("log")
+    axis.tick_params(axis="y", labelsize=7)
+    axis.set_xlabel("times as fast")
     return figure
 
 

@@ -44,7 +44,9 @@ def test_float16_and_uint8_are_the_rounded_values() -> None:
     points = RNG(2).uniform(0, 64, (20, 4, 2))
     exact = heatmaps.render(points, (64, 64), 3.0)
     assert np.array_equal(heatmaps.render(points, (64, 64), 3.0, dtype="float16"), exact.astype(np.float16))
-    assert np.array_equal(heatmaps.render(points, (64, 64), 3.0, dtype="uint8"), np.floor(exact * 255 + np.float32(0.5)))
+    assert np.array_equal(
+        heatmaps.render(points, (64, 64), 3.0, dtype="uint8"), np.floor(exact * 255 + np.float32(0.5))
+    )
 
 
 def test_large_outputs_take_another_path_to_the_same_values() -> None:
@@ -94,7 +96,9 @@ def test_the_default_decoder_is_accurate(points: np.ndarray, noise: float, limit
     assert np.linalg.norm(found - points, axis=-1).mean() <= limit
 
 
-@pytest.mark.parametrize(("method", "limit"), [("argmax", 0.45), ("centroid", 0.03), ("centroid-global", 1e-3), ("dark", 1e-3)])
+@pytest.mark.parametrize(
+    ("method", "limit"), [("argmax", 0.45), ("centroid", 0.03), ("centroid-global", 1e-3), ("dark", 1e-3)]
+)
 def test_other_decoders_are_as_accurate_as_they_can_be(method: str, limit: float) -> None:
     points = faces(margin=14)
     found, scores = heatmaps.decode(heatmaps.render(points, (96, 96), 2.0), method)
@@ -196,7 +200,15 @@ def test_what_is_refused() -> None:
     for wrong in (np.zeros((2, 3)), np.zeros((2, 3, 3))):
         with pytest.raises(DataError, match=r"keypoints must be \(N, K, 2\)"):
             heatmaps.render(wrong, (8, 8))
-    for options in ({"sigma": 0}, {"sigma": [1, 2]}, {"sigma": np.inf}, {"stride": 0}, {"dtype": "int8"}, {"window": 0}, {"threads": -1}):
+    for options in (
+        {"sigma": 0},
+        {"sigma": [1, 2]},
+        {"sigma": np.inf},
+        {"stride": 0},
+        {"dtype": "int8"},
+        {"window": 0},
+        {"threads": -1},
+    ):
         with pytest.raises(ConfigError):
             heatmaps.render(points, (8, 8), **options)
     with pytest.raises(DataError, match="visibility must be"):

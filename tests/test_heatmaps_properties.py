@@ -20,13 +20,17 @@ def scene(seed: int, height: int, width: int, n: int = 2, k: int = 2, reach: flo
 
 
 @settings(max_examples=60, deadline=None)
-@given(seeds, sides, sides, sigmas, st.integers(1, 8), st.sampled_from(heatmaps.DTYPES), st.sampled_from([6.0, None, 1.0]))
+@given(
+    seeds, sides, sides, sigmas, st.integers(1, 8), st.sampled_from(heatmaps.DTYPES), st.sampled_from([6.0, None, 1.0])
+)
 def test_render_equals_the_reference(
     seed: int, height: int, width: int, sigma: float, stride: int, dtype: str, window: float | None
 ) -> None:
     points = scene(seed, height, width)
     visible = np.random.default_rng(seed).integers(0, 3, (2, 2)).astype(np.uint8)
-    maps = heatmaps.render(points, (height, width), sigma, stride=stride, visibility=visible, dtype=dtype, window=window)
+    maps = heatmaps.render(
+        points, (height, width), sigma, stride=stride, visibility=visible, dtype=dtype, window=window
+    )
     exact = reference.render(points, (height, width), sigma, stride=stride, visibility=visible, window=window)
     scale, tolerance = {"float32": (1, 2e-7), "float16": (1, 5e-4), "uint8": (255, 0.5001)}[dtype]
     assert np.abs(maps.astype(np.float64) - scale * exact).max() <= tolerance
@@ -42,13 +46,24 @@ def test_threads_change_nothing(seed: int, height: int, width: int, sigma: float
     for method in ("centroid", "gaussian"):
         assert all(
             np.array_equal(a, b)
-            for a, b in zip(heatmaps.decode(one, method, threads=1), heatmaps.decode(one, method, threads=threads), strict=True)
+            for a, b in zip(
+                heatmaps.decode(one, method, threads=1), heatmaps.decode(one, method, threads=threads), strict=True
+            )
         )
 
 
 @settings(max_examples=80, deadline=None)
-@given(seeds, st.integers(1, 60), st.integers(1, 60), st.floats(0.3, 12), st.sampled_from(heatmaps.METHODS), st.sampled_from([0, 0.01, 0.3]))
-def test_decode_equals_the_reference(seed: int, height: int, width: int, sigma: float, method: str, noise: float) -> None:
+@given(
+    seeds,
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.floats(0.3, 12),
+    st.sampled_from(heatmaps.METHODS),
+    st.sampled_from([0, 0.01, 0.3]),
+)
+def test_decode_equals_the_reference(
+    seed: int, height: int, width: int, sigma: float, method: str, noise: float
+) -> None:
     maps = reference.render(scene(seed, height, width), (height, width), sigma)
     maps += np.random.default_rng(seed).normal(0, noise, maps.shape)
     for dtype in ("float32", "float16"):

@@ -12,7 +12,7 @@ from kptool import _core
 Rows = list[tuple[list[float | None], list[int]]]
 
 
-def parse(data: bytes, columns: int = 3, pixels: int = 4, *, column: int = 2, capacity: int = 64, final: bool = True):  # noqa: ANN201
+def parse(data: bytes, columns: int = 3, pixels: int = 4, *, column: int = 2, capacity: int = 64, final: bool = True):
     floats = np.full((capacity, columns), -1.0)
     images = np.full((capacity, pixels), 99, np.uint8)
     done, used, error = _core.parse_rows(data, columns, column, pixels, floats, images, final)

@@ -10,7 +10,21 @@ from torch import Tensor
 from kptool.peaks import Peaks, decode_with
 from kptool.plugins import Decoder
 
-_OFFSETS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 0), (-2, 0), (0, 2), (0, -2), (1, 1), (-1, 1), (1, -1), (-1, -1))
+_OFFSETS = (
+    (0, 0),
+    (1, 0),
+    (-1, 0),
+    (0, 1),
+    (0, -1),
+    (2, 0),
+    (-2, 0),
+    (0, 2),
+    (0, -2),
+    (1, 1),
+    (-1, 1),
+    (1, -1),
+    (-1, -1),
+)
 
 
 def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:

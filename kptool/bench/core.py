@@ -1,0 +1,149 @@
+"""Rendering and decoding, one thread each: against the memory's own speed, and against peers.
+
+Floors: for rendering, setting the same bytes to zero; for decoding, numpy's max over the same array.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool import heatmaps
+from kptool.bench import peers
+from kptool.bench.timing import Row, Work, medians
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`samples` x `keypoints` maps of `size`; the first two are larger than any cache, W2 fits in one."""
+
+    name: str
+    samples: int
+    keypoints: int
+    size: tuple[int, int]
+    sigma: float
+
+    def points(self, seed: int = 0) -> NDArray[np.float64]:
+        """Points all over the maps, well inside, so that peers that do not know borders can agree."""
+        margin = 6 * self.sigma
+        low, high = np.full(2, margin), np.array(self.size[::-1]) - 1 - margin
+        return np.random.default_rng(seed).uniform(low, high, (self.samples, self.keypoints, 2))
+
+
+W0 = Workload("W0 256x15x96x96", 256, 15, (96, 96), 2.0)
+W1 = Workload("W1 64x68x256x256", 64, 68, (256, 256), 3.0)
+W2 = Workload("W2 32x17x64x48", 32, 17, (64, 48), 2.0)
+SMALL = Workload("small 32x15x96x96", 32, 15, (96, 96), 2.0)
+
+
+def run(quick: bool = False) -> list[Row]:
+    """All rows; `quick` takes seconds: small work, and no peer that has to be compiled first."""
+    seconds = 0.15 if quick else 1.0
+    rows: list[Row] = []
+    for load in (SMALL, W2) if quick else (W0, W1, W2):
+        rows += [*render_floors(load, seconds), *decode_floors(load, seconds)]
+    peer_load = SMALL if quick else W0
+    rows += [*render_peers(peer_load, seconds, compiled=not quick), *decode_peers(peer_load, seconds)]
+    return rows
+
+
+def _against(group: str, floor: str, floor_work: Work, works: dict[str, Work], seconds: float) -> Iterator[Row]:
+    """Every piece of work against the floor, measured in turns."""
+    times = medians({floor: floor_work, **works}, seconds=seconds)
+    for name in works:
+        yield Row(group, name, floor, times[name], times[floor])
+
+
+def render_floors(load: Workload, seconds: float) -> Iterator[Row]:
+    """Rendering by type, into a buffer, into a new array, and by a persistent renderer, against memset."""
+    scenes = [load.points(seed) for seed in range(2)]
+    shape = (load.samples, load.keypoints, *load.size)
+    buffers = {dtype: np.zeros(shape, dtype) for dtype in heatmaps.DTYPES}
+    renderer = heatmaps.Renderer(load.samples, load.keypoints, load.size, load.sigma, threads=1)
+    turn = [0]
+
+    def persistent() -> None:
+        turn[0] ^= 1
+        renderer.render(scenes[turn[0]])
+
+    def into(dtype: str) -> Work:
+        return lambda: heatmaps.render(scenes[0], load.size, load.sigma, out=buffers[dtype], threads=1)
+
+    works: dict[str, Work] = {f"render {dtype}": into(dtype) for dtype in heatmaps.DTYPES}
+    works["render float32, new array"] = lambda: heatmaps.render(scenes[0], load.size, load.sigma, threads=1)
+    works["Renderer, next batch"] = persistent
+    yield from _against(load.name, "memset of float32", lambda: buffers["float32"].fill(0), works, seconds)
+    assert np.array_equal(renderer.render(scenes[1]), heatmaps.render(scenes[1], load.size, load.sigma))
+
+
+def decode_floors(load: Workload, seconds: float) -> Iterator[Row]:
+    """Every method on float32, and fast ones on the smaller types, against one read by numpy's max."""
+    points = load.points()
+    maps = {dtype: heatmaps.render(points, load.size, load.sigma, dtype=dtype) for dtype in heatmaps.DTYPES}
+
+    def work(method: str, dtype: str) -> Work:
+        return lambda: heatmaps.decode(maps[dtype], method, threads=1)
+
+    kinds = [(method, "float32") for method in heatmaps.METHODS]
+    kinds += [(method, dtype) for method in ("argmax", "centroid") for dtype in ("float16", "uint8")]
+    works = {f"decode {method} {dtype}": work(method, dtype) for method, dtype in kinds}
+    yield from _against(load.name, "numpy max of float32", lambda: maps["float32"].max(), works, seconds)
+    found, _ = heatmaps.decode(maps["float32"])
+    assert np.abs(found - points).max() < 1e-3
+
+
+def render_peers(load: Workload, seconds: float, *, compiled: bool) -> Iterator[Row]:
+    """Rendering float32 against each peer that is there; results agree within 1e-5."""
+    points = load.points()
+    ours = np.zeros((load.samples, load.keypoints, *load.size), np.float32)
+
+    def work() -> None:
+        heatmaps.render(points, load.size, load.sigma, out=ours, threads=1)
+
+    work()
+    with one_torch_thread():
+        for name, (package, make) in peers.RENDERERS.items():
+            if not peers.available(package) or ("compile" in name and not compiled):
+                continue
+            peer: Callable[[], Any] = make(points, *load.size, load.sigma)
+            theirs = np.asarray(peer()).reshape(ours.shape)
+            theirs = theirs / theirs.max((2, 3), keepdims=True) * ours.max((2, 3), keepdims=True)
+            assert np.abs(theirs - ours).max() < 1e-5, f"{name} does not agree"
+            times = medians({"ours": work, name: peer}, seconds=seconds)
+            yield Row(f"{load.name}, peers", "render float32", name, times["ours"], times[name])
+
+
+def decode_peers(load: Workload, seconds: float) -> Iterator[Row]:
+    """Decoding against each peer that is there; by the same definition, results agree within 1e-2 pixels."""
+    maps = heatmaps.render(load.points(), load.size, load.sigma)
+    with one_torch_thread():
+        for name, (package, method, make) in peers.DECODERS.items():
+            if not peers.available(package):
+                continue
+            peer: Callable[[], Any] = make(maps)
+            assert np.abs(np.asarray(peer()) - heatmaps.decode(maps, method)[0]).max() < 1e-2, f"{name} does not agree"
+            fast = "argmax" if method == "argmax" else "centroid"
+            times = medians({"ours": _decoding(maps, fast), name: peer}, seconds=seconds)
+            yield Row(f"{load.name}, peers", f"decode {fast}", name, times["ours"], times[name])
+
+
+def _decoding(maps: NDArray[np.float32], method: str) -> Work:
+    return lambda: heatmaps.decode(maps, method, threads=1)
+
+
+@contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """torch computes with one thread inside the block, as kptool does here."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

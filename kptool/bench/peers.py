@@ -1,0 +1,186 @@
+"""Other ways to render and decode heatmaps, each with the convention under which its result equals ours.
+
+The NumPy and torch ones are how people write it; the others are libraries, used where they can be imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Maps = NDArray[Any]
+Points = NDArray[Any]
+Render = Callable[[Points, int, int, float], Callable[[], Any]]
+Decode = Callable[[Maps], Callable[[], Any]]
+
+
+def numpy_separable(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
+    """Two 1-D Gaussians and their outer product, for all keypoints at once."""
+    p = points.astype(np.float32)
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+
+    def render() -> Maps:
+        row = np.exp(-0.5 * ((x - p[..., :1]) / sigma) ** 2)
+        column = np.exp(-0.5 * ((y - p[..., 1:]) / sigma) ** 2)
+        maps: Maps = column[..., :, None] * row[..., None, :]
+        return maps
+
+    return render
+
+
+def numpy_loop(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
+    """A 2-D exponential per keypoint, in a loop: what tutorials show."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+
+    def render() -> Maps:
+        maps = np.empty((*points.shape[:2], height, width), np.float32)
+        for n, k in np.ndindex(*points.shape[:2]):
+            cx, cy = points[n, k]
+            maps[n, k] = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma**2))
+        return maps
+
+    return render
+
+
+def _separable(p: Any, x: Any, y: Any, sigma: float) -> Any:
+    import torch
+
+    row = torch.exp(-0.5 * ((x - p[..., :1]) / sigma) ** 2)
+    column = torch.exp(-0.5 * ((y - p[..., 1:]) / sigma) ** 2)
+    return column[..., :, None] * row[..., None, :]
+
+
+def torch_separable(points: Points, height: int, width: int, sigma: float) -> Callable[[], Any]:
+    """The separable form in torch, eager."""
+    import torch
+
+    p = torch.from_numpy(points.astype(np.float32))
+    return lambda: _separable(p, torch.arange(width), torch.arange(height), sigma)
+
+
+def torch_compiled(points: Points, height: int, width: int, sigma: float) -> Callable[[], Any]:
+    """The separable form under torch.compile."""
+    import torch
+
+    p = torch.from_numpy(points.astype(np.float32))
+    compiled = torch.compile(_separable)
+    return lambda: compiled(p, torch.arange(width), torch.arange(height), sigma)
+
+
+def numba_separable(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
+    """The separable form compiled by numba, one pass over the output."""
+    import numba
+
+    @numba.njit  # type: ignore[untyped-decorator, unused-ignore]
+    def fill(p: Any, out: Any, sigma: float) -> None:
+        for i in range(out.shape[0]):
+            row = np.exp(-0.5 * ((np.arange(out.shape[2]) - p[i, 0]) / sigma) ** 2).astype(np.float32)
+            column = np.exp(-0.5 * ((np.arange(out.shape[1]) - p[i, 1]) / sigma) ** 2).astype(np.float32)
+            for y in range(out.shape[1]):
+                for x in range(out.shape[2]):
+                    out[i, y, x] = column[y] * row[x]
+
+    out = np.empty((*points.shape[:2], height, width), np.float32)
+    flat, p = out.reshape(-1, height, width), points.reshape(-1, 2)
+
+    def render() -> Maps:
+        fill(p, flat, sigma)
+        return out
+
+    return render
+
+
+def kornia_render(points: Points, height: int, width: int, sigma: float) -> Callable[[], Any]:
+    """kornia.geometry.subpix.render_gaussian2d; its maps sum to 1, so they are scaled by their peak to compare."""
+    import torch
+    from kornia.geometry.subpix import render_gaussian2d
+
+    p = torch.from_numpy(points.reshape(-1, 2).astype(np.float32))
+    std = torch.full_like(p, sigma)
+    return lambda: render_gaussian2d(p, std, (height, width), normalized_coordinates=False)
+
+
+RENDERERS: dict[str, tuple[str | None, Render]] = {
+    "numpy, separable": (None, numpy_separable),
+    "numpy, a 2-D exp per keypoint": (None, numpy_loop),
+    "torch, separable": ("torch", torch_separable),
+    "torch.compile, separable": ("torch", torch_compiled),
+    "numba, separable": ("numba", numba_separable),
+    "kornia render_gaussian2d": ("kornia", kornia_render),
+}
+
+
+def numpy_argmax(maps: Maps) -> Callable[[], Points]:
+    """np.argmax and divmod."""
+
+    def decode() -> Points:
+        index = maps.reshape(*maps.shape[:2], -1).argmax(-1)
+        return np.stack([index % maps.shape[3], index // maps.shape[3]], -1)
+
+    return decode
+
+
+def torch_argmax(maps: Maps) -> Callable[[], Any]:
+    """torch.max over the flattened map, and divmod."""
+    import torch
+
+    tensor = torch.from_numpy(maps)
+
+    def decode() -> Any:
+        index = tensor.flatten(2).max(-1).indices
+        return torch.stack([index % maps.shape[3], index // maps.shape[3]], -1)
+
+    return decode
+
+
+def numpy_expectation(maps: Maps) -> Callable[[], Points]:
+    """The weighted average of all pixels' positions."""
+    x, y = (np.arange(side, dtype=np.float32) for side in (maps.shape[3], maps.shape[2]))
+
+    def decode() -> Points:
+        total = maps.sum((2, 3))
+        points: Points = np.stack([maps.sum(2) @ x / total, maps.sum(3) @ y / total], -1)
+        return points
+
+    return decode
+
+
+def dsntnn_expectation(maps: Maps) -> Callable[[], Any]:
+    """dsntnn.dsnt, whose coordinates run from -1 to 1 between the outer edges of the map."""
+    import dsntnn
+    import torch
+
+    tensor = torch.from_numpy(maps)
+
+    def decode() -> Any:
+        points = dsntnn.dsnt(tensor / tensor.sum((2, 3), keepdim=True))
+        return (points + 1) * torch.tensor([maps.shape[3] / 2, maps.shape[2] / 2]) - 0.5
+
+    return decode
+
+
+def kornia_expectation(maps: Maps) -> Callable[[], Any]:
+    """kornia.geometry.subpix.spatial_expectation2d."""
+    import torch
+    from kornia.geometry.subpix import spatial_expectation2d
+
+    tensor = torch.from_numpy(maps)
+    return lambda: spatial_expectation2d(tensor / tensor.sum((2, 3), keepdim=True), normalized_coordinates=False)
+
+
+DECODERS: dict[str, tuple[str | None, str, Decode]] = {
+    "numpy argmax": (None, "argmax", numpy_argmax),
+    "torch argmax": ("torch", "argmax", torch_argmax),
+    "numpy weighted average": (None, "centroid-global", numpy_expectation),
+    "dsntnn": ("dsntnn", "centroid-global", dsntnn_expectation),
+    "kornia spatial_expectation2d": ("kornia", "centroid-global", kornia_expectation),
+}
+
+
+def available(package: str | None) -> bool:
+    """Whether a peer's package can be imported."""
+    return package is None or importlib.util.find_spec(package) is not None

@@ -1,0 +1,65 @@
+"""Timing in turns: machines drift, so two things are compared only by runs that lie side by side."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """kptool against a peer (or a floor) at one task. ratio: how many times as fast kptool is; above 1 is faster."""
+
+    group: str
+    task: str
+    peer: str
+    ours_ms: float
+    peer_ms: float
+    note: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """peer_ms / ours_ms."""
+        return self.peer_ms / self.ours_ms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "ratio": self.ratio}
+
+
+def medians(works: Mapping[str, Work], *, seconds: float = 1.0, least: int = 3) -> dict[str, float]:
+    """The median milliseconds of each piece of work: run in turns until each had `seconds`, at least `least` times."""
+    for work in works.values():
+        work()  # warms caches, allocators and compilers
+    times: dict[str, list[float]] = {name: [] for name in works}
+    spent = dict.fromkeys(works, 0.0)
+    while any(len(times[name]) < least or (spent[name] < seconds and len(times[name]) < 200) for name in works):
+        for name, work in works.items():
+            if len(times[name]) >= least and spent[name] >= seconds:
+                continue
+            start = time.perf_counter()
+            work()
+            took = time.perf_counter() - start
+            times[name].append(1e3 * took)
+            spent[name] += took
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def machine() -> dict[str, Any]:
+    """What was measured on, and when."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text().splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        cpu = f"{names[0]}, {len(names)} processors" if names else cpu
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    return {"cpu": cpu, "system": platform.system(), "python": platform.python_version(), "date": date}

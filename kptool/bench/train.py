@@ -1,0 +1,86 @@
+"""Training speed on this machine: the whole loop against its network alone, and against the loop people write.
+
+The plain loop is a Dataset that draws NumPy heatmaps, a DataLoader, float32, no augmentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from kptool import devices, plugins
+from kptool.annotations import Dataset as Reader
+from kptool.batches import Batch, Epochs, Resident, Share
+from kptool.bench.timing import Row, medians
+from kptool.config import configure
+from kptool.engine import Trainer
+
+
+class PlainFaces(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """What tutorials write: an image and its heatmaps, made in NumPy when asked for."""
+
+    def __init__(self, images: NDArray[np.uint8], points: NDArray[np.float32], sigma: float) -> None:
+        self.images, self.points, self.sigma = images, points, sigma
+        self.y, self.x = np.mgrid[:48, :48].astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        centres = (self.points[i] + 0.5) / 2 - 0.5
+        maps = [np.exp(-((self.x - x) ** 2 + (self.y - y) ** 2) / (2 * self.sigma**2)) for x, y in centres]
+        return torch.from_numpy(self.images[i][None]), torch.from_numpy(np.stack(maps))
+
+
+def run(quick: bool = False) -> list[Row]:
+    """Milliseconds per step of a batch of 32, with U-Net."""
+    device = devices.pick("auto")
+    synthetic: Reader = plugins.load("datasets", "synthetic")
+    source = synthetic.open(None, count=64 if quick else 256, seed=0)
+    samples = list(source.blocks())
+    images = np.concatenate([s.images for s in samples])
+    points = np.concatenate([s.keypoints for s in samples])
+    model, config = configure("unet", source.skeleton, (96, 96), 1, {})
+    data = Resident.upload(images, points, np.full(points.shape[:2], 2, np.uint8), device)
+    epochs = Epochs(data, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=0)
+    trainer = Trainer(model, config, device, Share())
+    endless = _endless(epochs)
+    fixed = next(endless)
+    plain = _plain_loop(PlainFaces(images, points, model.sigma), Trainer(model, config, device, Share()))
+    works: dict[str, Any] = {
+        "loop": lambda: float(trainer.train_step(next(endless), 10_000)),
+        "fixed": lambda: float(trainer.train_step(fixed, 10_000)),
+        "plain": lambda: next(plain),
+    }
+    times = medians(works, seconds=1.0 if quick else 20.0)
+    group = f"unet, batch {config.batch_size}, {device.type}"
+    return [
+        Row(group, "whole step", "same step, one fixed batch", times["loop"], times["fixed"]),
+        Row(group, "whole step", "DataLoader, NumPy heatmaps, float32", times["loop"], times["plain"]),
+    ]
+
+
+def _endless(epochs: Epochs) -> Iterator[Batch]:
+    number = 0
+    while True:
+        yield from epochs.epoch(number)
+        number += 1
+
+
+def _plain_loop(faces: PlainFaces, trainer: Trainer) -> Iterator[None]:
+    """A plain training loop that stops after every step."""
+    network = trainer.detector
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    loader = DataLoader(faces, batch_size=trainer.config.batch_size, shuffle=True, drop_last=True)
+    while True:
+        for pictures, maps in loader:
+            optimizer.zero_grad()
+            loss = torch.nn.functional.mse_loss(network(pictures.to(trainer.device)), maps.to(trainer.device))
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            yield

@@ -1,0 +1,69 @@
+"""``kptool bench``: kptool beside its peers and beside the memory's speed, as ratios."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kptool.cli.options import Json
+from kptool.cli.output import emit, emit_json, note, progress
+from kptool.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from kptool.bench.timing import Row
+
+_WHAT = ("core", "cache", "train", "predict")
+
+
+def bench(
+    what: Annotated[str, typer.Argument(help="core, cache, train, predict, or all.")] = "all",
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller work and fewer runs; a minute for all.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the ratios as bars into this PNG.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure speed side by side with other ways to do the same, which must give the same result first."""
+    if what != "all" and what not in _WHAT:
+        raise ConfigError(f"bench measures {', '.join(_WHAT)} or all; got {what!r}")
+    from kptool.bench.timing import machine
+
+    chosen = _WHAT if what == "all" else (what,)
+    rows: list[Row] = []
+    with progress(quiet=json) as bar:
+        for number, name in enumerate(chosen):
+            bar(f"bench {name}", number, len(chosen))
+            rows += import_module(f"kptool.bench.{name}").run(quick)
+    if plot is not None:
+        from kptool.report import bars, save
+
+        save(bars([(f"{row.group}: {row.task} vs {row.peer}", row.ratio) for row in rows]), plot)
+        note(f"kptool: wrote {plot}")
+    if json:
+        emit_json({"machine": machine(), "rows": [row.to_dict() for row in rows]})
+        return
+    facts = machine()
+    emit(f"{facts['cpu']}, {facts['date']}; ratio: how many times as fast as the peer or floor", _table(rows))
+
+
+def _table(rows: list[Row]) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for head in ("group", "task", "ms", "peer or floor", "ms", "ratio", ""):
+        table.add_column(head, justify="right" if head in ("ms", "ratio") else "left")
+    previous = ""
+    for row in rows:
+        if previous and row.group != previous:
+            table.add_section()
+        shown = row.group if row.group != previous else ""
+        previous = row.group
+        table.add_row(
+            shown, row.task, f"{row.ours_ms:.3g}", row.peer, f"{row.peer_ms:.3g}", f"{row.ratio:.2f}x", row.note
+        )
+    return table
