@@ -120,7 +120,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         source_sha256=sha256(source.files),
         version=__version__,
     )
-    existed = out.exists()
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     staging = out / _STAGING
     try:
         shutil.rmtree(staging, ignore_errors=True)
@@ -133,8 +133,9 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        if not existed and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
     dropped = {reason: count for reason, count in counts.items() if reason not in ("rows", "kept")}
     val = int((split == VAL).sum())
     splits = {"train": len(split) - val, "val": val}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -68,10 +70,10 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         values = features.float()
         count = values.numel() / values.shape[1]
         moments = torch.cat([values.sum((0, 2, 3)), values.square().sum((0, 2, 3)), values.new_tensor([count])])
-        moments = all_reduce(moments)
-        mean, square = moments[:-1].div(moments[-1]).chunk(2)
+        total: Tensor = AllReduce.apply(moments)  # type: ignore[no-untyped-call]
+        mean, square = total[:-1].div(total[-1]).chunk(2)
         variance = square - mean.square()
-        self._update_running(mean.detach(), variance.detach(), float(moments[-1].detach()))
+        self._update_running(mean.detach(), variance.detach(), float(total[-1].detach()))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
         return (values * scale[:, None, None] + shift[:, None, None]).to(features.dtype)
@@ -87,12 +89,20 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked += 1
 
 
-def all_reduce(tensor: Tensor) -> Tensor:
-    """The sum over all processes, through which gradients flow."""
-    from torch.distributed.nn.functional import all_reduce as differentiable_all_reduce
+class AllReduce(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
 
-    total: Tensor = differentiable_all_reduce(tensor)  # type: ignore[no-untyped-call]
-    return total
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:

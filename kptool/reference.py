@@ -147,7 +147,7 @@ def gaussian_fit(one: Map, px: int, py: int) -> Point:
     if fit is None:
         return centroid(one, px, py)
     for _ in range(2):
-        p: Floats64 = terms @ fit
+        p = np.asarray(terms @ fit, dtype=np.float64)
         m = np.exp(np.clip(p, -20, 1))
         used = (m > 0.02) | near
         better = least_squares(terms[used], m[used], (p + (v - m) / m)[used])
@@ -163,7 +163,7 @@ def least_squares(terms: Floats64, root_weight: Floats64, target: Floats64) -> F
     scaled = terms * root_weight[:, None]
     if len(scaled) < 4 or np.linalg.cond(scaled / np.linalg.norm(scaled, axis=0).clip(1e-300)) > 1e5:
         return None
-    fit: Floats64 = np.linalg.lstsq(scaled, target * root_weight, rcond=None)[0]
+    fit = np.asarray(np.linalg.lstsq(scaled, target * root_weight, rcond=None)[0], dtype=np.float64)
     return fit if fit[3] < 0 else None
 
 

@@ -86,4 +86,4 @@ def _require_known(lookup: Path, asked: pd.DataFrame, column: str, known: Iterab
     unknown = asked[~asked[column].isin(list(known))]
     if len(unknown):
         first = unknown.iloc[0]
-        raise DataError(f"{lookup}: row {int(first['RowId'])} asks for {column} {first[column]!r}, which is not {what}")
+        raise DataError(f"{lookup}: row {int(first['RowId'])} asks for {column} {first[column]}, which is not {what}")

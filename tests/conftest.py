@@ -56,11 +56,8 @@ def refused(kptool: Any) -> Any:
         ran = kptool(*arguments)
         assert ran.code == 2, ran
         assert ran.out == ""
-        lines = [
-            line
-            for line in ran.err.splitlines()
-            if not line.startswith(("kptool: using", "kptool: training", "kptool: no SOURCE"))
-        ]
+        remarks = ("kptool: using ", "kptool: training unet on ", "kptool: no SOURCE was given")
+        lines = [line for line in ran.err.splitlines() if not line.startswith(remarks)]
         assert len(lines) == 1, ran.err
         assert "Traceback" not in ran.err
         return str(lines[0])

@@ -17,6 +17,8 @@ import pytest
 from conftest import kaggle_csv, tree
 from PIL import Image
 
+from kptool import images
+
 COMMANDS = ["extract", "train", "evaluate", "predict", "submit", "show", "info", "doctor", "bench"]
 
 
@@ -70,7 +72,7 @@ def test_train_evaluate_predict_show(kptool: Any, in_tmp: Path, faces: Path) -> 
     assert kptool("show", "unet", "--cache", faces, "--out", "run.png").code == 0
     assert kptool("show", faces, "--out", "cache.png").code == 0
     for name in ("p", "run", "run-errors", "run-curves", "cache", "cache-heatmaps"):
-        assert Image.open(f"{name}.png").width > 300
+        assert images.read(Path(f"{name}.png")).shape[1] > 300
     assert "already holds a run" in kptool("train", "unet", faces, "--epochs", 1).err
 
 
@@ -96,7 +98,7 @@ def test_predict_reports_in_the_pixels_that_were_given(
     assert [set(point) for point in keypoints] == [{"name", "x", "y", "score"}] * 15
     a = np.array([[p["x"], p["y"]] for p in small["faces"][0]["keypoints"]])
     b = np.array([[p["x"], p["y"]] for p in keypoints])
-    assert np.abs((a + 0.5) * 4 - 0.5 - b).mean() < 4
+    assert np.median(np.abs((a + 0.5) * 4 - 0.5 - b)) < 0.5
 
 
 def test_predict_draws_lists_and_explains(
@@ -138,10 +140,10 @@ def test_submit(kptool: Any, refused: Any, in_tmp: Path, run_folder: Path) -> No
     assert written["RowId"].tolist() == [1, 2, 3, 4]
     assert written["Location"].between(0, 48).all()
     before = tree(in_tmp)
-    lookup.assign(ImageId=9).to_csv("wrong.csv", index=False)
+    lookup.assign(ImageId=[3, 3, 1, 9]).to_csv("wrong.csv", index=False)
     assert "asks for ImageId 9" in refused("submit", "test.csv", "wrong.csv", "--model", run_folder)
     lookup.assign(FeatureName="ear_x").to_csv("wrong.csv", index=False)
-    assert "asks for FeatureName 'ear_x'" in refused("submit", "test.csv", "wrong.csv", "--model", run_folder)
+    assert "asks for FeatureName ear_x" in refused("submit", "test.csv", "wrong.csv", "--model", run_folder)
     lookup.assign(RowId=1).to_csv("wrong.csv", index=False)
     assert "RowId 1 stands there twice" in refused("submit", "test.csv", "wrong.csv", "--model", run_folder)
     assert "IdLookupTable.csv" in refused("submit", "test.csv", "test.csv", "--model", run_folder)

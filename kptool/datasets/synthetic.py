@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,15 +74,15 @@ class Canvas:
 
     def curve(self, points: NDArray[np.float64], half_width: float) -> Array:
         """Distance to a polyline (n, 2) of a given half width that thins towards its last point."""
-        best = np.full(self.x.shape, 1e9, np.float32)
-        for i, (a, b) in enumerate(zip(points[:-1], points[1:], strict=True)):
+        best: Array = np.full(self.x.shape, 1e9, np.float32)
+        for i, (a, b) in enumerate(pairwise(points)):
             along = b - a
             t = ((self.x - a[0]) * along[0] + (self.y - a[1]) * along[1]) / max(along @ along, 1e-9)
             t = np.clip(t, 0, 1)
             gap = np.hypot(self.x - a[0] - t * along[0], self.y - a[1] - t * along[1])
             width = half_width * (1 - 0.6 * (i + t) / (len(points) - 1))
-            best = np.minimum(best, gap - width)
-        return best.astype(np.float32)
+            best = np.minimum(best, (gap - width).astype(np.float32))
+        return np.asarray(best, dtype=np.float32)
 
     def lens(self, a: Point, b: Point, above: float, below: float) -> Array:
         """Distance (about) to the area between two parabolas through a and b, whose tops are that far to each side."""
@@ -91,7 +92,7 @@ class Canvas:
         u = ((self.x - a[0]) * ex[0] + (self.y - a[1]) * ex[1]) / np.float32(length)
         v = (self.y - a[1]) * ex[0] - (self.x - a[0]) * ex[1]
         bow = 4 * u * (1 - u)
-        return np.maximum(-v - above * bow, v - below * bow).astype(np.float32)
+        return np.asarray(np.maximum(-v - above * bow, v - below * bow), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,8 @@ def _draw_head(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
     canvas.tones[...] = base + slope[0] * (canvas.x / width - 0.5) + slope[1] * (canvas.y / height - 0.5)
     for _ in range(rng.integers(0, 4)):
         spot = rng.uniform(0, [width, height])
-        canvas.paint(
-            canvas.ellipse(spot, *(rng.uniform(0.1, 0.5, 2) * width), rng.uniform(0, 3)), rng.uniform(0, 1), 0.6
-        )
+        rx, ry = rng.uniform(0.1, 0.5, 2) * width
+        canvas.paint(canvas.ellipse(spot, rx, ry, rng.uniform(0, 3)), rng.uniform(0, 1), 0.6)
     skin, hair = rng.uniform(0.35, 0.85), rng.uniform(0.02, 0.45)
     middle = face.project(np.array([0.0, 0.5, -0.15]))[0]
     crown = face.project(np.array([0.0, 0.15, -0.5]))[0]
@@ -198,8 +198,8 @@ def _draw_eye(canvas: Canvas, face: Face, side: str, open_: float, iris: float, 
     t = np.linspace(0, 1, 7)[:, None]
     canvas.paint(canvas.curve((1 - t) * inside + t * end + 4 * t * (1 - t) * rise, 0.055 * s), brow, 0.9)
     if glasses:
-        ring = np.abs(canvas.ellipse(centre, 0.36 * s, 0.27 * s, face.roll)) - 0.02 * s
-        canvas.paint(ring, 0.08)
+        ring = np.abs(canvas.ellipse(centre, 0.36 * s, 0.27 * s, face.roll)) - np.float32(0.02 * s)
+        canvas.paint(ring.astype(np.float32), 0.08)
 
 
 def _draw_nose(canvas: Canvas, face: Face) -> None:
@@ -249,11 +249,8 @@ def _finish(tones: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
     for _ in range(int(rng.integers(0, 3))):
         for axis in (0, 1):
             padded = np.pad(tones, [(1, 1) if i == axis else (0, 0) for i in (0, 1)], mode="edge")
-            low, high = (
-                np.take(padded, range(tones.shape[axis]), axis),
-                np.take(padded, range(2, tones.shape[axis] + 2), axis),
-            )
-            tones = (low + 2 * tones + high) / 4
+            low, _, high = (np.take(padded, range(i, i + tones.shape[axis]), axis) for i in range(3))
+            tones = np.asarray((low + 2 * tones + high) / 4, dtype=np.float32)
     gain, lift = rng.uniform(0.6, 1.0), rng.uniform(0.0, 0.25)
     noise = rng.normal(0, rng.uniform(0, 0.03), tones.shape)
     return np.asarray(np.clip(255 * (gain * tones + lift + noise) + 0.5, 0, 255).astype(np.uint8))
