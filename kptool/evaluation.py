@@ -15,7 +15,7 @@ from kptool.cache import Cache
 from kptool.detector import Detector
 from kptool.errors import CheckpointError
 from kptool.geometry import apply_affine, invert_affine
-from kptool.metrics import Metrics, measure
+from kptool.metrics import Metrics, mean_shape, measure
 from kptool.progress import Progress, silent
 
 
@@ -92,6 +92,16 @@ def evaluate_cache(
     return evaluate_arrays(
         detector, arrays[0], arrays[1], arrays[2], arrays[3], flip=flip, decoder=decoder, progress=progress
     )
+
+
+def mean_shape_baseline(cache: Cache, split: str = "val") -> Metrics:
+    """What predicting the training images' mean shape for every image of a split would score: any model must beat it."""
+    shape = mean_shape(cache.read("keypoints", cache.index("train")), cache.read("visibility", cache.index("train")))
+    index = cache.index(split)
+    truth, visibility, affines = (cache.read(name, index) for name in ("keypoints", "visibility", "affine"))
+    back = invert_affine(affines)
+    guess = np.broadcast_to(shape, truth.shape)
+    return measure(apply_affine(back, guess), apply_affine(back, truth), visibility, cache.info.names)
 
 
 def trained_on(data: dict[str, object], cache: Cache, split: str) -> int:

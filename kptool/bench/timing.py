@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,3 +63,21 @@ def machine() -> dict[str, Any]:
         cpu = f"{names[0]}, {len(names)} processors" if names else cpu
     date = datetime.now(UTC).strftime("%Y-%m-%d")
     return {"cpu": cpu, "system": platform.system(), "python": platform.python_version(), "date": date}
+
+
+def markdown(command: str, rows: Sequence[Row]) -> str:
+    """The rows as Markdown tables, one for each group, under the command, machine and date that made them."""
+    facts = machine()
+    lines = [
+        "# Measured",
+        "",
+        f"Written by `{command}` on {facts['date']}: {facts['cpu']}, {facts['system']}, Python {facts['python']}.",
+        "Ratio: how many times as fast kptool is as the peer or floor, both measured in turns in this run.",
+    ]
+    for group in dict.fromkeys(row.group for row in rows):
+        lines += ["", f"## {group}", "", "| task | ms | peer or floor | ms | ratio | |", "|---|---:|---|---:|---:|---|"]
+        for row in rows:
+            if row.group == group:
+                times = f"{row.ours_ms:.3g} | {row.peer} | {row.peer_ms:.3g}"
+                lines.append(f"| {row.task} | {times} | {row.ratio:.2f} | {row.note} |")
+    return "\n".join(lines) + "\n"

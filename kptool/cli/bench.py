@@ -26,6 +26,9 @@ def bench(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the ratios as bars into this PNG.", show_default=False)
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the tables as Markdown into this file.", show_default=False)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure speed side by side with other ways to do the same, which must give the same result first."""
@@ -44,6 +47,12 @@ def bench(
 
         save(bars([(f"{row.group}: {row.task} vs {row.peer}", row.ratio) for row in rows]), plot)
         note(f"kptool: wrote {plot}")
+    if report is not None:
+        from kptool.bench.timing import markdown
+        from kptool.files import write_text
+
+        write_text(report, markdown(f"kptool bench {what}{' --quick' if quick else ''}", rows))
+        note(f"kptool: wrote {report}")
     if json:
         emit_json({"machine": machine(), "rows": [row.to_dict() for row in rows]})
         return

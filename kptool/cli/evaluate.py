@@ -29,13 +29,14 @@ def evaluate(
     """Measure a model on images whose keypoints are known."""
     from kptool import checkpoint, devices
     from kptool.cache import Cache
-    from kptool.evaluation import evaluate_cache, trained_on
+    from kptool.evaluation import evaluate_cache, mean_shape_baseline, trained_on
 
     path, origin = checkpoint.resolve(model)
     note(f"kptool: using {origin}")
     detector, card = checkpoint.load_detector(path, devices.pick(device))
     with Cache(cache) as opened, progress(quiet=json) as bar:
         found = evaluate_cache(detector, opened, split=split, flip=tta, decoder=decoder, progress=bar)
+        baseline = mean_shape_baseline(opened, split)
         seen = trained_on(card.data, opened, split)
         if seen:
             note(f"kptool: {seen} of these images were trained on, so the figures flatter the model")
@@ -44,8 +45,19 @@ def evaluate(
 
             report.save(report.predictions(opened, split, found), pictures)
     if json:
-        emit_json({"model": origin, "split": split, "trained_on": seen, **found.metrics.to_dict()})
+        emit_json(
+            {
+                "model": origin,
+                "split": split,
+                "trained_on": seen,
+                **found.metrics.to_dict(),
+                "mean_shape": {"rmse": baseline.rmse, "nme": baseline.nme},
+            }
+        )
         return
     from kptool.report import metrics_table
 
-    emit(metrics_table(found.metrics.to_dict(), f"{origin}, {found.metrics.images} {split} images of {cache}"))
+    emit(
+        metrics_table(found.metrics.to_dict(), f"{origin}, {found.metrics.images} {split} images of {cache}"),
+        f"for comparison, the training images' mean shape: RMSE {baseline.rmse:.3f} px, NME {baseline.nme:.2%}",
+    )
