@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import shutil
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ from kptool.progress import Progress, silent
 IMAGES, KEYPOINTS, CACHE = "images", "keypoints.csv", "dataset.h5"
 _DEFAULT_PLACES = ("training.zip", "training.csv", "facial-keypoints-detection.zip")
 _STAGING = ".kptool-extract"
-_PATIENCE = 8
-"""Blocks between two reports of progress."""
+_PATIENCE = 4
+"""Blocks of images that may wait to be written."""
 
 
 @dataclass(frozen=True)
@@ -158,12 +159,13 @@ def _write(
     with (
         CacheWriter(staging / CACHE, info) as cache,
         (staging / KEYPOINTS).open("w", newline="", encoding="utf-8") as file,
+        ImageWriter(staging) as images,
     ):
         table = csv.writer(file)
         table.writerow(["image", "row", *(f"{n}_{part}" for n in info.names for part in ("x", "y", "visibility"))])
         for samples in keep(source.blocks(), options.keypoints, counts):
             names = [f"{IMAGES}/{cache.count + i:05d}.png" for i in range(len(samples))]
-            _write_images(staging, names, samples.images)
+            images.write(names, samples.images)
             table.writerows(_csv_row(name, samples, i) for i, name in enumerate(names))
             cache.append(samples, _render(samples, info))
             progress("rows", counts["rows"], source.total)
@@ -204,6 +206,29 @@ def _render(samples: Samples, info: Info) -> NDArray[Any] | None:
         visibility=samples.visibility,
         dtype=info.heatmaps,
     )
+
+
+class ImageWriter:
+    """Writes PNGs beside the rest of the work: compressing them releases the interpreter, and takes longest of all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._pool = folder, ThreadPoolExecutor(max_workers=2)
+        self._pending: deque[Future[None]] = deque()
+
+    def write(self, names: list[str], images: NDArray[np.uint8]) -> None:
+        """Write images (n, H, W) or (n, 3, H, W) as `names`, soon; at most a few blocks wait in memory."""
+        self._pending.append(self._pool.submit(_write_images, self._folder, names, images))
+        while len(self._pending) > _PATIENCE:
+            self._pending.popleft().result()
+
+    def __enter__(self) -> ImageWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._pool.shutdown(cancel_futures=error is not None)
+        if error is None:
+            for future in self._pending:
+                future.result()
 
 
 def _write_images(folder: Path, names: list[str], images: NDArray[np.uint8]) -> None:
