@@ -55,7 +55,7 @@ def predict(
     elif csv:
         emit("file,face,keypoint,x,y,score", *(",".join(map(str, row)) for row in _rows(found)))
     else:
-        emit(_table(found))
+        emit(*_tables(found))
         emit(*([f"wrote pictures to {out}/"] if out else []))
 
 
@@ -68,15 +68,21 @@ def _rows(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     ]
 
 
-def _table(found: list[dict[str, Any]]) -> Any:
+def _tables(found: list[dict[str, Any]]) -> list[Any]:
+    """A table for each face, under the picture's name."""
     from rich.table import Table
 
-    table = Table()
-    for head in ("file", "face", "keypoint", "x", "y", "score"):
-        table.add_column(head, justify="right" if head in ("face", "x", "y", "score") else "left")
-    for file, face, name, x, y, score in _rows(found):
-        table.add_row(file, str(face), name, f"{x:.2f}", f"{y:.2f}", f"{score:.2f}")
-    return table
+    tables = []
+    for image in found:
+        for number, face in enumerate(image["faces"]):
+            title = image["file"] if len(image["faces"]) == 1 else f"{image['file']}, face {number}"
+            table = Table("keypoint", title=title, title_justify="left")
+            for head in ("x", "y", "score"):
+                table.add_column(head, justify="right")
+            for point in face["keypoints"]:
+                table.add_row(point["name"], f"{point['x']:.2f}", f"{point['y']:.2f}", f"{point['score']:.2f}")
+            tables.append(table)
+    return tables
 
 
 def _draw(out: Path, pictures: list[Path], arrays: list[Any], faces: list[Any], names: tuple[str, ...]) -> None:
