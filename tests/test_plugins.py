@@ -29,7 +29,7 @@ def test_the_four_models_and_their_losses_are_there() -> None:
 
 def test_names_are_listed_without_torch() -> None:
     code = "import sys; from kptool import plugins; plugins.names('models'); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
 
 
 def test_an_unknown_plugin_is_named_with_its_nearest() -> None:

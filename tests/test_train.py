@@ -177,7 +177,7 @@ def _run_processes(world: int, arguments: list[Any]) -> None:
     common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
     running = [
         subprocess.Popen(
-            [sys.executable, *map(str, arguments)], env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            [sys.executable, "-P", *map(str, arguments)], env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
         )
         for rank in range(world)
     ]
