@@ -1,54 +1,70 @@
-// What the bindings share: array types, and checks of everything that would make a kernel read or write out
-// of bounds. `kptool/heatmaps.py` checks what the values mean; these raise TypeError and ValueError, in a
-// programmer's words.
+// What the bindings share: checks of arrays, and the registering functions that module.cpp calls.
 #pragma once
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <cstring>
-#include <stdexcept>
+#include <array>
+#include <cstdint>
 #include <string>
 
+#include "half.hpp"
 #include "view.hpp"
-
-namespace py = pybind11;
 
 namespace kptool {
 
-// Exactly this type and layout: a function that takes one never gets a converted copy.
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
+namespace py = pybind11;
 
 void register_render(py::module_& module);
 void register_decode(py::module_& module);
 void register_parse(py::module_& module);
 
-inline void require(bool condition, const std::string& what) {
-    if (!condition) throw py::value_error(what);
+// Type codes of NumPy.
+template <class T>
+constexpr char code_of = '?';
+template <>
+inline constexpr char code_of<float> = 'f';
+template <>
+inline constexpr char code_of<double> = 'd';
+template <>
+inline constexpr char code_of<Half> = 'e';
+template <>
+inline constexpr char code_of<std::uint8_t> = 'B';
+
+inline void require(bool condition, const char* message) {
+    if (!condition) throw py::value_error(message);
 }
 
-// Call `use(T{})` with the element type that an array's dtype names: float32, float16 or uint8.
-template <class Use>
-auto with_dtype(const py::array& array, Use use) {
-    const char kind = array.dtype().kind();
-    const auto size = array.itemsize();
-    require(array.dtype().attr("isnative").cast<bool>(), "arrays must be in the machine's byte order");
-    if (kind == 'f' && size == 4) return use(float{});
-    if (kind == 'f' && size == 2) return use(Half{});
-    if (kind == 'u' && size == 1) return use(std::uint8_t{});
-    throw py::type_error("heatmaps must be float32, float16 or uint8");
+template <class T>
+bool holds(const py::array& array) {
+    const char order = array.dtype().byteorder();
+    return array.dtype().char_() == code_of<T> && (order == '=' || order == '|');
 }
 
-inline void require_heatmaps(const py::array& maps) {
-    require(maps.ndim() == 4, "heatmaps must have 4 dimensions (N, K, h, w)");
-    require((maps.flags() & py::array::c_style) != 0, "heatmaps must be C-contiguous");
-    const auto address = reinterpret_cast<std::uintptr_t>(maps.data());
-    require(address % static_cast<std::uintptr_t>(maps.itemsize()) == 0, "heatmaps must be aligned");
+// Views are taken of exactly fitting arrays only: a silent conversion would read, or worse write, a copy.
+template <class T, std::size_t D>
+std::array<std::size_t, D> checked_shape(const py::array& array, const std::string& name) {
+    if (!holds<T>(array)) throw py::type_error(name + ": wrong dtype " + std::string(py::str(array.dtype())));
+    if (array.ndim() != static_cast<py::ssize_t>(D)) throw py::value_error(name + ": wrong number of axes");
+    if ((array.flags() & py::array::c_style) == 0) throw py::value_error(name + ": not C-contiguous");
+    if ((array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0)
+        throw py::value_error(name + ": not aligned");
+    std::array<std::size_t, D> shape;
+    for (std::size_t i = 0; i < D; ++i)
+        shape[i] = static_cast<std::size_t>(array.shape(static_cast<py::ssize_t>(i)));
+    return shape;
 }
 
-inline std::size_t length(const py::array& array, int axis) {
-    return static_cast<std::size_t>(array.shape(axis));
+template <class T, std::size_t D>
+View<const T, D> input(const py::array& array, const std::string& name) {
+    return {static_cast<const T*>(array.data()), checked_shape<T, D>(array, name)};
+}
+
+template <class T, std::size_t D>
+View<T, D> output(py::array& array, const std::string& name) {
+    const auto shape = checked_shape<T, D>(array, name);
+    if (!array.writeable()) throw py::value_error(name + ": not writable");
+    return {static_cast<T*>(array.mutable_data()), shape};
 }
 
 }  // namespace kptool

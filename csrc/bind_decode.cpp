@@ -1,43 +1,54 @@
+#include <utility>
+
 #include "bind.hpp"
 #include "decode.hpp"
 
 namespace kptool {
 namespace {
 
+constexpr std::pair<const char*, Method> methods[] = {
+    {"argmax", Method::argmax}, {"centroid", Method::centroid}, {"centroid-global", Method::centroid_global},
+    {"dark", Method::dark},     {"gaussian", Method::gaussian},
+};
+
 Method method_of(const std::string& name) {
-    if (name == "argmax") return Method::argmax;
-    if (name == "centroid") return Method::centroid;
-    if (name == "centroid-global") return Method::centroid_global;
-    if (name == "dark") return Method::dark;
-    if (name == "gaussian") return Method::gaussian;
-    throw py::value_error("there is no method " + name);
+    for (const auto& [known, method] : methods) {
+        if (name == known) return method;
+    }
+    throw py::value_error("method: unknown " + name);
 }
 
-py::tuple decode_maps(const py::array& maps, const std::string& name, std::size_t threads) {
-    require_heatmaps(maps);
-    const Method method = method_of(name);
-    const py::ssize_t n = maps.shape(0), k = maps.shape(1);
-    require(n * k == 0 || maps.shape(2) * maps.shape(3) > 0, "heatmaps must have at least one pixel");
-    Array<float> points({n, k, py::ssize_t{2}}), scores({n, k});
-    float* const xy = points.mutable_data();
-    float* const heights = scores.mutable_data();
-    with_dtype(maps, [&](auto type) {
-        using T = decltype(type);
-        const Maps<const T> view{static_cast<const T*>(maps.data()), length(maps, 0) * length(maps, 1),
-                                 length(maps, 2), length(maps, 3)};
-        // `maps` is held by the caller, the results are not yet shared, and the kernel touches nothing of
-        // Python.
-        const py::gil_scoped_release unlocked;
-        decode(view, method, xy, heights, threads);
-    });
-    return py::make_tuple(points, scores);
+template <class T>
+py::tuple run(const py::array& heatmaps, Method method, std::size_t threads) {
+    const View<const T, 4> maps = input<T, 4>(heatmaps, "heatmaps");
+    require(maps.shape[2] > 0 && maps.shape[3] > 0, "heatmaps: an axis is empty");
+    py::array_t<float> coords({maps.shape[0], maps.shape[1], std::size_t{2}});
+    py::array_t<float> scores({maps.shape[0], maps.shape[1]});
+    float* const points = coords.mutable_data();
+    float* const values = scores.mutable_data();
+    {
+        // Releasing the GIL is safe: the argument keeps the maps alive, nobody else knows the results yet,
+        // and the kernel sees only memory.
+        const py::gil_scoped_release release;
+        decode(maps, method, threads, points, values);
+    }
+    return py::make_tuple(std::move(coords), std::move(scores));
+}
+
+py::tuple bind(const py::array& heatmaps, const std::string& method, std::size_t threads) {
+    if (holds<float>(heatmaps)) return run<float>(heatmaps, method_of(method), threads);
+    if (holds<Half>(heatmaps)) return run<Half>(heatmaps, method_of(method), threads);
+    return run<std::uint8_t>(heatmaps, method_of(method), threads);
 }
 
 }  // namespace
 
 void register_decode(py::module_& module) {
-    module.def("decode", &decode_maps, py::arg("maps").noconvert(), py::arg("method"), py::arg("threads"),
-               "Points (N, K, 2) and scores (N, K) of heatmaps (N, K, h, w).");
+    py::list names;
+    for (const auto& entry : methods) names.append(entry.first);
+    module.attr("METHODS") = py::tuple(names);
+    module.def("decode", &bind, py::arg("heatmaps").noconvert(), py::arg("method"), py::arg("threads"),
+               "Points (N, K, 2) and scores (N, K); see kptool.heatmaps.decode.");
 }
 
 }  // namespace kptool

@@ -4,59 +4,43 @@
 namespace kptool {
 namespace {
 
-const char* code_of(ParseError error) {
-    switch (error) {
-        case ParseError::too_few_columns:
-            return "too-few-columns";
-        case ParseError::too_many_columns:
-            return "too-many-columns";
-        case ParseError::not_a_number:
-            return "not-a-number";
-        case ParseError::too_few_pixels:
-            return "too-few-pixels";
-        case ParseError::too_many_pixels:
-            return "too-many-pixels";
-        case ParseError::pixel_out_of_range:
-            return "pixel-out-of-range";
-        case ParseError::pixel_not_a_number:
-            return "pixel-not-a-number";
-        case ParseError::none:
-            break;
+py::tuple bind(const py::buffer& data, std::size_t columns, std::ptrdiff_t pixel_column, std::size_t pixels,
+               py::array& floats, py::array& images, bool final) {
+    const py::buffer_info bytes = data.request();
+    require(bytes.itemsize == 1 && bytes.ndim == 1 && (bytes.shape[0] < 2 || bytes.strides[0] == 1),
+            "data: not bytes");
+    const Table table{columns, pixel_column, pixels};
+    const auto numbers = output<double, 2>(floats, "floats");
+    const auto pictures = output<std::uint8_t, 2>(images, "images");
+    require(columns > 0 && numbers.shape[1] == columns, "floats: not (rows, columns)");
+    require(pixel_column >= -1 && pixel_column < static_cast<std::ptrdiff_t>(columns),
+            "pixel_column: no such column");
+    if (pixel_column >= 0) {
+        require(pictures.shape[0] >= numbers.shape[0] && pictures.shape[1] == pixels,
+                "images: not (rows, pixels)");
     }
-    return "none";
-}
-
-py::tuple parse(const py::bytes& data, std::size_t columns, py::ssize_t pixel_column, std::size_t pixels,
-                Array<double> floats, Array<std::uint8_t> images, bool final) {
-    require(floats.ndim() == 2 && length(floats, 1) == columns && columns > 0,
-            "floats must be (rows, columns)");
-    require(images.ndim() == 2 && length(images, 1) == pixels && images.shape(0) == floats.shape(0),
-            "images must be (rows, pixels)");
-    require(pixel_column < static_cast<py::ssize_t>(columns), "pixel_column is beyond the columns");
-    const std::string_view text(data);
-    double* const numbers = floats.mutable_data();
-    std::uint8_t* const pictures = images.mutable_data();
-    const RowShape shape{columns, pixel_column < 0 ? columns : static_cast<std::size_t>(pixel_column),
-                         pixels};
-    ParseResult result;
+    const auto* begin = static_cast<const char*>(bytes.ptr);
+    Parsed parsed;
     {
-        // bytes never change, the arrays are the caller's own, and the kernel touches nothing of Python.
-        const py::gil_scoped_release unlocked;
-        result = parse_rows(text, shape, final, length(floats, 0), numbers, pictures);
+        // Releasing the GIL is safe: `bytes` and the arguments keep all memory alive and in place.
+        const py::gil_scoped_release release;
+        parsed = parse_rows({begin, begin + bytes.size}, table, numbers, pictures, final);
     }
     py::object error = py::none();
-    if (result.error != ParseError::none) {
-        error = py::make_tuple(result.rows, result.column, code_of(result.error), result.detail);
+    if (parsed.error) {
+        error =
+            py::make_tuple(parsed.error->row, parsed.error->column, parsed.error->code, parsed.error->detail);
     }
-    return py::make_tuple(result.rows, result.bytes, error);
+    return py::make_tuple(parsed.rows, parsed.bytes, error);
 }
 
 }  // namespace
 
 void register_parse(py::module_& module) {
-    module.def("parse_rows", &parse, py::arg("data"), py::arg("columns"), py::arg("pixel_column"),
+    module.def("parse_rows", &bind, py::arg("data"), py::arg("columns"), py::arg("pixel_column"),
                py::arg("pixels"), py::arg("floats").noconvert(), py::arg("images").noconvert(),
-               py::arg("final"), "Parse whole lines into floats and images; returns (rows, bytes, error).");
+               py::arg("final"),
+               "Parse whole lines into `floats` and `images`; returns (rows, bytes, error or None).");
 }
 
 }  // namespace kptool

@@ -1,87 +1,108 @@
-#include <cmath>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <vector>
 
 #include "bind.hpp"
+#include "pool.hpp"
 #include "render.hpp"
 
 namespace kptool {
 namespace {
 
-// The arrays of a call, checked against the shape of its output.
-Gaussians check(const Array<double>& centres, const Array<std::uint8_t>& visible, const Array<double>& sigma,
-                double window, const py::array& out) {
-    require_heatmaps(out);
-    require(out.writeable(), "out must be writable");
-    const auto n = out.shape(0), k = out.shape(1);
-    require(centres.ndim() == 3 && centres.shape(0) == n && centres.shape(1) == k && centres.shape(2) == 2,
-            "centres must be (N, K, 2)");
-    require(visible.ndim() == 2 && visible.shape(0) == n && visible.shape(1) == k, "visible must be (N, K)");
-    require(sigma.ndim() == 1 && (sigma.shape(0) == 1 || sigma.shape(0) == k), "sigma must be (1,) or (K,)");
-    require(window > 0, "window must be positive");
-    for (py::ssize_t i = 0; i < sigma.shape(0); ++i) {
-        require(std::isfinite(sigma.at(i)) && sigma.at(i) > 0, "sigma must be positive");
+using OptionalArray = std::optional<py::array>;
+
+constexpr std::size_t least_pooled = std::size_t{1} << 20;
+
+RenderPlan checked_plan(const py::array& centers, const py::array& sigma, const OptionalArray& visibility,
+                        double window, std::size_t threads) {
+    const auto points = input<double, 3>(centers, "centers");
+    const auto sigmas = input<double, 1>(sigma, "sigma");
+    require(points.shape[2] == 2, "centers: the last axis is not (x, y)");
+    require(sigmas.shape[0] == points.shape[1], "sigma: not one value per keypoint");
+    const std::uint8_t* visible = nullptr;
+    if (visibility) {
+        const auto view = input<std::uint8_t, 2>(*visibility, "visibility");
+        require(view.shape[0] == points.shape[0] && view.shape[1] == points.shape[1],
+                "visibility: not (N, K)");
+        visible = view.data;
     }
-    const double* points = centres.data();
-    for (py::ssize_t i = 0; i < centres.size(); ++i)
-        require(std::isfinite(points[i]), "centres must be finite");
-    return {points, visible.data(), sigma.data(), length(sigma, 0), window};
+    return {points, sigmas.data, visible, window, threads};
 }
 
-template <class T>
-Maps<T> maps_of(py::array& out) {
-    return {static_cast<T*>(out.mutable_data()), length(out, 0) * length(out, 1), length(out, 2),
-            length(out, 3)};
+// Calls draw(plan, maps) with a view of `out` by its dtype.
+template <class Draw>
+void dispatch(const RenderPlan& plan, py::array& out, const Draw& draw) {
+    const auto run = [&](auto maps) {
+        require(maps.shape[0] == plan.centers.shape[0] && maps.shape[1] == plan.centers.shape[1],
+                "out: its first axes are not those of centers");
+        // Releasing the GIL is safe: the arguments keep the arrays alive, and the kernel sees only their
+        // memory.
+        const py::gil_scoped_release release;
+        draw(plan, maps);
+    };
+    if (holds<float>(out)) return run(output<float, 4>(out, "out"));
+    if (holds<Half>(out)) return run(output<Half, 4>(out, "out"));
+    run(output<std::uint8_t, 4>(out, "out"));
 }
 
-void render_into(const Array<double>& centres, const Array<std::uint8_t>& visible, const Array<double>& sigma,
-                 double window, py::array out, std::size_t threads) {
-    const Gaussians what = check(centres, visible, sigma, window, out);
-    with_dtype(out, [&](auto type) {
-        const auto maps = maps_of<decltype(type)>(out);
-        if (maps.area() == 0) return;
-        // The arrays are held by the caller's references while this runs, and the kernel touches nothing of
-        // Python.
-        const py::gil_scoped_release unlocked;
-        render(what, maps, threads);
-    });
+void bind_render(const py::array& centers, const py::array& sigma, const OptionalArray& visibility,
+                 double window, py::array& out, std::size_t threads) {
+    dispatch(checked_plan(centers, sigma, visibility, window, threads), out,
+             [](const RenderPlan& plan, auto maps) { render(plan, maps); });
 }
 
-// Where the last Gaussians lie in a buffer, so that the next ones can be drawn without clearing it.
-class Patches {
+// Remembers what it drew, so as to erase only that.
+class Canvas {
   public:
-    void redraw_into(const Array<double>& centres, const Array<std::uint8_t>& visible,
-                     const Array<double>& sigma, double window, py::array out, std::size_t threads) {
-        const Gaussians what = check(centres, visible, sigma, window, out);
-        with_dtype(out, [&](auto type) {
-            const auto maps = maps_of<decltype(type)>(out);
-            if (maps.area() == 0) return;
-            require(boxes_.empty() || (boxes_.size() == maps.count && data_ == maps.data &&
-                                       width_ == maps.width && height_ == maps.height),
-                    "a renderer draws into one buffer only");
-            if (boxes_.empty()) boxes_.resize(maps.count);
-            data_ = maps.data, width_ = maps.width, height_ = maps.height;
-            redraw(what, maps, boxes_, threads);  // keeps the GIL: `boxes_` is shared by whoever calls
-        });
+    explicit Canvas(py::array out) : out_(std::move(out)) {
+        require(out_.ndim() == 4, "out: wrong number of axes");
+        drawn_.resize(static_cast<std::size_t>(out_.shape(0) * out_.shape(1)));
+    }
+
+    void draw(const py::array& centers, const py::array& sigma, const OptionalArray& visibility,
+              double window, std::size_t threads) {
+        dispatch(checked_plan(centers, sigma, visibility, window, threads), out_,
+                 [this](const RenderPlan& plan, auto maps) {
+                     const std::scoped_lock lock(mutex_);  // the GIL no longer keeps a second call out
+                     redraw(plan, maps, drawn_.data());
+                 });
     }
 
   private:
-    std::vector<Box> boxes_;
-    const void* data_ = nullptr;
-    std::size_t width_ = 0, height_ = 0;
+    py::array out_;
+    std::vector<Patch> drawn_;
+    std::mutex mutex_;
 };
+
+// An uninitialised array; a large one's memory is recycled.
+py::array empty(const std::vector<py::ssize_t>& shape, const py::dtype& type) {
+    auto bytes = static_cast<std::size_t>(type.itemsize());
+    for (const py::ssize_t side : shape) bytes *= static_cast<std::size_t>(side);
+    if (bytes < least_pooled) return py::array(type, shape);
+    auto block = std::make_unique<Block>(take_block(bytes));
+    const py::capsule owner(block.get(), [](void* pointer) {
+        const std::unique_ptr<Block> given(static_cast<Block*>(pointer));
+        give_block(*given);
+    });
+    return py::array(type, shape, block.release()->data, owner);
+}
 
 }  // namespace
 
 void register_render(py::module_& module) {
-    const auto strict = [](const char* name) { return py::arg(name).noconvert(); };
-    module.def("render_into", &render_into, strict("centres"), strict("visible"), strict("sigma"),
-               py::arg("window"), strict("out"), py::arg("threads"),
-               "Draw Gaussians into every value of `out`.");
-    py::class_<Patches>(module, "Patches", "Remembers where Gaussians were drawn in one buffer.")
-        .def(py::init<>())
-        .def("redraw_into", &Patches::redraw_into, strict("centres"), strict("visible"), strict("sigma"),
-             py::arg("window"), strict("out"), py::arg("threads"),
-             "Erase the last Gaussians, draw the next.");
+    module.def("render", &bind_render, py::arg("centers").noconvert(), py::arg("sigma").noconvert(),
+               py::arg("visibility").noconvert().none(true), py::arg("window"), py::arg("out").noconvert(),
+               py::arg("threads"), "Write Gaussian heatmaps into `out`; see kptool.heatmaps.render.");
+    py::class_<Canvas>(module, "Canvas", "Redraws one array of zeros; see kptool.heatmaps.Renderer.")
+        .def(py::init<py::array>(), py::arg("out").noconvert())
+        .def("draw", &Canvas::draw, py::arg("centers").noconvert(), py::arg("sigma").noconvert(),
+             py::arg("visibility").noconvert().none(true), py::arg("window"), py::arg("threads"));
+    module.def("empty", &empty, py::arg("shape"), py::arg("dtype"),
+               "Like numpy.empty, from memory that is used again.");
+    module.def("clear_pool", &clear_pool, "Return the memory that waits to be used again to the system.");
 }
 
 }  // namespace kptool

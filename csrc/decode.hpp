@@ -1,21 +1,20 @@
-// Heatmaps -> the peak's position, to a fraction of a pixel, and its height.
+// Heatmaps to points: one pass over each map finds its peak, the rest looks at a window around it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "half.hpp"
 #include "view.hpp"
 
 namespace kptool {
 
 enum class Method { argmax, centroid, centroid_global, dark, gaussian };
 
-// For each map: (x, y) into points[2 * i], in map pixels, and the peak's height into scores[i].
-//
-// A map without a peak - flat, nowhere positive, or holding a NaN or an infinity - gets its centre and score
-// 0. Of equal peaks the first in row-major order counts. Points are within half a pixel of the map, which is
-// where its pixels end. uint8 maps are read as value / 255. threads = 0: all processors.
+// Fills coords (N, K, 2), x and y in heatmap pixels, and scores (N, K), the peaks' values. A map that is
+// flat, nowhere positive, or not finite gives its centre and score 0. T is float, Half, or std::uint8_t with
+// 255 for 1.
 template <class T>
-void decode(Maps<const T> maps, Method method, float* points, float* scores, std::size_t threads);
+void decode(View<const T, 4> maps, Method method, std::size_t threads, float* coords, float* scores);
 
 }  // namespace kptool

@@ -1,59 +1,60 @@
-// Work shared by threads that are started for one call and joined at its end: no pool to outlive a fork, no
-// second OpenMP runtime beside torch's. Each item is computed by one thread alone, so results do not depend
-// on their number.
+// Spawn-join threads: nothing outlives a call, so nothing can go wrong in a fork, and no second thread pool
+// competes with the one of torch.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <exception>
-#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 namespace kptool {
 
-// How many threads to use for `items` of which each costs about `bytes` of memory traffic. 0 asks for all
-// processors.
-inline std::size_t choose_threads(std::size_t wanted, std::size_t items, std::size_t bytes) {
-    constexpr std::size_t worth_a_thread = std::size_t{1}
-                                           << 19;  // starting one costs about as much as this much work
-    const std::size_t available =
-        wanted ? wanted : std::max<std::size_t>(1, std::thread::hardware_concurrency());
-    const std::size_t useful = std::max<std::size_t>(1, items * bytes / worth_a_thread);
-    return std::max<std::size_t>(1, std::min({available, useful, items}));
+// The number of threads this process may run at once: its affinity where that is known.
+inline std::size_t available_threads() {
+#if defined(__linux__)
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
+        return static_cast<std::size_t>(CPU_COUNT(&allowed));
+#endif
+    return std::max(1u, std::thread::hardware_concurrency());
 }
 
-// Call `work(begin, end)` on contiguous ranges that cover 0..items. The first exception of any thread is
-// rethrown.
+// Calls work(begin, end) on disjoint ranges that cover 0 ... count - 1, on at most `threads` threads (0: as
+// many as there are) with at least `grain` items each, and rethrows the first exception of any of them.
 template <class Work>
-void parallel(std::size_t items, std::size_t threads, Work work) {
-    if (threads <= 1) {
-        work(std::size_t{0}, items);
-        return;
-    }
-    std::exception_ptr failure;
-    std::mutex guard;
-    const auto run = [&](std::size_t part) {
+void parallel_for(std::size_t count, std::size_t threads, std::size_t grain, const Work& work) {
+    const std::size_t wanted = threads == 0 ? available_threads() : threads;
+    const std::size_t parts =
+        std::max<std::size_t>(1, std::min(wanted, count / std::max<std::size_t>(1, grain)));
+    if (parts == 1) return work(std::size_t{0}, count);
+    std::vector<std::exception_ptr> errors(parts);
+    const auto run = [&](std::size_t part) noexcept {
         try {
-            work(items * part / threads, items * (part + 1) / threads);
+            work(count * part / parts, count * (part + 1) / parts);
         } catch (...) {
-            const std::lock_guard<std::mutex> lock(guard);
-            if (!failure) failure = std::current_exception();
+            errors[part] = std::current_exception();
         }
     };
-    std::vector<std::thread> started;
-    started.reserve(threads - 1);
-    std::size_t part = 1;
+    std::vector<std::thread> workers;
+    workers.reserve(parts - 1);
+    std::size_t started = 1;
     try {
-        for (; part < threads; ++part) started.emplace_back(run, part);
+        for (; started < parts; ++started) workers.emplace_back(run, started);
     } catch (const std::system_error&) {
-        // No more threads to be had: this one does what is left.
+        // The system grants no more threads: the caller's own does the rest.
     }
     run(0);
-    for (std::size_t rest = part; rest < threads; ++rest) run(rest);
-    for (std::thread& thread : started) thread.join();
-    if (failure) std::rethrow_exception(failure);
+    for (std::size_t part = started; part < parts; ++part) run(part);
+    for (std::thread& worker : workers) worker.join();
+    for (const std::exception_ptr& error : errors) {
+        if (error) std::rethrow_exception(error);
+    }
 }
 
 }  // namespace kptool

@@ -4,112 +4,121 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <locale>
+#include <sstream>
+#include <string>
 
 namespace kptool {
 namespace {
 
-std::string_view trimmed(std::string_view cell) {
-    while (!cell.empty() && (cell.front() == ' ' || cell.front() == '\t')) cell.remove_prefix(1);
-    while (!cell.empty() && (cell.back() == ' ' || cell.back() == '\t')) cell.remove_suffix(1);
-    return cell;
+const char* find(Text text, char what) {
+    const void* found = text.begin == text.end
+                            ? nullptr
+                            : std::memchr(text.begin, what, static_cast<std::size_t>(text.end - text.begin));
+    return found == nullptr ? text.end : static_cast<const char*>(found);
 }
 
-// The next cell of a line, without its quotes; `line` is moved behind it, and `more` says whether a comma
-// followed.
-std::string_view next_cell(std::string_view& line, bool& more) {
-    const bool quoted = !line.empty() && line.front() == '"';
-    const std::size_t close = quoted ? line.find('"', 1) : std::string_view::npos;
-    const std::size_t from = close == std::string_view::npos ? 0 : close;
-    const std::size_t comma = line.find(',', from);
-    more = comma != std::string_view::npos;
-    std::string_view cell = line.substr(0, comma);
-    line.remove_prefix(more ? comma + 1 : line.size());
-    if (close != std::string_view::npos && trimmed(cell).back() == '"')
-        cell = trimmed(cell).substr(1, close - 1);
-    return cell;
+bool is_blank(char c) { return c == ' ' || c == '\t'; }
+
+Text trim(Text text) {
+    while (text.begin < text.end && is_blank(*text.begin)) ++text.begin;
+    while (text.begin < text.end && is_blank(text.end[-1])) --text.end;
+    return text;
 }
 
-ParseError parse_number(std::string_view cell, double& number) {
-    cell = trimmed(cell);
-    if (cell.empty()) {
-        number = std::numeric_limits<double>::quiet_NaN();
-        return ParseError::none;
+struct Field {
+    Text text;
+    const char* rest;  // the comma after it, or the line's end; null where quotes are not closed properly
+};
+
+Field next_field(Text line) {
+    if (line.begin == line.end || *line.begin != '"') {
+        const char* end = find(line, ',');
+        return {{line.begin, end}, end};
     }
-    if (cell.front() == '+') cell.remove_prefix(1);
-    const auto [end, code] = std::from_chars(cell.data(), cell.data() + cell.size(), number);
-    const bool whole = code == std::errc{} && end == cell.data() + cell.size();
-    return whole && std::isfinite(number) ? ParseError::none : ParseError::not_a_number;
+    const Text inner{line.begin + 1, line.end};
+    const char* quote = find(inner, '"');
+    if (quote == line.end) return {inner, nullptr};
+    const char* rest = quote + 1;
+    return {{inner.begin, quote}, rest == line.end || *rest == ',' ? rest : nullptr};
 }
 
-// Whole numbers 0..255 between spaces. The loop reads a digit at a time: at one to three digits a number,
-// that is what the text costs to look at, and it takes a fraction of what unzipping it did.
-ParseError parse_pixels(std::string_view cell, std::size_t expected, std::uint8_t* image,
-                        std::size_t& count) {
-    const char* at = cell.data();
-    const char* const end = at + cell.size();
-    count = 0;
-    while (at != end) {
-        unsigned digit = static_cast<unsigned char>(*at) - '0';
-        if (digit > 9) {
-            if (*at != ' ' && *at != '\t') return ParseError::pixel_not_a_number;
+using Code = std::optional<ParseError>;
+
+// One field; the error has no row yet.
+Code parse_field(const Field& field, std::size_t column, const Table& table, double* number,
+                 std::uint8_t* image) {
+    if (static_cast<std::ptrdiff_t>(column) == table.pixel_column) {
+        *number = std::numeric_limits<double>::quiet_NaN();
+        if (field.rest == nullptr) return ParseError{0, column, "pixel-not-a-number", 0};
+        const PixelError error = parse_pixels(field.text, table.pixels, image);
+        if (error.code != nullptr) return ParseError{0, column, error.code, error.count};
+        return std::nullopt;
+    }
+    const std::optional<double> value = field.rest == nullptr ? std::nullopt : parse_number(field.text);
+    if (!value) return ParseError{0, column, "not-a-number", column};
+    *number = *value;
+    return std::nullopt;
+}
+
+Code parse_line(Text line, const Table& table, double* floats, std::uint8_t* image) {
+    const char* at = line.begin;
+    for (std::size_t column = 0; column < table.columns; ++column) {
+        if (column > 0) {
+            if (at == line.end) return ParseError{0, column, "too-few-columns", column};
             ++at;
-            continue;
         }
-        if (count == expected) return ParseError::too_many_pixels;
-        unsigned number = digit;
-        while (++at != end && (digit = static_cast<unsigned char>(*at) - '0') <= 9) {
-            number = number * 10 + digit;
-            if (number > 255) return ParseError::pixel_out_of_range;
-        }
-        image[count++] = static_cast<std::uint8_t>(number);
+        const Field field = next_field({at, line.end});
+        if (Code error = parse_field(field, column, table, floats + column, image)) return error;
+        at = field.rest;
     }
-    return count == expected ? ParseError::none : ParseError::too_few_pixels;
-}
-
-// One line into one row; the error's place goes into `result`.
-ParseError parse_line(std::string_view line, const RowShape& shape, double* numbers, std::uint8_t* image,
-                      ParseResult& result) {
-    bool more = true;
-    std::size_t column = 0;
-    for (; more && column < shape.columns; ++column) {
-        result.column = column;
-        const std::string_view cell = next_cell(line, more);
-        ParseError error;
-        if (column == shape.pixel_column) {
-            numbers[column] = std::numeric_limits<double>::quiet_NaN();
-            error = parse_pixels(cell, shape.pixels, image, result.detail);
-        } else {
-            error = parse_number(cell, numbers[column]);
-        }
-        if (error != ParseError::none) return error;
-    }
-    result.detail = column;
-    if (column < shape.columns) return ParseError::too_few_columns;
-    return more ? ParseError::too_many_columns : ParseError::none;
+    if (at != line.end) return ParseError{0, table.columns, "too-many-columns", table.columns};
+    return std::nullopt;
 }
 
 }  // namespace
 
-ParseResult parse_rows(std::string_view text, const RowShape& shape, bool last, std::size_t capacity,
-                       double* numbers, std::uint8_t* images) {
-    ParseResult result;
-    while (result.bytes < text.size() && result.rows < capacity) {
-        std::string_view line = text.substr(result.bytes);
-        const void* newline = std::memchr(line.data(), '\n', line.size());
-        if (!newline && !last) break;
-        const std::size_t length =
-            newline ? static_cast<std::size_t>(static_cast<const char*>(newline) - line.data()) : line.size();
-        line = line.substr(0, length);
-        if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-        if (!trimmed(line).empty()) {
-            result.error = parse_line(line, shape, numbers + result.rows * shape.columns,
-                                      images + result.rows * shape.pixels, result);
-            if (result.error != ParseError::none) return result;
-            ++result.rows;
+std::optional<double> parse_number(Text text) {
+    text = trim(text);
+    if (text.begin == text.end) return std::numeric_limits<double>::quiet_NaN();
+    if (*text.begin == '+' && text.end - text.begin > 1 && text.begin[1] != '-') ++text.begin;
+    double value = 0.0;
+#if defined(__cpp_lib_to_chars)
+    const auto [end, error] = std::from_chars(text.begin, text.end, value);
+    if (error != std::errc() || end != text.end) return std::nullopt;
+#else
+    if (is_blank(*text.begin)) return std::nullopt;
+    std::istringstream stream(std::string(text.begin, text.end));
+    stream.imbue(std::locale::classic());
+    if (!(stream >> value) || stream.peek() != std::istringstream::traits_type::eof()) return std::nullopt;
+#endif
+    if (!std::isfinite(value)) return std::nullopt;
+    return value;
+}
+
+Parsed parse_rows(Text text, const Table& table, View<double, 2> floats, View<std::uint8_t, 2> images,
+                  bool final) {
+    Parsed parsed{0, 0, std::nullopt};
+    const char* at = text.begin;
+    while (parsed.rows < floats.shape[0] && at != text.end) {
+        const char* newline = find({at, text.end}, '\n');
+        if (newline == text.end && !final) break;
+        const char* next = newline == text.end ? newline : newline + 1;
+        Text line{at, newline};
+        if (line.begin < line.end && line.end[-1] == '\r') --line.end;
+        if (line.begin != line.end) {
+            parsed.error = parse_line(line, table, floats.data + parsed.rows * floats.shape[1],
+                                      images.data + parsed.rows * images.shape[1]);
+            if (parsed.error) {
+                parsed.error->row = parsed.rows;
+                break;
+            }
+            ++parsed.rows;
         }
-        result.bytes += length + (newline ? 1 : 0);
+        at = next;
     }
-    return result;
+    parsed.bytes = static_cast<std::size_t>(at - text.begin);
+    return parsed;
 }
 
 }  // namespace kptool

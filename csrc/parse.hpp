@@ -1,43 +1,50 @@
-// Parsing comma-separated rows of numbers in which one cell holds an image as text: Kaggle's csv.
+// Lines of comma-separated numbers, one of whose columns may hold the pixels of an image as text.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
+#include <optional>
+
+#include "view.hpp"
 
 namespace kptool {
 
-// The shape of a row. `pixel_column` may be beyond `columns`: there is no image then.
-struct RowShape {
-    std::size_t columns, pixel_column, pixels;
+struct Text {
+    const char* begin;
+    const char* end;
 };
 
-enum class ParseError {
-    none,
-    too_few_columns,
-    too_many_columns,
-    not_a_number,
-    too_few_pixels,
-    too_many_pixels,
-    pixel_out_of_range,
-    pixel_not_a_number,
+struct Table {
+    std::size_t columns;
+    std::ptrdiff_t pixel_column;  // -1: none
+    std::size_t pixels;
 };
 
-// What a call did: whole rows parsed, bytes they took (blank lines included), and the first error, in the row
-// after them: its column, and a count where that helps (columns or pixels seen).
-struct ParseResult {
-    std::size_t rows = 0, bytes = 0;
-    ParseError error = ParseError::none;
-    std::size_t column = 0, detail = 0;
+struct ParseError {
+    std::size_t row, column;
+    const char* code;
+    std::size_t detail;  // columns or pixels that were read before it
 };
 
-// Parse up to `capacity` whole lines of `text` into numbers (capacity, columns) and images (capacity,
-// pixels).
-//
-// An empty cell is NaN, and so is the place of the image. Cells may stand in double quotes. A line that is
-// not ended by a newline is left alone unless `last` says that no more text follows. Never reads outside of
-// `text`.
-ParseResult parse_rows(std::string_view text, const RowShape& shape, bool last, std::size_t capacity,
-                       double* numbers, std::uint8_t* images);
+struct Parsed {
+    std::size_t rows, bytes;
+    std::optional<ParseError> error;
+};
+
+// Parses whole lines of `text` until it or `floats` (rows, columns) is full. A last line without its end is
+// left, unless `final`. Rows before an error are valid, and `bytes` then ends before the faulty line.
+Parsed parse_rows(Text text, const Table& table, View<double, 2> floats, View<std::uint8_t, 2> images,
+                  bool final);
+
+// A finite number in decimal notation, or nothing where an empty text gives NaN; whatever the locale.
+std::optional<double> parse_number(Text text);
+
+struct PixelError {
+    const char* code;  // null: none
+    std::size_t count;
+};
+
+// Exactly `pixels` integers from 0 to 255 with spaces between.
+PixelError parse_pixels(Text text, std::size_t pixels, std::uint8_t* out);
 
 }  // namespace kptool

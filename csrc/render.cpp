@@ -1,171 +1,185 @@
 #include "render.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
+#include <type_traits>
+#include <vector>
 
-#include "half.hpp"
+#include "gaussian.hpp"
+#include "outer.hpp"
 #include "parallel.hpp"
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+#include "stream.hpp"
 
 namespace kptool {
 namespace {
 
-// Above this many bytes the output cannot stay in the last-level cache, and is written past it.
-constexpr std::size_t kStreamBytes = std::size_t{24} << 20;
-// A map up to this size is drawn in a scratch that stays in the second-level cache.
-constexpr std::size_t kScratchBytes = std::size_t{1} << 19;
-// Factors below this are zero, so that no product is a subnormal float, which would be slow; the error is as
-// small.
-constexpr double kTiny = 1e-19;
+constexpr std::size_t grain_bytes = std::size_t{256}
+                                    << 10;  // below this, starting a thread costs more than it saves
 
-Half quantise(float value, Half) { return to_half(value); }
-std::uint8_t quantise(float value, std::uint8_t) { return static_cast<std::uint8_t>(value * 255.0f + 0.5f); }
-
-// The 1-D factor exp(-(x - centre)^2 / (2 sigma^2)) over the window's pixels, into line[x0..x1).
-//
-// From the pixel nearest to the centre outwards it obeys g(x + 1) = g(x) r(x), r(x + 1) = r(x) exp(-1 /
-// sigma^2), so that a line costs four exponentials, however long it is; in double the products lose nothing
-// that a float can show.
-void factor(double centre, double sigma, double window, std::size_t length, float* line, std::size_t& x0,
-            std::size_t& x1) {
-    const double last = static_cast<double>(length) - 1;
-    const double reach = window * sigma;
-    const double low = std::max(0.0, std::ceil(centre - reach)),
-                 high = std::min(last, std::floor(centre + reach));
-    if (!(low <= high)) {
-        x0 = x1 = 0;
-        return;
-    }
-    const double start = std::min(std::max(std::nearbyint(centre), low), high);
-    const double a = 0.5 / (sigma * sigma), d = start - centre;
-    const double peak = std::exp(-a * d * d), step = std::exp(-2 * a);
-    const auto first = static_cast<std::size_t>(low), end = static_cast<std::size_t>(high) + 1;
-    const auto middle = static_cast<std::size_t>(start);
-    double up = peak, rise = std::exp(-a * (2 * d + 1));
-    std::size_t x = middle;
-    for (; x < end && up > kTiny; ++x, up *= rise, rise *= step) line[x] = static_cast<float>(up);
-    x1 = x;
-    double down = peak, fall = std::exp(-a * (1 - 2 * d));
-    x = middle + 1;
-    for (; x > first && down > kTiny; --x, down *= fall, fall *= step) line[x - 1] = static_cast<float>(down);
-    x0 = x;
-    if (x0 >= x1) x0 = x1 = 0;
-}
-
-KPTOOL_CLONES
-void product(const float* line, float scale, float* out, std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) out[i] = scale * line[i];
-}
-
-KPTOOL_CLONES
-void product(const float* line, float scale, Half* out, std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) out[i] = quantise(scale * line[i], Half{});
-}
-
-KPTOOL_CLONES
-void product(const float* line, float scale, std::uint8_t* out, std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) out[i] = quantise(scale * line[i], std::uint8_t{});
-}
-
-// The lines of one thread: room for a row's and a column's factor.
-struct Lines {
-    std::vector<float> row, column;
-    Lines(std::size_t height, std::size_t width) : row(width), column(height) {}
+struct Blob {
+    double x, y, sigma, window;
 };
 
-// Draw Gaussian i of `what` into a map that is zero there; returns the patch it covers.
+// What a type stores for 1, and the distance in sigmas beyond which it rounds to zero.
 template <class T>
-Box draw(const Gaussians& what, std::size_t i, T* map, std::size_t height, std::size_t width, Lines& lines) {
-    Box box;
-    if (!what.visible[i]) return box;
-    const double sigma = what.sigma[i % what.sigmas];
-    factor(what.centres[2 * i], sigma, what.window, width, lines.row.data(), box.x0, box.x1);
-    if (box.x0 == box.x1) return Box{};
-    factor(what.centres[2 * i + 1], sigma, what.window, height, lines.column.data(), box.y0, box.y1);
-    for (std::size_t y = box.y0; y < box.y1; ++y) {
-        product(lines.row.data() + box.x0, lines.column[y], map + y * width + box.x0, box.x1 - box.x0);
-    }
-    return box;
-}
+struct Format {
+    static constexpr float one = 1.0f;
+    static constexpr double reach = 13.3;  // exp(-reach^2 / 2) < 2^-126
+};
+template <>
+struct Format<Half> {
+    static constexpr float one = 1.0f;
+    static constexpr double reach = 5.8871;  // < 2^-25
+};
+template <>
+struct Format<std::uint8_t> {
+    static constexpr float one = 255.0f;
+    static constexpr double reach = 3.5312;  // < 0.5 / 255
+};
 
+// Draws one map after the other; what a thread needs for that.
 template <class T>
-void erase(const Box& box, T* map, std::size_t width) {
-    for (std::size_t y = box.y0; y < box.y1; ++y) {
-        std::memset(map + y * width + box.x0, 0, (box.x1 - box.x0) * sizeof(T));
-    }
-}
+class Painter {
+  public:
+    Painter(std::size_t height, std::size_t width)
+        : height_(height),
+          width_(width),
+          row_(width),
+          part_(padded(width)),
+          column_(padded(height)),
+          zeros_(std::max(height, width)) {}
 
-// Copy past the caches: memory that will not be read soon should not be read first just to be overwritten.
-void stream(const void* from, void* to, std::size_t bytes) {
-#if defined(__SSE2__)
-    const auto* source = static_cast<const unsigned char*>(from);
-    auto* target = static_cast<unsigned char*>(to);
-    const std::size_t head = std::min(bytes, (64 - reinterpret_cast<std::uintptr_t>(target) % 64) % 64);
-    std::memcpy(target, source, head);
-    source += head, target += head, bytes -= head;
-    for (; bytes >= 64; bytes -= 64, source += 64, target += 64) {
-        for (int i = 0; i < 4; ++i) {
-            const __m128i value = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source) + i);
-            _mm_stream_si128(reinterpret_cast<__m128i*>(target) + i, value);
+    // The pixels that are not zero.
+    Patch patch(const Blob& blob) const {
+        const double radius = std::min(blob.window, Format<T>::reach) * blob.sigma;
+        const Patch where{span_around(width_, blob.x, radius), span_around(height_, blob.y, radius)};
+        return where.x.size() == 0 || where.y.size() == 0 ? Patch{} : where;
+    }
+
+    void draw(Writer& to, const Blob& blob) {
+        place(blob);
+        to.zeros(where_.y.begin * width_ * sizeof(T));
+        // Here, while the zeros are on their way to memory, the second axis costs no time.
+        fill_gaussian(column_.data(), where_.y, blob.y, blob.sigma, Format<T>::one);
+        paint(to, {column_.data(), where_.y.size(), row_.data(), width_});
+        to.zeros((height_ - where_.y.end) * width_ * sizeof(T));
+    }
+
+    // Draws no pixels but those of the patch, which it widens to whole cache lines of floats.
+    Patch touch_up(T* map, const Blob& blob, bool direct) {
+        place(blob);
+        fill_gaussian(column_.data(), where_.y, blob.y, blob.sigma, Format<T>::one);
+        const Patch wide{{where_.x.begin / 16 * 16, std::min(padded(where_.x.end), width_)}, where_.y};
+        put(map, wide, column_.data(), row_.data() + wide.x.begin, direct);
+        return wide;
+    }
+
+    void erase(T* map, const Patch& where, bool direct) {
+        put(map, where, zeros_.data(), zeros_.data(), direct);
+    }
+
+  private:
+    // Computes where_ and row_.
+    void place(const Blob& blob) {
+        std::fill_n(row_.begin() + where_.x.begin, where_.x.size(), 0.0f);
+        where_ = patch(blob);
+        fill_gaussian(part_.data(), where_.x, blob.x, blob.sigma, 1.0f);
+        std::copy_n(part_.begin(), where_.x.size(), row_.begin() + where_.x.begin);
+    }
+
+    void put(T* map, const Patch& where, const float* column, const float* row, bool direct) const {
+        T* const corner = map + where.y.begin * width_ + where.x.begin;
+        const Factors factors{column, where.y.size(), row, where.x.size()};
+        if constexpr (std::is_same_v<T, float>) {
+            if (direct) return stream_outer(corner, width_, factors);
         }
+        outer(corner, width_, factors);
     }
-    std::memcpy(target, source, bytes);
-#else
-    std::memcpy(to, from, bytes);
-#endif
+
+    void paint(Writer& to, const Factors& factors) {
+        const std::size_t bytes = factors.height * width_ * sizeof(T);
+        if (void* const here = to.skip(bytes, false)) return outer(static_cast<T*>(here), width_, factors);
+        if constexpr (std::is_same_v<T, float>) {
+            if (void* const here = width_ % 4 == 0 ? to.skip(bytes, true) : nullptr) {
+                return stream_outer(static_cast<T*>(here), width_, factors);
+            }
+        }
+        scratch_.resize(std::max(scratch_.size(), factors.height * width_));
+        outer(scratch_.data(), width_, factors);
+        to.copy(scratch_.data(), bytes);
+    }
+
+    std::size_t height_, width_;
+    Patch where_;  // row_ is zero outside of it
+    std::vector<float> row_, part_, column_, zeros_;
+    std::vector<T> scratch_;
+};
+
+// work(painter, begin, end) for ranges of maps, on several threads.
+template <class T, class Work>
+void for_maps(const RenderPlan& plan, View<T, 4> maps, const Work& work) {
+    const std::size_t grain = grain_bytes / (maps.template stride<2>() * sizeof(T)) + 1;
+    parallel_for(maps.shape[0] * maps.shape[1], plan.threads, grain, [&](std::size_t begin, std::size_t end) {
+        const FlushToZero guard;
+        Painter<T> painter(maps.shape[2], maps.shape[3]);
+        work(painter, begin, end);
+    });
 }
 
-void finish_streaming() {
-#if defined(__SSE2__)
-    _mm_sfence();
-#endif
+Blob blob(const RenderPlan& plan, std::size_t i) {
+    const double* center = plan.centers.data + 2 * i;
+    return {center[0], center[1], plan.sigma[i % plan.centers.shape[1]], plan.window};
+}
+
+bool hidden(const RenderPlan& plan, std::size_t i) {
+    return plan.visibility != nullptr && plan.visibility[i] == 0;
 }
 
 }  // namespace
 
 template <class T>
-void render(const Gaussians& what, Maps<T> maps, std::size_t threads) {
-    const std::size_t bytes = maps.area() * sizeof(T);
-    const bool streamed = bytes * maps.count > kStreamBytes && bytes <= kScratchBytes;
-    parallel(maps.count, choose_threads(threads, maps.count, bytes), [&](std::size_t begin, std::size_t end) {
-        Lines lines(maps.height, maps.width);
-        std::vector<T> scratch(streamed ? maps.area() : 0);
+void render(const RenderPlan& plan, View<T, 4> maps) {
+    const std::size_t area = maps.template stride<2>();
+    const bool direct = maps.template stride<0>() * sizeof(T) > last_level_cache();
+    for_maps(plan, maps, [&](Painter<T>& painter, std::size_t begin, std::size_t end) {
+        Writer to(maps.data + begin * area, direct);
         for (std::size_t i = begin; i < end; ++i) {
-            if (streamed) {
-                const Box box = draw(what, i, scratch.data(), maps.height, maps.width, lines);
-                stream(scratch.data(), maps.map(i), bytes);
-                erase(box, scratch.data(), maps.width);
+            if (hidden(plan, i)) {
+                to.zeros(area * sizeof(T));
             } else {
-                std::memset(maps.map(i), 0, bytes);
-                draw(what, i, maps.map(i), maps.height, maps.width, lines);
+                painter.draw(to, blob(plan, i));
             }
         }
-        finish_streaming();
     });
 }
 
 template <class T>
-void redraw(const Gaussians& what, Maps<T> maps, std::vector<Box>& boxes, std::size_t threads) {
-    const std::size_t touched = 64 * maps.height;  // about a cache line per row of a patch
-    parallel(maps.count, choose_threads(threads, maps.count, touched),
-             [&](std::size_t begin, std::size_t end) {
-                 Lines lines(maps.height, maps.width);
-                 for (std::size_t i = begin; i < end; ++i) {
-                     erase(boxes[i], maps.map(i), maps.width);
-                     boxes[i] = draw(what, i, maps.map(i), maps.height, maps.width, lines);
-                 }
-             });
+void redraw(const RenderPlan& plan, View<T, 4> maps, Patch* drawn) {
+    const std::size_t area = maps.template stride<2>();
+    const bool lines = reinterpret_cast<std::uintptr_t>(maps.data) % 64 == 0 && maps.shape[3] % 16 == 0;
+    const bool direct = lines && maps.template stride<0>() * sizeof(T) > last_level_cache();
+    for_maps(plan, maps, [&](Painter<T>& painter, std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i) {
+            T* const map = maps.data + i * area;
+            const bool shown = !hidden(plan, i);
+            const Patch next = shown ? painter.patch(blob(plan, i)) : Patch{};
+            if (!direct && 4 * (next.area() + drawn[i].area()) > area) {  // then all at once is less work
+                Writer to(map, false);
+                shown ? painter.draw(to, blob(plan, i)) : to.zeros(area * sizeof(T));
+                drawn[i] = next;
+            } else {
+                painter.erase(map, drawn[i], direct);
+                drawn[i] = shown ? painter.touch_up(map, blob(plan, i), direct) : Patch{};
+            }
+        }
+        finish_streams();
+    });
 }
 
-template void render(const Gaussians&, Maps<float>, std::size_t);
-template void render(const Gaussians&, Maps<Half>, std::size_t);
-template void render(const Gaussians&, Maps<std::uint8_t>, std::size_t);
-template void redraw(const Gaussians&, Maps<float>, std::vector<Box>&, std::size_t);
-template void redraw(const Gaussians&, Maps<Half>, std::vector<Box>&, std::size_t);
-template void redraw(const Gaussians&, Maps<std::uint8_t>, std::vector<Box>&, std::size_t);
+template void render(const RenderPlan&, View<float, 4>);
+template void render(const RenderPlan&, View<Half, 4>);
+template void render(const RenderPlan&, View<std::uint8_t, 4>);
+template void redraw(const RenderPlan&, View<float, 4>, Patch*);
+template void redraw(const RenderPlan&, View<Half, 4>, Patch*);
+template void redraw(const RenderPlan&, View<std::uint8_t, 4>, Patch*);
 
 }  // namespace kptool

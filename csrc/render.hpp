@@ -1,37 +1,36 @@
-// Gaussian heatmaps: v(x, y) = exp(-((x - cx)^2 + (y - cy)^2) / (2 sigma^2)), peak 1, zero outside of a
-// window.
+// Gaussian heatmaps: exp(-((x - cx)^2 + (y - cy)^2) / (2 sigma^2)), peak 1.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "gaussian.hpp"
+#include "half.hpp"
 #include "view.hpp"
 
 namespace kptool {
 
-// Pixels x0 <= x < x1, y0 <= y < y1.
-struct Box {
-    std::size_t x0 = 0, x1 = 0, y0 = 0, y1 = 0;
+struct RenderPlan {
+    View<const double, 3> centers;   // (N, K, 2), x and y in heatmap pixels, finite
+    const double* sigma;             // (K), in heatmap pixels, at least 0.1
+    const std::uint8_t* visibility;  // (N, K), 0 leaves a map empty; or null
+    double window;                   // in sigmas, along each axis; may be infinite
+    std::size_t threads;             // 0: as many as there are
 };
 
-// What to draw: for each of `count` maps a centre (x, y) in map pixels and whether it is drawn at all; map i
-// has sigma[i % sigmas]. `window` is the half-width of what is drawn, in sigmas; infinite for all of the map.
-struct Gaussians {
-    const double* centres;
-    const std::uint8_t* visible;
-    const double* sigma;
-    std::size_t sigmas;
-    double window;
+// Writes every element of `maps` (N, K, h, w). T is float, Half, or std::uint8_t with 255 for 1.
+template <class T>
+void render(const RenderPlan& plan, View<T, 4> maps);
+
+// The part of a map that is not zero.
+struct Patch {
+    Span x, y;
+
+    std::size_t area() const { return x.size() * y.size(); }
 };
 
-// Draw into fresh or dirty memory: every value of `maps` is written. threads = 0: all processors.
+// The same for maps that are zero outside of `drawn` (N, K), what the last call left there.
 template <class T>
-void render(const Gaussians& what, Maps<T> maps, std::size_t threads);
-
-// Draw over what the last call left in the same memory: only the old and the new patches are touched. `boxes`
-// has one entry per map, empty at first over memory that is all zero.
-template <class T>
-void redraw(const Gaussians& what, Maps<T> maps, std::vector<Box>& boxes, std::size_t threads);
+void redraw(const RenderPlan& plan, View<T, 4> maps, Patch* drawn);
 
 }  // namespace kptool

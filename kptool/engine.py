@@ -34,7 +34,7 @@ from kptool.errors import CheckpointError
 from kptool.evaluation import Evaluation, evaluate_arrays
 from kptool.files import atomic
 from kptool.progress import Progress, silent
-from kptool.targets import make_targets
+from kptool.targets import Targets
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Trainer:
             self.network = nn.parallel.DistributedDataParallel(self.detector, broadcast_buffers=False)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.detector, config), lr=config.lr)
         self.amp = devices.use_amp(config.amp, device)
+        self.targets = Targets(self.detector)
         self.step, self.epoch, self.seconds = 0, 0, 0.0
         self.history: list[dict[str, float]] = []
 
@@ -99,7 +100,7 @@ class Trainer:
         A process sees its share alone; scaled by `world`, the mean of the processes' gradients (which is what DDP
         takes) is the gradient of the mean over all of them.
         """
-        target, points = make_targets(self.detector, batch)
+        target, points = self.targets(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             raw = self.network(batch.images.to(memory_format=torch.channels_last))
         each = self.detector.loss.function(raw.float(), target, points)

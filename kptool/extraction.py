@@ -156,6 +156,7 @@ def _write(
 ) -> tuple[Counter[str], NDArray[np.uint8]]:
     """Stream the source into the staging folder; returns the counts and the split."""
     counts: Counter[str] = Counter(rows=0, kept=0)
+    draw = _Heatmaps(info)
     with (
         CacheWriter(staging / CACHE, info) as cache,
         (staging / KEYPOINTS).open("w", newline="", encoding="utf-8") as file,
@@ -167,7 +168,7 @@ def _write(
             names = [f"{IMAGES}/{cache.count + i:05d}.png" for i in range(len(samples))]
             images.write(names, samples.images)
             table.writerows(_csv_row(name, samples, i) for i, name in enumerate(names))
-            cache.append(samples, _render(samples, info))
+            cache.append(samples, draw(samples))
             progress("rows", counts["rows"], source.total)
         if not cache.count:
             raise DataError(
@@ -195,17 +196,22 @@ def keep(blocks: Iterator[Samples], which: str, counts: Counter[str]) -> Iterato
             yield samples.select(chosen)
 
 
-def _render(samples: Samples, info: Info) -> NDArray[Any] | None:
-    if info.heatmaps == "none":
-        return None
-    return heatmaps.render(
-        samples.keypoints,
-        info.size,
-        info.sigma,
-        stride=info.stride,
-        visibility=samples.visibility,
-        dtype=info.heatmaps,
-    )
+class _Heatmaps:
+    """Draws the heatmaps of one block of samples after the other, into one array."""
+
+    def __init__(self, info: Info) -> None:
+        self._info = info
+        self._renderer: heatmaps.Renderer | None = None
+
+    def __call__(self, samples: Samples) -> NDArray[Any] | None:
+        info = self._info
+        if info.heatmaps == "none":
+            return None
+        if self._renderer is None or len(self._renderer.heatmaps) < len(samples):
+            self._renderer = heatmaps.Renderer(
+                len(samples), len(info.names), info.size, info.sigma, stride=info.stride, dtype=info.heatmaps
+            )
+        return self._renderer(samples.keypoints, samples.visibility)
 
 
 class ImageWriter:

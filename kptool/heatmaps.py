@@ -1,13 +1,11 @@
-"""Rendering and decoding heatmaps: the validated face of the C++ core.
+"""Keypoints to heatmaps and back: the validated face of the C++ core.
 
-Coordinates follow `kptool.geometry`: an integer is a pixel's centre. A Gaussian's peak is 1 (255 in uint8), and
-
-    v(x, y) = exp(-((x - cx)^2 + (y - cy)^2) / (2 sigma^2)),    (cx, cy) = (keypoint + 0.5) / stride - 0.5
+A heatmap holds exp(-r^2 / (2 sigma^2)) at distance r from its keypoint, so its peak is 1 (255 in uint8). r
+and sigma are in pixels of the heatmap; `kptool.geometry` relates them to pixels of the image.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import numpy as np
@@ -18,159 +16,223 @@ from kptool.errors import ConfigError, DataError
 from kptool.geometry import Size, heatmap_size, to_heatmap
 
 Dtype = Literal["float32", "float16", "uint8"]
-Heatmaps = NDArray[Any]
+Maps = NDArray[np.floating[Any]] | NDArray[np.uint8]
 
-DTYPES = ("float32", "float16", "uint8")
-METHODS = ("argmax", "centroid", "centroid-global", "dark", "gaussian")
-WINDOW = 6.0
-"""Half-width of what is drawn, in sigmas: beyond it a Gaussian is below 2e-8, less than float32 can add to 1."""
+DTYPES: tuple[str, ...] = ("float32", "float16", "uint8")
+METHODS: tuple[str, ...] = _core.METHODS
+SIGMA_RANGE = (0.1, 1000.0)
+MAX_SIDE = 1 << 16
 
 
 def render(
-    keypoints: ArrayLike,
+    keypoints: NDArray[Any],
     size: Size,
     sigma: ArrayLike = 2.0,
     *,
     stride: int = 1,
-    visibility: ArrayLike | None = None,
+    visibility: NDArray[Any] | None = None,
     dtype: str = "float32",
-    out: Heatmaps | None = None,
+    out: NDArray[Any] | None = None,
     threads: int = 0,
-    window: float | None = WINDOW,
-) -> Heatmaps:
-    """Draw keypoints as Gaussian heatmaps.
+    window: float | None = 6.0,
+) -> NDArray[Any]:
+    """Draw a Gaussian for every keypoint.
 
-    keypoints: (N, K, 2), x and y in image pixels; they may lie outside of the image. size: (H, W) of the image.
-    sigma: standard deviation in heatmap pixels, one number or (K,). stride: image pixels per heatmap pixel.
-    visibility: (N, K), 0 gives a map of zeros. dtype: float32, float16 or uint8 (255 is 1). out: an array to write
-    into, of exactly the result's shape and dtype, C-contiguous and writable. threads: 0 uses all processors; the
-    result does not depend on it. window: how many sigmas to draw on each side; None draws all of the map.
+    keypoints (N, K, 2): x, y in pixels of the image, finite; what is far outside leaves its map empty.
+    size: (H, W) of the image; the maps are (ceil(H / stride), ceil(W / stride)).
+    sigma: a number or (K,), 0.1 to 1000 pixels of the heatmap.
+    visibility (N, K): 0 leaves a map all zero; None draws all.
+    dtype: float32 (within 2e-7 of the exact value), float16 or uint8 (255 is 1), both rounded to nearest.
+    out (N, K, h, w): a C-contiguous, writable array of `dtype` to draw into.
+    threads: at most so many; 0 is as many as the process may use. The result is the same for any number.
+    window: in sigmas, along each axis; what is farther out, below 2e-8 at the default 6, is zero. None: no
+    limit.
 
-    Returns (N, K, h, w), where (h, w) = `geometry.heatmap_size(size, stride)`: `out` where given. float32 values are
-    within 2e-7 of exact ones.
-
-    Raises DataError for keypoints that are no finite (N, K, 2) array, or an `out` that does not fit; ConfigError for
-    settings out of range.
+    Returns heatmaps (N, K, h, w); `out` if that was given. The memory of large results is used again once
+    they are gone: two of them, of at most 2 GiB together, wait for the next call; `clear_pool` returns them.
+    Raises DataError for keypoints or visibility, ConfigError for any other argument.
     """
-    centres, visible, sigmas, shape = _prepare(keypoints, size, sigma, stride, visibility, window)
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
-    result = np.empty(shape, dtype=dtype) if out is None else _check_out(out, shape)
-    _core.render_into(centres, visible, sigmas, _reach(window), result, _threads(threads))
-    return result
+    points = _checked_points(keypoints)
+    count = points.shape[:2]
+    maps = _checked_out(out, (*count, *_checked_size(size, stride)), dtype)
+    _core.render(
+        _centers(points, stride),
+        _checked_sigma(sigma, count[1]),
+        _checked_visibility(visibility, count),
+        _checked_window(window),
+        maps,
+        _checked_threads(threads),
+    )
+    return maps
 
 
 class Renderer:
-    """Renders many batches of one shape into one buffer, touching only what changes: the last patches and the new.
+    """`render` into one array of its own, again and again: it erases what it drew and draws anew.
 
-    The array that `render` returns is the renderer's own, and the next call draws over it; it must not be changed in
-    between. One thread at a time may use a renderer. Arguments are those of `render`.
+    That touches a small part of maps much wider than sigma, and pays where they are larger than the caches.
+
+    count, keypoints: N and K; the other arguments are those of `render`, which also says what is raised.
+
+    >>> draw = Renderer(64, 15, (96, 96))
+    >>> maps = draw(points)  # (64, 15, 96, 96), float32
     """
 
     def __init__(
         self,
-        samples: int,
+        count: int,
         keypoints: int,
         size: Size,
         sigma: ArrayLike = 2.0,
         *,
         stride: int = 1,
-        dtype: Dtype = "float32",
+        dtype: str = "float32",
         threads: int = 0,
-        window: float | None = WINDOW,
+        window: float | None = 6.0,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
-        self._size, self._sigma, self._stride = size, sigma, stride
-        self._window, self._threads = window, _threads(threads)
-        self._maps: Heatmaps = np.zeros((samples, keypoints, *heatmap_size(size, stride)), dtype=dtype)
-        self._patches = _core.Patches()
+        side = _checked_size(size, stride)
+        self.heatmaps = _checked_out(None, (count, keypoints, *side), dtype)
+        self.heatmaps.fill(0)
+        self._stride = stride
+        self._sigma = _checked_sigma(sigma, keypoints)
+        self._window = _checked_window(window)
+        self._threads = _checked_threads(threads)
+        self._canvas = _core.Canvas(self.heatmaps)
 
-    def render(self, keypoints: ArrayLike, visibility: ArrayLike | None = None) -> Heatmaps:
-        """Draw (n, K, 2) keypoints, n at most the renderer's samples; returns (n, K, h, w), valid until the next call."""
-        points = np.asarray(keypoints)
-        n, total = (len(points) if points.ndim else -1), len(self._maps)
-        if not 0 <= n <= total or points.shape[1:] != (self._maps.shape[1], 2):
-            expected = f"(up to {total}, {self._maps.shape[1]}, 2)"
-            raise DataError(f"keypoints must be {expected} for this renderer; got {points.shape}")
-        centres, visible, sigmas, _ = _prepare(points, self._size, self._sigma, self._stride, visibility, self._window)
-        if n < total:
-            centres = np.concatenate([centres, np.zeros((total - n, *centres.shape[1:]))])
-            visible = np.concatenate([visible, np.zeros((total - n, visible.shape[1]), dtype=np.uint8)])
-        self._patches.redraw_into(centres, visible, sigmas, _reach(self._window), self._maps, self._threads)
-        return self._maps[:n]
+    def __call__(self, keypoints: NDArray[Any], visibility: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Heatmaps (n, K, h, w) of keypoints (n, K, 2), n at most N.
+
+        It is always the same array, or its beginning: only read it, and copy what must survive the next call.
+        """
+        points = _checked_points(keypoints)
+        count, expected = len(points), self.heatmaps.shape[:2]
+        if points.shape[1] != expected[1] or count > expected[0]:
+            raise DataError(
+                f"keypoints have shape {points.shape}, expected at most {(*expected, 2)}; make another Renderer"
+            )
+        flags = _checked_visibility(visibility, points.shape[:2])
+        if count < expected[0]:  # the rest is erased
+            drawn = np.ones(points.shape[:2], np.uint8) if flags is None else flags
+            flags, points = _padded(drawn, expected[0]), _padded(points, expected[0])
+        self._canvas.draw(_centers(points, self._stride), self._sigma, flags, self._window, self._threads)
+        return self.heatmaps[:count]
 
 
 def decode(
-    heatmaps: Heatmaps, method: str = "gaussian", *, threads: int = 0
+    heatmaps: NDArray[Any], method: str = "gaussian", *, threads: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Find the peak of every heatmap.
+    """Find the keypoint in every heatmap.
 
-    heatmaps: (N, K, h, w), float32, float16 or uint8 (read as value / 255). method, always about the largest pixel:
+    heatmaps (N, K, h, w): float32, float16, or uint8 (255 is 1), peak about 1.
+    method: "argmax", the largest pixel, of several the first in reading order; "centroid", the weighted mean
+        in a window around that; "centroid-global", over the whole map, which noise and borders bias; "dark",
+        a Newton step on the logarithm; "gaussian", the Gaussian that fits a window around the peak best,
+        whatever its width: the most precise, also where the keypoint lies at or just beyond a border.
+    threads: as in `render`.
 
-    - ``argmax``: that pixel itself.
-    - ``centroid``: the mean position weighted by value in a window about it, 2 half-widths to each side.
-    - ``centroid-global``: the same over the whole map; simple, and biased by noise and borders.
-    - ``dark``: a Newton step on the log of the map (Zhang et al., CVPR 2020, equations 4 to 8).
-    - ``gaussian``: a Gaussian fitted by least squares to the window above 15 % of the peak, also one-sided at a border.
-
-    Returns points (N, K, 2), float32, x and y in heatmap pixels (`geometry.from_heatmap` gives image pixels), within
-    half a pixel of the map; and scores (N, K), float32, the largest value. A map without a peak - flat, nowhere
-    positive, or with a NaN or an infinity in it - gets its centre and score 0. Of equal peaks the first counts.
-
-    Raises DataError for anything but such an array, ConfigError for an unknown method.
+    Returns (coords, scores): coords (N, K, 2) float32, x and y in pixels of the heatmap, from -0.5 to w - 0.5
+    or h - 0.5, the map's edges; scores (N, K) float32, the largest value of each map. A map that is flat,
+    nowhere above zero, or holds NaN or infinity gives its centre and score 0.
+    Raises DataError for heatmaps, ConfigError for any other argument.
+    Reference: `kptool.reference` states every method in NumPy and cites its source.
     """
-    maps = np.asarray(heatmaps)
     if method not in METHODS:
-        raise ConfigError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-    if maps.ndim != 4 or maps.dtype.name not in DTYPES or (maps.size == 0 and maps.shape[0] * maps.shape[1]):
-        raise DataError(f"heatmaps must be float32, float16 or uint8 (N, K, h, w); got {maps.dtype} {maps.shape}")
-    return _core.decode(np.require(maps, maps.dtype.newbyteorder("="), ["C", "A"]), method, _threads(threads))
+        raise ConfigError(f"no decoding method {method!r}; choose one of {', '.join(METHODS)}")
+    maps = np.asarray(heatmaps)
+    if maps.dtype.name not in DTYPES:
+        raise DataError(f"heatmaps have dtype {maps.dtype}, expected {', '.join(DTYPES)}; convert them with astype")
+    if maps.ndim != 4 or 0 in maps.shape[2:]:
+        raise DataError(f"heatmaps have shape {maps.shape}, expected (N, K, h, w), h and w of 1 or more; reshape it")
+    fitting = np.require(maps, dtype=maps.dtype.newbyteorder("="), requirements=("C", "A"))
+    return _core.decode(fitting, method, _checked_threads(threads))
 
 
-def _prepare(
-    keypoints: ArrayLike, size: Size, sigma: ArrayLike, stride: int, visibility: ArrayLike | None, window: float | None
-) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.float64], tuple[int, int, int, int]]:
-    """Arguments as the core wants them: centres, visible and sigma, and the shape of the result."""
-    points = np.asarray(keypoints, dtype=np.float64)
+def clear_pool() -> None:
+    """Return the memory that waits for the next `render` to the system."""
+    _core.clear_pool()
+
+
+def _checked_points(keypoints: NDArray[Any]) -> NDArray[np.float64]:
+    points = np.asarray(keypoints)
     if points.ndim != 3 or points.shape[2] != 2:
-        raise DataError(f"keypoints must be (N, K, 2); got {points.shape}")
+        raise DataError(f"keypoints have shape {points.shape}, expected (N, K, 2) of x, y; add the missing axes")
+    if points.dtype.kind not in "fiu":
+        raise DataError(f"keypoints have dtype {points.dtype}, expected numbers; convert them with astype")
+    points = np.ascontiguousarray(points, dtype=np.float64)
     if not np.isfinite(points).all():
-        n, k, _ = np.argwhere(~np.isfinite(points))[0]
-        raise DataError(f"keypoint {k} of sample {n} is {points[n, k].tolist()}; give it a position and visibility 0")
-    if len(size) != 2 or min(size) < 1 or stride < 1:
-        raise ConfigError(f"size must be (H, W) and stride whole and positive; got {size} and {stride}")
-    count = points.shape[1]
-    sigmas = np.atleast_1d(np.asarray(sigma, dtype=np.float64))
-    if sigmas.shape not in ((1,), (count,)) or not (np.isfinite(sigmas) & (sigmas > 0)).all():
-        raise ConfigError(f"sigma must be a positive number, or {count} of them; got {sigma!r}")
-    if window is not None and not (window > 0 and math.isfinite(window)):
-        raise ConfigError(f"window must be a positive number of sigmas, or None; got {window}")
-    visible = np.ones(points.shape[:2], dtype=np.uint8)
-    if visibility is not None:
-        given = np.asarray(visibility)
-        if given.shape != points.shape[:2]:
-            raise DataError(f"visibility must be {points.shape[:2]} like the keypoints; got {given.shape}")
-        visible = np.ascontiguousarray(given != 0).view(np.uint8)
-    shape = (*points.shape[:2], *heatmap_size(size, stride))
-    return np.ascontiguousarray(to_heatmap(points, stride)), visible, sigmas, shape
+        n, k = np.argwhere(~np.isfinite(points))[0, :2]
+        x, y = points[n, k]
+        raise DataError(
+            f"keypoint {k} of sample {n} is ({x}, {y}), expected finite numbers; set it and visibility to 0"
+        )
+    return points
 
 
-def _check_out(out: Heatmaps, shape: tuple[int, ...]) -> Heatmaps:
-    """`out` itself, if it can be written as it is. Never a copy."""
-    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype.name not in DTYPES:
-        what = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise DataError(f"out must be an array {shape} of float32, float16 or uint8; got {what}")
-    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned and out.dtype.isnative):
-        raise DataError("out must be C-contiguous, writable, aligned and in native byte order")
+def _padded(array: NDArray[Any], count: int) -> NDArray[Any]:
+    return np.concatenate([array, np.zeros((count - len(array), *array.shape[1:]), array.dtype)])
+
+
+def _centers(points: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
+    return np.ascontiguousarray(to_heatmap(points, stride), dtype=np.float64)
+
+
+def _checked_size(size: Size, stride: int) -> Size:
+    if not isinstance(stride, int | np.integer) or stride < 1:
+        raise ConfigError(
+            f"stride is {stride!r}, expected a whole number of 1 or more; 1 draws at the image's resolution"
+        )
+    if len(size) != 2 or not all(isinstance(side, int | np.integer) and 1 <= side <= MAX_SIDE for side in size):
+        raise ConfigError(
+            f"size is {size!r}, expected (H, W) of 1 to {MAX_SIDE} pixels; give the image's height and width"
+        )
+    return heatmap_size((int(size[0]), int(size[1])), int(stride))
+
+
+def _checked_sigma(sigma: ArrayLike, keypoints: int) -> NDArray[np.float64]:
+    values = np.asarray(sigma, dtype=np.float64)
+    low, high = SIGMA_RANGE
+    if values.shape not in ((), (keypoints,)):
+        raise ConfigError(f"sigma has shape {values.shape}, expected a number or ({keypoints},); give one per keypoint")
+    every = np.full(keypoints, values)
+    if not all(low <= value <= high for value in every.tolist()):
+        raise ConfigError(f"sigma is {sigma!r}, expected {low:g} to {high:g} heatmap pixels; 2 is usual")
+    return every
+
+
+def _checked_visibility(visibility: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    if visibility is None:
+        return None
+    flags = np.asarray(visibility)
+    if flags.shape != shape or flags.dtype.kind not in "biu":
+        what = f"visibility is {flags.dtype} of shape {flags.shape}"
+        raise DataError(f"{what}, expected whole numbers of shape {shape}; 0 is unlabelled")
+    return np.ascontiguousarray(flags != 0).view(np.uint8)
+
+
+def _checked_window(window: float | None) -> float:
+    if window is None:
+        return np.inf
+    if not window > 0:
+        raise ConfigError(
+            f"window is {window!r}, expected more than 0 sigmas, or None for no limit; 6 loses less than 2e-8"
+        )
+    return float(window)
+
+
+def _checked_threads(threads: int) -> int:
+    if not isinstance(threads, int | np.integer) or threads < 0:
+        raise ConfigError(f"threads is {threads!r}, expected a whole number; 0 uses all that the process may use")
+    return int(threads)
+
+
+def _checked_out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if name not in DTYPES:
+        raise ConfigError(f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}; uint8 is the smallest")
+    if out is None:
+        return _core.empty(shape, np.dtype(name))
+    fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == np.dtype(name) and out.dtype.isnative
+    if not (fits and out.flags.carray):
+        what = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        expected = f"a C-contiguous, writable {name} array of shape {shape}"
+        raise ConfigError(f"out is {what}, expected {expected}; make it with numpy.empty")
     return out
-
-
-def _reach(window: float | None) -> float:
-    return math.inf if window is None else float(window)
-
-
-def _threads(threads: int) -> int:
-    if threads < 0:
-        raise ConfigError(f"threads must be 0 (all processors) or more; got {threads}")
-    return threads

@@ -1,4 +1,4 @@
-"""What the torch decoders share: peaks, and windows about them. The definitions are those of ``csrc/decode.cpp``.
+"""What the torch decoders share: peaks, and windows about them. `kptool.reference` states the definitions one by one.
 
 All maps of a batch are treated at once, as (M, h, w) with M = N * K, in float64 from the window on.
 """
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-REACH = 64
+MAX_REACH = 11
+"""As in the core: steps after which `Peaks.reach` stops."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class Peaks:
         height, width = self.maps.shape[-2:]
         return torch.stack([self.x, width - 1 - self.x, self.y, height - 1 - self.y], -1)
 
-    def extent(self, share: float) -> Tensor:
-        """Pixels from each peak, (M, 4), along the axes, before the map falls below `share` of the peak."""
-        steps = torch.arange(1, REACH + 1, device=self.x.device).expand(len(self.x), -1)
+    def reach(self) -> Tensor:
+        """Steps (M,) from each peak to the first pixel below half of it or outside, where that is farthest."""
+        steps = torch.arange(1, MAX_REACH, device=self.x.device).expand(len(self.x), -1)
         zero = torch.zeros_like(steps)
         lines = (self.at(-steps, zero), self.at(steps, zero), self.at(zero, -steps), self.at(zero, steps))
-        above = torch.stack([line >= share * self.height[:, None] for line in lines], 1)
+        above = torch.stack([line >= 0.5 * self.height[:, None] for line in lines], 1)
         inside = steps[:, None] <= self.room()[..., None]
-        return (above & inside).long().cumprod(-1).sum(-1)
+        return 1 + (above & inside).long().cumprod(-1).sum(-1).amax(-1)
 
     def window(self, left: Tensor, right: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Offsets dx, dy (1, n), float64, values (M, n), and which of them are in each map's own window (M, n)."""
@@ -82,14 +83,3 @@ def decode_with(locate: Locate) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         return torch.stack([x, y], -1).view(n, k, 2).float(), peaks.height.view(n, k).float()
 
     return decode
-
-
-def centroid(peaks: Peaks) -> tuple[Tensor, Tensor]:
-    """Mean position weighted by value, in a window of 2 half-widths about the peak that the border cuts evenly."""
-    half, room = peaks.extent(0.5), peaks.room()
-    rx = torch.minimum(2 * half[:, :2].amax(1).clamp_min(1) + 1, room[:, :2].amin(1))
-    ry = torch.minimum(2 * half[:, 2:].amax(1).clamp_min(1) + 1, room[:, 2:].amin(1))
-    dx, dy, values, inside = peaks.window(rx, rx, ry, ry)
-    weight = torch.where(inside, values, 0).clamp_min(0)
-    total = weight.sum(1)
-    return peaks.x + (weight * dx).sum(1) / total, peaks.y + (weight * dy).sum(1) / total

@@ -16,8 +16,12 @@ Map = NDArray[np.floating[Any]]
 Floats64 = NDArray[np.float64]
 Point = tuple[float, float]
 
-REACH = 64
-"""Steps from the peak after which a window ends at the latest."""
+MAX_REACH = 11
+"""Steps after which `reach` stops, which limits a fit's window to 35x35 pixels."""
+LOG_FLOOR = 0.2
+"""Share of the peak below which a value is not fitted as a logarithm: noise has too much leverage there."""
+DARK_FLOOR = 1e-10
+_PIVOT = 1e-9
 
 
 def render(
@@ -37,16 +41,15 @@ def render(
     sigmas = np.broadcast_to(np.asarray(sigma, dtype=np.float64), (points,))
     for n, k in np.ndindex(count, points):
         if visibility is None or visibility[n, k]:
-            row, column = (
-                gaussian(side, c, float(sigmas[k]), window)
-                for side, c in zip((width, height), centers[n, k], strict=True)
+            x, y = centers[n, k].tolist()
+            maps[n, k] = np.outer(
+                gaussian(height, y, float(sigmas[k]), window), gaussian(width, x, float(sigmas[k]), window)
             )
-            maps[n, k] = np.outer(column, row)
     return maps
 
 
 def gaussian(count: int, center: float, sigma: float, window: float | None) -> Floats64:
-    """exp(-(i - center)^2 / (2 sigma^2)) for i = 0 ... count - 1, and 0 farther than `window` sigmas from the centre."""
+    """exp(-(i - center)^2 / (2 sigma^2)) for i = 0 ... count - 1, and 0 more than `window` sigmas away."""
     distance = np.arange(count) - center
     values: Floats64 = np.exp(-0.5 * (distance / sigma) ** 2)
     if window is not None:
@@ -91,80 +94,115 @@ def centroid_global(one: Map, px: int, py: int) -> Point:
 
 
 def centroid(one: Map, px: int, py: int) -> Point:
-    """The weighted mean in a window of two half-widths about the peak, cut by the border evenly on both sides."""
+    """The weighted mean in a window around the peak, which shrinks near a border so as to stay symmetric."""
     height, width = one.shape
-    left, right, up, down = extent(one, px, py, 0.5)
-    rx = min(2 * max(left, right, 1) + 1, px, width - 1 - px)
-    ry = min(2 * max(up, down, 1) + 1, py, height - 1 - py)
+    side = 2 * reach(one, px, py)
+    rx, ry = min(side, px, width - 1 - px), min(side, py, height - 1 - py)
     return weighted_mean(one[py - ry : py + ry + 1, px - rx : px + rx + 1], px - rx, py - ry)
 
 
-def extent(one: Map, px: int, py: int, share: float) -> tuple[int, int, int, int]:
-    """Steps to the left, right, up and down from the peak that stay at or above `share` of it, and on the map."""
+def reach(one: Map, px: int, py: int) -> int:
+    """Steps from the peak to the first pixel below half of it or outside, where that is farthest."""
     height, width = one.shape
-    found = []
-    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-        steps = 0
-        while steps < REACH:
-            x, y = px + (steps + 1) * dx, py + (steps + 1) * dy
-            if not (0 <= x < width and 0 <= y < height and one[y, x] >= share * one[py, px]):
-                break
+    longest = 0
+    for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        steps = 1
+        while (
+            steps < MAX_REACH
+            and 0 <= px + steps * dx < width
+            and 0 <= py + steps * dy < height
+            and one[py + steps * dy, px + steps * dx] >= 0.5 * one[py, px]
+        ):
             steps += 1
-        found.append(steps)
-    return found[0], found[1], found[2], found[3]
+        longest = max(longest, steps)
+    return longest
 
 
 def dark(one: Map, px: int, py: int) -> Point:
-    """One Newton step on the map's logarithm at the peak: Zhang et al., CVPR 2020, equations 4 to 8, not smoothed."""
+    """One Newton step on the map's logarithm at the peak.
+
+    The finite differences are the authors', their smoothing is left out. The peak stays where it is within
+    two pixels of a border, and where the Hessian is not negative definite.
+
+    Reference: Zhang et al., Distribution-aware coordinate representation for human pose estimation, CVPR
+    2020.
+    """
     height, width = one.shape
     if not (2 <= px < width - 2 and 2 <= py < height - 2):
         return px, py
-    log = np.log(np.maximum(one[py - 2 : py + 3, px - 2 : px + 3], 1e-10))
-    gradient = np.array([0.5 * (log[2, 3] - log[2, 1]), 0.5 * (log[3, 2] - log[1, 2])])
-    xx, yy = (0.25 * (a - 2 * log[2, 2] + b) for a, b in ((log[2, 4], log[2, 0]), (log[4, 2], log[0, 2])))
-    xy = 0.25 * (log[3, 3] - log[3, 1] - log[1, 3] + log[1, 1])
-    if xx >= 0 or xx * yy - xy * xy <= 0:
+    log = np.log(np.maximum(one[py - 2 : py + 3, px - 2 : px + 3], DARK_FLOOR))
+    dx, dy = 0.5 * (log[2, 3] - log[2, 1]), 0.5 * (log[3, 2] - log[1, 2])
+    dxx = 0.25 * (log[2, 4] - 2 * log[2, 2] + log[2, 0])
+    dyy = 0.25 * (log[4, 2] - 2 * log[2, 2] + log[0, 2])
+    dxy = 0.25 * (log[3, 3] - log[1, 3] - log[3, 1] + log[1, 1])
+    det = dxx * dyy - dxy * dxy
+    if dxx >= 0 or det <= 0:
         return px, py
-    step = -np.linalg.solve(np.array([[xx, xy], [xy, yy]]), gradient)
-    dx, dy = np.clip(step, -1.5, 1.5)
-    return px + float(dx), py + float(dy)
+    return px - (dyy * dx - dxy * dy) / det, py - (dxx * dy - dxy * dx) / det
 
 
 def gaussian_fit(one: Map, px: int, py: int) -> Point:
-    """The centre of a Gaussian exp(a + b x + c y + d (x^2 + y^2)), fitted to the window above 15 % of the peak.
+    """The centre of the Gaussian that fits a window around the peak best.
 
-    First to the logarithm, weighted by value squared, then by two Gauss-Newton steps to the values themselves. The
-    windowed centroid answers where that is no peak within 1.5 pixels of the largest pixel.
+    log v = a + b x + c y + d (x^2 + y^2), in units of `reach` from the peak, has its peak at -(b, c) / 2d.
+    Values above LOG_FLOOR or within two steps give a first fit, weighted with v^2: noise of one size in v is
+    noise of size 1/v in log v. One Gauss-Newton step on the values themselves, over the whole window, then
+    brings it to least squares. Symmetric blobs of other shapes keep their centre, borders only leave pixels
+    out, and no width has to be known.
+
+    Reference: Guo, A simple algorithm for fitting a Gaussian function, IEEE Signal Processing Magazine, 2011.
     """
     height, width = one.shape
-    left, right, up, down = (max(steps, 2) for steps in extent(one, px, py, 0.15))
-    y, x = np.mgrid[max(-up, -py) : min(down, height - 1 - py) + 1, max(-left, -px) : min(right, width - 1 - px) + 1]
-    v = one[py + y, px + x] / one[py, px]
-    terms = np.stack([np.ones(x.shape), x, y, x * x + y * y], axis=-1)
-    near = np.abs(x) + np.abs(y) <= 2
-    used = (v >= 0.1) | (near & (v > 1e-3))
-    fit = least_squares(terms[used], v[used], np.log(v[used]))
-    if fit is None:
-        return centroid(one, px, py)
-    for _ in range(2):
-        p = np.asarray(terms @ fit, dtype=np.float64)
-        m = np.exp(np.clip(p, -20, 1))
-        used = (m > 0.02) | near
-        better = least_squares(terms[used], m[used], (p + (v - m) / m)[used])
-        if better is None:
-            break
-        fit = better
-    dx, dy = -0.5 * fit[1] / fit[3], -0.5 * fit[2] / fit[3]
-    return (px + dx, py + dy) if max(abs(dx), abs(dy)) <= 1.5 else centroid(one, px, py)
+    unit = reach(one, px, py)
+    side = (3 * unit + 1) // 2
+    y0, y1, x0, x1 = (
+        max(py - side, 0),
+        min(py + side + 1, height),
+        max(px - side, 0),
+        min(px + side + 1, width),
+    )
+    v = one[y0:y1, x0:x1] / one[py, px]
+    y, x = (np.mgrid[y0:y1, x0:x1] - np.array([py, px])[:, None, None]) / unit
+    terms = np.stack([np.ones_like(x), x, y, x * x + y * y], axis=-1)
+    near = np.abs(x) + np.abs(y) < 2.5 / unit
+    used = (v > LOG_FLOOR) | (near & (v > DARK_FLOOR))
+    fit = solve(
+        (terms[used] * v[used][:, None] ** 2).T @ terms[used],
+        terms[used].T @ (v[used] ** 2 * np.log(v[used])),
+    )
+    if not peaked(fit):
+        return px, py
+    model = np.exp(terms @ fit)
+    better = fit + solve(
+        np.einsum("yxi,yxj,yx->ij", terms, terms, model**2),
+        np.einsum("yxi,yx->i", terms, model * (v - model)),
+    )
+    _, b, c, d = better if peaked(better) else fit
+    return px - unit * b / (2 * d), py - unit * c / (2 * d)
 
 
-def least_squares(terms: Floats64, root_weight: Floats64, target: Floats64) -> Floats64 | None:
-    """The weighted least-squares coefficients, where the data determines them and they have a maximum."""
-    scaled = terms * root_weight[:, None]
-    if len(scaled) < 4 or np.linalg.cond(scaled / np.linalg.norm(scaled, axis=0).clip(1e-300)) > 1e5:
-        return None
-    fit = np.asarray(np.linalg.lstsq(scaled, target * root_weight, rcond=None)[0], dtype=np.float64)
-    return fit if fit[3] < 0 else None
+def peaked(fit: Floats64) -> bool:
+    """Whether a fit has a maximum, at most one `reach` from the peak and at most e^4 times as high."""
+    a, b, c, d = fit
+    return bool(d < 0 and max(abs(b), abs(c)) <= -2 * d and a - (b * b + c * c) / (4 * d) <= 4)
+
+
+def solve(matrix: Floats64, right: Floats64) -> Floats64:
+    """Solve a symmetric system by elimination; an unknown that the data does not determine becomes 0."""
+    matrix, right, size = matrix.copy(), right.copy(), len(right)
+    diagonal = matrix.diagonal().copy()
+    used = np.zeros(size, dtype=bool)
+    for i in range(size):
+        used[i] = matrix[i, i] > _PIVOT * diagonal[i]
+        for j in range(i + 1, size) if used[i] else ():
+            factor = matrix[j, i] / matrix[i, i]
+            matrix[j] -= factor * matrix[i]
+            right[j] -= factor * right[i]
+    solution = np.zeros(size)
+    for i in reversed(range(size)):
+        if used[i]:
+            solution[i] = (right[i] - matrix[i, i + 1 :] @ solution[i + 1 :]) / matrix[i, i]
+    return solution
 
 
 METHODS = {

@@ -7,35 +7,48 @@ from torch import Tensor
 
 from kptool import heatmaps
 from kptool.batches import Batch
+from kptool.config import ModelConfig
 from kptool.detector import Detector, pixels_to_normalised
-from kptool.geometry import Size, heatmap_size
+from kptool.geometry import heatmap_size
 
 
-def make_targets(detector: Detector, batch: Batch) -> tuple[Tensor, Tensor]:
-    """(target, points) as the losses want them: see `kptool.plugins.Loss`."""
-    if detector.model.output == "coordinates":
-        target = pixels_to_normalised(batch.points, detector.config.size)
-        return target, target
-    stride = detector.model.stride
-    maps = render(batch, detector.config.size, detector.config.sigma, stride)
-    return maps, (batch.points + 0.5) / stride - 0.5
+class Targets:
+    """Makes (target, points) as the losses want them (see `kptool.plugins.Loss`), batch after batch.
 
+    On the CPU the heatmaps lie in one array that the next call draws anew: use them before that.
+    """
 
-def render(batch: Batch, size: Size, sigma: float, stride: int) -> Tensor:
-    """Heatmaps (n, K, h, w), float32, of a batch's keypoints: the C++ core on the CPU, separable products elsewhere."""
-    if batch.points.device.type == "cpu":
-        maps = heatmaps.render(
-            batch.points.numpy(),
-            size,
-            sigma,
-            stride=stride,
-            visibility=batch.labelled.numpy().astype("uint8"),
-            threads=torch.get_num_threads(),
-        )
-        return torch.from_numpy(maps)
-    height, width = heatmap_size(size, stride)
-    points = (batch.points + 0.5) / stride - 0.5
-    x = torch.arange(width, device=points.device) - points[..., :1]
-    y = torch.arange(height, device=points.device) - points[..., 1:]
-    row, column = (torch.exp(-0.5 * (d / sigma).square()) for d in (x, y))
-    return column[..., :, None] * row[..., None, :] * batch.labelled[..., None, None]
+    def __init__(self, detector: Detector) -> None:
+        self.config: ModelConfig = detector.config
+        self.output, self.stride = detector.model.output, detector.model.stride
+        self._renderer: heatmaps.Renderer | None = None
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if self.output == "coordinates":
+            target = pixels_to_normalised(batch.points, self.config.size)
+            return target, target
+        maps = self._draw(batch) if batch.points.device.type == "cpu" else self._compute(batch)
+        return maps, (batch.points + 0.5) / self.stride - 0.5
+
+    def _draw(self, batch: Batch) -> Tensor:
+        """Heatmaps (n, K, h, w), float32, by the C++ core."""
+        count, keypoints = batch.labelled.shape
+        if self._renderer is None or len(self._renderer.heatmaps) < count:
+            self._renderer = heatmaps.Renderer(
+                count,
+                keypoints,
+                self.config.size,
+                self.config.sigma,
+                stride=self.stride,
+                threads=torch.get_num_threads(),
+            )
+        return torch.from_numpy(self._renderer(batch.points.numpy(), batch.labelled.numpy()))
+
+    def _compute(self, batch: Batch) -> Tensor:
+        """The same on an accelerator, as separable products."""
+        height, width = heatmap_size(self.config.size, self.stride)
+        points = (batch.points + 0.5) / self.stride - 0.5
+        x = torch.arange(width, device=points.device) - points[..., :1]
+        y = torch.arange(height, device=points.device) - points[..., 1:]
+        row, column = (torch.exp(-0.5 * (d / self.config.sigma).square()) for d in (x, y))
+        return column[..., :, None] * row[..., None, :] * batch.labelled[..., None, None]

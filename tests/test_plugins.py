@@ -63,13 +63,13 @@ def test_a_model_can_overfit_a_handful(name: str) -> None:
     images = torch.rand(4, 1, 32, 32) * 255
     points = torch.tensor([[[8.0, 9.0], [20.0, 22.0]]]).repeat(4, 1, 1) + torch.arange(4).view(4, 1, 1)
     from kptool.batches import Batch
-    from kptool.targets import make_targets
+    from kptool.targets import Targets
 
     batch = Batch(images, points, torch.ones(4, 2, dtype=torch.bool))
     optimizer = torch.optim.Adam(detector.parameters(), lr=3e-3)
-    losses = []
+    losses, targets = [], Targets(detector)
     for _ in range(60):
-        target, where = make_targets(detector, batch)
+        target, where = targets(batch)
         loss = detector.loss.function(detector(images), target, where).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -1,7 +1,7 @@
 """DARK (Zhang et al., CVPR 2020, equations 4 to 8): one Newton step on the log of the map from its largest pixel.
 
 Central differences over one pixel give the gradient, over two the curvature. Without the paper's smoothing, which
-costs accuracy on clean maps. Pixels within two of the border stay where they are.
+costs accuracy on clean maps. Peaks within two pixels of the border, and those that are no maximum, stay where they are.
 """
 
 import torch
@@ -28,7 +28,7 @@ _OFFSETS = (
 
 
 def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
-    """x and y (M,) after the step, at most 1.5 pixels from the largest."""
+    """x and y (M,) after the step."""
     dx, dy = (torch.tensor([axis], device=peaks.x.device) for axis in zip(*_OFFSETS, strict=True))
     logs = peaks.at(dx, dy).clamp_min(1e-10).log()
     o, e, w, s, n, ee, ww, ss, nn, se, sw, ne, nw = logs.unbind(1)
@@ -38,8 +38,8 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     det = xx * yy - xy * xy
     moves = (det > 0) & (xx < 0) & (peaks.room().amin(1) >= 2)
     det = torch.where(moves, det, 1)
-    x = torch.where(moves, ((xy * gy - yy * gx) / det).clamp(-1.5, 1.5), 0)
-    y = torch.where(moves, ((xy * gx - xx * gy) / det).clamp(-1.5, 1.5), 0)
+    x = torch.where(moves, (xy * gy - yy * gx) / det, 0)
+    y = torch.where(moves, (xy * gx - xx * gy) / det, 0)
     return peaks.x + x, peaks.y + y
 
 

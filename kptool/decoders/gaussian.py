@@ -1,54 +1,65 @@
-"""A Gaussian of one width, fitted by least squares to the window above 15 % of the peak; the default.
+"""The Gaussian that fits a window about the peak best, whatever its width and height; the default.
 
-First the log-parabola weighted by value squared, then two Gauss-Newton steps to the least-squares solution on the
-values themselves, in which noise does not bias the logarithm. The window is cut by the border and the fit is not, so a
-peak at the border is found from one side. Where the map is no Gaussian, the windowed centroid answers.
+log v = a + b x + c y + d (x^2 + y^2), in units of `reach` from the peak, has its peak at -(b, c) / 2d (Guo, IEEE Signal
+Processing Magazine, 2011). Fitted first to logarithms weighted by v^2 (noise of one size in v is noise of size 1/v in
+log v), then brought to least squares on the values themselves by one Gauss-Newton step. The border cuts the window and
+not the fit, so a peak at the border is found from one side.
 """
 
 import torch
 from torch import Tensor
 
-from kptool.peaks import Peaks, centroid, decode_with
+from kptool.peaks import Peaks, decode_with
 from kptool.plugins import Decoder
+
+_LOG_FLOOR, _ZERO_FLOOR, _LEAST_PIVOT = 0.2, 1e-10, 1e-9
 
 
 def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
-    """x and y (M,) of the fitted centres."""
-    reach = torch.minimum(peaks.extent(0.15).clamp_min(2), peaks.room())
-    dx, dy, values, inside = peaks.window(*reach.unbind(1))
-    terms = torch.stack([torch.ones_like(dx), dx, dy, dx.square() + dy.square()], -1)
+    """x and y (M,) of the fitted centres; the largest pixel itself where no Gaussian fits."""
+    unit = peaks.reach()
+    side = (3 * unit + 1) // 2
+    dx, dy, values, inside = peaks.window(*torch.minimum(side[:, None], peaks.room()).unbind(1))
+    x, y = dx / unit[:, None], dy / unit[:, None]
+    terms = torch.stack([torch.ones_like(x), x, y, x.square() + y.square()], -1)
     v = values / peaks.height.clamp_min(1e-300)[:, None]
     near = dx.abs() + dy.abs() <= 2  # of a narrow Gaussian in a corner, few other pixels are left
-    used = inside & ((v >= 0.1) | (near & (v > 1e-3)))
-    c, solved = _solve(terms, torch.where(used, v.square(), 0), torch.where(used, v, 1).log())
-    good = solved & (c[:, 3] < 0)
-    going = good
-    for _ in range(2):
-        p = (terms * torch.where(good[:, None], c, 0)[:, None]).sum(-1)
-        m = p.clamp(-20, 1).exp()
-        used = inside & ((m > 0.02) | near)
-        better, solved = _solve(terms, torch.where(used, m.square(), 0), p + (v - m) / m)
-        going = going & solved & (better[:, 3] < 0)
-        c = torch.where(going[:, None], better, c)
-    curvature = torch.where(good, c[:, 3], -1)
-    x, y = -0.5 * c[:, 1] / curvature, -0.5 * c[:, 2] / curvature
-    good = good & (x.abs() <= 1.5) & (y.abs() <= 1.5)
-    stay_x, stay_y = centroid(peaks)
-    return torch.where(good, peaks.x + x, stay_x), torch.where(good, peaks.y + y, stay_y)
+    used = inside & ((v > _LOG_FLOOR) | (near & (v > _ZERO_FLOOR)))
+    weight = torch.where(used, v.square(), 0)
+    fit = _solve(terms, weight, weight * torch.where(used, v, 1).log())
+    there = _peaked(fit)
+    model = (terms @ torch.where(there[:, None], fit, 0)[..., None])[..., 0].exp() * inside
+    better = fit + _solve(terms, model.square(), model * (v - model))
+    fit = torch.where(_peaked(better)[:, None], better, fit)
+    _, b, c, d = fit.unbind(1)
+    half = -0.5 * unit / torch.where(there, d, -1)
+    return peaks.x + torch.where(there, half * b, 0), peaks.y + torch.where(there, half * c, 0)
 
 
-def _solve(terms: Tensor, weight: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted least squares in the four coefficients: (M, 4), and where the system determined them (M,)."""
-    terms = terms.expand(len(weight), -1, -1)
-    weighted = terms * weight[..., None]
-    normal = weighted.transpose(1, 2) @ terms
-    right = (weighted * target[..., None]).sum(1)
-    factor, failed = torch.linalg.cholesky_ex(normal)
-    # The pivots, as shares of the diagonal: too small a one means that the pixels do not tell the coefficients apart.
-    pivot = factor.diagonal(dim1=1, dim2=2).square() / normal.diagonal(dim1=1, dim2=2).clamp_min(1e-300)
-    solved = (failed == 0) & (pivot > 1e-10).all(1)
-    factor = torch.where(solved[:, None, None], factor, torch.eye(4, dtype=factor.dtype, device=factor.device))
-    return torch.cholesky_solve(right[..., None], factor)[..., 0], solved
+def _peaked(fit: Tensor) -> Tensor:
+    """Which fits (M, 4) have a maximum, at most one `reach` from the peak and at most e^4 times as high."""
+    a, b, c, d = fit.unbind(1)
+    top = a - (b.square() + c.square()) / (4 * torch.where(d < 0, d, -1))
+    return (d < 0) & (torch.maximum(b.abs(), c.abs()) <= -2 * d) & (top <= 4)
+
+
+def _solve(terms: Tensor, weight: Tensor, pull: Tensor) -> Tensor:
+    """Least squares (M, 4) by elimination; an unknown that the pixels do not determine becomes 0."""
+    matrix = (terms * weight[..., None]).transpose(1, 2) @ terms
+    right = (terms * pull[..., None]).sum(1)
+    diagonal = matrix.diagonal(dim1=1, dim2=2).clone()
+    used = torch.zeros_like(right, dtype=torch.bool)
+    for i in range(4):
+        used[:, i] = matrix[:, i, i] > _LEAST_PIVOT * diagonal[:, i]
+        pivot = torch.where(used[:, i], matrix[:, i, i], 1)
+        factor = torch.where(used[:, i, None], matrix[:, i + 1 :, i] / pivot[:, None], 0)
+        matrix[:, i + 1 :] -= factor[..., None] * matrix[:, i, None]
+        right[:, i + 1 :] -= factor * right[:, i, None]
+    solution = torch.zeros_like(right)
+    for i in reversed(range(4)):
+        rest = right[:, i] - (matrix[:, i, i + 1 :] * solution[:, i + 1 :]).sum(1)
+        solution[:, i] = torch.where(used[:, i], rest / torch.where(used[:, i], matrix[:, i, i], 1), 0)
+    return solution
 
 
 DECODER = Decoder(decode_with(locate), "a Gaussian fitted to the window about the peak; the default")

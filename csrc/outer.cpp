@@ -1,0 +1,102 @@
+#include "outer.hpp"
+
+#include <algorithm>
+
+#include "dispatch.hpp"
+
+#if KPTOOL_X86
+#include <immintrin.h>
+#endif
+
+namespace kptool {
+namespace {
+
+void halves(Half* map, std::size_t pitch, const Factors& f, std::size_t first) {
+    for (std::size_t y = 0; y < f.height; ++y) {
+        for (std::size_t x = first; x < f.width; ++x) map[y * pitch + x] = to_half(f.column[y] * f.row[x]);
+    }
+}
+
+void halves_128(Half* map, std::size_t pitch, const Factors& f) { halves(map, pitch, f, 0); }
+
+#if KPTOOL_X86
+__attribute__((target("avx,f16c"))) void halves_256(Half* map, std::size_t pitch, const Factors& f) {
+    const std::size_t whole = f.width / 8 * 8;
+    for (std::size_t y = 0; y < f.height; ++y) {
+        const __m256 scale = _mm256_set1_ps(f.column[y]);
+        for (std::size_t x = 0; x < whole; x += 8) {
+            const __m256 product = _mm256_mul_ps(scale, _mm256_loadu_ps(f.row + x));
+            auto* eight = reinterpret_cast<__m128i*>(map + y * pitch + x);
+            _mm_storeu_si128(eight, _mm256_cvtps_ph(product, _MM_FROUND_TO_NEAREST_INT));
+        }
+    }
+    halves(map, pitch, f, whole);
+}
+
+void stream_128(float* map, std::size_t pitch, const Factors& f) {
+    for (std::size_t y = 0; y < f.height; ++y, map += pitch) {
+        const __m128 scale = _mm_set1_ps(f.column[y]);
+        for (std::size_t x = 0; x < f.width; x += 4)
+            _mm_stream_ps(map + x, _mm_mul_ps(scale, _mm_loadu_ps(f.row + x)));
+    }
+}
+
+// Whole cache lines at once where they lie within a row; the processor joins the pieces of the others.
+__attribute__((target("avx512f"))) void stream_512(float* map, std::size_t pitch, const Factors& f) {
+    for (std::size_t y = 0; y < f.height; ++y, map += pitch) {
+        const __m512 scale = _mm512_set1_ps(f.column[y]);
+        const __m128 part = _mm_set1_ps(f.column[y]);
+        const std::size_t head =
+            std::min((0 - reinterpret_cast<std::uintptr_t>(map)) % 64 / sizeof(float), f.width);
+        std::size_t x = 0;
+        for (; x < head; x += 4) _mm_stream_ps(map + x, _mm_mul_ps(part, _mm_loadu_ps(f.row + x)));
+        for (; x + 16 <= f.width; x += 16)
+            _mm512_stream_ps(map + x, _mm512_mul_ps(scale, _mm512_loadu_ps(f.row + x)));
+        for (; x < f.width; x += 4) _mm_stream_ps(map + x, _mm_mul_ps(part, _mm_loadu_ps(f.row + x)));
+    }
+}
+#endif
+
+}  // namespace
+
+KPTOOL_VERSIONS void outer(float* map, std::size_t pitch, const Factors& f) {
+    const float* KPTOOL_RESTRICT row = f.row;
+    for (std::size_t y = 0; y < f.height; ++y) {
+        float* KPTOOL_RESTRICT line = map + y * pitch;
+        const float scale = f.column[y];
+        for (std::size_t x = 0; x < f.width; ++x) line[x] = scale * row[x];
+    }
+}
+
+KPTOOL_VERSIONS void outer(std::uint8_t* map, std::size_t pitch, const Factors& f) {
+    const float* KPTOOL_RESTRICT row = f.row;
+    const float* const column = f.column;
+    const std::size_t height = f.height, width = f.width;
+    for (std::size_t y = 0; y < height; ++y) {
+        std::uint8_t* KPTOOL_RESTRICT line = map + y * pitch;
+        const float scale = column[y];
+        for (std::size_t x = 0; x < width; ++x) {
+            line[x] = static_cast<std::uint8_t>(static_cast<std::int32_t>(scale * row[x] + 0.5f));
+        }
+    }
+}
+
+void outer(Half* map, std::size_t pitch, const Factors& factors) {
+#if KPTOOL_X86
+    static const auto best = __builtin_cpu_supports("f16c") ? halves_256 : halves_128;
+    best(map, pitch, factors);
+#else
+    halves_128(map, pitch, factors);
+#endif
+}
+
+void stream_outer(float* map, std::size_t pitch, const Factors& factors) {
+#if KPTOOL_X86
+    static const auto best = __builtin_cpu_supports("avx512f") ? stream_512 : stream_128;
+    best(map, pitch, factors);
+#else
+    outer(map, pitch, factors);
+#endif
+}
+
+}  // namespace kptool
