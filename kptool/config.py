@@ -61,6 +61,10 @@ class AugmentConfig:
     """relative"""
     shift: float = 0.06
     """of the image's side"""
+    stretch: float = 0.0
+    """of x against y, relative; and as much of shear"""
+    elastic: float = 0.0
+    """largest displacement of a smooth deformation, of the image's side"""
     flip: float = 0.5
     """chance of a mirrored image (left and right swapped)"""
     light: float = 0.35
@@ -80,6 +84,8 @@ class AugmentConfig:
         require(0 <= self.rotation <= 180, f"augment.rotation is 0 to 180 degrees; got {self.rotation}")
         require(0 <= self.scale < 0.9, f"augment.scale is 0 to 0.9; got {self.scale}")
         require(0 <= self.shift <= 0.5, f"augment.shift is 0 to 0.5; got {self.shift}")
+        require(0 <= self.stretch < 0.9, f"augment.stretch is 0 to 0.9; got {self.stretch}")
+        require(0 <= self.elastic <= 0.08, f"augment.elastic is 0 to 0.08 of the side; got {self.elastic}")
         require(0 <= self.light <= 1, f"augment.light is 0 to 1; got {self.light}")
         require(0 <= self.noise <= 1, f"augment.noise is 0 to 1; got {self.noise}")
 

@@ -26,7 +26,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from kptool import __version__, checkpoint, devices
-from kptool.batches import Batch, Epochs, Resident, Share
+from kptool.augmentation import Batch, Share
+from kptool.batches import Epochs, Resident
 from kptool.cache import Cache
 from kptool.config import ModelConfig, TrainConfig, require, to_dict
 from kptool.detector import Detector

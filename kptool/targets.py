@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kptool import heatmaps
-from kptool.batches import Batch
+from kptool.augmentation import Batch
 from kptool.config import ModelConfig
 from kptool.detector import Detector, pixels_to_normalised
 from kptool.geometry import heatmap_size

@@ -62,7 +62,7 @@ def test_a_model_can_overfit_a_handful(name: str) -> None:
     detector = Detector(model)
     images = torch.rand(4, 1, 32, 32) * 255
     points = torch.tensor([[[8.0, 9.0], [20.0, 22.0]]]).repeat(4, 1, 1) + torch.arange(4).view(4, 1, 1)
-    from kptool.batches import Batch
+    from kptool.augmentation import Batch
     from kptool.targets import Targets
 
     batch = Batch(images, points, torch.ones(4, 2, dtype=torch.bool))

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from kptool import checkpoint, engine
-from kptool.batches import Batch, Share
+from kptool.augmentation import Batch, Share
 from kptool.cache import Cache
 from kptool.config import ModelConfig, TrainConfig, configure
 from kptool.errors import CheckpointError

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from kptool import devices, plugins
 from kptool.annotations import Dataset as Reader
-from kptool.batches import Batch, Epochs, Resident, Share
+from kptool.augmentation import Batch, Share
+from kptool.batches import Epochs, Resident
 from kptool.bench.timing import Row, medians
 from kptool.config import configure
 from kptool.engine import Trainer
