@@ -33,10 +33,9 @@ from numpy.typing import NDArray
 from kptool.annotations import Samples, Skeleton
 from kptool.errors import CacheError, ConfigError, DataError
 from kptool.geometry import Size, heatmap_size
+from kptool.splits import SPLITS
 
 SCHEMA = 1
-TRAIN, VAL = 0, 1
-SPLITS = {"train": TRAIN, "val": VAL}
 HEATMAP_DTYPES = ("uint8", "float16", "float32", "none")
 _BLOCK = 64
 
@@ -277,29 +276,3 @@ def _damage(dataset: h5py.Dataset) -> str:
             last = min(start + step, len(dataset)) - 1
             return f"{dataset.name} is damaged in chunk {start // step} (samples {start} to {last})"
     return f"{dataset.name} cannot be read"
-
-
-def choose_split(groups: NDArray[np.int64], share: float, seed: int) -> NDArray[np.uint8]:
-    """0 (train) or 1 (val) for each sample, (N,): about `share` of the samples are val, and no group is on both sides.
-
-    Samples of group -1 stand for themselves. Groups are visited in an order drawn from `seed`, and taken while they
-    fit, so the share is met as closely as the groups allow; with two groups or more, both sides get some.
-    """
-    count = len(groups)
-    keys = np.where(groups >= 0, groups, -1 - np.arange(count))
-    unique, member, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    split = np.zeros(count, dtype=np.uint8)
-    wanted = round(share * count)
-    if share <= 0 or len(unique) < 2:
-        return split
-    order = np.random.default_rng(seed).permutation(len(unique))
-    chosen = np.zeros(len(unique), dtype=bool)
-    taken = 0
-    for group in order[:-1]:
-        if taken + sizes[group] <= wanted:
-            chosen[group] = True
-            taken += sizes[group]
-    if not chosen.any():
-        chosen[order[np.argmin(sizes[order])]] = True
-    split[chosen[member]] = VAL
-    return split

@@ -58,20 +58,23 @@ class Detector(nn.Module):
         return raw
 
     @torch.inference_mode()
-    def points(self, images: Tensor, *, flip: bool = False, decoder: str | None = None) -> tuple[Tensor, Tensor]:
-        """Images (N, C, H, W) -> points (N, K, 2) in their pixels, scores (N, K) in 0..1, both float32 on the CPU.
+    def points(
+        self, images: Tensor, *, flip: bool = False, decoder: str | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (N, C, H, W) -> points (N, K, 2) and spreads (N, K) in their pixels, scores (N, K) in 0..1.
 
-        `flip` averages with the prediction for the mirrored image. Direct regression has no heatmap to take a score
-        from; its scores are 1.
+        All float32 on the CPU. The spread says how wide the heatmap is (see `spread`). `flip` averages with the
+        prediction for the mirrored image. Direct regression has no heatmap: its scores and spreads are 1.
         """
         output = self.output(images)
         if flip:
             output = (output + self._unflip(self.output(images.flip(-1)))) / 2
         if self.model.output == "coordinates":
             points = normalised_to_pixels(output, self.config.size).cpu()
-            return points, torch.ones(points.shape[:2])
+            return points, torch.ones(points.shape[:2]), torch.ones(points.shape[:2])
         points, scores = decode(output, decoder or self.config.decoder)
-        return (points + 0.5) * self.model.stride - 0.5, scores.clamp(0, 1)
+        wide = spread(output).cpu() * self.model.stride
+        return (points + 0.5) * self.model.stride - 0.5, scores.clamp(0, 1), wide
 
     def output(self, images: Tensor) -> Tensor:
         """What the network says, in float32: normalised coordinates, or heatmaps with a peak of about 1."""
@@ -103,6 +106,21 @@ def pixels_to_normalised(points: Tensor, size: Size) -> Tensor:
 def normalised_to_pixels(points: Tensor, size: Size) -> Tensor:
     """The inverse of `pixels_to_normalised`."""
     return (points + 1) * points.new_tensor([size[1] / 2, size[0] / 2]) - 0.5
+
+
+def spread(maps: Tensor) -> Tensor:
+    """How far from its middle a heatmap (N, K, h, w) lies, (N, K), in its pixels: a root mean square over both axes.
+
+    Weighted by the squared values, so that a low background does not count; at least half a pixel.
+    """
+    weight = maps.clamp_min(0).square()
+    total = weight.sum((2, 3)).clamp_min(1e-12)
+    variance = torch.zeros_like(total)
+    for axis in (2, 3):
+        at = torch.arange(maps.shape[axis], dtype=maps.dtype, device=maps.device)
+        line = weight.sum(5 - axis)
+        variance += (line @ at.square()) / total - ((line @ at) / total).square()
+    return variance.clamp_min(0.25).sqrt()
 
 
 def decode(maps: Tensor, decoder: str) -> tuple[Tensor, Tensor]:

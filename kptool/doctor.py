@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.cache import VAL, Cache
+from kptool.cache import Cache
 from kptool.progress import Progress, silent
+from kptool.splits import VAL
 
 _THUMB = 16
 _ALIKE = 0.995

@@ -35,9 +35,12 @@ from kptool.errors import CheckpointError
 from kptool.evaluation import Evaluation, evaluate_arrays
 from kptool.files import atomic
 from kptool.progress import Progress, silent
+from kptool.splits import folds
 from kptool.targets import Targets
 
 log = logging.getLogger(__name__)
+
+Fold = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -145,19 +148,22 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
+    fold: Fold | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Train `model` on a cache into the folder `out`.
 
     Writes model.safetensors, last.ckpt and metrics.csv after every epoch, each all or nothing. With `resume`, continues
-    from last.ckpt, whose settings, data and split must be the same. Raises KptoolError for what the user can mend.
+    from last.ckpt, whose settings, data and split must be the same. `fold` (i, n) measures on the i-th of n parts of
+    the cache and trains on the others, instead of the cache's own split. Raises KptoolError for what the user can mend.
     """
     with processes(devices.pick(device)) as (chosen, share), Cache(cache_path) as cache:
         require(
             config.batch_size % share.world == 0,
             f"batch_size must be a multiple of {share.world} processes; got {config.batch_size}",
         )
-        data, identity = Split.load(cache, chosen), describe_data(cache)
+        data = Split.load(cache, chosen, fold)
+        identity = describe_data(cache, data)
         require(
             len(data.train) > 0, f"{cache_path} has no image in its train split; extract again with a smaller --val"
         )
@@ -176,28 +182,33 @@ def train(
 
 @dataclass(frozen=True)
 class Split:
-    """Both sides of a cache: training images on the device, validation images to be measured."""
+    """Both sides of a cache: training images on the device, validation images to be measured, and their rows."""
 
     train: Resident
+    val_rows: list[int]
     images: np.ndarray
     points: np.ndarray
     visibility: np.ndarray
     affines: np.ndarray
 
     @classmethod
-    def load(cls, cache: Cache, device: torch.device) -> Split:
-        """Read both splits; where there is no validation split, the training images are measured, and a warning says so."""
+    def load(cls, cache: Cache, device: torch.device, fold: Fold | None = None) -> Split:
+        """Read both sides; where none is for validation, the training images are measured, and a warning says so."""
         train, val = cache.index("train"), cache.index("val")
+        if fold is not None:
+            of = folds(cache.read("group"), fold[1], seed=0)
+            train, val = np.flatnonzero(of != fold[0]), np.flatnonzero(of == fold[0])
+        rows = cache.read("row", val).tolist()
         if not len(val):
             log.warning("%s has no validation split, so the metrics are those of the training images", cache.path)
             val = train
         arrays = [cache.read(name, train) for name in ("images", "keypoints", "visibility")]
         resident = Resident.upload(arrays[0], arrays[1], arrays[2], device)
-        return cls(resident, *(cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine")))
+        return cls(resident, rows, *(cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine")))
 
     def evaluate(self, detector: Detector) -> Evaluation:
         """Measure on the validation side."""
-        return evaluate_arrays(detector, self.images, self.points, self.visibility, self.affines)
+        return evaluate_arrays([detector], self.images, self.points, self.visibility, self.affines)
 
 
 def record_epoch(
@@ -205,7 +216,8 @@ def record_epoch(
 ) -> None:
     """Measure the averaged weights; write the history, the best weights and the state."""
     trained = time.perf_counter() - started
-    metrics = data.evaluate(trainer.average).metrics
+    evaluation = data.evaluate(trainer.average)
+    metrics = evaluation.metrics
     trainer.seconds += time.perf_counter() - started
     row = {
         "epoch": trainer.epoch,
@@ -221,7 +233,7 @@ def record_epoch(
     trainer.history.append(row)
     out.mkdir(parents=True, exist_ok=True)
     if row["rmse"] < best:
-        measured = {**metrics.to_dict(), "best_epoch": trainer.epoch}
+        measured = {**metrics.to_dict(), "best_epoch": trainer.epoch, "radius90": evaluation.factors}
         card = checkpoint.Card(trainer.detector.config, settings["training"], settings["data"], measured)
         checkpoint.save_weights(out / checkpoint.WEIGHTS, trainer.average, card)
     with atomic(out / "metrics.csv") as temporary:
@@ -243,14 +255,14 @@ def restore(trainer: Trainer, out: Path, settings: dict[str, Any]) -> None:
     trainer.restore(state)
 
 
-def describe_data(cache: Cache) -> dict[str, Any]:
+def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
     """What a checkpoint remembers of its data: enough to tell later whether an image was trained on."""
     info = cache.info
     return {
         "source": info.source,
         "source_sha256": info.source_sha256,
-        "train_images": len(cache.index("train")),
-        "val_rows": cache.read("row", cache.index("val")).tolist(),
+        "train_images": len(data.train),
+        "val_rows": data.val_rows,
         "kptool": __version__,
     }
 

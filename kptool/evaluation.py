@@ -1,10 +1,11 @@
-"""Running a detector over many images, and measuring it where the truth is known.
+"""Running detectors over many images, and measuring them where the truth is known. Several detectors are averaged.
 
 Errors are reported in the pixels of the source's images, whatever size the cache holds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from kptool.cache import Cache
+from kptool.conformal import calibrate
 from kptool.detector import Detector
 from kptool.errors import CheckpointError
 from kptool.geometry import apply_affine, invert_affine
@@ -20,41 +22,56 @@ from kptool.progress import Progress, silent
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Points (N, K, 2) in source pixels, scores (N, K), and how they compare with the truth."""
+class Found:
+    """Points (N, K, 2) in pixels, scores (N, K) in 0..1, spreads (N, K) in pixels of the detector's images."""
 
-    metrics: Metrics
     points: NDArray[np.float32]
     scores: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found, points in source pixels, and how it compares with the truth."""
+
+    metrics: Metrics
+    found: Found
+    factors: list[float]
+    """for each keypoint, the 90 % radius as a multiple of the spread: see `kptool.conformal`"""
+
+    @property
+    def points(self) -> NDArray[np.float32]:
+        """Points (N, K, 2) in source pixels."""
+        return self.found.points
 
 
 def run(
-    detector: Detector,
+    detectors: Sequence[Detector],
     images: NDArray[np.uint8],
     *,
     flip: bool = False,
     decoder: str | None = None,
     batch_size: int = 64,
     progress: Progress = silent,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Points (N, K, 2) in pixels of `images` (N, H, W) or (N, C, H, W), and scores (N, K)."""
-    device = next(detector.parameters()).device
+) -> Found:
+    """What the detectors find, on average, in `images` (N, H, W) or (N, C, H, W)."""
     stacked = images if images.ndim == 4 else images[:, None]
-    points, scores = [], []
+    k = len(detectors[0].config.names)
+    points, scores, spread = (np.zeros((len(images), k, *last), np.float32) for last in ((2,), (), ()))
     for start in range(0, len(stacked), batch_size):
-        batch = torch.from_numpy(np.ascontiguousarray(stacked[start : start + batch_size]))
-        found, sure = detector.points(batch.to(device), flip=flip, decoder=decoder)
-        points.append(found.numpy())
-        scores.append(sure.numpy())
+        part = np.s_[start : start + batch_size]
+        batch = torch.from_numpy(np.ascontiguousarray(stacked[part]))
+        for detector in detectors:
+            device = next(detector.parameters()).device
+            found = detector.points(batch.to(device), flip=flip, decoder=decoder)
+            for total, one in zip((points, scores, spread), found, strict=True):
+                total[part] += one.numpy() / len(detectors)
         progress("images", min(start + batch_size, len(stacked)), len(stacked))
-    k = len(detector.config.names)
-    if not points:
-        return np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32)
-    return np.concatenate(points), np.concatenate(scores)
+    return Found(points, scores, spread)
 
 
 def evaluate_arrays(
-    detector: Detector,
+    detectors: Sequence[Detector],
     images: NDArray[np.uint8],
     truth: NDArray[np.float32],
     visibility: NDArray[np.uint8],
@@ -65,14 +82,17 @@ def evaluate_arrays(
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure on images in memory; `truth` in their pixels, `affines` (N, 2, 3) from source pixels to theirs."""
-    points, scores = run(detector, images, flip=flip, decoder=decoder, progress=progress)
+    found = run(detectors, images, flip=flip, decoder=decoder, progress=progress)
+    distances = np.linalg.norm(found.points - truth, axis=-1)
+    factors = calibrate(distances, found.spread, visibility > 0)
     back = invert_affine(affines)
-    points, truth = apply_affine(back, points), apply_affine(back, truth)
-    return Evaluation(measure(points, truth, visibility, detector.config.names), points.astype(np.float32), scores)
+    points = apply_affine(back, found.points).astype(np.float32)
+    metrics = measure(points, apply_affine(back, truth), visibility, detectors[0].config.names)
+    return Evaluation(metrics, Found(points, found.scores, found.spread), factors)
 
 
 def evaluate_cache(
-    detector: Detector,
+    detectors: Sequence[Detector],
     cache: Cache,
     *,
     split: str = "val",
@@ -81,8 +101,10 @@ def evaluate_cache(
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure on a split ("train", "val" or "all") of a cache. Raises CheckpointError where they do not fit."""
-    config, info = detector.config, cache.info
-    if (info.names, info.size, info.channels) != (config.names, config.size, config.channels):
+    info = cache.info
+    for config in (detector.config for detector in detectors):
+        if (info.names, info.size, info.channels) == (config.names, config.size, config.channels):
+            continue
         raise CheckpointError(
             f"the model wants {len(config.names)} keypoints on {config.size} images with {config.channels} channel(s), and"
             f" {cache.path} holds {len(info.names)} on {info.size} with {info.channels}; train on this cache"
@@ -90,7 +112,7 @@ def evaluate_cache(
     index = cache.index(split)
     arrays = [cache.read(name, index) for name in ("images", "keypoints", "visibility", "affine")]
     return evaluate_arrays(
-        detector, arrays[0], arrays[1], arrays[2], arrays[3], flip=flip, decoder=decoder, progress=progress
+        detectors, arrays[0], arrays[1], arrays[2], arrays[3], flip=flip, decoder=decoder, progress=progress
     )
 
 

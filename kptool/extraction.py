@@ -23,10 +23,11 @@ from PIL import Image
 
 from kptool import __version__, heatmaps, plugins
 from kptool.annotations import Dataset, Samples, Source
-from kptool.cache import VAL, CacheWriter, Info, choose_split
+from kptool.cache import CacheWriter, Info
 from kptool.errors import ConfigError, DataError
 from kptool.files import sha256, sync_folder
 from kptool.progress import Progress, silent
+from kptool.splits import VAL, choose_split
 
 IMAGES, KEYPOINTS, CACHE = "images", "keypoints.csv", "dataset.h5"
 _DEFAULT_PLACES = ("training.zip", "training.csv", "facial-keypoints-detection.zip")

@@ -249,15 +249,21 @@ def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_row(
             row["model"],
             f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else "",
-            f"{metrics['rmse']:.3f}",
-            f"{metrics['nme']:.2%}",
+            _with_spread(row, "rmse", ".3f"),
+            _with_spread(row, "nme", ".2%"),
             f"{metrics['auc']:.3f}",
             f"{metrics['failure_rate']:.1%}",
-            str(row.get("best_epoch", "")),
+            f"{row['best_epoch']:.0f}" if "best_epoch" in row else "",
             f"{row['images_per_second']:.0f}" if "images_per_second" in row else "",
             f"{row['seconds'] / 60:.1f}" if "seconds" in row else "",
         )
     return table
+
+
+def _with_spread(row: dict[str, Any], metric: str, form: str) -> str:
+    """A metric, and its standard deviation over folds or seeds where there is one."""
+    spread = row.get("spread", {}).get(metric)
+    return f"{row['val'][metric]:{form}}" + (f" ± {spread:{form}}" if spread is not None else "")
 
 
 def _spread(total: int, count: int) -> NDArray[np.int64]:

@@ -73,8 +73,8 @@ def predict_test(
         if not chosen.any():
             continue
         fitted = [images.fit(picture, config.size, config.channels) for picture in pictures[chosen]]
-        found, _ = run(detector, np.stack([pixels for pixels, _ in fitted]), flip=flip)
-        points.append(apply_affine(invert_affine(np.stack([affine for _, affine in fitted])), found))
+        found = run([detector], np.stack([pixels for pixels, _ in fitted]), flip=flip)
+        points.append(apply_affine(invert_affine(np.stack([affine for _, affine in fitted])), found.points))
         ids.append(block_ids[chosen])
         progress("images", sum(map(len, ids)), len(wanted))
     if not ids:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kptool import heatmaps
-from kptool.cache import Cache, choose_split
-from kptool.errors import CacheError
+from kptool.cache import Cache
+from kptool.errors import CacheError, ConfigError
+from kptool.splits import choose_split, folds
 
 
 @given(st.lists(st.integers(-1, 12), min_size=2, max_size=200), st.floats(0.05, 0.5), st.integers(0, 10))
@@ -85,6 +86,22 @@ def test_another_schema_is_refused(faces: Path, tmp_path: Path) -> None:
         file.attrs["schema"] = 99
     with pytest.raises(CacheError, match=r"schema 99 and this kptool reads 1"):
         Cache(path)
+
+
+@given(st.lists(st.integers(-1, 9), min_size=12, max_size=80), st.integers(2, 3), st.integers(0, 5))
+def test_folds_part_no_group_and_are_of_like_size(groups: list[int], count: int, seed: int) -> None:
+    array = np.array([*groups, 0, 1, 2])
+    fold = folds(array, count, seed)
+    assert set(fold.tolist()) == set(range(count))
+    assert all(len(set(fold[array == group].tolist())) == 1 for group in set(groups) - {-1})
+    sizes = np.bincount(fold)
+    assert sizes.max() - sizes.min() <= max(np.bincount(array[array >= 0]).max(), 1)
+    assert np.array_equal(fold, folds(array, count, seed))
+
+
+def test_more_folds_than_groups_are_refused() -> None:
+    with pytest.raises(ConfigError, match="2 to 3 folds"):
+        folds(np.array([0, 1, 2, 0]), 4, 0)
 
 
 @pytest.mark.parametrize("damage", ["missing", "shape", "dtype", "external", "description"])

@@ -17,7 +17,9 @@ import pytest
 from conftest import kaggle_csv, tree
 from PIL import Image
 
-from kptool import images
+from kptool import checkpoint, images
+from kptool.cache import Cache
+from kptool.evaluation import evaluate_cache
 
 COMMANDS = ["extract", "train", "evaluate", "predict", "submit", "show", "info", "doctor", "bench"]
 
@@ -85,6 +87,35 @@ def test_train_all_compares_the_four(kptool: Any, in_tmp: Path, faces: Path) -> 
     assert [row["model"] for row in rows] == ["fcn", "resnet", "unet", "vgg"]
 
 
+def test_cross_validation_measures_every_image_once(kptool: Any, in_tmp: Path, faces: Path) -> None:
+    options = ["--epochs", 1, "--batch-size", 12, "--set", "width=4", "--cv", 2, "--json"]
+    trained = kptool("train", "unet", faces, *options)
+    assert trained.code == 0, trained.err
+    document = trained.json()
+    rows = [checkpoint.read_card(Path(f"runs/unet/fold{i}/model.safetensors")).data["val_rows"] for i in range(2)]
+    with Cache(faces) as cache:
+        assert sorted(rows[0] + rows[1]) == cache.read("row").tolist()
+    each = [fold["val"]["rmse"] for fold in document["folds"]]
+    assert document["val"]["rmse"] == pytest.approx(np.mean(each))
+    assert document["spread"]["rmse"] == pytest.approx(np.std(each, ddof=1))
+    again = kptool("train", "unet", faces, *options, "--resume")
+    assert again.json()["val"] == document["val"]
+
+
+def test_an_ensemble_is_the_mean_of_its_members(kptool: Any, in_tmp: Path, faces: Path, run_folder: Path) -> None:
+    alone = kptool("evaluate", run_folder, faces, "--json").json()
+    twice = kptool("evaluate", run_folder, faces, "--ensemble", run_folder, "--json").json()
+    assert twice["rmse"] == pytest.approx(alone["rmse"], rel=1e-5)
+    kptool("train", "vgg", faces, "--epochs", 1, "--batch-size", 12, "--set", "width=4", "--out", "other")
+    with Cache(faces) as cache:
+        detectors = [checkpoint.load_detector(path / "model.safetensors")[0] for path in (run_folder, Path("other"))]
+        both = evaluate_cache(detectors, cache)
+        parts = [evaluate_cache([detector], cache).points for detector in detectors]
+    assert np.allclose(both.points, np.mean(parts, 0), atol=1e-4)
+    shown = kptool("evaluate", run_folder, faces, "--ensemble", "other", "--json").json()
+    assert shown["rmse"] == pytest.approx(both.metrics.rmse)
+
+
 def test_predict_reports_in_the_pixels_that_were_given(
     kptool: Any, in_tmp: Path, faces: Path, run_folder: Path, picture: Path
 ) -> None:
@@ -95,7 +126,7 @@ def test_predict_reports_in_the_pixels_that_were_given(
     assert (large["width"], large["height"], small["width"]) == (192, 192, 48)
     assert large["faces"][0]["box"] == [-0.5, -0.5, 192.0, 192.0]
     keypoints = large["faces"][0]["keypoints"]
-    assert [set(point) for point in keypoints] == [{"name", "x", "y", "score"}] * 15
+    assert [set(point) for point in keypoints] == [{"name", "x", "y", "score", "radius90"}] * 15
     a = np.array([[p["x"], p["y"]] for p in small["faces"][0]["keypoints"]])
     b = np.array([[p["x"], p["y"]] for p in keypoints])
     assert np.median(np.abs((a + 0.5) * 4 - 0.5 - b)) < 0.5
@@ -108,7 +139,7 @@ def test_predict_draws_lists_and_explains(
     Image.open(picture).convert("RGB").resize((300, 200)).save(colour)
     ran = kptool("predict", picture, colour, "--model", run_folder, "--csv", "--out", "drawn")
     lines = ran.out.splitlines()
-    assert lines[0] == "file,face,keypoint,x,y,score"
+    assert lines[0] == "file,face,keypoint,x,y,score,radius90"
     assert len(lines) == 31
     assert sorted(p.name for p in Path("drawn").iterdir()) == ["colour.png", "face.png"]
     assert "nose_tip" in kptool("predict", picture, "--model", run_folder).out

@@ -47,10 +47,12 @@ def test_model_shapes(name: str, size: tuple[int, int], channels: int, keypoints
     raw = detector(images)
     expected = (2, keypoints, 2) if detector.model.output == "coordinates" else (2, keypoints, *detector.heatmap_size)
     assert tuple(raw.shape) == expected
-    points, scores = detector.points(images)
+    points, scores, spread = detector.points(images)
     assert tuple(points.shape) == (2, keypoints, 2)
     assert torch.isfinite(points).all()
     assert ((scores >= 0) & (scores <= 1)).all()
+    assert scores.shape == spread.shape
+    assert (spread >= 0.5).all()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -15,6 +15,10 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A name, a run folder, or a model.safetensors.")],
     cache: CachePath = DEFAULT_CACHE,
     split: Annotated[str, typer.Option(help="val, train or all.")] = "val",
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="Average with this model, too; may be given several times."),
+    ] = None,
     decoder: Annotated[
         str | None, typer.Option(help="Another decoder than the model's own.", show_default=False)
     ] = None,
@@ -31,13 +35,15 @@ def evaluate(
     from kptool.cache import Cache
     from kptool.evaluation import evaluate_cache, mean_shape_baseline, trained_on
 
-    path, origin = checkpoint.resolve(model)
+    sources = [checkpoint.resolve(name) for name in (model, *(ensemble or []))]
+    origin = " + ".join(words for _, words in sources)
     note(f"kptool: using {origin}")
-    detector, card = checkpoint.load_detector(path, devices.pick(device))
+    loaded = [checkpoint.load_detector(path, devices.pick(device)) for path, _ in sources]
     with Cache(cache) as opened, progress(quiet=json) as bar:
-        found = evaluate_cache(detector, opened, split=split, flip=tta, decoder=decoder, progress=bar)
+        detectors = [detector for detector, _ in loaded]
+        found = evaluate_cache(detectors, opened, split=split, flip=tta, decoder=decoder, progress=bar)
         baseline = mean_shape_baseline(opened, split)
-        seen = trained_on(card.data, opened, split)
+        seen = max(trained_on(card.data, opened, split) for _, card in loaded)
         if seen:
             note(f"kptool: {seen} of these images were trained on, so the figures flatter the model")
         if pictures is not None:

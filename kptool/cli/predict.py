@@ -53,7 +53,7 @@ def predict(
     if json:
         emit_json({"model": predictor.origin, "images": found})
     elif csv:
-        emit("file,face,keypoint,x,y,score", *(",".join(map(str, row)) for row in _rows(found)))
+        emit("file,face,keypoint,x,y,score,radius90", *(",".join(map(str, row)) for row in _rows(found)))
     else:
         emit(*_tables(found))
         emit(*([f"wrote pictures to {out}/"] if out else []))
@@ -61,7 +61,7 @@ def predict(
 
 def _rows(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return [
-        (image["file"], number, point["name"], point["x"], point["y"], point["score"])
+        (image["file"], number, *("" if value is None else value for value in point.values()))
         for image in found
         for number, face in enumerate(image["faces"])
         for point in face["keypoints"]
@@ -77,10 +77,11 @@ def _tables(found: list[dict[str, Any]]) -> list[Any]:
         for number, face in enumerate(image["faces"]):
             title = image["file"] if len(image["faces"]) == 1 else f"{image['file']}, face {number}"
             table = Table("keypoint", title=title, title_justify="left")
-            for head in ("x", "y", "score"):
+            for head in ("x", "y", "score", "90 % within"):
                 table.add_column(head, justify="right")
             for point in face["keypoints"]:
-                table.add_row(point["name"], f"{point['x']:.2f}", f"{point['y']:.2f}", f"{point['score']:.2f}")
+                within = "" if point["radius90"] is None else f"{point['radius90']:.2f} px"
+                table.add_row(point["name"], f"{point['x']:.2f}", f"{point['y']:.2f}", f"{point['score']:.2f}", within)
             tables.append(table)
     return tables
 

@@ -58,7 +58,7 @@ def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
     detector, _ = checkpoint.load_detector(weights)
     with Cache(path) as cache:
         split = "val" if len(cache.index("val")) else "all"
-        found = evaluate_cache(detector, cache, split=split)
+        found = evaluate_cache([detector], cache, split=split)
         written = [report.save(report.predictions(cache, split, found, count), out)]
         errors = {detector.config.model: report.per_image_nme(cache, split, found)}
     written.append(report.save(report.cumulative(errors), _beside(out, "errors")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from kptool.cli.output import emit, emit_json, note, progress
 from kptool.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kptool.engine import Result
+    from kptool.engine import Fold, Result
 
 
 def train(
@@ -26,6 +27,10 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.", show_default=False)] = None,
     device: Device = "auto",
     seed: Seed = 0,
+    cv: Annotated[
+        int | None,
+        typer.Option(help="Cross-validate: train this many folds, none of which parts a group.", show_default=False),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT/last.ckpt.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run that is already there.")] = False,
     settings: Annotated[
@@ -40,22 +45,33 @@ def train(
     names = plugins.names("models") if model == "all" else (model,)
     given = overrides(settings or [], epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
     folders = {name: (out / name if model == "all" else out) if out else Path("runs") / name for name in names}
-    for folder in folders.values():
+    parts: list[Fold | None] = [(i, cv) for i in range(cv)] if cv else [None]
+    runs = [
+        (name, folders[name] if part is None else folders[name] / f"fold{part[0]}", part)
+        for name in names
+        for part in parts
+    ]
+    for _, folder, _ in runs:
         _refuse_to_replace(folder, resume, force)
-    rows = [_train_one(name, cache, folders[name], given, device, resume, quiet=json) for name in names]
-    if rows[0] is None:  # a process of torchrun's other than the first
+    rows = []
+    for name, folder, part in runs:
+        begun = resume and (part is None or (folder / "last.ckpt").exists())  # later folds may not have been
+        rows.append(_train_one(name, cache, folder, given, device, begun, part, quiet=json))
+    documents = [row for row in rows if row]
+    if not documents:  # a process of torchrun's other than the first
         return
+    if cv:
+        documents = [_over_folds(documents[i : i + cv]) for i in range(0, len(documents), cv)]
     if json:
-        emit_json({"models": rows} if model == "all" else rows[0])
+        emit_json({"models": documents} if model == "all" else documents[0])
         return
     from kptool import report
 
-    if model == "all":
-        emit(report.comparison_table([row for row in rows if row]))
+    if model == "all" or cv:
+        emit(report.comparison_table(documents))
     else:
-        emit(
-            report.metrics_table(rows[0]["val"], f"{model}, best epoch {rows[0]['best_epoch']} of {rows[0]['epochs']}")
-        )
+        only = documents[0]
+        emit(report.metrics_table(only["val"], f"{model}, best epoch {only['best_epoch']} of {only['epochs']}"))
     emit(*(f"wrote {folder}/" for folder in folders.values()))
 
 
@@ -67,7 +83,15 @@ def _refuse_to_replace(folder: Path, resume: bool, force: bool) -> None:
 
 
 def _train_one(
-    name: str, cache: Path, out: Path, given: dict[str, object], device: str, resume: bool, *, quiet: bool
+    name: str,
+    cache: Path,
+    out: Path,
+    given: dict[str, object],
+    device: str,
+    resume: bool,
+    fold: Fold | None,
+    *,
+    quiet: bool,
 ) -> dict[str, Any] | None:
     from kptool import engine, report
     from kptool.cache import Cache
@@ -79,13 +103,23 @@ def _train_one(
         info = opened.info
         settings = configure(name, info.skeleton, info.size, info.channels, given)
         if not quiet:
-            note(f"kptool: training {name} on {len(opened.index('train'))} images of {cache}")
+            note(f"kptool: training {name} on {cache}" + (f", fold {fold[0] + 1} of {fold[1]}" if fold else ""))
     with progress(quiet) as bar:
-        result = engine.train(cache, out, *settings, device=device, resume=resume, progress=bar)
+        result = engine.train(cache, out, *settings, device=device, resume=resume, fold=fold, progress=bar)
     if not result.metrics:
         return None
     report.save(report.curves(out), out / "curves.png")
     return _document(result)
+
+
+def _over_folds(folds: list[dict[str, Any]]) -> dict[str, Any]:
+    """One model's folds as one document: the means of the figures, and the standard deviation of RMSE and NME."""
+    val = {key: statistics.mean(fold["val"][key] for fold in folds) for key in ("rmse", "nme", "auc", "failure_rate")}
+    spread = {key: statistics.stdev(fold["val"][key] for fold in folds) for key in ("rmse", "nme")}
+    means = {key: statistics.mean(fold[key] for fold in folds) for key in ("best_epoch", "images_per_second")}
+    total = sum(fold["seconds"] for fold in folds)
+    same = {key: folds[0][key] for key in ("model", "epochs", "parameters")}
+    return {**same, **means, "seconds": total, "val": val, "spread": spread, "folds": folds}
 
 
 def _document(result: Result) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""Who trains and who is kept apart: splits that never part the samples of one group (one person, one video)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool.errors import ConfigError
+
+TRAIN, VAL = 0, 1
+SPLITS = {"train": TRAIN, "val": VAL}
+
+
+def choose_split(groups: NDArray[np.int64], share: float, seed: int) -> NDArray[np.uint8]:
+    """0 (train) or 1 (val) for each sample, (N,): about `share` of the samples are val, and no group is on both sides.
+
+    Samples of group -1 stand for themselves. Groups are visited in an order drawn from `seed`, and taken while they
+    fit, so the share is met as closely as the groups allow; with two groups or more, both sides get some.
+    """
+    count = len(groups)
+    unique, member, sizes = _members(groups)
+    split = np.zeros(count, dtype=np.uint8)
+    wanted = round(share * count)
+    if share <= 0 or len(unique) < 2:
+        return split
+    order = np.random.default_rng(seed).permutation(len(unique))
+    chosen = np.zeros(len(unique), dtype=bool)
+    taken = 0
+    for group in order[:-1]:
+        if taken + sizes[group] <= wanted:
+            chosen[group] = True
+            taken += sizes[group]
+    if not chosen.any():
+        chosen[order[np.argmin(sizes[order])]] = True
+    split[chosen[member]] = VAL
+    return split
+
+
+def folds(groups: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """The fold 0..count-1 of each sample, (N,), for cross-validation: of about equal size, groups whole.
+
+    Groups of equal size are dealt in an order drawn from `seed`, large ones first, each to the smallest fold. Raises
+    ConfigError where there are fewer groups than folds.
+    """
+    unique, member, sizes = _members(groups)
+    if not 2 <= count <= len(unique):
+        raise ConfigError(f"cross-validation wants 2 to {len(unique)} folds (the number of groups); got {count}")
+    order = np.random.default_rng(seed).permutation(len(unique))
+    fold, filled = np.zeros(len(unique), dtype=np.int64), np.zeros(count, dtype=np.int64)
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold[group] = filled.argmin()
+        filled[fold[group]] += sizes[group]
+    return np.asarray(fold[member])
+
+
+def _members(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
+    """Distinct groups, the one of each sample, and their sizes; -1 stands for a group of its own."""
+    keys = np.where(groups >= 0, groups, -1 - np.arange(len(groups)))
+    return np.unique(keys, return_inverse=True, return_counts=True)

@@ -1,0 +1,46 @@
+"""Radii hold what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from kptool import heatmaps
+from kptool.conformal import calibrate, coverage
+from kptool.detector import spread
+
+
+def errors(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distances and spreads (count, 3): the second keypoint is harder, and spread says what each image is like."""
+    wide = rng.uniform(0.5, 4, (count, 3))
+    distances = np.abs(rng.standard_cauchy((count, 3))) * wide * [1, 5, 1]
+    return distances, wide, rng.random((count, 3)) < 0.9
+
+
+def test_nine_in_ten_lie_within() -> None:
+    """Over many calibrations of 60 images, new points are covered 90 % of the time and not much more."""
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(300):
+        factors = calibrate(*errors(rng, 60))
+        distances, wide, labelled = errors(rng, 200)
+        shares.append([coverage(distances[:, [k]], factors[k] * wide[:, [k]], labelled[:, [k]]) for k in range(3)])
+    assert np.abs(np.mean(shares, 0) - 0.91).max() < 0.01
+
+
+def test_too_few_images_give_no_radius() -> None:
+    """With 8 images even the largest error may be among the smaller nine tenths."""
+    distances, wide = np.ones((9, 2)), np.ones((9, 2))
+    labelled = np.ones((9, 2), bool)
+    labelled[0, 1] = False
+    assert calibrate(distances, wide, labelled) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.5])
+def test_the_spread_of_a_gaussian_is_its_sigma(sigma: float) -> None:
+    """The square of a Gaussian is sqrt(2) narrower, and two axes add up to that again; background hardly counts."""
+    maps = torch.from_numpy(heatmaps.render(np.full((1, 1, 2), 30.3), (64, 64), sigma))
+    assert spread(maps).item() == pytest.approx(sigma, rel=1e-3)
+    assert spread(maps + 0.0005).item() < 1.3 * sigma
+    assert spread(torch.zeros(1, 1, 8, 8)).item() == 0.5
