@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -20,11 +19,11 @@ from rich.table import Table
 
 from kptool import heatmaps
 from kptool.cache import Cache
-from kptool.errors import CheckpointError, DataError
+from kptool.errors import DataError
 from kptool.evaluation import Evaluation
 from kptool.files import atomic
 from kptool.geometry import apply_affine, invert_affine
-from kptool.metrics import FAILURE, cumulative_errors, image_nme, normaliser
+from kptool.metrics import FAILURE, image_nme, normaliser
 
 LEFT, RIGHT, MIDDLE, TRUTH = "#ff9f1c", "#2ec4b6", "#f15bb5", "#ffffff"
 
@@ -149,65 +148,6 @@ def overlay(image: NDArray[np.uint8], faces: Sequence[Any], names: Sequence[str]
         draw_points(axis, face.keypoints, np.full(len(names), 2), names, size=max(12, 26 * across / 5))
     axis.set_xlim(-0.5, width - 0.5)
     axis.set_ylim(height - 0.5, -0.5)
-    return figure
-
-
-def curves(run: Path) -> Figure:
-    """Loss, validation RMSE and learning rate over the epochs of a run, from its metrics.csv."""
-    try:
-        history = pd.read_csv(run / "metrics.csv")
-        epoch, loss, error, rate = (history[name] for name in ("epoch", "loss", "rmse", "lr"))
-    except (OSError, KeyError, ValueError, pd.errors.ParserError) as problem:
-        raise CheckpointError(
-            f"{run / 'metrics.csv'} is not the history of a run ({problem}); train with `kptool train`"
-        ) from problem
-    figure = Figure(figsize=(10, 3), layout="constrained", facecolor="white")
-    best = int(error.to_numpy().argmin())
-    for axis, values, label in zip(
-        figure.subplots(1, 3),
-        (loss, error, rate),
-        ("training loss", "validation RMSE, px", "learning rate"),
-        strict=True,
-    ):
-        axis.plot(epoch, values, color="#1f6feb", marker="o" if len(epoch) < 3 else "")
-        axis.set_xlabel("epoch")
-        axis.set_title(label, fontsize=10)
-        axis.grid(alpha=0.3)
-        if values is error:
-            axis.scatter(epoch[best], error[best], color="#d1242f", zorder=3)
-            axis.annotate(
-                f"{error[best]:.3f}", (epoch[best], error[best]), textcoords="offset points", xytext=(0, 8), ha="center"
-            )
-            axis.set_ylim(0, min(float(error.max()), 4 * float(error.min())) * 1.1)
-        if values is loss and (loss > 0).all():
-            axis.set_yscale("log")
-    return figure
-
-
-def cumulative(curves_: dict[str, NDArray[np.float64]]) -> Figure:
-    """Cumulative error distributions: for each label, the NME of its images."""
-    figure = Figure(figsize=(5, 3.6), layout="constrained", facecolor="white")
-    axis = figure.subplots()
-    for label, nme in curves_.items():
-        thresholds, share = cumulative_errors(nme)
-        axis.plot(thresholds, share, label=label)
-    axis.set(xlabel="NME", ylabel="share of images", xlim=(0, FAILURE), ylim=(0, 1.01))
-    axis.grid(alpha=0.3)
-    axis.legend()
-    return figure
-
-
-def bars(ratios: Sequence[tuple[str, float]]) -> Figure:
-    """Ratios as horizontal bars on a logarithmic scale, with a line at 1."""
-    figure = Figure(figsize=(11, 0.8 + 0.26 * len(ratios)), layout="constrained", facecolor="white")
-    axis = figure.subplots()
-    labels, values = [label for label, _ in ratios][::-1], [value for _, value in ratios][::-1]
-    drawn = axis.barh(labels, values, color=["#1a7f37" if value >= 1 else "#bf8700" for value in values])
-    axis.bar_label(drawn, [f"{value:.2g}x" for value in values], padding=3, fontsize=7)
-    axis.axvline(1, color="black", linewidth=0.8)
-    axis.set_xscale("log")
-    axis.tick_params(axis="y", labelsize=7)
-    axis.set_xlabel("times as fast")
     return figure
 
 

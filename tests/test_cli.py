@@ -21,7 +21,7 @@ from kptool import checkpoint, images
 from kptool.cache import Cache
 from kptool.evaluation import evaluate_cache
 
-COMMANDS = ["extract", "train", "evaluate", "predict", "submit", "show", "info", "doctor", "bench"]
+COMMANDS = ["extract", "train", "evaluate", "predict", "submit", "show", "report", "info", "doctor", "bench"]
 
 
 @pytest.fixture
@@ -100,6 +100,23 @@ def test_cross_validation_measures_every_image_once(kptool: Any, in_tmp: Path, f
     assert document["spread"]["rmse"] == pytest.approx(np.std(each, ddof=1))
     again = kptool("train", "unet", faces, *options, "--resume")
     assert again.json()["val"] == document["val"]
+
+
+def test_a_report_is_one_page_that_needs_nothing_else(
+    kptool: Any, refused: Any, in_tmp: Path, faces: Path, run_folder: Path
+) -> None:
+    kptool("train", "vgg", faces, "--epochs", 1, "--batch-size", 12, "--set", "width=4", "--out", "<other>")
+    made = kptool("report", run_folder, "<other>", "--cache", faces, "--json")
+    assert made.code == 0, made.err
+    page = Path("report.html").read_text(encoding="utf-8")
+    labels = [row["model"] for row in made.json()["models"]]
+    assert labels == [str(run_folder), "<other>", "all of them, averaged"]
+    assert f"{made.json()['models'][0]['rmse']:.3f}" in page
+    assert "&lt;other&gt;" in page
+    assert "<other>" not in page
+    assert page.count("data:image/png;base64,") == 6
+    assert "http" not in page
+    assert "neither a weights file" in refused("report", "nothing", "--cache", faces)
 
 
 def test_an_ensemble_is_the_mean_of_its_members(kptool: Any, in_tmp: Path, faces: Path, run_folder: Path) -> None:

@@ -43,7 +43,8 @@ def bench(
             bar(f"bench {name}", number, len(chosen))
             rows += import_module(f"kptool.bench.{name}").run(quick)
     if plot is not None:
-        from kptool.report import bars, save
+        from kptool.charts import bars
+        from kptool.report import save
 
         save(bars([(f"{row.group}: {row.task} vs {row.peer}", row.ratio) for row in rows]), plot)
         note(f"kptool: wrote {plot}")

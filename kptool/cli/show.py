@@ -49,7 +49,7 @@ def _show_cache(path: Path, out: Path, count: int) -> list[Path]:
 
 
 def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
-    from kptool import checkpoint, report
+    from kptool import charts, checkpoint, report
     from kptool.cache import Cache
     from kptool.evaluation import evaluate_cache
 
@@ -61,7 +61,7 @@ def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
         found = evaluate_cache([detector], cache, split=split)
         written = [report.save(report.predictions(cache, split, found, count), out)]
         errors = {detector.config.model: report.per_image_nme(cache, split, found)}
-    written.append(report.save(report.cumulative(errors), _beside(out, "errors")))
+    written.append(report.save(charts.cumulative(errors), _beside(out, "errors")))
     if (weights.parent / "metrics.csv").is_file():
-        written.append(report.save(report.curves(weights.parent), _beside(out, "curves")))
+        written.append(report.save(charts.curves(weights.parent), _beside(out, "curves")))
     return written

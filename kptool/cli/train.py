@@ -93,7 +93,7 @@ def _train_one(
     *,
     quiet: bool,
 ) -> dict[str, Any] | None:
-    from kptool import engine, report
+    from kptool import charts, engine, report
     from kptool.cache import Cache
     from kptool.config import configure
     from kptool.plugins import load_model
@@ -108,7 +108,7 @@ def _train_one(
         result = engine.train(cache, out, *settings, device=device, resume=resume, fold=fold, progress=bar)
     if not result.metrics:
         return None
-    report.save(report.curves(out), out / "curves.png")
+    report.save(charts.curves(out), out / "curves.png")
     return _document(result)
 
 

@@ -1,0 +1,34 @@
+"""``kptool report``: runs side by side on one self-contained HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kptool.cli.options import DEFAULT_CACHE, Json
+from kptool.cli.output import emit, emit_json, progress
+
+
+def report(
+    models: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names, run folders, or weights files.")],
+    cache: Annotated[Path, typer.Option(help="The cache to measure on.")] = DEFAULT_CACHE,
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
+    split: Annotated[str, typer.Option(help="val, train or all.")] = "val",
+    tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction of the mirrored image.")] = False,
+    json: Json = False,
+) -> None:
+    """Compare runs on one HTML page: tables, cumulative errors, training curves, best and worst faces."""
+    from kptool.cache import Cache
+    from kptool.files import write_text
+    from kptool.page import measure_all, write_page
+
+    with Cache(cache) as opened, progress(quiet=json) as bar:
+        measured = measure_all(models, opened, split=split, flip=tta, progress=bar)
+        write_text(out, write_page(measured, opened, split))
+    if json:
+        rows = [{"model": each.label, **each.evaluation.metrics.to_dict()} for each in measured]
+        emit_json({"page": str(out), "models": rows})
+        return
+    emit(f"wrote {out}")

@@ -1,0 +1,140 @@
+"""Runs side by side on one HTML page that needs nothing else: tables, curves and faces inside it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from kptool import __version__, charts, checkpoint, report
+from kptool.cache import Cache
+from kptool.detector import Detector
+from kptool.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
+from kptool.metrics import Metrics
+from kptool.progress import Progress, silent
+
+_AVERAGE = "all of them, averaged"
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328 }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid #d1d9e0; text-align: right; white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+td.best { font-weight: 600; color: #1a7f37 }
+img { max-width: 100%; height: auto }
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model of the page: its label, weights' description, history where there is one, and what it found."""
+
+    label: str
+    card: checkpoint.Card
+    parameters: int
+    history: pd.DataFrame | None
+    evaluation: Evaluation
+
+
+def measure_all(
+    models: Sequence[str], cache: Cache, *, split: str = "val", flip: bool = False, progress: Progress = silent
+) -> list[Measured]:
+    """Every model (a name, run folder or weights file), and with two or more their average, on a split of a cache."""
+    measured: list[Measured] = []
+    detectors: list[Detector] = []
+    for number, model in enumerate(models):
+        progress("models", number, len(models))
+        path, _ = checkpoint.resolve(model)
+        detector, card = checkpoint.load_detector(path)
+        detectors.append(detector)
+        found = evaluate_cache([detector], cache, split=split, flip=flip)
+        history = charts.read_history(path.parent) if (path.parent / "metrics.csv").is_file() else None
+        size = sum(p.numel() for p in detector.parameters())
+        measured.append(Measured(model, card, size, history, found))
+    if len(models) > 1:
+        together = evaluate_cache(detectors, cache, split=split, flip=flip)
+        size = sum(each.parameters for each in measured)
+        measured.append(Measured(_AVERAGE, measured[0].card, size, None, together))
+    return measured
+
+
+def write_page(measured: Sequence[Measured], cache: Cache, split: str) -> str:
+    """The page, as text."""
+    baseline = mean_shape_baseline(cache, split)
+    curves = {each.label: report.per_image_nme(cache, split, each.evaluation) for each in measured}
+    histories = {each.label: each.history for each in measured if each.history is not None}
+    keypoints = {each.label: each.evaluation.metrics.per_keypoint for each in measured}
+    parts = [
+        f"<h1>{len(cache.index(split))} {split} images of {html.escape(str(cache.path))}</h1>",
+        f"<p>kptool {__version__}, {datetime.now(UTC):%Y-%m-%d}. Errors in the source images' pixels.</p>",
+        _comparison(measured, baseline),
+        "<h2>Cumulative error</h2>",
+        _picture(charts.cumulative(curves), "share of images by error"),
+        "<h2>Keypoint by keypoint</h2>",
+        _picture(charts.keypoint_bars(keypoints), "RMSE of each keypoint"),
+        _keypoint_table(measured, baseline),
+    ]
+    if histories:
+        parts += ["<h2>Training</h2>", _picture(charts.histories(histories), "validation error by epoch")]
+    for each in measured:
+        parts += [
+            f"<h2>{html.escape(each.label)}: best to worst</h2>",
+            _picture(report.predictions(cache, split, each.evaluation), "faces with predictions"),
+        ]
+    body = "\n".join(parts)
+    head = f'<meta charset="utf-8"><title>kptool report</title><style>{_STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+
+
+def _comparison(measured: Sequence[Measured], baseline: Metrics) -> str:
+    heads = ("", "loss", "decoder", "parameters", "RMSE px", "NME", "AUC", "failures")
+    rows = [("mean shape", "", "", "", *_figures(baseline))]
+    for each in measured:
+        config = each.card.config
+        about = ("", "") if each.label == _AVERAGE else (config.loss, config.decoder)
+        rows.append((each.label, *about, f"{each.parameters / 1e6:.2f} M", *_figures(each.evaluation.metrics)))
+    return _table(heads, rows, best={4: min, 5: min, 6: max, 7: min})
+
+
+def _figures(metrics: Metrics) -> tuple[str, str, str, str]:
+    return f"{metrics.rmse:.3f}", f"{metrics.nme:.2%}", f"{metrics.auc:.3f}", f"{metrics.failure_rate:.1%}"
+
+
+def _keypoint_table(measured: Sequence[Measured], baseline: Metrics) -> str:
+    rows = [
+        (name, f"{value:.2f}", *(f"{each.evaluation.metrics.per_keypoint[name]:.2f}" for each in measured))
+        for name, value in baseline.per_keypoint.items()
+    ]
+    return _table(("RMSE px", "mean shape", *(each.label for each in measured)), rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], best: dict[int, Any] | None = None) -> str:
+    """An HTML table; in the columns of `best`, the cell that min or max chooses stands out."""
+    winners = {
+        column: choose((row[column] for row in rows), key=lambda cell: float(cell.rstrip("%")))
+        for column, choose in (best or {}).items()
+    }
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td{' class=best' if winners.get(column) == cell else ''}>{html.escape(cell)}</td>"
+            for column, cell in enumerate(row)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _picture(figure: Figure, alt: str) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<p><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}"></p>'
