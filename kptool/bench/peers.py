@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.bench import toolkits
+
 Maps = NDArray[Any]
 Points = NDArray[Any]
 Render = Callable[[Points, int, int, float], Callable[[], Any]]
@@ -111,6 +113,9 @@ RENDERERS: dict[str, tuple[str | None, Render]] = {
     "torch.compile, separable": ("torch", torch_compiled),
     "numba, separable": ("numba", numba_separable),
     "kornia render_gaussian2d": ("kornia", kornia_render),
+    "mmpose UDP codec": ("mmpose", toolkits.mmpose_udp),
+    "sleap-nn make_confmaps": ("sleap_nn", toolkits.sleap_confmaps),
+    "lightning-pose generate_heatmaps": ("lightning_pose", toolkits.lightning_heatmaps),
 }
 
 
@@ -178,6 +183,8 @@ DECODERS: dict[str, tuple[str | None, str, Decode]] = {
     "numpy weighted average": (None, "centroid-global", numpy_expectation),
     "dsntnn": ("dsntnn", "centroid-global", dsntnn_expectation),
     "kornia spatial_expectation2d": ("kornia", "centroid-global", kornia_expectation),
+    "mmpose DARK": ("mmpose", "dark", toolkits.mmpose_dark),
+    "rtmlib DARK": ("rtmlib", "dark", toolkits.rtmlib_dark),
 }
 
 

@@ -1,0 +1,84 @@
+"""Peers inside large toolkits, loaded as single files: none of what the rest of the toolkit needs has to be there.
+
+Installed with ``pip install --no-deps``, a toolkit's wheel is enough; see ``benchmarks/requirements-toolkits.txt``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Maps = NDArray[Any]
+Points = NDArray[Any]
+
+
+def load(package: str, folder: str, module: str) -> Any:
+    """A module of a package's folder, without running the package's own initialisation."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ImportError(package)
+    alias = f"_kptool_peer_{package}"
+    parent = ModuleType(alias)
+    parent.__path__ = [str(Path(found.submodule_search_locations[0], folder))]
+    sys.modules[alias] = parent
+    return importlib.import_module(f"{alias}.{module}")
+
+
+def mmpose_udp(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
+    """mmpose's UDP codec, a picture at a time; leaves out what is farther than three sigma."""
+    generate = load("mmpose", "codecs/utils", "gaussian_heatmap").generate_udp_gaussian_heatmaps
+    seen = np.ones((1, points.shape[1]), np.float32)
+    return lambda: np.stack([generate((width, height), each[None], seen, sigma)[0] for each in points])
+
+
+def sleap_confmaps(points: Points, height: int, width: int, sigma: float) -> Callable[[], Any]:
+    """sleap-nn's make_confmaps."""
+    import torch
+
+    needed = ModuleType("sleap_nn.data.utils")  # the real one needs all of the toolkit, for a function not used here
+    needed.make_grid_vectors = None  # type: ignore[attr-defined]
+    sys.modules.setdefault("sleap_nn.data.utils", needed)
+    make = load("sleap_nn", "data", "confidence_maps").make_confmaps
+    p, x, y = torch.from_numpy(points.astype(np.float32)), torch.arange(width).float(), torch.arange(height).float()
+    return lambda: make(p, x, y, sigma)
+
+
+def lightning_heatmaps(points: Points, height: int, width: int, sigma: float) -> Callable[[], Any]:
+    """lightning-pose's generate_heatmaps; its maps sum to 1."""
+    import torch
+
+    generate = load("lightning_pose", "data", "heatmaps").generate_heatmaps
+    p = torch.from_numpy(points.astype(np.float32))
+    return lambda: generate(p, height, width, (height, width), sigma)
+
+
+def mmpose_dark(maps: Maps) -> Callable[[], Points]:
+    """mmpose's maxima and DARK, with the authors' smoothing, which leaves a Gaussian a Gaussian."""
+    maximum = load("mmpose", "codecs/utils", "post_processing").get_heatmap_maximum
+    refine = load("mmpose", "codecs/utils", "refinement").refine_keypoints_dark
+
+    def decode() -> Points:
+        return np.stack([refine(maximum(each)[0][None], each.copy(), 11)[0] for each in maps])
+
+    return decode
+
+
+def rtmlib_dark(maps: Maps) -> Callable[[], Points]:
+    """rtmlib's post_dark_udp from numpy's maxima; it smooths over three pixels."""
+    refine = load("rtmlib", "tools/pose_estimation", "post_processings").post_dark_udp
+
+    def decode() -> Points:
+        index = maps.reshape(*maps.shape[:2], -1).argmax(-1)
+        peaks = np.stack([index % maps.shape[3], index // maps.shape[3]], -1).astype(np.float32)
+        found: Points = refine(peaks, maps.copy())
+        return found
+
+    return decode
