@@ -34,7 +34,7 @@ def render(
     dtype: str = "float32",
     out: NDArray[Any] | None = None,
     threads: int = 0,
-    window: float | None = 6.0,
+    window: float | None = 5.6,
 ) -> NDArray[Any]:
     """Draw a Gaussian for every keypoint.
 
@@ -45,7 +45,7 @@ def render(
     dtype: float32 (within 2e-7 of the exact value), float16 or uint8 (255 is 1), both rounded to nearest.
     out (N, K, h, w): a C-contiguous, writable array of `dtype` to draw into.
     threads: at most so many; 0 is as many as the process may use. The result is the same for any number.
-    window: in sigmas, along each axis; what is farther out, below 2e-8 at the default 6, is zero. None: no
+    window: in sigmas, along each axis; what is farther out, below 2e-7 at the default 5.6, is zero. None: no
     limit.
 
     Returns heatmaps (N, K, h, w); `out` if that was given. The memory of large results is used again once
@@ -87,7 +87,7 @@ class Renderer:
         stride: int = 1,
         dtype: str = "float32",
         threads: int = 0,
-        window: float | None = 6.0,
+        window: float | None = 5.6,
     ) -> None:
         side = _checked_size(size, stride)
         self.heatmaps = _checked_out(None, (count, keypoints, *side), dtype)
@@ -213,7 +213,7 @@ def _checked_window(window: float | None) -> float:
         return np.inf
     if not window > 0:
         raise ConfigError(
-            f"window is {window!r}, expected more than 0 sigmas, or None for no limit; 6 loses less than 2e-8"
+            f"window is {window!r}, expected more than 0 sigmas, or None for no limit; 5.6 loses less than 2e-7"
         )
     return float(window)
 

@@ -31,7 +31,7 @@ def render(
     *,
     stride: int = 1,
     visibility: NDArray[np.uint8] | None = None,
-    window: float | None = 6.0,
+    window: float | None = 5.6,
 ) -> Floats64:
     """`kptool.heatmaps.render` in float64, rounded to no other type: (N, K, h, w)."""
     count, points = keypoints.shape[:2]

@@ -59,7 +59,7 @@ def cases(draw: st.DrawFn) -> Case:
         points = np.round(points)
     sigma = draw(SIGMAS) if draw(st.booleans()) else rng.uniform(0.3, 20, keypoints)
     visibility = rng.integers(0, 3, points.shape[:2]).astype(np.uint8) if draw(st.booleans()) else None
-    window = draw(st.sampled_from([6.0, 3.0, 0.7, None]))
+    window = draw(st.sampled_from([5.6, 3.0, 0.7, None]))
     return Case(points, size, sigma, draw(st.integers(1, 5)), visibility, window)
 
 

@@ -72,13 +72,15 @@ def mmpose_dark(maps: Maps) -> Callable[[], Points]:
 
 
 def rtmlib_dark(maps: Maps) -> Callable[[], Points]:
-    """rtmlib's post_dark_udp from numpy's maxima; it smooths over three pixels."""
+    """rtmlib's post_dark_udp from numpy's maxima; it smooths over three pixels.
+
+    A picture at a time: it counts pixels in float32, which is wrong beyond 2**24 of them.
+    """
     refine = load("rtmlib", "tools/pose_estimation", "post_processings").post_dark_udp
 
     def decode() -> Points:
         index = maps.reshape(*maps.shape[:2], -1).argmax(-1)
         peaks = np.stack([index % maps.shape[3], index // maps.shape[3]], -1).astype(np.float32)
-        found: Points = refine(peaks, maps.copy())
-        return found
+        return np.stack([refine(each[None], one[None].copy())[0] for each, one in zip(peaks, maps, strict=True)])
 
     return decode
