@@ -308,3 +308,17 @@ def test_a_signal_stops_cleanly_and_resume_goes_on(in_tmp: Path, faces: Path, nu
     assert "stopped by" in err
     assert "Traceback" not in err
     assert not [p for p in Path("runs/unet").iterdir() if p.name.endswith(".tmp")]
+
+
+def test_bench_writes_what_it_measured(kptool: Any, refused: Any, in_tmp: Path) -> None:
+    """Every part runs, and has compared results before it timed anything; figures are not looked at here."""
+    made = kptool("bench", "all", "--quick", "--json", "--plot", "bars.png", "--report", "report.md")
+    assert made.code == 0, made.err
+    rows = made.json()["rows"]
+    assert {row["group"].split(" ")[0] for row in rows} == {"small", "W2", "error", "heatmaps", "unet,", "predict,"}
+    assert all(row["ours"] > 0 and row["ratio"] == pytest.approx(row["theirs"] / row["ours"]) for row in rows)
+    text = Path("report.md").read_text(encoding="utf-8")
+    assert text.count("\n| ") > len(rows)
+    assert "kptool bench all --quick" in text
+    assert images.read(Path("bars.png")).shape[1] > 300
+    assert "core, accuracy, cache, train, predict or all" in refused("bench", "nothing")

@@ -49,8 +49,7 @@ def run(quick: bool = False) -> list[Row]:
     for load in (SMALL, W2) if quick else (W0, W1, W2):
         rows += [*render_floors(load, seconds), *decode_floors(load, seconds)]
     peer_load = SMALL if quick else W0
-    rows += [*render_peers(peer_load, seconds, compiled=not quick), *decode_peers(peer_load, seconds)]
-    return rows
+    return [*rows, *render_peers(peer_load, seconds, compiled=not quick), *decode_peers(peer_load, seconds)]
 
 
 def _against(group: str, floor: str, floor_work: Work, works: dict[str, Work], seconds: float) -> Iterator[Row]:

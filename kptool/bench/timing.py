@@ -16,19 +16,23 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Row:
-    """kptool against a peer (or a floor) at one task. ratio: how many times as fast kptool is; above 1 is faster."""
+    """kptool against a peer (or a floor) at one task, in milliseconds or another unit of which less is better.
+
+    ratio: how many times as good kptool is; above 1 is better.
+    """
 
     group: str
     task: str
     peer: str
-    ours_ms: float
-    peer_ms: float
+    ours: float
+    theirs: float
     note: str = ""
+    unit: str = "ms"
 
     @property
     def ratio(self) -> float:
-        """peer_ms / ours_ms."""
-        return self.peer_ms / self.ours_ms
+        """theirs / ours."""
+        return self.theirs / self.ours
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -72,12 +76,14 @@ def markdown(command: str, rows: Sequence[Row]) -> str:
         "# Measured",
         "",
         f"Written by `{command}` on {facts['date']}: {facts['cpu']}, {facts['system']}, Python {facts['python']}.",
-        "Ratio: how many times as fast kptool is as the peer or floor, both measured in turns in this run.",
+        "Ratio: how many times as fast (or exact) kptool is as the peer or floor, both measured in this run.",
     ]
     for group in dict.fromkeys(row.group for row in rows):
-        lines += ["", f"## {group}", "", "| task | ms | peer or floor | ms | ratio | |", "|---|---:|---|---:|---:|---|"]
+        unit = next(row.unit for row in rows if row.group == group)
+        lines += ["", f"## {group}", "", f"| task | {unit} | peer or floor | {unit} | ratio | |"]
+        lines += ["|---|---:|---|---:|---:|---|"]
         for row in rows:
             if row.group == group:
-                times = f"{row.ours_ms:.3g} | {row.peer} | {row.peer_ms:.3g}"
+                times = f"{row.ours:.3g} | {row.peer} | {row.theirs:.3g}"
                 lines.append(f"| {row.task} | {times} | {row.ratio:.2f} | {row.note} |")
     return "\n".join(lines) + "\n"

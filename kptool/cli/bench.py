@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from kptool.bench.timing import Row
 
-_WHAT = ("core", "cache", "train", "predict")
+_WHAT = ("core", "accuracy", "cache", "train", "predict")
 
 
 def bench(
-    what: Annotated[str, typer.Argument(help="core, cache, train, predict, or all.")] = "all",
+    what: Annotated[str, typer.Argument(help="core, accuracy, cache, train, predict, or all.")] = "all",
     quick: Annotated[bool, typer.Option("--quick", help="Smaller work and fewer runs; a minute for all.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the ratios as bars into this PNG.", show_default=False)
@@ -65,8 +65,8 @@ def _table(rows: list[Row]) -> Table:
     from rich.table import Table
 
     table = Table()
-    for head in ("group", "task", "ms", "peer or floor", "ms", "ratio", ""):
-        table.add_column(head, justify="right" if head in ("ms", "ratio") else "left")
+    for head in ("group", "task", "kptool", "peer or floor", "theirs", "ratio", ""):
+        table.add_column(head, justify="right" if head in ("kptool", "theirs", "ratio") else "left")
     previous = ""
     for row in rows:
         if previous and row.group != previous:
@@ -74,6 +74,12 @@ def _table(rows: list[Row]) -> Table:
         shown = row.group if row.group != previous else ""
         previous = row.group
         table.add_row(
-            shown, row.task, f"{row.ours_ms:.3g}", row.peer, f"{row.peer_ms:.3g}", f"{row.ratio:.2f}x", row.note
+            shown,
+            row.task,
+            f"{row.ours:.3g} {row.unit}",
+            row.peer,
+            f"{row.theirs:.3g} {row.unit}",
+            f"{row.ratio:.2f}x",
+            row.note,
         )
     return table
