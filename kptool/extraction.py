@@ -7,6 +7,7 @@ stopped leaves what was there before. Blocks are streamed: memory does not grow 
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import time
 from collections import Counter, deque
@@ -17,15 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from kptool import __version__, heatmaps, plugins
 from kptool.annotations import Dataset, Samples, Source
 from kptool.cache import CacheWriter, Info
 from kptool.errors import ConfigError, DataError
-from kptool.files import sha256, sync_folder
+from kptool.files import sha256, sync
+from kptool.images import encode_png
 from kptool.progress import Progress, silent
 from kptool.splits import VAL, choose_split
 
@@ -178,8 +178,8 @@ def _write(
         assigned = _assign(groups, cache.rows(), options.groups)
         split = choose_split(assigned, options.val, options.seed)
         cache.finish(split, assigned)
-    sync_folder(staging / IMAGES)
-    sync_folder(staging)
+    for path in (staging / KEYPOINTS, staging / CACHE, staging / IMAGES, staging):
+        sync(path)
     return counts, split
 
 
@@ -216,7 +216,7 @@ class _Heatmaps:
 
 
 class ImageWriter:
-    """Writes PNGs beside the rest of the work: compressing them releases the interpreter, and takes longest of all."""
+    """Writes PNGs beside the rest of the work: most of their time is the disk's."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._pool = folder, ThreadPoolExecutor(max_workers=2)
@@ -240,8 +240,10 @@ class ImageWriter:
 
 def _write_images(folder: Path, names: list[str], images: NDArray[np.uint8]) -> None:
     for name, image in zip(names, images, strict=True):
-        pixels = image if image.ndim == 2 else np.moveaxis(image, 0, -1)
-        Image.fromarray(pixels).save(folder / name, compress_level=1)
+        with (folder / name).open("wb") as file:
+            file.write(encode_png(image if image.ndim == 2 else np.moveaxis(image, 0, -1)))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _csv_row(name: str, samples: Samples, i: int) -> list[object]:
@@ -254,6 +256,8 @@ def _csv_row(name: str, samples: Samples, i: int) -> list[object]:
 
 def read_groups(path: Path) -> NDArray[np.int64]:
     """The group of each source row, (rows,), -1 where none is given, from a csv with columns row and group."""
+    import pandas as pd  # takes longer to import than most groups files to read
+
     try:
         table = pd.read_csv(path, usecols=["row", "group"])
         rows, groups = table["row"].to_numpy(), table["group"].to_numpy()
@@ -288,4 +292,4 @@ def _publish(staging: Path, out: Path) -> None:
         (out / IMAGES).rename(staging / "replaced")
     for name in (IMAGES, KEYPOINTS, CACHE):
         (staging / name).replace(out / name)
-    sync_folder(out)
+    sync(out)

@@ -25,10 +25,10 @@ def atomic(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; these are meant to be shared
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror or error}; choose another place with --out"
@@ -54,15 +54,8 @@ def sha256(paths: tuple[Path, ...]) -> str:
     return digest.hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush every file directly in `folder`, and its directory entry, to the disk."""
-    for entry in folder.iterdir():
-        if entry.is_file():
-            _sync(entry)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's entries, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

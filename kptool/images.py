@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -72,3 +75,24 @@ def fit(image: Pixels, size: Size, channels: int) -> tuple[Pixels, NDArray[np.fl
     pixels = np.asarray(picture)
     affine = scale_affine((image.shape[0], image.shape[1]), size)
     return (pixels if channels == 1 else np.moveaxis(pixels, -1, 0)), affine
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """A PNG of an image (H, W) or (H, W, 3), several times as fast as Pillow's and as small.
+
+    Every row is stored as its difference from the one above (filter 2 of the PNG specification, section 9.2),
+    compressed by ISA-L.
+    """
+    height, width = image.shape[:2]
+    rows = image.reshape(height, -1)
+    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
+    filtered[:, 0] = 2
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    kind = 0 if image.ndim == 2 else 2  # grey or RGB
+    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", isal_zlib.compress(filtered, 1)), (b"IEND", b""))
+    chunks = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

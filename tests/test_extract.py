@@ -13,6 +13,7 @@ import pytest
 from conftest import kaggle_csv, tree
 from PIL import Image
 
+from kptool import images
 from kptool.annotations import FACE15
 from kptool.cache import Cache
 
@@ -226,3 +227,12 @@ def test_real_faces(kptool: Any, in_tmp: Path, real_faces: Path) -> None:
     done = ran.json()
     assert (done["rows"], done["kept"]) == (3406, 2134)
     assert abs(done["splits"]["val"] - 213) <= 15
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (1, 7), (5, 1, 3), (31, 17, 3)])
+def test_pngs_hold_what_was_given(shape: tuple[int, ...]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    with Image.open(io.BytesIO(images.encode_png(image))) as read:
+        read.verify()
+    with Image.open(io.BytesIO(images.encode_png(image))) as read:
+        assert np.array_equal(np.asarray(read), image)

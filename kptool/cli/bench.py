@@ -21,7 +21,10 @@ _WHAT = ("core", "accuracy", "cache", "train", "predict")
 
 
 def bench(
-    what: Annotated[str, typer.Argument(help="core, accuracy, cache, train, predict, or all.")] = "all",
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(help="Any of core, accuracy, cache, train, predict; or all.", show_default="all"),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller work and fewer runs; a minute for all.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the ratios as bars into this PNG.", show_default=False)
@@ -32,11 +35,13 @@ def bench(
     json: Json = False,
 ) -> None:
     """Measure speed side by side with other ways to do the same, which must give the same result first."""
-    if what != "all" and what not in _WHAT:
-        raise ConfigError(f"bench measures {', '.join(_WHAT)} or all; got {what!r}")
+    asked = what or ["all"]
+    for name in asked:
+        if name not in (*_WHAT, "all"):
+            raise ConfigError(f"bench measures {', '.join(_WHAT)} or all; got {name!r}")
     from kptool.bench.timing import machine
 
-    chosen = _WHAT if what == "all" else (what,)
+    chosen = _WHAT if "all" in asked else tuple(asked)
     rows: list[Row] = []
     with progress(quiet=json) as bar:
         for number, name in enumerate(chosen):
@@ -52,7 +57,7 @@ def bench(
         from kptool.bench.timing import markdown
         from kptool.files import write_text
 
-        write_text(report, markdown(f"kptool bench {what}{' --quick' if quick else ''}", rows))
+        write_text(report, markdown(f"kptool bench {' '.join(asked)}{' --quick' if quick else ''}", rows))
         note(f"kptool: wrote {report}")
     if json:
         emit_json({"machine": machine(), "rows": [row.to_dict() for row in rows]})
