@@ -41,8 +41,27 @@ void stream_128(float* map, std::size_t pitch, const Factors& f) {
     }
 }
 
+// Rows of whole cache lines, so few that all of them stay in registers.
+template <std::size_t lines>
+__attribute__((target("avx512f"))) void stream_lines(float* map, std::size_t pitch, const Factors& f) {
+    __m512 row[lines];
+    for (std::size_t i = 0; i < lines; ++i) row[i] = _mm512_loadu_ps(f.row + 16 * i);
+    for (std::size_t y = 0; y < f.height; ++y, map += pitch) {
+        const __m512 scale = _mm512_set1_ps(f.column[y]);
+        for (std::size_t i = 0; i < lines; ++i) _mm512_stream_ps(map + 16 * i, _mm512_mul_ps(scale, row[i]));
+    }
+}
+
+constexpr std::size_t most_lines = 8;
+constexpr void (*by_lines[])(float*, std::size_t, const Factors&) = {
+    stream_lines<1>, stream_lines<2>, stream_lines<3>, stream_lines<4>,
+    stream_lines<5>, stream_lines<6>, stream_lines<7>, stream_lines<most_lines>};
+
 // Whole cache lines at once where they lie within a row; the processor joins the pieces of the others.
 __attribute__((target("avx512f"))) void stream_512(float* map, std::size_t pitch, const Factors& f) {
+    const bool whole =
+        reinterpret_cast<std::uintptr_t>(map) % 64 == 0 && pitch % 16 == 0 && f.width % 16 == 0;
+    if (whole && f.width > 0 && f.width <= 16 * most_lines) return by_lines[f.width / 16 - 1](map, pitch, f);
     for (std::size_t y = 0; y < f.height; ++y, map += pitch) {
         const __m512 scale = _mm512_set1_ps(f.column[y]);
         const __m128 part = _mm_set1_ps(f.column[y]);
