@@ -74,8 +74,10 @@ def bars(ratios: Sequence[tuple[str, float]]) -> Figure:
     axis.bar_label(drawn, [f"{value:.2g}x" for value in values], padding=3, fontsize=7)
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set_xscale("log")
+    axis.set_ylim(-0.6, len(ratios) - 0.4)
+    axis.margins(x=0.12)
     axis.tick_params(axis="y", labelsize=7)
-    axis.set_xlabel("times as fast")
+    axis.set_xlabel("times as good as the peer or floor")
     return figure
 
 

@@ -34,9 +34,11 @@ class Card:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
-def save_weights(path: Path, detector: Detector, card: Card) -> None:
-    """Write the detector's weights and `card`, all or nothing."""
+def save_weights(path: Path, detector: Detector, card: Card, *, half: bool = False) -> None:
+    """Write the detector's weights and `card`, all or nothing; `half` stores float16, half the size."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+    if half:
+        tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
     body = {
         "schema": SCHEMA,
         "config": to_dict(card.config),

@@ -1,0 +1,37 @@
+"""Make a run the weights that ship with kptool: python benchmarks/ship_weights.py runs/unet CACHE
+
+Stores them in float16 as kptool/weights/MODEL.safetensors, measured again as they are stored, with flip averaging and
+without, so that the card inside says what people will see.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from kptool import checkpoint
+from kptool.cache import Cache
+from kptool.evaluation import evaluate_cache
+
+WEIGHTS = Path(__file__).parent.parent / "kptool" / "weights"
+
+
+def main(run: Path, cache_path: Path) -> None:
+    """Write the file, and print what it scores."""
+    detector, card = checkpoint.load_detector(run / checkpoint.WEIGHTS)
+    WEIGHTS.mkdir(exist_ok=True)
+    target = WEIGHTS / f"{card.config.model}.safetensors"
+    checkpoint.save_weights(target, detector, card, half=True)
+    stored, _ = checkpoint.load_detector(target)
+    with Cache(cache_path) as cache:
+        plain, flipped = (evaluate_cache([stored], cache, flip=flip) for flip in (False, True))
+    metrics = {**card.metrics, **plain.metrics.to_dict(), "radius90": plain.factors}
+    metrics["flip_averaged"] = {"rmse": flipped.metrics.rmse, "nme": flipped.metrics.nme}
+    checkpoint.save_weights(target, detector, dataclasses.replace(card, metrics=metrics), half=True)
+    size = target.stat().st_size / 1e6
+    print(f"{target}: {size:.2f} MB, RMSE {plain.metrics.rmse:.3f} px, flip-averaged {flipped.metrics.rmse:.3f} px")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
