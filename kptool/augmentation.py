@@ -88,7 +88,14 @@ def _forward_maps(signed: Tensor, mirrored: Tensor, size: Size, config: AugmentC
 def _field(signed: Tensor, size: Size, amount: float) -> Tensor:
     """A smooth displacement in pixels (n, 2, H, W), up to about `amount` of the sides, of where pixels come from."""
     control = signed.view(-1, 2, _CONTROL, _CONTROL) * amount * signed.new_tensor([size[1], size[0]])[:, None, None]
-    return F.interpolate(control, size, mode="bicubic", align_corners=True)
+    down, across = (_interpolation(side, signed) for side in size)
+    return down @ control @ across.T
+
+
+def _interpolation(side: int, like: Tensor) -> Tensor:
+    """The matrix (side, _CONTROL) of cubic interpolation between control points: two small products beat `interpolate`."""
+    identity = torch.eye(_CONTROL, dtype=like.dtype, device=like.device)[None, None]
+    return F.interpolate(identity, (side, _CONTROL), mode="bicubic", align_corners=True)[0, 0]
 
 
 def warp(images: Tensor, forward: Tensor, field: Tensor | None = None) -> Tensor:

@@ -1,0 +1,204 @@
+"""Write docs/results.md from finished runs: python benchmarks/results.py CACHE RUN... [--extra LABEL=RUN ...]
+
+RUN: the headline models. --extra: rows of the ablation table, each a run and what is different about it. Everything is
+measured on the cache's validation split in this call; the only figures taken from elsewhere are those that the runs
+themselves recorded (epochs, minutes of training).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kptool import charts, checkpoint, report
+from kptool.bench.timing import machine
+from kptool.cache import Cache
+from kptool.conformal import calibrate, coverage
+from kptool.detector import Detector
+from kptool.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
+from kptool.files import write_text
+from kptool.geometry import apply_affine, invert_affine
+from kptool.metrics import Metrics
+
+DOCS = Path(__file__).parent.parent / "docs"
+DECODERS = ("argmax", "centroid", "centroid-global", "dark", "gaussian")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, and what it scores on the validation split, plain and flip-averaged."""
+
+    label: str
+    folder: Path
+    detector: Detector
+    card: checkpoint.Card
+    plain: Evaluation
+    flipped: Evaluation
+
+    @classmethod
+    def measure(cls, label: str, folder: Path, cache: Cache) -> Run:
+        detector, card = checkpoint.load_detector(folder / checkpoint.WEIGHTS)
+        plain, flipped = (evaluate_cache([detector], cache, flip=flip) for flip in (False, True))
+        return cls(label, folder, detector, card, plain, flipped)
+
+    @property
+    def minutes(self) -> float:
+        """Of training, validation included, up to the last epoch that was run."""
+        return float(pd.read_csv(self.folder / "metrics.csv")["seconds"].iloc[-1]) / 60
+
+    def milliseconds(self, cache: Cache) -> float:
+        """To predict one image alone, on the CPU; the median of 30."""
+        image = torch.from_numpy(cache.read("images", cache.index("val")[:1])[:, None])
+        times = []
+        for _ in range(33):
+            start = time.perf_counter()
+            self.detector.points(image)
+            times.append(time.perf_counter() - start)
+        return 1e3 * statistics.median(times[3:])
+
+
+def figures(metrics: Metrics) -> str:
+    """RMSE, NME, AUC and failures, as cells."""
+    return f"{metrics.rmse:.3f} | {metrics.nme:.2%} | {metrics.auc:.3f} | {metrics.failure_rate:.1%}"
+
+
+def headline(runs: list[Run], cache: Cache) -> list[str]:
+    """The models, their ensemble, and the mean shape."""
+    lines = [
+        "| model | loss | parameters | training, min | ms per image | RMSE px | NME | AUC | failures | RMSE, flip-averaged |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        f"| mean shape | | | | | {figures(mean_shape_baseline(cache))} | |",
+    ]
+    for run in runs:
+        size = sum(p.numel() for p in run.detector.parameters()) / 1e6
+        about = (
+            f"{run.label} | {run.card.config.loss} | {size:.2f} M | {run.minutes:.0f} | {run.milliseconds(cache):.1f}"
+        )
+        lines.append(f"| {about} | {figures(run.plain.metrics)} | {run.flipped.metrics.rmse:.3f} |")
+    for name, members in combinations(runs).items():
+        plain, flipped = (
+            evaluate_cache([r.detector for r in members], cache, flip=flip).metrics for flip in (False, True)
+        )
+        lines.append(f"| {name} | | | | | {figures(plain)} | {flipped.rmse:.3f} |")
+    return lines
+
+
+def combinations(runs: list[Run]) -> dict[str, list[Run]]:
+    """Averages of points worth a row: the heatmap models, and all."""
+    maps = [run for run in runs if run.detector.model.output == "heatmap"]
+    named = {" + ".join(r.label for r in maps): maps, " + ".join(r.label for r in runs): runs}
+    return {f"average of {name}": members for name, members in named.items() if len(members) > 1}
+
+
+def keypoints(runs: list[Run], cache: Cache) -> list[str]:
+    """RMSE keypoint by keypoint, flip-averaged."""
+    base = mean_shape_baseline(cache).per_keypoint
+    lines = [
+        "| keypoint | mean shape | " + " | ".join(run.label for run in runs) + " |",
+        "|---|" + "---:|" * (len(runs) + 1),
+    ]
+    for name, value in base.items():
+        cells = " | ".join(f"{run.flipped.metrics.per_keypoint[name]:.2f}" for run in runs)
+        lines.append(f"| {name} | {value:.2f} | {cells} |")
+    return lines
+
+
+def decoders(runs: list[Run], cache: Cache) -> list[str]:
+    """Heatmap models under every decoder."""
+    maps = [run for run in runs if run.detector.model.output == "heatmap"]
+    lines = ["| decoder | " + " | ".join(run.label for run in maps) + " |", "|---|" + "---:|" * len(maps)]
+    for decoder in DECODERS:
+        scores = [evaluate_cache([run.detector], cache, decoder=decoder).metrics.rmse for run in maps]
+        lines.append(f"| {decoder} | " + " | ".join(f"{score:.3f}" for score in scores) + " |")
+    return lines
+
+
+def ablation(extra: list[Run]) -> list[str]:
+    """One line for every extra run."""
+    lines = ["| run | epochs | best epoch | RMSE px | RMSE, flip-averaged |", "|---|---:|---:|---:|---:|"]
+    for run in extra:
+        epochs, best = run.card.training["epochs"], run.card.metrics["best_epoch"]
+        scores = f"{run.plain.metrics.rmse:.3f} | {run.flipped.metrics.rmse:.3f}"
+        lines.append(f"| {run.label} | {epochs} | {best} | {scores} |")
+    return lines
+
+
+def radii(runs: list[Run], cache: Cache) -> list[str]:
+    """Coverage of the 90 % radius on people it was not calibrated on: each fifth of the groups held out in turn."""
+    index = cache.index("val")
+    groups, labelled = cache.read("group", index), cache.read("visibility", index) > 0
+    truth = apply_affine(invert_affine(cache.read("affine", index)), cache.read("keypoints", index))
+    lines = ["| model | coverage | lowest fifth | median radius, px |", "|---|---:|---:|---:|"]
+    for run in runs:
+        found = run.plain.found
+        distances = np.linalg.norm(found.points - truth, axis=-1)
+        shares, sizes = [], []
+        for part in np.array_split(np.unique(groups), 5):
+            held = np.isin(groups, part)
+            factors = np.array(calibrate(distances[~held], found.spread[~held], labelled[~held]))
+            radius = factors * found.spread[held]
+            shares.append(coverage(distances[held], radius, labelled[held]))
+            sizes.append(radius.ravel())
+        middle = np.median(np.concatenate(sizes))
+        lines.append(f"| {run.label} | {np.mean(shares):.1%} | {min(shares):.1%} | {middle:.2f} |")
+    return lines
+
+
+def main() -> None:
+    """Measure, draw, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--extra", action="append", default=[], metavar="LABEL=RUN")
+    parser.add_argument("--note", type=Path, help="Markdown to put below the headline table.")
+    given = parser.parse_args()
+    with Cache(given.cache) as cache:
+        runs = [Run.measure(folder.name, folder, cache) for folder in given.runs]
+        extra = [
+            Run.measure(label, Path(folder), cache) for label, _, folder in (e.rpartition("=") for e in given.extra)
+        ]
+        errors = {run.label: report.per_image_nme(cache, "val", run.flipped) for run in runs}
+        report.save(charts.cumulative(errors), DOCS / "errors.png")
+        report.save(charts.histories({r.label: charts.read_history(r.folder) for r in runs}), DOCS / "training.png")
+        report.save(
+            charts.keypoint_bars({r.label: r.flipped.metrics.per_keypoint for r in runs}), DOCS / "keypoints.png"
+        )
+        images, people = len(cache.index("val")), len(np.unique(cache.read("group", cache.index("val"))))
+        facts = machine()
+        parts = [
+            "# Results",
+            f"Measured on {images} validation images of {people} people, none of whom is in the training images, by"
+            f" `python benchmarks/results.py` on {datetime.now(UTC):%Y-%m-%d} ({facts['cpu']}). RMSE is Kaggle's: pixels of"
+            " 96, over x and y. NME divides by the distance of the outer eye corners; AUC and failures are at 0.08.",
+            "\n".join(headline(runs, cache)),
+            given.note.read_text(encoding="utf-8").strip() if given.note else "",
+            "![share of images by error](errors.png)",
+            "## Keypoint by keypoint",
+            "\n".join(keypoints(runs, cache)),
+            "![RMSE of each keypoint](keypoints.png)",
+            "## Decoders",
+            "\n".join(decoders(runs, cache)),
+            "## Training",
+            "![validation error by epoch](training.png)",
+        ]
+        if extra:
+            parts += ["## What else was tried", "\n".join(ablation(extra))]
+        parts += [
+            "## The 90 % radius",
+            "Calibrated on four fifths of the validation people and checked on the others, in turn:",
+            "\n".join(radii(runs, cache)),
+        ]
+    write_text(DOCS / "results.md", "\n\n".join(part for part in parts if part) + "\n")
+    print(f"wrote {DOCS / 'results.md'}")
+
+
+if __name__ == "__main__":
+    main()
