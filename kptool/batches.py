@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,8 +59,8 @@ class Epochs:
         self.steps = max(1, math.ceil(len(data) / batch_size))
         self._swap = swap_order(data.points.shape[1], pairs)
 
-    def epoch(self, number: int, share: Share | None = None) -> Iterator[Batch]:
-        """The batches of epoch `number`; of each, the part that is `share`'s."""
+    def epoch(self, number: int, share: Share | None = None, offset: Tensor | None = None) -> Iterator[Batch]:
+        """The batches of epoch `number`; of each, the part that is `share`'s. `offset` (K, 2) is taken off the labels."""
         share = share or Share()
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         order = torch.randperm(len(self.data), generator=generator)
@@ -70,6 +70,8 @@ class Epochs:
         for step in range(self.steps):
             mine = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)[share.rank :: share.world]
             batch = self.data.take(order[mine])
+            if offset is not None:
+                batch = replace(batch, points=batch.points - offset)
             device = batch.images.device
             noise = torch.Generator(device).manual_seed(self.seed * 1_000_003 + number * 65_537 + step)
             yield augment(batch, draws[mine].to(device), self._swap, self.config, noise, share)

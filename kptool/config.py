@@ -106,6 +106,8 @@ class TrainConfig:
     clip: float = 1.0
     """largest norm of the gradient"""
     seed: int = 0
+    offset: bool = True
+    """whether to measure how far labels are off their mirror image, and to train without that"""
     amp: str = "auto"
     """auto, on or off: bfloat16 arithmetic, where the device is fast at it"""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -187,6 +189,10 @@ def _typed(home: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convert(key: str, value: Any, kind: type) -> Any:
+    if kind is bool:
+        words = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+        require(str(value).lower() in words, f"{key} is on or off; got {value!r}")
+        return words[str(value).lower()]
     try:
         converted = kind(value)
     except (TypeError, ValueError):

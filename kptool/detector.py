@@ -34,6 +34,9 @@ class Detector(nn.Module):
             )
         self.network = self.model.build(len(config.names), config.size, config.channels, config.width)
         self._swap = swap_order(len(config.names), config.flip_pairs)
+        self.register_buffer("offset", torch.zeros(len(config.names), 2))
+        self.offset: Tensor
+        """(K, 2), pixels of the image: what labels are off from what a mirror-symmetric network can say"""
 
     def place(self, device: torch.device) -> Detector:
         """Move to a device; on a GPU with the memory layout that convolutions are fastest in.
@@ -70,11 +73,25 @@ class Detector(nn.Module):
         if flip:
             output = (output + self._unflip(self.output(images.flip(-1)))) / 2
         if self.model.output == "coordinates":
-            points = normalised_to_pixels(output, self.config.size).cpu()
-            return points, torch.ones(points.shape[:2]), torch.ones(points.shape[:2])
+            points = normalised_to_pixels(output, self.config.size) + self.offset
+            return points.cpu(), torch.ones(points.shape[:2]), torch.ones(points.shape[:2])
         points, scores = decode(output, decoder or self.config.decoder)
         wide = spread(output).cpu() * self.model.stride
-        return (points + 0.5) * self.model.stride - 0.5, scores.clamp(0, 1), wide
+        return (points + 0.5) * self.model.stride - 0.5 + self.offset.cpu(), scores.clamp(0, 1), wide
+
+    @torch.no_grad()
+    def measure_offset(self, images: Tensor, truth: Tensor, labelled: Tensor) -> None:
+        """Set `offset` from labelled training images (N, C, H, W), points (N, K, 2) in their pixels, flags (N, K).
+
+        Training on mirrored copies, too, makes a network symmetric, and labels often are not: rounding down alone
+        moves all of them to the left in the picture, and in a mirrored picture to the right. A network that must say
+        both says neither. The part of the median error that changes its sign in the mirror is that difference;
+        training takes it off the labels, and prediction adds it. At most 1/32 of the image.
+        """
+        found = self.points(images)[0].to(truth.device) - self.offset
+        error = torch.where(labelled[..., None], truth - found, torch.nan).nanmedian(0).values.nan_to_num()
+        mirrored = error[self._swap] * error.new_tensor([-1.0, 1.0])
+        self.offset.copy_(((error - mirrored) / 2).clamp(-max(self.config.size) / 32, max(self.config.size) / 32))
 
     def output(self, images: Tensor) -> Tensor:
         """What the network says, in float32: normalised coordinates, or heatmaps with a peak of about 1."""

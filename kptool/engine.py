@@ -41,6 +41,7 @@ from kptool.targets import Targets
 log = logging.getLogger(__name__)
 
 Fold = tuple[int, int]
+_OFFSET_IMAGES = 256
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,19 @@ class Trainer:
         torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)  # dropout
         self.network.train()
         total, losses = self.config.epochs * data.steps, torch.zeros((), device=self.device)
-        for batch in data.epoch(self.epoch, self.share):
+        for batch in data.epoch(self.epoch, self.share, self.detector.offset.clone()):
             losses += self.train_step(batch, total)
             progress(f"epoch {self.epoch + 1}/{self.config.epochs}", self.step, total)
         self.epoch += 1
+        self.measure_offset(data.data)
         return float(losses) / data.steps
+
+    def measure_offset(self, data: Resident) -> None:
+        """Measure the labels' asymmetry with the averaged weights, on some of the training images."""
+        if self.config.offset and self.config.augment.flip:
+            some = data.take(torch.linspace(0, len(data) - 1, min(len(data), _OFFSET_IMAGES)).long())
+            self.average.measure_offset(some.images, some.points, some.labelled)
+            self.detector.offset.copy_(self.average.offset)
 
     def train_step(self, batch: Batch, total: int) -> Tensor:
         """One optimizer step towards step `total`; returns the loss of the whole batch, detached."""

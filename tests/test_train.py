@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from kptool import checkpoint, engine
+from kptool.annotations import Skeleton
 from kptool.augmentation import Batch, Share
 from kptool.cache import Cache
 from kptool.config import ModelConfig, TrainConfig, configure
+from kptool.detector import Detector
 from kptool.errors import CheckpointError
 from kptool.evaluation import mean_shape_baseline
 
@@ -58,6 +62,47 @@ def test_training_beats_the_mean_shape(faces: Path, tmp_path: Path) -> None:
     result = engine.train(faces, tmp_path, *settings(faces, "fcn", width=8, epochs=30, lr=4e-3, ema=0.9), device="cpu")
     with Cache(faces) as cache:
         assert result.metrics["rmse"] < 0.9 * mean_shape_baseline(cache).rmse
+
+
+def test_the_offset_is_what_changes_sign_in_the_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels off by a constant are measured; an error that mirrors along is the network's to learn, and stays."""
+    config, _ = configure("vgg", Skeleton(("left", "right", "nose"), ((0, 1),)), (64, 64), 1, {"width": 4})
+    detector = Detector(config)
+    truth = torch.rand(50, 3, 2) * 40 + 10
+    outwards = torch.tensor([[-0.7, 0.3], [0.7, 0.3], [0.0, 0.5]])
+    shift = torch.tensor([[1.2, 0.0], [1.2, 0.0], [0.8, 0.0]])
+    found = truth - shift - outwards
+    found[:5] += 30  # a few wild predictions count for nothing
+    monkeypatch.setattr(detector, "points", lambda images: (found + detector.offset, None, None))
+    labelled = torch.ones(50, 3, dtype=torch.bool)
+    labelled[:, 2] = False
+    images = torch.zeros(50, 1, 64, 64)
+    for _ in range(2):  # what is there already is not counted twice
+        detector.measure_offset(images, truth, labelled)
+        assert torch.allclose(detector.offset, shift * torch.tensor([[1], [1], [0]]), atol=1e-5)
+    found -= 100
+    detector.measure_offset(images, truth, labelled)
+    assert detector.offset.abs().max() <= 2
+
+
+def test_shifted_labels_are_learned_in_spite_of_flips(faces: Path, tmp_path: Path) -> None:
+    """All labels moved by two pixels to the right: with mirrored copies, a network alone would miss by those two."""
+    shifted = tmp_path / "shifted.h5"
+    shutil.copy(faces, shifted)
+    with h5py.File(shifted, "r+") as file:
+        file["keypoints"][:] = file["keypoints"][:] + np.array([2, 0], np.float32)
+    errors = {}
+    for offset in ("on", "off"):
+        out = tmp_path / offset
+        options = {"width": 8, "epochs": 30, "batch_size": 6, "lr": 4e-3, "ema": 0.9, "offset": offset}
+        result = engine.train(shifted, out, *settings(shifted, "fcn", **options), device="cpu")
+        errors[offset] = result.metrics["rmse"]
+        detector, _ = checkpoint.load_detector(out / "model.safetensors")
+        if offset == "off":
+            assert not detector.offset.any()
+        else:
+            assert detector.offset[:, 0].median() == pytest.approx(2, abs=0.5)
+    assert errors["on"] < errors["off"]
 
 
 def test_a_run_leaves_what_it_should(faces: Path, run_folder: Path) -> None:
