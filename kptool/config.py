@@ -57,13 +57,13 @@ class AugmentConfig:
 
     rotation: float = 25.0
     """degrees"""
-    scale: float = 0.15
+    scale: float = 0.2
     """relative"""
     shift: float = 0.06
     """of the image's side"""
-    stretch: float = 0.0
+    stretch: float = 0.05
     """of x against y, relative; and as much of shear"""
-    elastic: float = 0.0
+    elastic: float = 0.02
     """largest displacement of a smooth deformation, of the image's side"""
     flip: float = 0.5
     """chance of a mirrored image (left and right swapped)"""
@@ -94,11 +94,11 @@ class AugmentConfig:
 class TrainConfig:
     """How a network is trained."""
 
-    epochs: int = 60
-    batch_size: int = 32
+    epochs: int = 40
+    batch_size: int = 16
     lr: float = 1e-3
     """peak learning rate of AdamW"""
-    weight_decay: float = 1e-2
+    weight_decay: float = 0.1
     warmup: float = 0.05
     """share of the steps over which the learning rate rises; a cosine takes it down to zero after that"""
     ema: float = 0.998
@@ -125,10 +125,10 @@ class TrainConfig:
 
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "vgg": {"loss": "wing", "epochs": 100},
-    "resnet": {"loss": "wing", "epochs": 60},
-    "fcn": {"loss": "dsnt", "epochs": 80},
-    "unet": {"loss": "dsnt", "epochs": 60},
+    "vgg": {"loss": "wing", "epochs": 80},
+    "resnet": {"loss": "wing", "epochs": 80},
+    "fcn": {"loss": "dsnt", "epochs": 30},
+    "unet": {"loss": "dsnt", "epochs": 30},
 }
 """What differs from the fields' defaults, model by model."""
 

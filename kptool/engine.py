@@ -268,7 +268,7 @@ def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
     """What a checkpoint remembers of its data: enough to tell later whether an image was trained on."""
     info = cache.info
     return {
-        "source": info.source,
+        "source": Path(info.source).name,  # where it lay is nobody's business who gets the weights
         "source_sha256": info.source_sha256,
         "train_images": len(data.train),
         "val_rows": data.val_rows,

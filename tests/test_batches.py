@@ -11,8 +11,8 @@ from kptool.augmentation import DRAWS, Batch, Share, augment, warp
 from kptool.batches import Epochs, Resident
 from kptool.config import AugmentConfig
 
-STILL = AugmentConfig(rotation=0, scale=0, shift=0, flip=0, light=0, blur=0, noise=0, erase=0)
-GEOMETRY = AugmentConfig(rotation=30, scale=0.2, shift=0.1, flip=0.5, light=0, blur=0, noise=0, erase=0)
+STILL = AugmentConfig(rotation=0, scale=0, shift=0, stretch=0, elastic=0, flip=0, light=0, blur=0, noise=0, erase=0)
+GEOMETRY = AugmentConfig(**{**vars(STILL), "rotation": 30, "scale": 0.2, "shift": 0.1, "flip": 0.5})
 ELASTIC = AugmentConfig(**{**vars(GEOMETRY), "stretch": 0.1, "elastic": 0.03})
 
 

@@ -234,7 +234,8 @@ def test_doctor_says_no_with_exit_one(kptool: Any, in_tmp: Path, faces: Path) ->
 
 
 def test_bad_models_caches_and_settings(refused: Any, in_tmp: Path, faces: Path, run_folder: Path) -> None:
-    assert "kptool train unet" in refused("predict", faces.parent / "images" / "00000.png")
+    picture = faces.parent / "images" / "00000.png"
+    assert "kptool train vgg" in refused("predict", picture, "--model", "vgg")
     assert "nothing-here" in refused("evaluate", "nothing-here", faces)
     assert "no cache at" in refused("train", "unet", "none.h5")
     assert "did you mean 'unet'" in refused("train", "unett", faces)
