@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from kptool import __version__, charts, checkpoint, report
+from kptool import __version__, charts, checkpoint, plugins, report
 from kptool.cache import Cache
 from kptool.detector import Detector
 from kptool.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
@@ -97,7 +97,8 @@ def _comparison(measured: Sequence[Measured], baseline: Metrics) -> str:
     rows = [("mean shape", "", "", "", *_figures(baseline))]
     for each in measured:
         config = each.card.config
-        about = ("", "") if each.label == _AVERAGE else (config.loss, config.decoder)
+        decoder = config.decoder if plugins.load_model(config.model).output == "heatmap" else ""
+        about = ("", "") if each.label == _AVERAGE else (config.loss, decoder)
         rows.append((each.label, *about, f"{each.parameters / 1e6:.2f} M", *_figures(each.evaluation.metrics)))
     return _table(heads, rows, best={4: min, 5: min, 6: max, 7: min})
 
