@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kptool import charts, checkpoint, report
+from kptool import cards, charts, checkpoint, report
 from kptool.bench.timing import machine
 from kptool.cache import Cache
 from kptool.conformal import calibrate, coverage
@@ -39,13 +39,13 @@ class Run:
     label: str
     folder: Path
     detector: Detector
-    card: checkpoint.Card
+    card: cards.Card
     plain: Evaluation
     flipped: Evaluation
 
     @classmethod
     def measure(cls, label: str, folder: Path, cache: Cache) -> Run:
-        detector, card = checkpoint.load_detector(folder / checkpoint.WEIGHTS)
+        detector, card = checkpoint.load_detector(folder / cards.WEIGHTS)
         plain, flipped = (evaluate_cache([detector], cache, flip=flip) for flip in (False, True))
         return cls(label, folder, detector, card, plain, flipped)
 

@@ -1,7 +1,7 @@
 """Make a run the weights that ship with kptool: python benchmarks/ship_weights.py runs/unet CACHE
 
 Stores them in float16 as kptool/weights/MODEL.safetensors, measured again as they are stored, with flip averaging and
-without, so that the card inside says what people will see.
+without, so that the card inside says what people will see; and the graph of them as MODEL.onnx.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from kptool import checkpoint
+from kptool import cards, checkpoint, export
 from kptool.cache import Cache
 from kptool.evaluation import evaluate_cache
+from kptool.metrics import mean_shape
 
 WEIGHTS = Path(__file__).parent.parent / "kptool" / "weights"
 ABOUT = {
@@ -26,7 +27,7 @@ ABOUT = {
 
 def main(run: Path, cache_path: Path) -> None:
     """Write the file, and print what it scores."""
-    detector, card = checkpoint.load_detector(run / checkpoint.WEIGHTS)
+    detector, card = checkpoint.load_detector(run / cards.WEIGHTS)
     WEIGHTS.mkdir(exist_ok=True)
     target = WEIGHTS / f"{card.config.model}.safetensors"
     checkpoint.save_weights(target, detector, card, half=True)
@@ -36,9 +37,14 @@ def main(run: Path, cache_path: Path) -> None:
     metrics = {**card.metrics, **plain.metrics.to_dict(), "radius90": plain.factors}
     metrics["flip_averaged"] = {"rmse": flipped.metrics.rmse, "nme": flipped.metrics.nme}
     settings = card.training
+    with Cache(cache_path) as cache:
+        train = cache.index("train")
+        shape = mean_shape(cache.read("keypoints", train), cache.read("visibility", train)).round(4).tolist()
     command = f"kptool train {card.config.model} --epochs {settings['epochs']} --seed {settings['seed']}"
-    data = {**card.data, **ABOUT, "source": Path(card.data["source"]).name, "command": command}
+    data = {**card.data, **ABOUT, "source": Path(card.data["source"]).name, "command": command, "mean_shape": shape}
     checkpoint.save_weights(target, detector, dataclasses.replace(card, data=data, metrics=metrics), half=True)
+    graph = export.export(target, target.with_suffix(".onnx"), export.read_images(cache_path, card.config), half=True)
+    print(f"{graph.path}: {graph.size / 1e6:.2f} MB, at most {graph.largest_difference:.4f} px from torch")
     size = target.stat().st_size / 1e6
     print(f"{target}: {size:.2f} MB, RMSE {plain.metrics.rmse:.3f} px, flip-averaged {flipped.metrics.rmse:.3f} px")
 

@@ -6,8 +6,6 @@ metadata. `last.ckpt` is what ``--resume`` reads, loaded with ``weights_only=Tru
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from kptool.config import ModelConfig, model_from_dict, to_dict
+from kptool.cards import SCHEMA, Card, read_card
 from kptool.detector import Detector
-from kptool.errors import CheckpointError, ConfigError, DataError
+from kptool.errors import CheckpointError, ConfigError
 from kptool.files import atomic
-
-SCHEMA = 1
-WEIGHTS, STATE = "model.safetensors", "last.ckpt"
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a weights file says of itself beside its configuration: training settings, data, split, metrics."""
-
-    config: ModelConfig
-    training: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
 
 
 def save_weights(path: Path, detector: Detector, card: Card, *, half: bool = False) -> None:
@@ -39,35 +24,8 @@ def save_weights(path: Path, detector: Detector, card: Card, *, half: bool = Fal
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
     if half:
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
-    body = {
-        "schema": SCHEMA,
-        "config": to_dict(card.config),
-        "training": card.training,
-        "data": card.data,
-        "metrics": card.metrics,
-    }
     with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"kptool": json.dumps(body)})
-
-
-def read_card(path: Path) -> Card:
-    """The description in a weights file. Raises CheckpointError where it is missing, damaged or of another schema."""
-    if not path.is_file():
-        raise CheckpointError(f"there are no weights at {path}; train some with `kptool train`")
-    try:
-        with safe_open(path, framework="pt") as file:
-            body = json.loads((file.metadata() or {})["kptool"])
-        if body["schema"] != SCHEMA:
-            raise CheckpointError(
-                f"{path} has weights schema {body['schema']} and this kptool reads {SCHEMA}; train again"
-            )
-        return Card(model_from_dict(body["config"]), body["training"], body["data"], body["metrics"])
-    except KeyError as error:
-        raise CheckpointError(
-            f"{path} holds weights, but not of kptool's: {error} is missing from its metadata"
-        ) from error
-    except (SafetensorError, OSError, ValueError, TypeError, ConfigError, DataError) as error:
-        raise CheckpointError(f"{path} is not a readable weights file of kptool's ({error})") from error
+        save_file(tensors, temporary, metadata={"kptool": card.to_json()})
 
 
 def load_detector(path: Path, device: torch.device | None = None) -> tuple[Detector, Card]:
@@ -105,26 +63,3 @@ def load_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         raise CheckpointError(f"{path} is not a training state of this kptool; start again without --resume")
     return state
-
-
-def resolve(model: str, runs: Path = Path("runs")) -> tuple[Path, str]:
-    """The weights file that MODEL means, and where it came from, in words.
-
-    MODEL is a weights file, a run folder, or a name: a finished run under `runs`, else weights that ship with kptool.
-    """
-    path = Path(model)
-    if path.is_file():
-        return path, str(path)
-    if (path / WEIGHTS).is_file():
-        return path / WEIGHTS, f"the run in {path}"
-    if (runs / model / WEIGHTS).is_file():
-        return runs / model / WEIGHTS, f"the run in {runs / model}"
-    shipped = Path(__file__).parent / "weights" / f"{path.name}.safetensors"
-    if path.name == model and shipped.is_file():
-        return shipped, f"the {model} weights that ship with kptool"
-    raise CheckpointError(
-        f"{model!r} is neither a weights file, nor a run folder, nor a finished run in {runs}/;"
-        f" train one with `kptool train {model}`"
-        if path.name == model
-        else f"there is no weights file or finished run at {model}"
-    )

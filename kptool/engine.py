@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from kptool import __version__, checkpoint, devices
+from kptool import __version__, cards, checkpoint, devices
 from kptool.augmentation import Batch, Share
 from kptool.batches import Epochs, Resident
 from kptool.cache import Cache
@@ -34,6 +34,7 @@ from kptool.detector import Detector
 from kptool.errors import CheckpointError
 from kptool.evaluation import Evaluation, evaluate_arrays
 from kptool.files import atomic
+from kptool.metrics import mean_shape
 from kptool.progress import Progress, silent
 from kptool.splits import folds
 from kptool.targets import Targets
@@ -125,7 +126,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """All that resuming needs, as plain data."""
         return {
-            "schema": checkpoint.SCHEMA,
+            "schema": cards.SCHEMA,
             "detector": self.detector.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -194,6 +195,7 @@ class Split:
     """Both sides of a cache: training images on the device, validation images to be measured, and their rows."""
 
     train: Resident
+    mean_shape: list[list[float]]
     val_rows: list[int]
     images: np.ndarray
     points: np.ndarray
@@ -213,7 +215,10 @@ class Split:
             val = train
         arrays = [cache.read(name, train) for name in ("images", "keypoints", "visibility")]
         resident = Resident.upload(arrays[0], arrays[1], arrays[2], device)
-        return cls(resident, rows, *(cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine")))
+        shape = mean_shape(arrays[1], arrays[2]).round(4).tolist()
+        return cls(
+            resident, shape, rows, *(cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine"))
+        )
 
     def evaluate(self, detector: Detector) -> Evaluation:
         """Measure on the validation side."""
@@ -243,16 +248,16 @@ def record_epoch(
     out.mkdir(parents=True, exist_ok=True)
     if row["rmse"] < best:
         measured = {**metrics.to_dict(), "best_epoch": trainer.epoch, "radius90": evaluation.factors}
-        card = checkpoint.Card(trainer.detector.config, settings["training"], settings["data"], measured)
-        checkpoint.save_weights(out / checkpoint.WEIGHTS, trainer.average, card)
+        card = cards.Card(trainer.detector.config, settings["training"], settings["data"], measured)
+        checkpoint.save_weights(out / cards.WEIGHTS, trainer.average, card)
     with atomic(out / "metrics.csv") as temporary:
         pd.DataFrame(trainer.history).to_csv(temporary, index=False)
-    checkpoint.save_state(out / checkpoint.STATE, {**trainer.state(), **settings})
+    checkpoint.save_state(out / cards.STATE, {**trainer.state(), **settings})
 
 
 def restore(trainer: Trainer, out: Path, settings: dict[str, Any]) -> None:
     """Load last.ckpt. Raises CheckpointError where settings, data or split differ from those it was trained with."""
-    state = checkpoint.load_state(out / checkpoint.STATE)
+    state = checkpoint.load_state(out / cards.STATE)
     for part, now in settings.items():
         then = state.get(part)
         if then != now:
@@ -272,6 +277,7 @@ def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
         "source_sha256": info.source_sha256,
         "train_images": len(data.train),
         "val_rows": data.val_rows,
+        "mean_shape": data.mean_shape,
         "kptool": __version__,
     }
 
@@ -280,12 +286,12 @@ def summarise(trainer: Trainer, epochs: Epochs, out: Path) -> Result:
     """The result of a finished training."""
     best = min(trainer.history, key=lambda row: row["rmse"], default={"epoch": 0})
     trained = sum(row["train_seconds"] for row in trainer.history)
-    path = out / checkpoint.WEIGHTS
+    path = out / cards.WEIGHTS
     return Result(
         model=trainer.detector.config.model,
         epochs=trainer.epoch,
         best_epoch=int(best["epoch"]),
-        metrics=checkpoint.read_card(path).metrics if trainer.share.rank == 0 else {},
+        metrics=cards.read_card(path).metrics if trainer.share.rank == 0 else {},
         checkpoint=path,
         seconds=trainer.seconds,
         images_per_second=trainer.step * epochs.batch_size / trained if trained else 0.0,

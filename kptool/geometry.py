@@ -78,3 +78,16 @@ def apply_affine(affine: Floats, points: Floats) -> Floats:
     """Map points (..., K, 2) by 2x3 matrices (..., 2, 3)."""
     moved = points @ np.swapaxes(affine[..., :2], -1, -2) + affine[..., None, :, 2]
     return np.asarray(moved, dtype=np.result_type(points.dtype, np.float32))
+
+
+def fit_similarity(source: Floats, target: Floats) -> NDArray[np.float64]:
+    """The 2x3 map of rotation, scale and shift that takes points (K, 2) nearest to `target` (K, 2), by least squares.
+
+    In complex numbers the map is w = a z + b, and a is the regression of w on z (Umeyama, PAMI 1991, in the plane).
+    The zero map where all source points are one.
+    """
+    z, w = (np.asarray(p, np.float64) @ np.array([1, 1j]) for p in (source, target))
+    centred = z - z.mean()
+    a = (w * centred.conj()).sum() / max(float((abs(centred) ** 2).sum()), 1e-300)
+    b = w.mean() - a * z.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])

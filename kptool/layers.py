@@ -35,14 +35,13 @@ class CoordinateHead(nn.Module):
         super().__init__()
         self.squeeze = ConvBlock(channels, squeeze, kernel=1)
         self.hidden = nn.Linear(squeeze * size[0] * size[1], hidden)
-        self.dropout = nn.Dropout(0.2)
         self.units = nn.Linear(hidden, 2 * keypoints)
 
     def forward(self, features: Tensor) -> Tensor:
         flat = self.squeeze(features).flatten(1)
-        hidden = self.dropout(torch.relu(self.hidden(flat)))
+        hidden = torch.relu(self.hidden(flat))
         points: Tensor = self.units(hidden)
-        return points.view(len(points), -1, 2)
+        return points.reshape(points.shape[0], -1, 2)
 
 
 def initialise(module: nn.Module) -> nn.Module:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from kptool import __version__, charts, checkpoint, plugins, report
+from kptool import __version__, cards, charts, checkpoint, plugins, report
 from kptool.cache import Cache
 from kptool.detector import Detector
 from kptool.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
@@ -36,7 +36,7 @@ class Measured:
     """A model of the page: its label, weights' description, history where there is one, and what it found."""
 
     label: str
-    card: checkpoint.Card
+    card: cards.Card
     parameters: int
     history: pd.DataFrame | None
     evaluation: Evaluation
@@ -50,7 +50,7 @@ def measure_all(
     detectors: list[Detector] = []
     for number, model in enumerate(models):
         progress("models", number, len(models))
-        path, _ = checkpoint.resolve(model)
+        path, _ = cards.resolve(model)
         detector, card = checkpoint.load_detector(path)
         detectors.append(detector)
         found = evaluate_cache([detector], cache, split=split, flip=flip)

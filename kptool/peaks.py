@@ -51,16 +51,16 @@ class Peaks:
 
     def reach(self) -> Tensor:
         """Steps (M,) from each peak to the first pixel below half of it or outside, where that is farthest."""
-        steps = torch.arange(1, MAX_REACH, device=self.x.device).expand(len(self.x), -1)
+        steps = torch.arange(1, MAX_REACH, device=self.x.device).expand(self.x.shape[0], -1)
         zero = torch.zeros_like(steps)
         lines = (self.at(-steps, zero), self.at(steps, zero), self.at(zero, -steps), self.at(zero, steps))
         above = torch.stack([line >= 0.5 * self.height[:, None] for line in lines], 1)
         inside = steps[:, None] <= self.room()[..., None]
-        return 1 + (above & inside).long().cumprod(-1).sum(-1).amax(-1)
+        return 1 + ((above & inside).logical_not().cumsum(-1) == 0).sum(-1).amax(-1)
 
     def window(self, left: Tensor, right: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Offsets dx, dy (1, n), float64, values (M, n), and which of them are in each map's own window (M, n)."""
-        reach = int(torch.stack([left, right, up, down]).max()) if len(left) else 0
+        reach = torch.stack([left, right, up, down]).max().item() if left.numel() else 0
         line = torch.arange(-reach, reach + 1, device=self.x.device)
         dy, dx = (grid.reshape(1, -1) for grid in torch.meshgrid(line, line, indexing="ij"))
         inside = (dx >= -left[:, None]) & (dx <= right[:, None]) & (dy >= -up[:, None]) & (dy <= down[:, None])

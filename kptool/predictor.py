@@ -1,113 +1,187 @@
-"""Prediction on pictures, the Python way in: ``kptool.Predictor("unet").predict("face.png")``."""
+"""Prediction on pictures, the Python way in.
+
+    picture -> faces found (or a box, or the whole picture) -> crops, upright -> keypoints -> crops again -> keypoints
+
+The second look starts from the first one's keypoints, so that it matters little how tight a box was or how far a head
+was tilted. Nothing here needs torch, unless the model does.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import checkpoint, devices, images
-from kptool.evaluation import run
+from kptool import cards, crops, faces, images, networks
+from kptool.errors import ConfigError, DataError
 from kptool.geometry import apply_affine, invert_affine
+from kptool.networks import Output
 from kptool.progress import Progress, silent
+
+Box = tuple[float, float, float, float]
+_LARGEST = 1e6
+_TURN, _MORE_LOOKS = math.radians(10), 3
 
 
 @dataclass(frozen=True)
 class Face:
     """One face in one picture, in that picture's pixels, where an integer is a pixel's centre.
 
-    box: (x, y, width, height) of what the network looked at, x and y its left and top edge. keypoints: float32
+    box: (x, y, width, height) of the face as it was found or given, x and y its left and top edge. keypoints: float32
     (K, 2). scores: float32 (K,), 0..1, the height of the heatmap's peak; 1 for direct regression, which has none.
     radius90: float32 (K,), pixels about each keypoint that hold the true one 9 times in 10, for faces like those the
-    model was validated on; NaN where the model does not say.
+    model was validated on; NaN where the model does not say. affine: float64 (2, 3), picture's pixels -> pixels of the
+    crop that the network saw. heatmaps: float32 (K, h, w), where they were asked for and the model has them.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     keypoints: NDArray[np.float32]
     scores: NDArray[np.float32]
     radius90: NDArray[np.float32]
+    affine: NDArray[np.float64] = field(repr=False)
+    heatmaps: NDArray[np.float32] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A face that is to be looked at: whose picture it is in, its box, and the map to the crop."""
+
+    picture: int
+    box: Box
+    affine: NDArray[np.float64]
 
 
 class Predictor:
-    """A trained model, ready for pictures of any size.
+    """A trained model, ready for pictures of any size. Threads may share one.
 
-    `model` is a name, a run folder or a weights file; `device` is "auto", "cpu" or "cuda". Raises CheckpointError
-    where there is no such model.
+    `model` is a name, a run folder, a weights file or an exported .onnx; `device` is "auto", "cpu" or "cuda". `detect`
+    says whether faces are looked for, or the whole picture is one; None looks where the model's keypoints are a
+    face's. `flip` averages with the prediction of the mirrored picture. Raises CheckpointError where there is no such
+    model, ConfigError for what it cannot do.
+
+    >>> import numpy as np
+    >>> predictor = Predictor("unet")
+    >>> predictor.predict(np.zeros((120, 160), np.uint8))  # nobody there
+    []
+    >>> face = predictor.predict(np.zeros((120, 160), np.uint8), boxes=[(40, 30, 60, 60)])[0]
+    >>> face.keypoints.shape, face.scores.shape, predictor.names[0]
+    ((15, 2), (15,), 'left_eye_center')
     """
 
-    def __init__(self, model: str = "unet", device: str = "auto") -> None:
-        path, self.origin = checkpoint.resolve(model)
-        self.detector, self.card = checkpoint.load_detector(path, devices.pick(device))
-        self.names = self.detector.config.names
-        self._factors = _factors(self.card.metrics.get("radius90"), len(self.names))
+    def __init__(
+        self, model: str = "unet", device: str = "auto", *, detect: bool | None = None, flip: bool = False
+    ) -> None:
+        path, self.origin = cards.resolve(model)
+        self.network = networks.load(path, device, flip=flip)
+        self.card = self.network.card
+        self.names = self.card.config.names
+        self._aligner = crops.Aligner.of(self.card)
+        self.detect = self._aligner is not None if detect is None else detect
+        if self.detect and self._aligner is None:
+            raise ConfigError(
+                f"{self.origin} cannot find faces: its keypoints are not a face's, or it was trained by an older kptool;"
+                " use --no-detect or --box"
+            )
 
-    def predict(self, image: object) -> list[Face]:
-        """The faces in a picture: a path, a Pillow image, or a uint8 array (H, W) or (H, W, 3).
+    def predict(self, image: object, *, boxes: Sequence[Box] | None = None, heatmaps: bool = False) -> list[Face]:
+        """The faces in a picture: a path, a Pillow image, or a uint8 array (H, W) or (H, W, 3), from left to right.
 
-        The whole picture is taken as one face, stretched to the model's size. Raises DataError for anything else.
+        `boxes` (x, y, width, height) in pixels say where the faces are, instead of looking for them. Raises DataError
+        for what is no picture or no box.
         """
-        return self.predict_many([image])[0]
+        return self.predict_many([image], boxes=None if boxes is None else [boxes], heatmaps=heatmaps)[0]
 
     def predict_many(
-        self, pictures: Sequence[object], *, flip: bool = False, progress: Progress = silent
+        self,
+        pictures: Sequence[object],
+        *,
+        boxes: Sequence[Sequence[Box]] | None = None,
+        heatmaps: bool = False,
+        progress: Progress = silent,
     ) -> list[list[Face]]:
-        """`predict` for several pictures at once; `flip` averages with the prediction of the mirrored picture."""
-        if not pictures:
-            return []
-        config = self.detector.config
+        """`predict` for several pictures at once, which is faster; `boxes` are those of each picture."""
         arrays = [images.check(picture) for picture in pictures]
-        fitted = [images.fit(array, config.size, config.channels) for array in arrays]
-        found = run([self.detector], np.stack([pixels for pixels, _ in fitted]), flip=flip, progress=progress)
-        back = invert_affine(np.stack([affine for _, affine in fitted]))
-        points = apply_affine(back, found.points).astype(np.float32)
-        # A picture stretched unevenly has ellipses where the network saw circles; the longer side is the safe one.
-        radius = self._factors * found.spread * np.linalg.norm(back[:, :, :2], ord=2, axis=(1, 2))[:, None]
-        return [
-            [
-                Face(
-                    (-0.5, -0.5, float(array.shape[1]), float(array.shape[0])),
-                    points[i],
-                    found.scores[i],
-                    radius[i].astype(np.float32),
-                )
-            ]
-            for i, array in enumerate(arrays)
-        ]
+        looks: list[_Look] = []
+        for number, array in enumerate(arrays):
+            looks += self._looks(number, array, None if boxes is None else boxes[number])
+            progress("pictures", number + 1, len(arrays))
+        found: list[list[Face]] = [[] for _ in arrays]
+        if not looks:
+            return found
+        if self._aligner is not None and (self.detect or boxes is not None):
+            looks = self._refine(looks, arrays)
+        output = self._run(looks, arrays, heatmaps)
+        for i, look in enumerate(looks):
+            found[look.picture].append(_face(look, output, i))
+        return found
 
-    def describe(self, path: Path, size: tuple[int, int], faces: Sequence[Face]) -> dict[str, Any]:
-        """One picture's faces as plain values, as ``kptool predict --json`` prints them; `size` is (H, W)."""
-        return {
-            "file": str(path),
-            "width": size[1],
-            "height": size[0],
-            "faces": [
-                {
-                    "box": list(face.box),
-                    "keypoints": [
-                        {
-                            "name": name,
-                            "x": round(float(x), 4),
-                            "y": round(float(y), 4),
-                            "score": round(float(score), 4),
-                            "radius90": None if np.isnan(radius) else round(float(radius), 4),
-                        }
-                        for name, (x, y), score, radius in zip(
-                            self.names, face.keypoints, face.scores, face.radius90, strict=True
-                        )
-                    ],
-                }
-                for face in faces
-            ],
-        }
+    def _looks(self, number: int, image: NDArray[np.uint8], boxes: Sequence[Box] | None) -> list[_Look]:
+        """Where to look in one picture at first."""
+        height, width = image.shape[:2]
+        size = self.card.config.size
+        if boxes is None and self.detect:
+            assert self._aligner is not None
+            each = [(face.box, self._aligner.from_landmarks(face.landmarks)) for face in faces.find(image)]
+            return [_Look(number, *look) for look in each if crops.sane(look[1], size, (height, width))]
+        if boxes is None:
+            whole = (-0.5, -0.5, float(width), float(height))
+            return [_Look(number, whole, crops.from_box(whole, size))]
+        for box in boxes:
+            if len(box) != 4 or not np.isfinite(box).all() or min(box[2:]) <= 0 or np.abs(box).max() > _LARGEST:
+                raise DataError(f"a box is x,y,width,height in pixels, width and height above 0; got {box}")
+        looks = [_Look(number, box, self._from_box(box)) for box in boxes]
+        outside = [look.box for look in looks if not crops.sane(look.affine, size, (height, width))]
+        if outside:
+            raise DataError(
+                f"the box {outside[0]} lies outside the picture of {width}x{height} pixels, or is too small"
+            )
+        return looks
+
+    def _from_box(self, box: Box) -> NDArray[np.float64]:
+        return self._aligner.from_box(box) if self._aligner else crops.from_box(box, self.card.config.size)
+
+    def _refine(self, looks: list[_Look], arrays: list[NDArray[np.uint8]]) -> list[_Look]:
+        """Where to look once the keypoints are roughly known: after one look, or a few where each turns the crop much."""
+        better = self._again(looks, arrays)
+        for _ in range(_MORE_LOOKS):
+            pairs = enumerate(zip(looks, better, strict=True))
+            far = [i for i, (before, after) in pairs if crops.turn(before.affine, after.affine) > _TURN]
+            if not far:
+                break
+            looks = list(better)
+            for i, look in zip(far, self._again([better[i] for i in far], arrays), strict=True):
+                better[i] = look
+        return better
+
+    def _again(self, looks: list[_Look], arrays: list[NDArray[np.uint8]]) -> list[_Look]:
+        """Where a look's keypoints say that the face is; as before where they make no sense."""
+        assert self._aligner is not None
+        better = []
+        for look, points in zip(looks, self._run(looks, arrays, False).points, strict=True):
+            affine = self._aligner.from_keypoints(apply_affine(invert_affine(look.affine), points))
+            height, width = arrays[look.picture].shape[:2]
+            fits = crops.sane(affine, self.card.config.size, (height, width))
+            better.append(_Look(look.picture, look.box, affine) if fits else look)
+        return better
+
+    def _run(self, looks: list[_Look], arrays: list[NDArray[np.uint8]], heatmaps: bool) -> Output:
+        config = self.card.config
+        cut = [images.crop(arrays[look.picture], look.affine, config.size, config.channels) for look in looks]
+        return self.network.run(np.stack(cut), heatmaps=heatmaps)
 
 
-def _factors(stored: object, count: int) -> NDArray[np.float32]:
-    """The radii's factors as a weights file states them, NaN where it does not, or states nonsense."""
-    if not isinstance(stored, list) or len(stored) != count or not all(isinstance(f, float | int) for f in stored):
-        return np.full(count, np.nan, np.float32)
-    factors = np.array(stored, np.float64)
-    return np.where(np.isfinite(factors) & (factors > 0), factors, np.nan).astype(np.float32)
+def _face(look: _Look, output: Output, i: int) -> Face:
+    back = invert_affine(look.affine)
+    # A picture stretched unevenly has ellipses where the network saw circles; the longer side is the safe one.
+    stretch = np.float32(np.linalg.norm(back[:, :2], ord=2))
+    return Face(
+        box=look.box,
+        keypoints=apply_affine(back, output.points[i]).astype(np.float32),
+        scores=output.scores[i],
+        radius90=output.radius90[i] * stretch,
+        affine=look.affine,
+        heatmaps=None if output.heatmaps is None else output.heatmaps[i],
+    )

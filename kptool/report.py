@@ -136,21 +136,6 @@ def predictions(cache: Cache, split: str, found: Evaluation, count: int = 16) ->
     return figure
 
 
-def overlay(image: NDArray[np.uint8], faces: Sequence[Any], names: Sequence[str]) -> Figure:
-    """A picture with the keypoints of its faces, at least 480 pixels wide so that they can be told apart."""
-    height, width = image.shape[:2]
-    across = min(max(width, 480), 1600) / 110
-    figure = Figure(figsize=(across, across * height / width), facecolor="black")
-    axis = figure.add_axes((0, 0, 1, 1))
-    axis.set_axis_off()
-    draw_image(axis, image)
-    for face in faces:
-        draw_points(axis, face.keypoints, np.full(len(names), 2), names, size=max(12, 26 * across / 5))
-    axis.set_xlim(-0.5, width - 0.5)
-    axis.set_ylim(height - 0.5, -0.5)
-    return figure
-
-
 def per_image_nme(cache: Cache, split: str, found: Evaluation) -> NDArray[np.float64]:
     """The NME of every image of a split, in source pixels."""
     index = cache.index(split)

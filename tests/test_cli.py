@@ -17,11 +17,11 @@ import pytest
 from conftest import kaggle_csv, tree
 from PIL import Image
 
-from kptool import checkpoint, images
+from kptool import cards, checkpoint, images
 from kptool.cache import Cache
 from kptool.evaluation import evaluate_cache
 
-COMMANDS = ["extract", "train", "evaluate", "predict", "submit", "show", "report", "info", "doctor", "bench"]
+COMMANDS = ["extract", "train", "evaluate", "predict", "submit", "export", "show", "report", "info", "doctor", "bench"]
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_cross_validation_measures_every_image_once(kptool: Any, in_tmp: Path, f
     trained = kptool("train", "unet", faces, *options)
     assert trained.code == 0, trained.err
     document = trained.json()
-    rows = [checkpoint.read_card(Path(f"runs/unet/fold{i}/model.safetensors")).data["val_rows"] for i in range(2)]
+    rows = [cards.read_card(Path(f"runs/unet/fold{i}/model.safetensors")).data["val_rows"] for i in range(2)]
     with Cache(faces) as cache:
         assert sorted(rows[0] + rows[1]) == cache.read("row").tolist()
     each = [fold["val"]["rmse"] for fold in document["folds"]]
@@ -154,18 +154,18 @@ def test_predict_draws_lists_and_explains(
 ) -> None:
     colour = in_tmp / "colour.jpg"
     Image.open(picture).convert("RGB").resize((300, 200)).save(colour)
-    ran = kptool("predict", picture, colour, "--model", run_folder, "--csv", "--out", "drawn")
+    ran = kptool("predict", picture, colour, "--model", run_folder, "--no-detect", "--csv", "--out", "drawn")
     lines = ran.out.splitlines()
     assert lines[0] == "file,face,keypoint,x,y,score,radius90"
     assert len(lines) == 31
-    assert sorted(p.name for p in Path("drawn").iterdir()) == ["colour.png", "face.png"]
-    assert "nose_tip" in kptool("predict", picture, "--model", run_folder).out
+    assert sorted(p.name for p in Path("drawn").iterdir()) == ["colour.png", "face.png", "keypoints.csv"]
+    assert Path("drawn/keypoints.csv").read_text() == ran.out
+    assert "nose_tip" in kptool("predict", picture, "--model", run_folder, "--no-detect").out
     Path("text.png").write_text("hello")
     Path("cut.png").write_bytes(picture.read_bytes()[:200])
     assert "text.png is not a picture" in refused("predict", "text.png", "--model", run_folder)
     assert "cut.png cannot be read" in refused("predict", "cut.png", "--model", run_folder)
     assert "there is no picture none.png" in refused("predict", "none.png", "--model", run_folder)
-    assert "crop the picture" in refused("predict", picture, "--detect")
 
 
 def test_submit(kptool: Any, refused: Any, in_tmp: Path, run_folder: Path) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
-from kptool import checkpoint, engine
+from kptool import cards, checkpoint, engine
 from kptool.annotations import Skeleton
 from kptool.augmentation import Batch, Share
 from kptool.cache import Cache
@@ -108,7 +108,7 @@ def test_shifted_labels_are_learned_in_spite_of_flips(faces: Path, tmp_path: Pat
 def test_a_run_leaves_what_it_should(faces: Path, run_folder: Path) -> None:
     history = pd.read_csv(run_folder / "metrics.csv")
     assert list(history["epoch"]) == [1, 2]
-    card = checkpoint.read_card(run_folder / "model.safetensors")
+    card = cards.read_card(run_folder / "model.safetensors")
     assert card.metrics["best_epoch"] == 1 + int(history["rmse"].argmin())
     with Cache(faces) as cache:
         assert card.data["val_rows"] == cache.read("row", cache.index("val")).tolist()

@@ -31,11 +31,11 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a model on images whose keypoints are known."""
-    from kptool import checkpoint, devices
+    from kptool import cards, checkpoint, devices
     from kptool.cache import Cache
     from kptool.evaluation import evaluate_cache, mean_shape_baseline, trained_on
 
-    sources = [checkpoint.resolve(name) for name in (model, *(ensemble or []))]
+    sources = [cards.resolve(name) for name in (model, *(ensemble or []))]
     origin = " + ".join(words for _, words in sources)
     note(f"kptool: using {origin}")
     loaded = [checkpoint.load_detector(path, devices.pick(device)) for path, _ in sources]

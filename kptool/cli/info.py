@@ -61,11 +61,11 @@ def _cache(path: Path) -> dict[str, Any]:
 
 
 def _model(model: str) -> dict[str, Any]:
-    from kptool import checkpoint
+    from kptool import cards
     from kptool.config import to_dict
 
-    path, origin = checkpoint.resolve(model)
-    card = checkpoint.read_card(path)
+    path, origin = cards.resolve(model)
+    card = cards.read_card(path)
     data = {key: value for key, value in card.data.items() if key != "val_rows"}
     return {
         "weights": str(path),

@@ -1,95 +1,134 @@
-"""``kptool predict``: pictures -> keypoints, as a table, a csv, JSON, and pictures to look at."""
+"""``kptool predict``: pictures -> keypoints, as a table, csv, JSON, COCO, heatmaps, and pictures to look at."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kptool.cli.options import Device, Json, ModelName
 from kptool.cli.output import emit, emit_json, note, progress
-from kptool.errors import ConfigError
+from kptool.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from kptool.results import Found
+
+_TABLES = 5
 
 
 def predict(
-    pictures: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to look at.")],
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Pictures, folders, globs, videos, camera:0, or - for stdin."),
+    ],
     model: ModelName = "unet",
     out: Annotated[
         Path | None,
         typer.Option(help="A folder for pictures with their keypoints drawn, and keypoints.csv.", show_default=False),
     ] = None,
     detect: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--detect/--no-detect",
-            help="--no-detect: the whole picture is the face. Finding faces is not part of this version.",
+            "--detect/--no-detect", help="Look for faces; --no-detect: the whole picture is one.", show_default=False
         ),
-    ] = False,
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X,Y,W,H", help="Where a face is, instead of looking for it; may be repeated."),
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print a csv, a row per keypoint.")] = False,
+    coco: Annotated[Path | None, typer.Option(help="Write a COCO keypoints json.", show_default=False)] = None,
+    heatmaps: Annotated[Path | None, typer.Option(help="Write an HDF5 file of heatmaps.", show_default=False)] = None,
+    names: Annotated[bool, typer.Option("--names", help="Write the keypoints' names into the pictures.")] = False,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Of a video, at most so many frames.", show_default=False)
+    ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction of the mirrored picture.")] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Predict keypoints, in the pixels of the picture that was given; an integer is a pixel's centre."""
-    if detect:
-        raise ConfigError("this version does not find faces; crop the picture to one face and pass --no-detect")
+    """Find faces and predict their keypoints, in the pixels of the picture that was given.
+
+    An integer coordinate is a pixel's centre; left and right are the subject's. A picture that cannot be read is
+    named, the others go on, and the exit code is 2.
+    """
     if csv and json:
         raise ConfigError("--csv and --json both want stdout; choose one")
-    from kptool import images
+    from kptool import pictures as reading
+    from kptool import prediction
     from kptool.predictor import Predictor
 
-    predictor = Predictor(model, device)
+    boxes = [_box(text) for text in box] if box else None
+    wanted = reading.expand(pictures)
+    predictor = Predictor(model, device, detect=False if boxes else detect, flip=tta)
     note(f"kptool: using {predictor.origin}")
-    arrays = [images.read(path) for path in pictures]
-    with progress(quiet=json) as bar:
-        faces = predictor.predict_many(arrays, flip=tta, progress=bar)
-    found = [
-        predictor.describe(path, array.shape[:2], each)
-        for path, array, each in zip(pictures, arrays, faces, strict=True)
-    ]
-    if out is not None:
-        _draw(out, pictures, arrays, faces, predictor.names)
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress(quiet=json))
+        outputs = stack.enter_context(prediction.outputs(predictor, out, heatmaps, names=names))
+        found, failed = prediction.run(
+            predictor, reading.read(wanted, frames=frames), len(wanted), boxes=boxes, outputs=outputs, progress=bar
+        )
+    prediction.write(predictor, found, out=out, coco=coco)
+    for picture in failed:
+        note(f"kptool: {' '.join(picture.error.split())}")
     if json:
-        emit_json({"model": predictor.origin, "images": found})
+        _json(predictor, found, failed)
     elif csv:
-        emit("file,face,keypoint,x,y,score,radius90", *(",".join(map(str, row)) for row in _rows(found)))
+        from kptool.results import COLUMNS, rows
+
+        emit(*(",".join(map(str, row)) for row in (COLUMNS, *rows(found, predictor.names))))
     else:
-        emit(*_tables(found))
-        emit(*([f"wrote pictures to {out}/"] if out else []))
+        emit(*_tables(found, predictor.names))
+        written = [f"pictures to {out}/"] * bool(out) + [str(path) for path in (coco, heatmaps) if path]
+        emit(*([f"wrote {', '.join(written)}"] if written else []))
+    if failed:
+        raise typer.Exit(2)
 
 
-def _rows(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    return [
-        (image["file"], number, *("" if value is None else value for value in point.values()))
-        for image in found
-        for number, face in enumerate(image["faces"])
-        for point in face["keypoints"]
-    ]
+def _box(text: str) -> tuple[float, float, float, float]:
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise DataError(f"--box wants x,y,width,height in pixels, for example 40,30,100,100; got {text!r}") from None
+    return x, y, width, height
 
 
-def _tables(found: list[dict[str, Any]]) -> list[Any]:
-    """A table for each face, under the picture's name."""
+def _json(predictor: Any, found: list[Found], failed: list[Any]) -> None:
+    from kptool.results import CONVENTION
+
+    emit_json(
+        {
+            "model": predictor.origin,
+            "coordinates": CONVENTION,
+            "images": [each.describe(predictor.names) for each in found],
+            "failed": [{"file": picture.name, "error": picture.error} for picture in failed],
+        }
+    )
+
+
+def _tables(found: list[Found], names: tuple[str, ...]) -> list[Any]:
+    """A table for each face, under the picture's name; of many faces, a line for each picture."""
+    count = sum(len(each.faces) for each in found)
+    if count > _TABLES:
+        lines = [f"{each.name}: {len(each.faces)} face{'s' * (len(each.faces) != 1)}" for each in found]
+        return [*lines, f"{count} faces in {len(found)} pictures; --csv and --json print their keypoints"]
+    return [part for each in found for part in (_face_tables(each, names) or [f"{each.name}: no face found"])]
+
+
+def _face_tables(found: Found, names: tuple[str, ...]) -> list[Any]:
     from rich.table import Table
 
     tables = []
-    for image in found:
-        for number, face in enumerate(image["faces"]):
-            title = image["file"] if len(image["faces"]) == 1 else f"{image['file']}, face {number}"
-            table = Table("keypoint", title=title, title_justify="left")
-            for head in ("x", "y", "score", "90 % within"):
-                table.add_column(head, justify="right")
-            for point in face["keypoints"]:
-                within = "" if point["radius90"] is None else f"{point['radius90']:.2f} px"
-                table.add_row(point["name"], f"{point['x']:.2f}", f"{point['y']:.2f}", f"{point['score']:.2f}", within)
-            tables.append(table)
+    described = found.describe(names)["faces"]
+    for number, face in enumerate(described):
+        title = found.name if len(described) == 1 else f"{found.name}, face {number}"
+        table = Table("keypoint", title=title, title_justify="left")
+        for head in ("x", "y", "score", "90 % within"):
+            table.add_column(head, justify="right")
+        for point in face["keypoints"]:
+            within = "" if point["radius90"] is None else f"{point['radius90']:.2f} px"
+            table.add_row(point["name"], f"{point['x']:.2f}", f"{point['y']:.2f}", f"{point['score']:.2f}", within)
+        tables.append(table)
     return tables
-
-
-def _draw(out: Path, pictures: list[Path], arrays: list[Any], faces: list[Any], names: tuple[str, ...]) -> None:
-    from kptool import report
-
-    for i, (path, array, each) in enumerate(zip(pictures, arrays, faces, strict=True)):
-        twin = any(other.stem == path.stem for other in pictures[:i])
-        name = f"{path.stem}-{i}.png" if twin else f"{path.stem}.png"
-        report.save(report.overlay(array, each, names), out / name)

@@ -49,11 +49,11 @@ def _show_cache(path: Path, out: Path, count: int) -> list[Path]:
 
 
 def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
-    from kptool import charts, checkpoint, report
+    from kptool import cards, charts, checkpoint, report
     from kptool.cache import Cache
     from kptool.evaluation import evaluate_cache
 
-    weights, origin = checkpoint.resolve(model)
+    weights, origin = cards.resolve(model)
     note(f"kptool: using {origin}")
     detector, _ = checkpoint.load_detector(weights)
     with Cache(path) as cache:

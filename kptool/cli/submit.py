@@ -23,9 +23,9 @@ def submit(
     json: Json = False,
 ) -> None:
     """Write Kaggle's RowId,Location, one row for each that the lookup table asks for."""
-    from kptool import checkpoint, devices, submission
+    from kptool import cards, checkpoint, devices, submission
 
-    path, origin = checkpoint.resolve(model)
+    path, origin = cards.resolve(model)
     note(f"kptool: using {origin}")
     detector, _ = checkpoint.load_detector(path, devices.pick(device))
     with progress(quiet=json) as bar:

@@ -1,0 +1,83 @@
+"""Where to look: the 2x3 maps that bring a face of a picture into a model's images, upright and of the size it learnt.
+
+A model knows the mean shape of its training images' keypoints. Landmarks that a face detector found, and later the
+model's own keypoints, are brought onto that shape by the nearest similarity, which undoes a head's tilt and makes the
+looseness of a box matter less.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool.cards import Card
+from kptool.faces import LANDMARKS
+from kptool.geometry import Size, apply_affine, crop_affine, fit_similarity, invert_affine
+
+Affine = NDArray[np.float64]
+Box = tuple[float, float, float, float]
+
+_IN_BOX = np.array([[0.268, 0.379], [0.732, 0.379], [0.5, 0.579], [0.299, 0.733], [0.701, 0.733]])
+"""Where the `LANDMARKS` lie in a detector's box, in its width and height: medians over 379 faces, made symmetric."""
+_LEAST, _MOST = 8.0, 8.0
+
+
+@dataclass(frozen=True)
+class Aligner:
+    """The mean shape (K, 2), pixels of the model's images of `size`, and which keypoints are the `LANDMARKS`."""
+
+    shape: NDArray[np.float64]
+    anchors: tuple[int, ...]
+    size: Size
+
+    @classmethod
+    def of(cls, card: Card) -> Aligner | None:
+        """The aligner of a model; None where it does not know its mean shape, or its keypoints are not a face's."""
+        names, stored = card.config.names, card.data.get("mean_shape")
+        if not set(LANDMARKS) <= set(names) or not isinstance(stored, list):
+            return None
+        try:
+            shape = np.array(stored, np.float64)
+        except (TypeError, ValueError):
+            return None
+        if shape.shape != (len(names), 2) or not np.isfinite(shape).all():
+            return None
+        return cls(shape, tuple(names.index(name) for name in LANDMARKS), card.config.size)
+
+    def from_landmarks(self, landmarks: NDArray[np.float64]) -> Affine:
+        """The map for a face whose `LANDMARKS` (5, 2) are known, in the picture's pixels."""
+        return fit_similarity(landmarks, self.shape[list(self.anchors)])
+
+    def from_box(self, box: Box) -> Affine:
+        """The map for a face in a box as detectors give it: forehead to chin, cheek to cheek."""
+        return self.from_landmarks(np.array(box[:2]) + _IN_BOX * np.array(box[2:]))
+
+    def from_keypoints(self, points: NDArray[np.floating]) -> Affine:
+        """The map for a face whose keypoints (K, 2) are known, in the picture's pixels."""
+        return fit_similarity(points, self.shape)
+
+
+def from_box(box: Box, size: Size) -> Affine:
+    """The map that fills an image of `size` with the box, for models that know no mean shape."""
+    return crop_affine(box, size)
+
+
+def sane(affine: Affine, size: Size, picture: Size) -> bool:
+    """Whether a map looks at between 8 pixels and 8 times the picture, and at a part of the picture at all."""
+    if not np.isfinite(affine).all():
+        return False
+    scale = math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))
+    if not (scale > 0 and _LEAST <= max(size) / scale <= _MOST * max(picture)):
+        return False
+    x, y = apply_affine(invert_affine(affine), np.array([[(size[1] - 1) / 2, (size[0] - 1) / 2]]))[0]
+    return bool(-max(picture) <= x <= 2 * max(picture) and -max(picture) <= y <= 2 * max(picture))
+
+
+def turn(a: Affine, b: Affine) -> float:
+    """How far, in radians, two similarities differ in their rotation."""
+    first, second = (complex(affine[0, 0], affine[1, 0]) for affine in (a, b))
+    return abs(cmath.phase(second * first.conjugate()))

@@ -1,0 +1,150 @@
+"""A trained model ready to run, whatever runs it: ONNX Runtime on the CPU, torch elsewhere.
+
+Both take images of the model's size and give points in their pixels. ONNX Runtime loads in a tenth of the time of
+torch, so where a graph made by ``kptool export`` lies beside the weights it is of, and the CPU is to be used, it runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool.cards import Card, parse_card
+from kptool.errors import CheckpointError, ConfigError
+
+Floats = NDArray[np.float32]
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Output:
+    """points (N, K, 2) and radius90 (N, K) in pixels of the images, scores (N, K) in 0..1; float32.
+
+    heatmaps: float32 (N, K, h, w), where they were asked for; None for direct regression, which has none.
+    """
+
+    points: Floats
+    scores: Floats
+    radius90: Floats
+    heatmaps: Floats | None = None
+
+
+class Network(Protocol):
+    """What runs a model. `backend` is "onnxruntime" or "torch"."""
+
+    card: Card
+    backend: str
+
+    def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
+        """Images (N, H, W) or (N, C, H, W) of the model's size -> what is found in them."""
+
+
+def load(path: Path, device: str = "auto", *, flip: bool = False) -> Network:
+    """The model in a weights file, or in a graph that ``kptool export`` wrote.
+
+    A graph of the same weights that lies beside them takes their place where the CPU computes. `flip` averages with
+    the prediction for the mirrored image, which takes torch. Raises CheckpointError for a file that is not kptool's,
+    ConfigError for what a graph cannot do, and for a device that is not there.
+    """
+    if path.suffix == ".onnx":
+        if flip or device not in ("auto", "cpu"):
+            raise ConfigError(f"{path} runs on the CPU and without --tta; give the weights it was made from instead")
+        return OnnxNetwork(path)
+    graph = path.with_suffix(".onnx")
+    if not flip and graph.is_file() and (device == "cpu" or (device == "auto" and not _has_gpu())):
+        network = OnnxNetwork(graph)
+        if network.weights == weights_hash(path):
+            return network
+    return TorchNetwork(path, device, flip=flip)
+
+
+def weights_hash(path: Path) -> str:
+    """What a graph remembers of the weights it was made from."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def radius_factors(card: Card) -> Floats:
+    """For each keypoint, the 90 % radius as a multiple of the heatmap's spread; NaN where the card does not say."""
+    stored, count = card.metrics.get("radius90"), len(card.config.names)
+    if not isinstance(stored, list) or len(stored) != count or not all(isinstance(f, float | int) for f in stored):
+        return np.full(count, np.nan, np.float32)
+    factors = np.array(stored, np.float64)
+    return np.where(np.isfinite(factors) & (factors > 0), factors, np.nan).astype(np.float32)
+
+
+class TorchNetwork:
+    """A weights file run by torch, on any device."""
+
+    backend = "torch"
+
+    def __init__(self, path: Path, device: str = "auto", *, flip: bool = False) -> None:
+        from kptool import checkpoint, devices
+
+        self._flip = flip
+        self.detector, self.card = checkpoint.load_detector(path, devices.pick(device))
+        self._factors = radius_factors(self.card)
+
+    def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
+        """See `Network.run`. Heatmaps are those of the image itself, also where `flip` averages."""
+        import torch
+
+        from kptool import evaluation
+
+        found = evaluation.run([self.detector], images, flip=self._flip)
+        maps = None
+        if heatmaps and self.detector.model.output == "heatmap":
+            device = self.detector.offset.device
+            stacked = torch.from_numpy(_stack(images))
+            with torch.inference_mode():
+                parts = [self.detector.output(part.to(device)).cpu().numpy() for part in torch.split(stacked, _BATCH)]
+            maps = np.concatenate(parts)
+        return Output(found.points, found.scores, self._factors * found.spread, maps)
+
+
+class OnnxNetwork:
+    """A graph that ``kptool export`` wrote, run by ONNX Runtime on the CPU."""
+
+    backend = "onnxruntime"
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a class of its own for each of its many failures
+            raise CheckpointError(f"{path} is not a readable graph; export it again with `kptool export`") from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.card = parse_card(path, metadata)
+        self.weights = metadata.get("weights", "")
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        expected, config = {"points", "scores", "radius90"}, self.card.config
+        inputs = [(put.name, put.shape[1]) for put in self._session.get_inputs()]
+        if not expected <= set(self._outputs) or inputs != [("images", config.channels)]:
+            raise CheckpointError(f"{path} is not a graph of kptool's; export it again with `kptool export`")
+
+    def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
+        """See `Network.run`."""
+        names = ["points", "scores", "radius90"]
+        names += ["heatmaps"] if heatmaps and "heatmaps" in self._outputs else []
+        stacked = _stack(images)
+        parts: list[list[Any]] = [
+            self._session.run(names, {"images": stacked[start : start + _BATCH]})
+            for start in range(0, len(stacked), _BATCH)
+        ]
+        return Output(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(images if images.ndim == 4 else images[:, None])
+
+
+def _has_gpu() -> bool:
+    """Whether there is an NVIDIA driver, told without loading torch."""
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/dxg").exists()

@@ -1,0 +1,129 @@
+"""Predicting a stream of pictures in batches, and handing each to the outputs that want it, without keeping any."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kptool import results
+from kptool.errors import ConfigError
+from kptool.files import atomic
+from kptool.pictures import Picture
+from kptool.predictor import Box, Face, Predictor
+from kptool.progress import Progress, silent
+from kptool.results import Found, HeatmapFile
+
+_BATCH = 16
+_BATCH_PIXELS = 40_000_000
+
+
+@dataclass
+class Outputs:
+    """What is written while pictures pass by: drawings into a folder, heatmaps into a file."""
+
+    names: Sequence[str]
+    folder: Path | None = None
+    heatmaps: HeatmapFile | None = None
+    label: bool = False
+    taken: set[str] = field(default_factory=set)
+
+    def add(self, picture: Picture, faces: Sequence[Face]) -> None:
+        """Write what one picture gives."""
+        assert picture.pixels is not None
+        if self.heatmaps is not None:
+            self.heatmaps.add(picture.name, faces)
+        if self.folder is not None:
+            with atomic(self.folder / self._name(picture.name)) as temporary:
+                results.draw(picture.pixels, faces, self.names, label=self.label).save(
+                    temporary, "PNG", compress_level=1
+                )
+
+    def _name(self, picture: str) -> str:
+        """The drawing's file name: the picture's, with a number where that is taken already."""
+        stem = "stdin" if picture == "-" else Path(picture).name.replace("#", "-")
+        stem = stem if "#" in picture else Path(stem).stem
+        name = next(n for n in (f"{stem}{end}.png" for end in itertools.chain([""], _numbers())) if n not in self.taken)
+        self.taken.add(name)
+        return name
+
+
+def _numbers() -> Iterator[str]:
+    return (f"-{number}" for number in itertools.count(1))
+
+
+@contextmanager
+def outputs(
+    predictor: Predictor, folder: Path | None, heatmaps: Path | None, *, names: bool = False
+) -> Iterator[Outputs]:
+    """The outputs of a prediction; the heatmaps' file takes its place when the block ends well."""
+    config = predictor.card.config
+    with ExitStack() as stack:
+        file = None
+        if heatmaps is not None:
+            file = stack.enter_context(results.heatmap_file(heatmaps, predictor.names, config.size))
+        yield Outputs(predictor.names, folder, file, names)
+
+
+def run(
+    predictor: Predictor,
+    pictures: Iterable[Picture],
+    total: int | None = None,
+    *,
+    boxes: Sequence[Box] | None = None,
+    outputs: Outputs | None = None,
+    progress: Progress = silent,
+) -> tuple[list[Found], list[Picture]]:
+    """What is found in each picture, and the pictures that could not be read. `boxes` are those of every picture."""
+    found: list[Found] = []
+    failed: list[Picture] = []
+    maps = outputs is not None and outputs.heatmaps is not None
+    for batch in _batches(pictures):
+        good = [picture for picture in batch if picture.pixels is not None]
+        failed += [picture for picture in batch if picture.pixels is None]
+        each = predictor.predict_many(
+            [picture.pixels for picture in good],
+            boxes=None if boxes is None else [boxes] * len(good),
+            heatmaps=maps,
+        )
+        for picture, faces in zip(good, each, strict=True):
+            assert picture.pixels is not None
+            if maps and any(face.heatmaps is None for face in faces):
+                raise ConfigError(f"{predictor.origin} predicts coordinates and has no heatmaps to write")
+            if outputs is not None:
+                outputs.add(picture, faces)
+            found.append(Found(picture.name, (picture.pixels.shape[0], picture.pixels.shape[1]), faces))
+            if maps:
+                found[-1] = Found(picture.name, found[-1].size, [_light(face) for face in faces])
+        done = len(found) + len(failed)
+        progress("pictures", done, total if total is None or done <= total else None)
+    return found, failed
+
+
+def _light(face: Face) -> Face:
+    """A face without its heatmaps, which are on the disk by now."""
+    return Face(face.box, face.keypoints, face.scores, face.radius90, face.affine)
+
+
+def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
+    """Up to 16 pictures at a time, fewer where they are large."""
+    batch: list[Picture] = []
+    pixels = 0
+    for picture in pictures:
+        batch.append(picture)
+        pixels += 0 if picture.pixels is None else picture.pixels.size
+        if len(batch) == _BATCH or pixels > _BATCH_PIXELS:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch
+
+
+def write(predictor: Predictor, found: Sequence[Found], *, out: Path | None = None, coco: Path | None = None) -> None:
+    """The files that are written at the end: OUT/keypoints.csv, and the COCO json."""
+    if out is not None:
+        results.write_csv(out / "keypoints.csv", found, predictor.names)
+    if coco is not None:
+        results.write_coco(coco, found, predictor.names, predictor.origin)

@@ -1,0 +1,206 @@
+"""What was predicted, written down: plain values, csv, COCO json, heatmaps, and pictures with the points drawn.
+
+Every form says whose pixels its coordinates are: those of the picture that was given, where x runs to the right, y
+down, and an integer is a pixel's centre.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from kptool import __version__
+from kptool.annotations import VISIBLE
+from kptool.files import atomic, write_text
+from kptool.predictor import Face
+
+if TYPE_CHECKING:
+    import h5py
+
+CONVENTION = "pixels of the given picture; x to the right, y down; an integer is a pixel's centre"
+COLUMNS = ("file", "face", "keypoint", "x", "y", "score", "radius90")
+LEFT, RIGHT, MIDDLE = "#ff9f1c", "#2ec4b6", "#f15bb5"
+_LEAST_SIDE, _MOST_SIDE, _LABELLED_FACE = 480, 4000, 500
+
+
+@dataclass(frozen=True)
+class Found:
+    """The faces of one picture of `size` (H, W)."""
+
+    name: str
+    size: tuple[int, int]
+    faces: list[Face]
+
+    def describe(self, names: Sequence[str]) -> dict[str, Any]:
+        """Plain values, as ``kptool predict --json`` prints them."""
+        faces = [{"box": [round(v, 4) for v in face.box], "keypoints": _points(face, names)} for face in self.faces]
+        return {"file": self.name, "width": self.size[1], "height": self.size[0], "faces": faces}
+
+
+def _points(face: Face, names: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "x": round(float(x), 4),
+            "y": round(float(y), 4),
+            "score": round(float(score), 4),
+            "radius90": None if np.isnan(radius) else round(float(radius), 4),
+        }
+        for name, (x, y), score, radius in zip(names, face.keypoints, face.scores, face.radius90, strict=True)
+    ]
+
+
+def rows(found: Sequence[Found], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """A row of `COLUMNS` for each keypoint; an empty radius90 where the model does not say."""
+    for each in found:
+        for number, face in enumerate(each.faces):
+            for point in _points(face, names):
+                yield (each.name, number, *("" if value is None else value for value in point.values()))
+
+
+def write_csv(path: Path, found: Sequence[Found], names: Sequence[str]) -> None:
+    """A csv of `rows`, all or nothing."""
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows(found, names))
+
+
+def write_coco(path: Path, found: Sequence[Found], names: Sequence[str], model: str) -> None:
+    """COCO's keypoint format: one category, an annotation for each face, every point visible."""
+    document: dict[str, Any] = {
+        "info": {"description": f"predicted by kptool {__version__} with {model}", "coordinates": CONVENTION},
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "face", "supercategory": "person", "keypoints": list(names), "skeleton": []}],
+    }
+    for image_id, each in enumerate(found, start=1):
+        height, width = each.size
+        document["images"].append({"id": image_id, "file_name": each.name, "width": width, "height": height})
+        for face in each.faces:
+            flat = [v for x, y in face.keypoints.round(4).tolist() for v in (round(x, 4), round(y, 4), VISIBLE)]
+            box = [round(value, 4) for value in face.box]
+            document["annotations"].append(
+                {
+                    "id": len(document["annotations"]) + 1,
+                    "image_id": image_id,
+                    "category_id": 1,
+                    "keypoints": flat,
+                    "num_keypoints": len(names),
+                    "bbox": box,
+                    "area": round(box[2] * box[3], 4),
+                    "iscrowd": 0,
+                    "score": round(float(face.scores.mean()), 4),
+                }
+            )
+    write_text(path, json.dumps(document) + "\n")
+
+
+class HeatmapFile:
+    """An HDF5 file of heatmaps and what was decoded from them, written as they come.
+
+    /heatmaps float16 (F, K, h, w), a face after the other; /keypoints float32 (F, K, 2), /scores and /radius90 (F, K);
+    /affine float64 (F, 2, 3), picture's pixels -> pixels of the network's image; /file, the picture's name of each.
+    """
+
+    def __init__(self, file: h5py.File, names: Sequence[str], size: tuple[int, int]) -> None:
+        self._file = file
+        file.attrs["coordinates"] = CONVENTION
+        file.attrs["names"] = json.dumps(list(names))
+        file.attrs["image_size"] = size
+        self._sets: dict[str, h5py.Dataset] = {}
+
+    def add(self, name: str, faces: Sequence[Face]) -> None:
+        """Append the faces of one picture."""
+        for face in faces:
+            assert face.heatmaps is not None
+            self._append("heatmaps", face.heatmaps.astype(np.float16), compression="gzip", compression_opts=1)
+            self._append("keypoints", face.keypoints)
+            self._append("scores", face.scores)
+            self._append("radius90", face.radius90)
+            self._append("affine", face.affine)
+            self._append("file", name)
+
+    def _append(self, key: str, value: Any, **options: Any) -> None:
+        if key not in self._sets:
+            array = np.asarray(value)
+            import h5py
+
+            dtype = h5py.string_dtype() if key == "file" else array.dtype
+            shape = () if key == "file" else array.shape
+            self._sets[key] = self._file.create_dataset(
+                key,
+                (0, *shape),
+                dtype,
+                maxshape=(None, *shape),
+                chunks=(1 if array.ndim == 3 else 64, *shape),
+                **options,
+            )
+        data = self._sets[key]
+        data.resize(len(data) + 1, axis=0)
+        data[-1] = value
+
+
+@contextmanager
+def heatmap_file(path: Path, names: Sequence[str], size: tuple[int, int]) -> Iterator[HeatmapFile]:
+    """A `HeatmapFile` that takes its place at `path` when the block ends well."""
+    import h5py
+
+    with atomic(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+        yield HeatmapFile(file, names, size)
+
+
+def draw(image: NDArray[np.uint8], faces: Sequence[Face], names: Sequence[str], *, label: bool = False) -> Image.Image:
+    """The picture in colour, enlarged where it is small, with boxes and points; numbers and their names where `label`.
+
+    Left keypoints are drawn in another colour than right ones, so that a swap is seen at a glance.
+    """
+    picture = Image.fromarray(image).convert("RGB")
+    wanted = _LEAST_SIDE / max(picture.size)
+    if label and faces:
+        wanted = max(wanted, _LABELLED_FACE / min(min(face.box[2:]) for face in faces))
+    scale = max(1, math.ceil(min(wanted, _MOST_SIDE / max(picture.size))))
+    if scale > 1:
+        picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
+    pen = ImageDraw.Draw(picture)
+    for face in faces:
+        x, y, width, height = ((v + 0.5 * (i < 2)) * scale for i, v in enumerate(face.box))
+        dot = max(2.0, math.hypot(width, height) / 110)
+        pen.rectangle((x, y, x + width, y + height), outline="white", width=max(1, round(dot / 2)))
+        font = ImageFont.load_default(max(10.0, dot * 3))
+        for number, (name, point) in enumerate(zip(names, face.keypoints, strict=True)):
+            px, py = ((float(v) + 0.5) * scale for v in point)
+            pen.ellipse((px - dot, py - dot, px + dot, py + dot), fill=_tint(name), outline="black")
+            if label:
+                at = (px, py - 1.3 * dot)
+                pen.text(at, str(number), fill="white", font=font, anchor="mb", stroke_width=1, stroke_fill="black")
+    return _with_names(picture, names) if label else picture
+
+
+def _with_names(picture: Image.Image, names: Sequence[str]) -> Image.Image:
+    """The picture with a list of what its numbers mean beside it."""
+    size = min(24.0, max(8.0, 0.7 * picture.height / len(names)))
+    font = ImageFont.load_default(size)
+    lines = [f"{number}  {name.replace('_', ' ')}" for number, name in enumerate(names)]
+    step, margin = size * 1.4, size
+    width = round(max(font.getlength(line) for line in lines) + 2 * margin)
+    wide = Image.new("RGB", (picture.width + width, picture.height), "#1f2328")
+    wide.paste(picture)
+    pen = ImageDraw.Draw(wide)
+    for number, (name, line) in enumerate(zip(names, lines, strict=True)):
+        pen.text((picture.width + margin, margin + number * step), line, fill=_tint(name), font=font)
+    return wide
+
+
+def _tint(name: str) -> str:
+    return LEFT if "left" in name else RIGHT if "right" in name else MIDDLE

@@ -1,0 +1,131 @@
+"""The exported graph: what torch says, at every size and batch, with its card; and what runs in whose place."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from kptool import cards, checkpoint, engine, export, networks
+from kptool.cache import Cache
+from kptool.config import configure
+from kptool.errors import CheckpointError, ConfigError
+
+
+@pytest.fixture(scope="module")
+def graph(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph of `run_folder`."""
+    return export.export(run_folder / cards.WEIGHTS, tmp_path_factory.mktemp("graph") / "unet.onnx").path
+
+
+@pytest.fixture
+def pictures(faces: Path) -> np.ndarray:
+    with Cache(faces) as cache:
+        return cache.read("images", np.arange(6))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_graph_equals_torch(graph: Path, run_folder: Path, pictures: np.ndarray, count: int) -> None:
+    ours = networks.OnnxNetwork(graph).run(pictures[:count], heatmaps=True)
+    theirs = networks.TorchNetwork(run_folder / cards.WEIGHTS, "cpu").run(pictures[:count], heatmaps=True)
+    assert np.abs(ours.points - theirs.points).max() < 0.01
+    assert np.abs(ours.scores - theirs.scores).max() < 1e-3
+    assert np.allclose(ours.radius90, theirs.radius90, rtol=1e-3, equal_nan=True)
+    assert ours.heatmaps is not None
+    assert theirs.heatmaps is not None
+    assert np.abs(ours.heatmaps - theirs.heatmaps).max() < 1e-4
+
+
+def test_the_graph_answers_in_the_pixels_of_any_size(graph: Path, pictures: np.ndarray) -> None:
+    network = networks.OnnxNetwork(graph)
+    small = network.run(pictures)
+    large = network.run(pictures.repeat(3, axis=1).repeat(2, axis=2))
+    stretch = np.array([2, 3])
+    assert np.median(np.abs((small.points + 0.5) * stretch - 0.5 - large.points)) < 0.5
+    ratio = np.nanmedian(large.radius90 / small.radius90)
+    assert ratio == pytest.approx(3, rel=0.05)
+
+
+def test_resizing_averages_and_keeps_edges() -> None:
+    ramp = torch.arange(12.0)[None, None, None].expand(1, 1, 6, 12)
+    small = export.resize(ramp, 3, 4)
+    assert small.shape == (1, 1, 3, 4)
+    assert torch.allclose(small[0, 0, 0, 1:3], torch.tensor([4.0, 7.0]))
+    assert torch.allclose(export.resize(ramp, 6, 12), ramp)
+
+
+@pytest.mark.parametrize("model", ["vgg", "fcn", "resnet"])
+def test_every_kind_of_model_exports(model: str, faces: Path, tmp_path: Path, pictures: np.ndarray) -> None:
+    with Cache(faces) as cache:
+        info = cache.info
+    settings = configure(model, info.skeleton, info.size, info.channels, {"width": 4, "epochs": 1, "batch_size": 12})
+    weights = engine.train(faces, tmp_path / "run", *settings, device="cpu").checkpoint
+    done = export.export(weights, tmp_path / "out.onnx", pictures, half=model == "vgg")
+    assert done.largest_difference <= export.TOLERANCE
+    assert done.images == len(pictures)
+    assert (networks.OnnxNetwork(done.path).run(pictures, heatmaps=True).heatmaps is None) == (model != "fcn")
+
+
+def test_the_graph_says_nothing_of_the_machine_it_was_made_on(graph: Path) -> None:
+    content = graph.read_bytes()
+    assert str(Path(export.__file__).parent).encode() not in content
+    assert str(Path(torch.__file__).parent).encode() not in content
+    assert {p.key for p in onnx.load(graph).metadata_props} == {"kptool", "weights"}
+
+
+def test_a_graph_beside_its_weights_runs_in_their_place(graph: Path, run_folder: Path, tmp_path: Path) -> None:
+    weights = Path(shutil.copy(run_folder / cards.WEIGHTS, tmp_path))
+    assert networks.load(weights, "cpu").backend == "torch"
+    shutil.copy(graph, tmp_path / cards.GRAPH)
+    assert networks.load(weights, "cpu").backend == "onnxruntime"
+    assert networks.load(weights, "cpu", flip=True).backend == "torch"
+    detector, card = checkpoint.load_detector(weights)
+    with torch.no_grad():
+        detector.offset += 1
+    checkpoint.save_weights(weights, detector, card)
+    assert networks.load(weights, "cpu").backend == "torch"  # the graph is of other weights now
+
+
+def test_files_that_are_no_graph_are_refused(graph: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"not a graph")
+    with pytest.raises(CheckpointError, match="not a readable graph"):
+        networks.load(other)
+    proto = onnx.load(graph)
+    del proto.metadata_props[:]
+    onnx.save(proto, other)
+    with pytest.raises(CheckpointError, match="not of kptool's"):
+        networks.load(other)
+    with pytest.raises(ConfigError, match="without --tta"):
+        networks.load(graph, flip=True)
+
+
+def test_a_graph_that_differs_is_not_written(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "compare", lambda *_: (0.02, 0.0))
+    with pytest.raises(ConfigError, match=r"0\.0200 pixels"):
+        export.export(run_folder / cards.WEIGHTS, tmp_path / "out.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_on_the_command_line(
+    kptool: Any, in_tmp: Path, run_folder: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = kptool("export", run_folder, "--out", "unet.onnx", "--cache", faces, "--json")
+    assert ran.code == 0, ran.err
+    document = ran.json()
+    assert document["real_images"]
+    assert document["images"] > 20
+    assert document["largest_difference"] < 0.01
+    picture = faces.parent / "images" / "00000.png"
+    ran = kptool("predict", picture, "--model", "unet.onnx", "--no-detect", "--json")
+    assert ran.json()["model"] == "unet.onnx"
+    assert len(ran.json()["images"][0]["faces"][0]["keypoints"]) == 15
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    ran = kptool("export", run_folder)
+    assert ran.code == 2
+    assert "kptool[export]" in ran.err
