@@ -7,7 +7,6 @@ looseness of a box matter less.
 
 from __future__ import annotations
 
-import cmath
 import math
 from dataclasses import dataclass
 
@@ -77,7 +76,10 @@ def sane(affine: Affine, size: Size, picture: Size) -> bool:
     return bool(-max(picture) <= x <= 2 * max(picture) and -max(picture) <= y <= 2 * max(picture))
 
 
-def turn(a: Affine, b: Affine) -> float:
-    """How far, in radians, two similarities differ in their rotation."""
-    first, second = (complex(affine[0, 0], affine[1, 0]) for affine in (a, b))
-    return abs(cmath.phase(second * first.conjugate()))
+def shift(before: Affine, after: Affine, shape: NDArray[np.float64]) -> float:
+    """How far a second map moves a face from where the first one put it, in pixels of the model's images.
+
+    The mean over points (K, 2) of the crop that `after` makes, looked up in the crop that `before` made.
+    """
+    moved = apply_affine(before, apply_affine(invert_affine(after), shape))
+    return float(np.linalg.norm(moved - shape, axis=1).mean())

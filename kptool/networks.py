@@ -7,6 +7,7 @@ torch, so where a graph made by ``kptool export`` lies beside the weights it is 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +33,16 @@ class Output:
     scores: Floats
     radius90: Floats
     heatmaps: Floats | None = None
+
+    def replaced(self, index: Sequence[int], other: Output) -> Output:
+        """This output with the images at `index` taken from `other`."""
+        parts = [self.points.copy(), self.scores.copy(), self.radius90.copy()]
+        for mine, new in zip(parts, (other.points, other.scores, other.radius90), strict=True):
+            mine[index] = new
+        maps = None if self.heatmaps is None else self.heatmaps.copy()
+        if maps is not None and other.heatmaps is not None:
+            maps[index] = other.heatmaps
+        return Output(parts[0], parts[1], parts[2], maps)
 
 
 class Network(Protocol):
@@ -116,6 +127,7 @@ class OnnxNetwork:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has a class of its own for each of its many failures

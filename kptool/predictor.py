@@ -2,13 +2,13 @@
 
     picture -> faces found (or a box, or the whole picture) -> crops, upright -> keypoints -> crops again -> keypoints
 
-The second look starts from the first one's keypoints, so that it matters little how tight a box was or how far a head
-was tilted. Nothing here needs torch, unless the model does.
+A second look, where the first one saw a face too large, small, tilted or far off, starts from the first one's
+keypoints, so that it matters little how tight a box was or how far a head was tilted. Nothing here needs torch, unless
+the model does.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ from kptool.progress import Progress, silent
 
 Box = tuple[float, float, float, float]
 _LARGEST = 1e6
-_TURN, _MORE_LOOKS = math.radians(10), 3
+_NEAR, _MORE_LOOKS = 0.06, 3
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ class Predictor:
         found: list[list[Face]] = [[] for _ in arrays]
         if not looks:
             return found
-        if self._aligner is not None and (self.detect or boxes is not None):
-            looks = self._refine(looks, arrays)
         output = self._run(looks, arrays, heatmaps)
+        if self._aligner is not None and (self.detect or boxes is not None):
+            looks, output = self._refine(looks, arrays, output, heatmaps)
         for i, look in enumerate(looks):
             found[look.picture].append(_face(look, output, i))
         return found
@@ -143,29 +143,30 @@ class Predictor:
     def _from_box(self, box: Box) -> NDArray[np.float64]:
         return self._aligner.from_box(box) if self._aligner else crops.from_box(box, self.card.config.size)
 
-    def _refine(self, looks: list[_Look], arrays: list[NDArray[np.uint8]]) -> list[_Look]:
-        """Where to look once the keypoints are roughly known: after one look, or a few where each turns the crop much."""
-        better = self._again(looks, arrays)
+    def _refine(
+        self, looks: list[_Look], arrays: list[NDArray[np.uint8]], output: Output, heatmaps: bool
+    ) -> tuple[list[_Look], Output]:
+        """Look again at the faces that lay elsewhere in their crops than faces do, until they lie well."""
+        looks = list(looks)
         for _ in range(_MORE_LOOKS):
-            pairs = enumerate(zip(looks, better, strict=True))
-            far = [i for i, (before, after) in pairs if crops.turn(before.affine, after.affine) > _TURN]
-            if not far:
+            better = {i: self._better(look, arrays, output.points[i]) for i, look in enumerate(looks)}
+            again = {i: look for i, look in better.items() if look is not None}
+            if not again:
                 break
-            looks = list(better)
-            for i, look in zip(far, self._again([better[i] for i in far], arrays), strict=True):
-                better[i] = look
-        return better
+            output = output.replaced(list(again), self._run(list(again.values()), arrays, heatmaps))
+            for i, look in again.items():
+                looks[i] = look
+        return looks, output
 
-    def _again(self, looks: list[_Look], arrays: list[NDArray[np.uint8]]) -> list[_Look]:
-        """Where a look's keypoints say that the face is; as before where they make no sense."""
+    def _better(self, look: _Look, arrays: list[NDArray[np.uint8]], points: NDArray[np.float32]) -> _Look | None:
+        """Where to look instead, by what was found; None where that is much the same, or makes no sense."""
         assert self._aligner is not None
-        better = []
-        for look, points in zip(looks, self._run(looks, arrays, False).points, strict=True):
-            affine = self._aligner.from_keypoints(apply_affine(invert_affine(look.affine), points))
-            height, width = arrays[look.picture].shape[:2]
-            fits = crops.sane(affine, self.card.config.size, (height, width))
-            better.append(_Look(look.picture, look.box, affine) if fits else look)
-        return better
+        affine = self._aligner.from_keypoints(apply_affine(invert_affine(look.affine), points))
+        height, width = arrays[look.picture].shape[:2]
+        if not crops.sane(affine, self.card.config.size, (height, width)):
+            return None
+        near = crops.shift(look.affine, affine, self._aligner.shape) <= _NEAR * max(self.card.config.size)
+        return None if near else _Look(look.picture, look.box, affine)
 
     def _run(self, looks: list[_Look], arrays: list[NDArray[np.uint8]], heatmaps: bool) -> Output:
         config = self.card.config

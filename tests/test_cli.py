@@ -21,7 +21,20 @@ from kptool import cards, checkpoint, images
 from kptool.cache import Cache
 from kptool.evaluation import evaluate_cache
 
-COMMANDS = ["extract", "train", "evaluate", "predict", "submit", "export", "show", "report", "info", "doctor", "bench"]
+COMMANDS = [
+    "extract",
+    "train",
+    "evaluate",
+    "predict",
+    "submit",
+    "export",
+    "compare",
+    "show",
+    "report",
+    "info",
+    "doctor",
+    "bench",
+]
 
 
 @pytest.fixture

@@ -110,5 +110,9 @@ def test_sane() -> None:
     assert not crops.sane(np.full((2, 3), np.nan), (96, 96), (96, 96))
 
 
-def test_turn() -> None:
-    assert crops.turn(similarity(2, 3, 0, 0), similarity(0.5, -3, 9, 9)) == pytest.approx(2 * math.pi - 6)
+def test_shift_is_zero_for_the_same_map_and_counts_pixels() -> None:
+    affine = similarity(2, 0.3, 5, 9)
+    moved = affine.copy()
+    moved[:, 2] += (3, 4)
+    assert crops.shift(affine, affine, SHAPE) == pytest.approx(0)
+    assert crops.shift(affine, moved, SHAPE) == pytest.approx(5)

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli import bench, doctor, evaluate, export, extract, info, predict, report, show, submit, train
+from kptool.cli import bench, compare, doctor, evaluate, export, extract, info, predict, report, show, submit, train
 from kptool.cli.output import note
 from kptool.errors import KptoolError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Detect keypoints in images with CNNs: extract, train, evaluate, predict, benchmark.",
 )
-for command in (extract, train, evaluate, predict, submit, export, show, report, info, doctor, bench):
+for command in (extract, train, evaluate, predict, submit, export, compare, show, report, info, doctor, bench):
     name = command.__name__.rsplit(".", 1)[-1]
     app.command(name)(getattr(command, name))
 

@@ -1,0 +1,49 @@
+"""``kptool compare``: kptool beside dlib and MediaPipe on the same pictures, as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kptool.cli.options import Json, ModelName
+from kptool.cli.output import emit, emit_json, note, progress
+from kptool.errors import ConfigError
+
+
+def compare(
+    pictures: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures, folders, or globs.")],
+    others: Annotated[list[str] | None, typer.Option("--with", help="dlib or mediapipe; may be repeated.")] = None,
+    model: ModelName = "unet",
+    out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("compare.html"),
+    json: Json = False,
+) -> None:
+    """Find the same faces with other toolkits: how far their points lie apart, how long each takes, the worst cases."""
+    from kptool import compare as comparing
+    from kptool import pictures as reading
+    from kptool.files import write_text
+    from kptool.predictor import Predictor
+
+    names = list(dict.fromkeys(others or []))
+    if not names:
+        raise ConfigError("say what to compare with: --with dlib, --with mediapipe, or both")
+    wanted = list(reading.read(reading.expand(pictures)))
+    predictor = Predictor(model, "cpu")
+    note(f"kptool: using {predictor.origin}")
+    with progress(quiet=json) as bar:
+        tallies, cases = comparing.compare(predictor, wanted, names, progress=bar)
+    failed = [picture for picture in wanted if picture.pixels is None]
+    for picture in failed:
+        note(f"kptool: {' '.join(picture.error.split())}")
+    write_text(out, comparing.write_page(tallies, cases, len(wanted) - len(failed), predictor.origin))
+    rows = [tally.describe() for tally in tallies]
+    if json:
+        emit_json({"model": predictor.origin, "pictures": len(wanted) - len(failed), "page": out, "toolkits": rows})
+    else:
+        for row in rows:
+            apart = "" if row["mean_distance"] is None else f", {row['mean_distance']:.1%} of the eyes' distance apart"
+            emit(f"{row['name']}: {row['faces']} faces, {row['median_ms']:.1f} ms a picture{apart}")
+        emit(f"wrote {out}")
+    if failed:
+        raise typer.Exit(2)
