@@ -1,8 +1,8 @@
 """Finding faces in pictures: YuNet (Wu, Peng & Yu, Machine Intelligence Research 2023), run by ONNX Runtime.
 
 Its weights are not kptool's: see weights/YUNET.md for where they are from, and their licence. The network looks at a
-picture in two sizes, small for the large faces and large for the small ones; where it is sure of none, once more with the
-picture turned to either side.
+picture in two sizes, small for the large faces and large for the small ones, and with the picture turned to either
+side for tilted heads, unless one large face is all that there is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WEIGHTS = Path(__file__).parent / "weights" / "yunet.onnx"
 _STRIDES = (8, 16, 32)
 _SIDES = (320, 1280)
 _TURN = math.radians(45)
-_SCORE, _SURE, _OVERLAP = 0.6, 0.85, 0.3
+_SCORE, _SURE, _OVERLAP, _LARGE = 0.6, 0.85, 0.3, 0.2
 _MOST = 5000
 
 
@@ -47,7 +47,9 @@ def find(image: NDArray[np.uint8], *, threads: int = 0) -> list[FoundFace]:
     longest = max(image.shape[:2])
     sides = [side for side in _SIDES if side == _SIDES[0] or longest > side / 2]
     found = [face for side in sides for face in _look(image, min(side, longest), threads)]
-    if not any(face.score >= _SURE for face in found):
+    found = _distinct(found)
+    portrait = len(found) == 1 and found[0].score >= _SURE and max(found[0].box[2:]) >= _LARGE * longest
+    if not portrait:
         found += [face for turn in (-_TURN, _TURN) for face in _turned(image, turn, threads)]
     return sorted(_distinct(found), key=lambda face: face.box[0])
 
