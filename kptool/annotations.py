@@ -5,10 +5,10 @@ Invariant: past a reader there is no NaN. A keypoint that has no label has visib
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,18 @@ UNLABELLED, OCCLUDED, VISIBLE = 0, 1, 2
 
 @dataclass(frozen=True)
 class Skeleton:
-    """The names of the K keypoints, in order, and the index pairs that swap when an image is mirrored."""
+    """The names of the K keypoints, in order, and the index pairs that swap when an image is mirrored.
+
+    `mirror` says whether that is known: where it is not, images are never mirrored.
+    """
 
     names: tuple[str, ...]
     flip_pairs: tuple[tuple[int, int], ...] = ()
+    mirror: bool = True
 
     def __post_init__(self) -> None:
         paired = [index for pair in self.flip_pairs for index in pair]
-        if not self.names or len(set(self.names)) != len(self.names):
+        if not self.names or "" in self.names or len(set(self.names)) != len(self.names):
             raise DataError(f"keypoint names must be given and differ from each other; got {self.names}")
         if len(set(paired)) != len(paired) or any(not 0 <= i < len(self.names) for i in paired):
             raise DataError(
@@ -68,7 +72,11 @@ class Source:
     """An opened data set: what it holds, and how to stream it.
 
     `blocks` may be called once per pass; memory does not grow with the number of rows. `files` are hashed into the
-    cache. `total` is None where counting would take a pass of its own.
+    cache. `total` is None where counting would take a pass of its own. `complete` says whether rows that lack a keypoint
+    are left out unless somebody asks for them. `sides` says how left and right were told apart. `pictures` has the file
+    that each row was cut from, `groups` the number of that file; None where rows are no files. `margin` is the margin
+    around the boxes that images were cut out with, None where they are whole pictures. `part(i, n)` gives every n-th block
+    from the i-th on, where leaving out the others saves work.
     """
 
     label: str
@@ -78,27 +86,61 @@ class Source:
     blocks: Callable[[], Iterator[Samples]]
     files: tuple[Path, ...] = ()
     total: int | None = None
+    complete: bool = True
+    sides: str = ""
+    pictures: Sequence[str] | None = None
+    groups: NDArray[np.int64] | None = None
+    margin: float | None = None
+    part: Callable[[int, int], Iterator[Samples]] | None = None
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One thing in one picture file, as a label file has it.
+
+    picture: the file's name, as written there. keypoints: (K, 2), the picture's pixels; NaN or anything where
+    `visibility` (K,) is 0. box: (x, y, width, height) with x and y its left and top edge, or None. size: (H, W) of the
+    picture that the labels are for, where the file says it.
+    """
+
+    picture: str
+    keypoints: NDArray[np.float64]
+    visibility: NDArray[np.uint8]
+    box: tuple[float, float, float, float] | None = None
+    size: Size | None = None
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """What a label file holds. `flip_pairs` are given where the file states them; None leaves them to be inferred."""
+
+    names: tuple[str, ...]
+    things: Sequence[Labelled]
+    flip_pairs: tuple[tuple[int, int], ...] | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A reader plugin: each module of `kptool.datasets` exports one as ``DATASET``.
 
-    `matches(path)` says cheaply whether the path looks like this format; `open(path, **options)` validates the
-    header and returns a `Source`, raising DataError with file, row and fix.
+    `matches(path)` says cheaply whether the path looks like this format. A format that holds its images has
+    `open(path, **options)`, which validates the header and returns a `Source`; one whose labels are about picture
+    files has `read(path, category)`, which returns a `LabelFile`. Both raise DataError with file, row and fix.
     """
 
     summary: str
     matches: Callable[[Path], bool]
-    open: Callable[..., Source]
-    options: dict[str, Any] = field(default_factory=dict)
+    open: Callable[..., Source] | None = None
+    read: Callable[[Path, str | None], LabelFile] | None = None
 
 
-def infer_flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Pairs of names that differ by "left" and "right" alone; a keypoint without a partner is in none."""
-    index = {name: k for k, name in enumerate(names)}
-    partners = ((k, index.get(name.replace("left", "right"))) for name, k in index.items() if "left" in name)
-    return tuple((k, partner) for k, partner in partners if partner is not None)
+def are_300w(names: Sequence[str]) -> bool:
+    """Whether keypoints of these names are the 68 of 300-W: numbered from 0 or 1, with one word before all numbers."""
+    numbers = [re.search("[0-9]+$", name) for name in names]
+    words = {name[: match.start()] for name, match in zip(names, numbers, strict=True) if match}
+    values = [int(match[0]) for match in numbers if match and len(match[0]) < 4]
+    return len(names) == 68 and len(words) == 1 and values in (list(range(68)), list(range(1, 69)))
 
 
 _FACE15 = (

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,11 @@ _BLOCK = 64
 
 @dataclass(frozen=True)
 class Info:
-    """What a cache says of itself. `heatmaps` is their dtype or "none"; `source_sha256` is of the source's files."""
+    """What a cache says of itself. `heatmaps` is their dtype or "none"; `source_sha256` is of the source's files.
+
+    `mirror` and `margin` are those of `kptool.annotations`: whether mirrored images make sense, and the margin around
+    the boxes that images were cut out with (None: they are whole pictures).
+    """
 
     names: tuple[str, ...]
     flip_pairs: tuple[tuple[int, int], ...]
@@ -56,6 +61,8 @@ class Info:
     source: str
     source_sha256: str
     version: str
+    mirror: bool = True
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         Skeleton(self.names, self.flip_pairs)
@@ -68,8 +75,8 @@ class Info:
 
     @property
     def skeleton(self) -> Skeleton:
-        """Names and flip pairs."""
-        return Skeleton(self.names, self.flip_pairs)
+        """Names, flip pairs, and whether to mirror."""
+        return Skeleton(self.names, self.flip_pairs, self.mirror)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -80,6 +87,12 @@ class Info:
     def heatmap_shape(self) -> tuple[int, int, int]:
         """(K, h, w)."""
         return (len(self.names), *heatmap_size(self.size, self.stride))
+
+    @property
+    def heatmap_bytes(self) -> int:
+        """What the heatmaps of one sample take in memory; at least 1."""
+        each = 0 if self.heatmaps == "none" else np.dtype(self.heatmaps).itemsize
+        return max(1, math.prod(self.heatmap_shape) * each)
 
 
 class CacheWriter:

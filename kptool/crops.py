@@ -8,14 +8,16 @@ looseness of a box matter less.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.annotations import are_300w
 from kptool.cards import Card
 from kptool.faces import LANDMARKS
-from kptool.geometry import Size, apply_affine, crop_affine, fit_similarity, invert_affine
+from kptool.geometry import Size, apply_affine, fit_box, fit_similarity, invert_affine
 
 Affine = NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -23,21 +25,24 @@ Box = tuple[float, float, float, float]
 _IN_BOX = np.array([[0.268, 0.379], [0.732, 0.379], [0.5, 0.579], [0.299, 0.733], [0.701, 0.733]])
 """Where the `LANDMARKS` lie in a detector's box, in its width and height: medians over 379 faces, made symmetric."""
 _LEAST, _MOST = 8.0, 8.0
+_LANDMARKS68 = (range(36, 42), range(42, 48), (30,), (48,), (54,))
+"""The points of 300-W, from 0, whose middles are the `LANDMARKS`."""
 
 
 @dataclass(frozen=True)
 class Aligner:
-    """The mean shape (K, 2), pixels of the model's images of `size`, and which keypoints are the `LANDMARKS`."""
+    """The mean shape (K, 2), pixels of the model's images of `size`, and the `LANDMARKS` (5, 2) on it."""
 
     shape: NDArray[np.float64]
-    anchors: tuple[int, ...]
+    anchors: NDArray[np.float64]
     size: Size
 
     @classmethod
     def of(cls, card: Card) -> Aligner | None:
         """The aligner of a model; None where it does not know its mean shape, or its keypoints are not a face's."""
         names, stored = card.config.names, card.data.get("mean_shape")
-        if not set(LANDMARKS) <= set(names) or not isinstance(stored, list):
+        weights = landmark_weights(names)
+        if weights is None or not isinstance(stored, list):
             return None
         try:
             shape = np.array(stored, np.float64)
@@ -45,11 +50,11 @@ class Aligner:
             return None
         if shape.shape != (len(names), 2) or not np.isfinite(shape).all():
             return None
-        return cls(shape, tuple(names.index(name) for name in LANDMARKS), card.config.size)
+        return cls(shape, weights @ shape, card.config.size)
 
     def from_landmarks(self, landmarks: NDArray[np.float64]) -> Affine:
         """The map for a face whose `LANDMARKS` (5, 2) are known, in the picture's pixels."""
-        return fit_similarity(landmarks, self.shape[list(self.anchors)])
+        return fit_similarity(landmarks, self.anchors)
 
     def from_box(self, box: Box) -> Affine:
         """The map for a face in a box as detectors give it: forehead to chin, cheek to cheek."""
@@ -60,9 +65,32 @@ class Aligner:
         return fit_similarity(points, self.shape)
 
 
-def from_box(box: Box, size: Size) -> Affine:
-    """The map that fills an image of `size` with the box, for models that know no mean shape."""
-    return crop_affine(box, size)
+def landmark_weights(names: Sequence[str]) -> NDArray[np.float64] | None:
+    """How the `LANDMARKS` follow from keypoints of these names, (5, K); None where they are not a face's.
+
+    Known are keypoints that are called like the landmarks, and 68 numbered ones, as 300-W has them.
+    """
+    if set(LANDMARKS) <= set(names):
+        return np.eye(len(names))[[list(names).index(name) for name in LANDMARKS]]
+    if not are_300w(names):
+        return None
+    weights = np.zeros((len(LANDMARKS), len(names)))
+    for row, points in zip(weights, _LANDMARKS68, strict=True):
+        row[list(points)] = 1 / len(points)
+    return weights
+
+
+def from_box(box: Box, card: Card) -> Affine:
+    """The map that brings a box into an image with the margin that the model's training images had, aspect kept."""
+    margin = card.data.get("margin")
+    if not isinstance(margin, float | int) or not 0 <= margin <= 2:
+        margin = 0.0
+    return fit_box(box, card.config.size, margin)
+
+
+def whole(picture: Size, size: Size) -> Affine:
+    """The map that brings all of a picture into an image of `size`, aspect kept."""
+    return fit_box((-0.5, -0.5, float(picture[1]), float(picture[0])), size)
 
 
 def sane(affine: Affine, size: Size, picture: Size) -> bool:

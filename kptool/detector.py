@@ -67,10 +67,11 @@ class Detector(nn.Module):
         """Images (N, C, H, W) -> points (N, K, 2) and spreads (N, K) in their pixels, scores (N, K) in 0..1.
 
         All float32 on the CPU. The spread says how wide the heatmap is (see `spread`). `flip` averages with the
-        prediction for the mirrored image. Direct regression has no heatmap: its scores and spreads are 1.
+        prediction for the mirrored image, where the model knows left from right. Direct regression has no heatmap: its
+        scores and spreads are 1.
         """
         output = self.output(images)
-        if flip:
+        if flip and self.config.mirror:
             output = (output + self._unflip(self.output(images.flip(-1)))) / 2
         if self.model.output == "coordinates":
             points = normalised_to_pixels(output, self.config.size) + self.offset

@@ -33,7 +33,7 @@ from kptool.config import ModelConfig, TrainConfig, require, to_dict
 from kptool.detector import Detector
 from kptool.errors import CheckpointError
 from kptool.evaluation import Evaluation, evaluate_arrays
-from kptool.files import atomic
+from kptool.files import atomic, locked
 from kptool.metrics import mean_shape
 from kptool.progress import Progress, silent
 from kptool.splits import folds
@@ -182,11 +182,12 @@ def train(
         if resume:
             restore(trainer, out, settings)
         epochs = Epochs(data.train, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
-        while trainer.epoch < config.epochs:
-            started = time.perf_counter()
-            loss = trainer.run_epoch(epochs, progress)
-            if share.rank == 0:
-                record_epoch(trainer, data, loss, started, out, settings)
+        with locked(out) if share.rank == 0 else contextlib.nullcontext():
+            while trainer.epoch < config.epochs:
+                started = time.perf_counter()
+                loss = trainer.run_epoch(epochs, progress)
+                if share.rank == 0:
+                    record_epoch(trainer, data, loss, started, out, settings)
         return summarise(trainer, epochs, out)
 
 
@@ -278,6 +279,7 @@ def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
         "train_images": len(data.train),
         "val_rows": data.val_rows,
         "mean_shape": data.mean_shape,
+        "margin": info.margin,
         "kptool": __version__,
     }
 

@@ -6,12 +6,13 @@ stopped leaves what was there before. Blocks are streamed: memory does not grow 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,27 +21,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import __version__, heatmaps, plugins
-from kptool.annotations import Dataset, Samples, Source
+from kptool import __version__, heatmaps
+from kptool.annotations import Samples, Source
 from kptool.cache import CacheWriter, Info
 from kptool.errors import ConfigError, DataError
-from kptool.files import sha256, sync
+from kptool.files import locked, sha256, swap, sync
 from kptool.images import encode_png
 from kptool.progress import Progress, silent
 from kptool.splits import VAL, choose_split
 
 IMAGES, KEYPOINTS, CACHE = "images", "keypoints.csv", "dataset.h5"
-_DEFAULT_PLACES = ("training.zip", "training.csv", "facial-keypoints-detection.zip")
 _STAGING = ".kptool-extract"
+_MOST_BYTES = 1 << 26
 _PATIENCE = 4
 """Blocks of images that may wait to be written."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """The settings of an extraction. `keypoints`: "complete" keeps rows with every keypoint, "all" those with any."""
+    """The settings of an extraction.
 
-    keypoints: str = "complete"
+    `keypoints`: "complete" keeps rows with every keypoint, "all" those with any, "auto" what the source is meant for.
+    """
+
+    keypoints: str = "auto"
     sigma: float = 2.0
     stride: int = 1
     heatmaps: str = "uint8"
@@ -50,8 +54,8 @@ class Options:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.keypoints not in ("complete", "all"):
-            raise ConfigError(f"--keypoints must be complete or all; got {self.keypoints!r}")
+        if self.keypoints not in ("auto", "complete", "all"):
+            raise ConfigError(f"--keypoints must be auto, complete or all; got {self.keypoints!r}")
         if not 0 <= self.val < 1:
             raise ConfigError(f"--val is the share of images kept for validation, from 0 to below 1; got {self.val}")
         if not 0 <= self.seed < 2**32:
@@ -60,7 +64,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Extracted:
-    """What an extraction did: rows read, samples kept, rows dropped by reason, and where the cache is."""
+    """What an extraction did: rows read, samples kept, rows dropped by reason, how left and right were told apart, and
+    where the cache is."""
 
     source: str
     rows: int
@@ -68,31 +73,9 @@ class Extracted:
     dropped: dict[str, int]
     keypoints: int
     splits: dict[str, int]
+    sides: str
     cache: Path
     seconds: float
-
-
-def find_source(path: Path | None, **options: Any) -> Source:
-    """Open `path` with the first reader it fits; without a path, Kaggle's file in . or data/, else synthetic faces.
-
-    Raises DataError where the path does not exist or no reader knows it.
-    """
-    if path is None:
-        places = (Path(folder) / name for folder in (".", "data") for name in _DEFAULT_PLACES)
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            synthetic: Dataset = plugins.load("datasets", "synthetic")
-            return synthetic.open(None, **options)
-    if not path.exists():
-        raise DataError(
-            f"there is no file or folder {path}; give Kaggle's training.zip, or nothing for synthetic faces"
-        )
-    readers: list[Dataset] = [plugins.load("datasets", name) for name in plugins.names("datasets")]
-    for reader in readers:
-        if reader.matches(path):
-            return reader.open(path)
-    known = "; ".join(reader.summary for reader in readers)
-    raise DataError(f"{path} is of no format that kptool reads ({known})")
 
 
 def extract(source: Source, out: Path, options: Options, *, progress: Progress = silent) -> Extracted:
@@ -107,7 +90,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         raise ConfigError(
             f"{out / taken[0]} already exists; pass --force to replace it, or choose another folder with --out"
         )
-    groups = None if options.groups is None else read_groups(options.groups)
+    groups = source.groups if options.groups is None else read_groups(options.groups)
     info = Info(
         names=source.skeleton.names,
         flip_pairs=source.skeleton.flip_pairs,
@@ -121,30 +104,50 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         source=source.label,
         source_sha256=sha256(source.files),
         version=__version__,
+        mirror=source.skeleton.mirror,
+        margin=source.margin,
     )
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    staging = out / _STAGING
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        (staging / IMAGES).mkdir(parents=True)
+    with _staged(out) as staging:
         counts, split = _write(source, staging, info, options, groups, progress)
         _publish(staging, out)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written: {error.strerror or error}; choose another folder with --out"
-        ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        for folder in made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
     dropped = {reason: count for reason, count in counts.items() if reason not in ("rows", "kept")}
     val = int((split == VAL).sum())
     splits = {"train": len(split) - val, "val": val}
     seconds = time.perf_counter() - started
     return Extracted(
-        source.label, counts["rows"], counts["kept"], dropped, len(info.names), splits, out / CACHE, seconds
+        source.label,
+        counts["rows"],
+        counts["kept"],
+        dropped,
+        len(info.names),
+        splits,
+        source.sides,
+        out / CACHE,
+        seconds,
     )
+
+
+@contextlib.contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A folder inside `out` to write to, of this process alone; folders that stay empty go again when it fails."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    staging = out / _STAGING
+    try:
+        with locked(out):
+            try:
+                shutil.rmtree(staging, ignore_errors=True)
+                (staging / IMAGES).mkdir(parents=True)
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"{out} cannot be written: {error.strerror or error}; choose another folder with --out"
+        ) from error
+    finally:
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _write(
@@ -157,6 +160,7 @@ def _write(
 ) -> tuple[Counter[str], NDArray[np.uint8]]:
     """Stream the source into the staging folder; returns the counts and the split."""
     counts: Counter[str] = Counter(rows=0, kept=0)
+    which = options.keypoints if options.keypoints != "auto" else "complete" if source.complete else "all"
     draw = _Heatmaps(info)
     with (
         CacheWriter(staging / CACHE, info) as cache,
@@ -164,17 +168,17 @@ def _write(
         ImageWriter(staging) as images,
     ):
         table = csv.writer(file)
-        table.writerow(["image", "row", *(f"{n}_{part}" for n in info.names for part in ("x", "y", "visibility"))])
-        for samples in keep(source.blocks(), options.keypoints, counts):
+        columns = [f"{name}_{part}" for name in info.names for part in ("x", "y", "visibility")]
+        table.writerow(["image", "row", *(["source"] if source.pictures else []), *columns])
+        most = max(1, _MOST_BYTES // info.heatmap_bytes)
+        for samples in pieces(keep(source.blocks(), which, counts), most):
             names = [f"{IMAGES}/{cache.count + i:05d}.png" for i in range(len(samples))]
             images.write(names, samples.images)
-            table.writerows(_csv_row(name, samples, i) for i, name in enumerate(names))
+            table.writerows(_csv_row(name, samples, i, source.pictures) for i, name in enumerate(names))
             cache.append(samples, draw(samples))
             progress("rows", counts["rows"], source.total)
         if not cache.count:
-            raise DataError(
-                f"{source.label}: none of {counts['rows']} rows has {options.keypoints} keypoints; try --keypoints all"
-            )
+            raise DataError(f"{source.label}: none of {counts['rows']} rows has {which} keypoints; try --keypoints all")
         assigned = _assign(groups, cache.rows(), options.groups)
         split = choose_split(assigned, options.val, options.seed)
         cache.finish(split, assigned)
@@ -195,6 +199,14 @@ def keep(blocks: Iterator[Samples], which: str, counts: Counter[str]) -> Iterato
             counts[reason] += int((~chosen).sum())
         if chosen.any():
             yield samples.select(chosen)
+
+
+def pieces(blocks: Iterator[Samples], most: int) -> Iterator[Samples]:
+    """The same samples in blocks of at most `most`: those of many keypoints or large images would not fit the memory."""
+    for samples in blocks:
+        for start in range(0, len(samples), most):
+            number = np.arange(len(samples))
+            yield samples.select((number >= start) & (number < start + most))
 
 
 class _Heatmaps:
@@ -246,9 +258,10 @@ def _write_images(folder: Path, names: list[str], images: NDArray[np.uint8]) -> 
             os.fsync(file.fileno())
 
 
-def _csv_row(name: str, samples: Samples, i: int) -> list[object]:
+def _csv_row(name: str, samples: Samples, i: int, pictures: Sequence[str] | None) -> list[object]:
     """One line of keypoints.csv; an unlabelled keypoint has empty coordinates."""
-    cells: list[object] = [name, int(samples.rows[i])]
+    row = int(samples.rows[i])
+    cells: list[object] = [name, row, *([pictures[row]] if pictures else [])]
     for (x, y), visible in zip(samples.keypoints[i].tolist(), samples.visibility[i].tolist(), strict=True):
         cells += [f"{x:.9g}", f"{y:.9g}", visible] if visible else ["", "", 0]
     return cells
@@ -289,7 +302,9 @@ def _assign(groups: NDArray[np.int64] | None, rows: NDArray[np.int64], path: Pat
 def _publish(staging: Path, out: Path) -> None:
     """Move what was written into place; the cache last, because it is what makes an extraction whole."""
     if (out / IMAGES).exists():
-        (out / IMAGES).rename(staging / "replaced")
-    for name in (IMAGES, KEYPOINTS, CACHE):
+        swap(out / IMAGES, staging / IMAGES)
+    else:
+        (staging / IMAGES).rename(out / IMAGES)
+    for name in (KEYPOINTS, CACHE):
         (staging / name).replace(out / name)
     sync(out)

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import glob
 import hashlib
 import os
+import platform
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from kptool.errors import DataError
+from kptool.errors import ConfigError, DataError
+
+_ME = "".join(c for c in platform.node() if c.isalnum()) or "here"
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux's renameat2."""
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it takes the place of `path`, else it is removed.
 
-    Raises DataError where the folder cannot be made or written.
+    What a process that was killed left of an earlier try is removed. Raises DataError where the folder cannot be made or
+    written.
     """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        _sweep(path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.{_ME}-{os.getpid()}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -61,6 +71,66 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to `folder`, which is made if need be, until the block ends or the process dies.
+
+    Raises ConfigError where another one holds it. Does nothing where the system has no such locks.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be written: {error.strerror or error}; choose another folder with --out"
+        ) from error
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(f"another kptool is writing to {folder}; wait for it, or choose another --out") from None
+
+
+def swap(one: Path, other: Path) -> None:
+    """Let two files or folders, both there, change places: at no moment is either missing, where the system can do that."""
+    exchange = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if exchange is not None and exchange(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
+        return
+    aside = one.with_name(f".{one.name}.{_ME}-{os.getpid()}.tmp")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+
+
+def _sweep(path: Path) -> None:
+    """Remove the temporary files for `path` whose processes, on this machine, are no more."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.{_ME}-*.tmp"):
+        number = stale.name.removeprefix(f".{path.name}.{_ME}-").split(".")[0]
+        if number.isdigit() and not _alive(int(number)):
+            stale.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def _umask() -> int:

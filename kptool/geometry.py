@@ -31,6 +31,16 @@ def from_heatmap(points: Floats, stride: float) -> Floats:
     return (points + 0.5) * stride - 0.5
 
 
+def to_edges(points: Floats) -> Floats:
+    """Pixels -> the coordinates of formats whose 0 is the picture's edge, where a pixel's centre is at a half."""
+    return points + 0.5
+
+
+def from_edges(points: Floats) -> Floats:
+    """The inverse of `to_edges`."""
+    return points - 0.5
+
+
 def heatmap_size(size: Size, stride: int) -> Size:
     """(H, W) of the heatmaps of an image of `size`: rounded up, so that every pixel has a cell."""
     return -(-size[0] // stride), -(-size[1] // stride)
@@ -66,6 +76,15 @@ def crop_affine(box: tuple[float, float, float, float], target: Size) -> NDArray
     x, y, width, height = box
     sx, sy = target[1] / width, target[0] / height
     return np.array([[sx, 0.0, -x * sx - 0.5], [0.0, sy, -y * sy - 0.5]])
+
+
+def fit_box(box: tuple[float, float, float, float], target: Size, margin: float = 0.0) -> NDArray[np.float64]:
+    """The 2x3 map that brings `box`, with `margin` (a share of it) on every side, into the middle of an image of size
+    `target`, as large as fits with its aspect kept. The box is that of `crop_affine`."""
+    x, y, width, height = box
+    scale = min(target[1] / width, target[0] / height) / (1 + 2 * margin)
+    wide, high = target[1] / scale, target[0] / scale
+    return crop_affine((x + (width - wide) / 2, y + (height - high) / 2, wide, high), target)
 
 
 def invert_affine(affine: NDArray[np.float64]) -> NDArray[np.float64]:

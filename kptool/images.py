@@ -21,11 +21,11 @@ MAX_PIXELS = 100_000_000
 Pixels = NDArray[np.uint8]
 
 
-def read(source: Path | BinaryIO, name: str = "") -> Pixels:
-    """The picture in a file or stream, upright as its EXIF orientation says: uint8 (H, W) grey or (H, W, 3) colour.
+def read(source: Path | BinaryIO, name: str = "", *, upright: bool = True) -> Pixels:
+    """The picture in a file or stream: uint8 (H, W) grey or (H, W, 3) colour.
 
-    What counts is the content, not the file's name; of several frames the first. Raises DataError, with `name`, where
-    it is missing, no picture, damaged, or larger than 100 million pixels.
+    `upright` turns it as its EXIF orientation says. What counts is the content, not the file's name; of several frames
+    the first. Raises DataError, with `name`, where it is missing, no picture, damaged, or above 100 million pixels.
     """
     name = name or str(source)
     try:
@@ -36,7 +36,7 @@ def read(source: Path | BinaryIO, name: str = "") -> Pixels:
                     raise DataError(
                         f"{name} has {image.width}x{image.height} pixels; kptool reads up to {MAX_PIXELS:,}"
                     )
-                return from_pil(ImageOps.exif_transpose(image))
+                return from_pil(ImageOps.exif_transpose(image) if upright else image)
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not a picture that can be read; expected PNG, JPEG, WebP, BMP or TIFF") from error
     except FileNotFoundError as error:

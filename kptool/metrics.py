@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.annotations import are_300w
 from kptool.errors import DataError
 
-_OUTER_EYES = (("left_eye_outer_corner", "right_eye_outer_corner"),)
+_OUTER_EYES, _OUTER_EYES_300W = ("left_eye_outer_corner", "right_eye_outer_corner"), (45, 36)
 FAILURE = 0.08
 PCK_LEVELS = (0.05, 0.1, 0.2)
 
@@ -66,13 +67,19 @@ def normaliser(
     high = np.where(labelled[..., None], points, -np.inf).max(1)
     sides = np.where(labelled.any(1, keepdims=True), high - low, 1.0)
     scale = np.sqrt(sides.prod(1).clip(1.0)).astype(np.float64)
-    for pair in _OUTER_EYES:
-        if set(pair) <= set(names):
-            a, b = (list(names).index(name) for name in pair)
-            between = np.linalg.norm(points[:, a] - points[:, b], axis=-1)
-            usable = labelled[:, a] & labelled[:, b] & (between >= 1.0)
-            return np.where(usable, between, scale), "outer eye corners"
-    return scale, "bounding box"
+    corners = _outer_eye_corners(names)
+    if corners is None:
+        return scale, "bounding box"
+    a, b = corners
+    between = np.linalg.norm(points[:, a] - points[:, b], axis=-1)
+    usable = labelled[:, a] & labelled[:, b] & (between >= 1.0)
+    return np.where(usable, between, scale), "outer eye corners"
+
+
+def _outer_eye_corners(names: Sequence[str]) -> tuple[int, int] | None:
+    if set(_OUTER_EYES) <= set(names):
+        return list(names).index(_OUTER_EYES[0]), list(names).index(_OUTER_EYES[1])
+    return _OUTER_EYES_300W if are_300w(names) else None
 
 
 def cumulative_errors(nme: NDArray[np.float64], steps: int = 200) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -29,6 +29,12 @@ class Outputs:
     heatmaps: HeatmapFile | None = None
     label: bool = False
     taken: set[str] = field(default_factory=set)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def reserve(self, pictures: Sequence[str]) -> None:
+        """Give every picture its drawing's name, so that processes that share them do not give one name twice."""
+        for picture in pictures:
+            self.files[picture] = self._name(picture)
 
     def add(self, picture: Picture, faces: Sequence[Face]) -> None:
         """Write what one picture gives."""
@@ -36,7 +42,7 @@ class Outputs:
         if self.heatmaps is not None:
             self.heatmaps.add(picture.name, faces)
         if self.folder is not None:
-            with atomic(self.folder / self._name(picture.name)) as temporary:
+            with atomic(self.folder / (self.files.get(picture.name) or self._name(picture.name))) as temporary:
                 results.draw(picture.pixels, faces, self.names, label=self.label).save(
                     temporary, "PNG", compress_level=1
                 )
@@ -100,6 +106,19 @@ def run(
         done = len(found) + len(failed)
         progress("pictures", done, total if total is None or done <= total else None)
     return found, failed
+
+
+def merge(
+    wanted: Sequence[str], parts: Sequence[tuple[list[Found], list[Picture]]]
+) -> tuple[list[Found], list[Picture]]:
+    """What several processes found and failed to read, in the order of the pictures that were asked for."""
+    position = {name: number for number, name in enumerate(wanted)}
+
+    def order(each: Found | Picture) -> int:
+        return position.get(each.name, position.get(each.name.rpartition("#")[0], 0))
+
+    found = sorted((each for some, _ in parts for each in some), key=order)
+    return found, sorted((each for _, some in parts for each in some), key=order)
 
 
 def _light(face: Face) -> Face:

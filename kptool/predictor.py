@@ -127,8 +127,7 @@ class Predictor:
             each = [(face.box, self._aligner.from_landmarks(face.landmarks)) for face in faces.find(image)]
             return [_Look(number, *look) for look in each if crops.sane(look[1], size, (height, width))]
         if boxes is None:
-            whole = (-0.5, -0.5, float(width), float(height))
-            return [_Look(number, whole, crops.from_box(whole, size))]
+            return [_Look(number, (-0.5, -0.5, float(width), float(height)), crops.whole((height, width), size))]
         for box in boxes:
             if len(box) != 4 or not np.isfinite(box).all() or min(box[2:]) <= 0 or np.abs(box).max() > _LARGEST:
                 raise DataError(f"a box is x,y,width,height in pixels, width and height above 0; got {box}")
@@ -141,7 +140,7 @@ class Predictor:
         return looks
 
     def _from_box(self, box: Box) -> NDArray[np.float64]:
-        return self._aligner.from_box(box) if self._aligner else crops.from_box(box, self.card.config.size)
+        return self._aligner.from_box(box) if self._aligner else crops.from_box(box, self.card)
 
     def _refine(
         self, looks: list[_Look], arrays: list[NDArray[np.uint8]], output: Output, heatmaps: bool
@@ -176,13 +175,12 @@ class Predictor:
 
 def _face(look: _Look, output: Output, i: int) -> Face:
     back = invert_affine(look.affine)
-    # A picture stretched unevenly has ellipses where the network saw circles; the longer side is the safe one.
-    stretch = np.float32(np.linalg.norm(back[:, :2], ord=2))
+    scale = np.float32(np.linalg.norm(back[:, :2], ord=2))
     return Face(
         box=look.box,
         keypoints=apply_affine(back, output.points[i]).astype(np.float32),
         scores=output.scores[i],
-        radius90=output.radius90[i] * stretch,
+        radius90=output.radius90[i] * scale,
         affine=look.affine,
         heatmaps=None if output.heatmaps is None else output.heatmaps[i],
     )

@@ -22,7 +22,7 @@ from kptool.cache import Cache
 from kptool.errors import DataError
 from kptool.evaluation import Evaluation
 from kptool.files import atomic
-from kptool.geometry import apply_affine, invert_affine
+from kptool.geometry import apply_affine, flip_points, invert_affine, swap_order
 from kptool.metrics import FAILURE, image_nme, normaliser
 
 LEFT, RIGHT, MIDDLE, TRUTH = "#ff9f1c", "#2ec4b6", "#f15bb5", "#ffffff"
@@ -75,12 +75,38 @@ def examples(cache: Cache, count: int = 16) -> Figure:
     """Examples of a cache with their keypoints, spread over the whole of it."""
     index = _spread(len(cache), count)
     images, points, visibility = (cache.read(name, index) for name in ("images", "keypoints", "visibility"))
-    figure, axes = grid(
-        len(index), title=f"{len(cache)} images, {len(cache.info.names)} keypoints (left orange, right teal)"
-    )
+    legend = " (left orange, right teal)" if LEFT in colours(cache.info.names) else ""
+    figure, axes = grid(len(index), title=f"{len(cache)} images, {len(cache.info.names)} keypoints{legend}")
     for axis, image, place, seen in zip(axes, images, points, visibility, strict=False):
         draw_image(axis, image)
         draw_points(axis, place, seen, cache.info.names)
+    return figure
+
+
+def sides(cache: Cache, count: int = 6) -> Figure:
+    """Images above their mirror images as training sees them, pairs swapped: a point's colour is on its own side in both."""
+    info, index = cache.info, _spread(len(cache), count)
+    images, points, visibility = (cache.read(name, index) for name in ("images", "keypoints", "visibility"))
+    tint = np.array([MIDDLE] * len(info.names), dtype=object)
+    for a, b in info.flip_pairs:
+        gap = np.where((visibility[:, [a, b]] > 0).all(1), points[:, a, 0] - points[:, b, 0], 0).sum()
+        tint[[a, b]] = (LEFT, RIGHT) if gap > 0 else (RIGHT, LEFT)
+    order = swap_order(len(info.names), info.flip_pairs)
+    what = f"{len(info.flip_pairs)} pairs change places in the mirror" if info.mirror else "images are not mirrored"
+    figure, axes = grid(
+        2 * len(index), columns=len(index), title=f"{what}: a colour must be on the same side in both rows"
+    )
+    for i, (upper, lower) in enumerate(zip(axes[: len(index)], axes[len(index) :], strict=True)):
+        mirrored = flip_points(points[i], info.size[1], info.flip_pairs)
+        for axis, image, place, seen in (
+            (upper, images[i], points[i], visibility[i] > 0),
+            (lower, images[i][..., ::-1], mirrored, visibility[i][order] > 0),
+        ):
+            draw_image(axis, image)
+            axis.scatter(place[seen, 0], place[seen, 1], c=tint[seen].tolist(), s=9)
+            for pair in info.flip_pairs:
+                if seen[list(pair)].all():
+                    axis.plot(*place[list(pair)].T, color="white", linewidth=0.3, alpha=0.6)
     return figure
 
 

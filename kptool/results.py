@@ -77,9 +77,13 @@ def write_csv(path: Path, found: Sequence[Found], names: Sequence[str]) -> None:
 
 
 def write_coco(path: Path, found: Sequence[Found], names: Sequence[str], model: str) -> None:
-    """COCO's keypoint format: one category, an annotation for each face, every point visible."""
+    """COCO's keypoint format: one category, an annotation for each face, every point visible.
+
+    Its boxes are measured from the picture's edges, its keypoints, as everywhere here, from the first pixel's centre.
+    """
+    about = f"{CONVENTION}; boxes from the picture's edges"
     document: dict[str, Any] = {
-        "info": {"description": f"predicted by kptool {__version__} with {model}", "coordinates": CONVENTION},
+        "info": {"description": f"predicted by kptool {__version__} with {model}", "coordinates": about},
         "images": [],
         "annotations": [],
         "categories": [{"id": 1, "name": "face", "supercategory": "person", "keypoints": list(names), "skeleton": []}],
@@ -89,7 +93,7 @@ def write_coco(path: Path, found: Sequence[Found], names: Sequence[str], model: 
         document["images"].append({"id": image_id, "file_name": each.name, "width": width, "height": height})
         for face in each.faces:
             flat = [v for x, y in face.keypoints.round(4).tolist() for v in (round(x, 4), round(y, 4), VISIBLE)]
-            box = [round(value, 4) for value in face.box]
+            box = [round(value + shift, 4) for value, shift in zip(face.box, (0.5, 0.5, 0, 0), strict=True)]
             document["annotations"].append(
                 {
                     "id": len(document["annotations"]) + 1,

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from kptool import plugins
 from kptool.annotations import FACE15
 from kptool.extraction import Options, extract
+from kptool.faces import LANDMARKS
 
 SHARED_FACES = Path(__file__).parents[2] / "shared" / "data" / "faces15"
 
@@ -124,3 +127,20 @@ def tree(folder: Path) -> dict[str, bytes]:
         for root, _, names in os.walk(folder)
         for name in names
     }
+
+
+def synthetic(count: int, seed: int = 3) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    source = plugins.load("datasets", "synthetic").open(None, count=count, seed=seed)
+    blocks = list(source.blocks())
+    return np.concatenate([b.images for b in blocks]), np.concatenate([b.keypoints for b in blocks])
+
+
+def collage(width: int, height: int, places: list[tuple[int, int, float]]) -> tuple[Image.Image, NDArray[np.float64]]:
+    """Synthetic faces pasted at (x, y) with a side in pixels, and where their landmarks are."""
+    images, points = synthetic(len(places))
+    picture, truth = Image.new("L", (width, height), 90), []
+    order = [FACE15.names.index(name) for name in LANDMARKS]
+    for image, keypoints, (x, y, side) in zip(images, points, places, strict=True):
+        picture.paste(Image.fromarray(image).resize((int(side), int(side))), (x, y))
+        truth.append((keypoints[order] + 0.5) * (side / 96) - 0.5 + [x, y])
+    return picture, np.array(truth)

@@ -23,6 +23,7 @@ from kptool.evaluation import evaluate_cache
 
 COMMANDS = [
     "extract",
+    "recommend",
     "train",
     "evaluate",
     "predict",
@@ -288,7 +289,7 @@ def test_a_bug_says_so_and_exits_101(kptool: Any, monkeypatch: pytest.MonkeyPatc
     def broken(*arguments: object, **options: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("kptool.extraction.find_source", broken)
+    monkeypatch.setattr("kptool.sources.find_source", broken)
     ran = kptool("extract")
     assert ran.code == 101
     assert "ZeroDivisionError: oh" in ran.err

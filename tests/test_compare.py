@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import collage
 from PIL import Image
 
 from kptool import compare, peers
 from kptool.errors import ConfigError
-from tests.test_faces import collage
 
 
 def fake_dlib(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from kptool import crops, images
 from kptool.annotations import FACE15
 from kptool.cards import Card
 from kptool.config import ModelConfig
+from kptool.faces import LANDMARKS
 from kptool.geometry import apply_affine, fit_similarity, invert_affine, scale_affine
 
 
@@ -79,8 +80,7 @@ def test_the_aligner_brings_keypoints_onto_the_mean_shape() -> None:
     assert aligner is not None
     moved = apply_affine(similarity(2.5, 0.7, 40, -10), SHAPE)
     assert np.allclose(apply_affine(aligner.from_keypoints(moved), moved), SHAPE)
-    anchors = list(aligner.anchors)
-    assert [FACE15.names[k] for k in anchors][:2] == ["right_eye_center", "left_eye_center"]
+    anchors = [FACE15.names.index(name) for name in LANDMARKS]
     assert np.allclose(apply_affine(aligner.from_landmarks(moved[anchors]), moved), SHAPE)
 
 
@@ -116,3 +116,28 @@ def test_shift_is_zero_for_the_same_map_and_counts_pixels() -> None:
     moved[:, 2] += (3, 4)
     assert crops.shift(affine, affine, SHAPE) == pytest.approx(0)
     assert crops.shift(affine, moved, SHAPE) == pytest.approx(5)
+
+
+def test_the_landmarks_of_68_numbered_points() -> None:
+    """In 300-W's order, the subject's right eye is on the picture's left."""
+    shape = np.arange(136, dtype=np.float64).reshape(68, 2)
+    for names in ([f"p{k:02d}" for k in range(1, 69)], [str(k) for k in range(68)]):
+        weights = crops.landmark_weights(names)
+        assert weights is not None
+        assert np.allclose(weights.sum(1), 1)
+        found = weights @ shape
+        assert np.allclose(found[0], shape[36:42].mean(0))
+        assert np.allclose(found[1], shape[42:48].mean(0))
+        assert np.allclose(found[2:], shape[[30, 48, 54]])
+    assert crops.landmark_weights([f"p{k}" for k in range(67)]) is None
+    assert crops.landmark_weights([f"{'ab'[k % 2]}{k}" for k in range(68)]) is None
+
+
+def test_a_box_keeps_its_aspect_and_gets_the_margin_that_the_model_learnt() -> None:
+    config = ModelConfig("unet", ("tip",), (), size=(40, 80))
+    affine = crops.from_box((10, 20, 20, 20), Card(config, data={"margin": 0.5}))
+    assert np.allclose(apply_affine(affine, np.array([[20.0, 30.0]])), [[39.5, 19.5]])
+    assert np.allclose(affine[:, :2], np.eye(2))  # 20 pixels and as much again around them in 40
+    for margin in (None, "wide", -1, float("nan"), 1e9):
+        plain = crops.from_box((10, 20, 20, 20), Card(config, data={"margin": margin}))
+        assert np.allclose(plain[:, :2], 2 * np.eye(2))

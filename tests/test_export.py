@@ -51,6 +51,14 @@ def test_the_graph_answers_in_the_pixels_of_any_size(graph: Path, pictures: np.n
     assert ratio == pytest.approx(3, rel=0.05)
 
 
+def test_the_number_of_threads_changes_nothing(pictures: np.ndarray) -> None:
+    weights = Path(networks.__file__).parent / "weights" / "unet.onnx"
+    stretched = pictures.repeat(2, axis=1).repeat(2, axis=2)
+    one, four = (networks.OnnxNetwork(weights, threads=threads).run(stretched) for threads in (1, 4))
+    assert np.array_equal(one.points, four.points)
+    assert np.array_equal(one.scores, four.scores)
+
+
 def test_resizing_averages_and_keeps_edges() -> None:
     ramp = torch.arange(12.0)[None, None, None].expand(1, 1, 6, 12)
     small = export.resize(ramp, 3, 4)

@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from conftest import collage, synthetic
 from PIL import Image
 
-from kptool import faces, plugins
-from kptool.annotations import FACE15
-
-ORDER = [FACE15.names.index(name) for name in faces.LANDMARKS]
-
-
-def synthetic(count: int, seed: int = 3) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    source = plugins.load("datasets", "synthetic").open(None, count=count, seed=seed)
-    blocks = list(source.blocks())
-    return np.concatenate([b.images for b in blocks]), np.concatenate([b.keypoints for b in blocks])
-
-
-def collage(width: int, height: int, places: list[tuple[int, int, float]]) -> tuple[Image.Image, NDArray[np.float64]]:
-    """Synthetic faces pasted at (x, y) with a side in pixels, and where their landmarks are."""
-    images, points = synthetic(len(places))
-    picture, truth = Image.new("L", (width, height), 90), []
-    for image, keypoints, (x, y, side) in zip(images, points, places, strict=True):
-        picture.paste(Image.fromarray(image).resize((int(side), int(side))), (x, y))
-        truth.append((keypoints[ORDER] + 0.5) * (side / 96) - 0.5 + [x, y])
-    return picture, np.array(truth)
+from kptool import faces
 
 
 def test_finds_every_face_with_its_landmarks_where_they_are() -> None:

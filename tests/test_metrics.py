@@ -29,6 +29,19 @@ def test_a_constant_error() -> None:
     assert found.normaliser == "outer eye corners"
 
 
+def test_the_68_points_of_300w_are_measured_by_their_outer_eye_corners() -> None:
+    truth = np.random.default_rng(0).uniform(0, 100, (3, 68, 2))
+    truth[:, 36], truth[:, 45] = (20.0, 40.0), (80.0, 40.0)
+    for names in ([f"p{k:02d}" for k in range(1, 69)], [str(k) for k in range(68)]):
+        found = metrics.measure(truth + [3.0, 4.0], truth, np.full((3, 68), 2, np.uint8), names)
+        assert found.nme == pytest.approx(5 / 60)
+        assert found.normaliser == "outer eye corners"
+    assert (
+        metrics.measure(truth, truth, np.full((3, 68), 2, np.uint8), [f"p{k}x" for k in range(68)]).normaliser
+        == "bounding box"
+    )
+
+
 def test_unlabelled_keypoints_do_not_count() -> None:
     truth = faces()
     found = truth.copy()

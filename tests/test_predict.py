@@ -14,12 +14,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from conftest import collage, synthetic
 from numpy.typing import NDArray
 from PIL import Image
 
-from kptool import Predictor, crops, pictures, predictor, results
+from kptool import Predictor, pictures, predictor, results
 from kptool.errors import CheckpointError, ConfigError, DataError
-from tests.test_faces import collage, synthetic
+from kptool.geometry import apply_affine
 
 PLACES = [(20, 30, 96.0), (200, 100, 160.0), (420, 40, 200.0)]
 
@@ -121,6 +122,8 @@ def test_the_cli_finds_faces_and_writes_everything(kptool: Any, group: Path) -> 
     coco = json.loads(Path("coco.json").read_text())
     assert [len(a["keypoints"]) for a in coco["annotations"]] == [45] * 3
     assert coco["annotations"][0]["keypoints"][:3] == [points[0]["x"], points[0]["y"], 2]
+    x, y, width, height = image["faces"][0]["box"]
+    assert coco["annotations"][0]["bbox"] == pytest.approx([x + 0.5, y + 0.5, width, height], abs=1e-3)
     assert coco["categories"][0]["keypoints"][0] == "left_eye_center"
     assert "integer" in coco["info"]["coordinates"]
 
@@ -206,7 +209,8 @@ def test_models_of_other_things_do_not_look_for_faces(tmp_path: Path) -> None:
     assert face.box == (-0.5, -0.5, 64, 64)
     assert np.isnan(face.radius90).all()
     (boxed,) = other.predict(np.zeros((64, 64), np.uint8), boxes=[(10, 10, 20, 20)])
-    assert np.allclose(boxed.affine, crops.from_box((10, 10, 20, 20), (32, 48)))
+    assert np.allclose(apply_affine(boxed.affine, np.array([[20.0, 20.0]])), [[23.5, 15.5]])  # middle to middle
+    assert np.allclose(boxed.affine[:, :2], np.eye(2) * 32 / 20)  # the aspect is kept
     with pytest.raises(ConfigError, match="cannot find faces"):
         Predictor(str(tmp_path), "cpu", detect=True)
 

@@ -1,14 +1,22 @@
-"""Prediction speed of the four models, untrained (the time does not depend on the weights): one by one and batched."""
+"""Prediction speed: of the four models, untrained (the time does not depend on the weights), one by one and batched;
+and of the weights that ship, run by ONNX Runtime and by torch, and on whole pictures with a face to be found."""
 
 from __future__ import annotations
 
-import torch
+from functools import partial
+from pathlib import Path
 
-from kptool import plugins
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kptool import cards, plugins
 from kptool.annotations import FACE15
 from kptool.bench.timing import Row, Work, medians
 from kptool.config import configure
 from kptool.detector import Detector
+from kptool.networks import Network, OnnxNetwork, TorchNetwork
+from kptool.predictor import Predictor
 
 
 def run(quick: bool = False) -> list[Row]:
@@ -23,7 +31,30 @@ def run(quick: bool = False) -> list[Row]:
         task, each = f"{name}, batches of {batch}", times["batch"] / batch
         rows.append(Row("predict, ms per image", task, "one at a time", each, times["one"]))
         rows.append(Row("predict, ms per image", task, "its network alone", each, times["network"] / batch))
-    return rows
+    return [*rows, *_shipped(images.numpy(), quick)]
+
+
+def _shipped(images: NDArray[np.uint8], quick: bool) -> list[Row]:
+    """The U-Net that ships: ONNX Runtime against torch, and a made-up picture of 480x360 with a face against the crop."""
+    path, _ = cards.resolve("unet", Path("no runs of this folder"))
+    networks: dict[str, Network] = {"onnx": OnnxNetwork(path.with_suffix(".onnx")), "torch": TorchNetwork(path, "cpu")}
+    face = next(iter(plugins.load("datasets", "synthetic").open(None, count=1, seed=3).blocks())).images[0]
+    picture = np.full((360, 480), 90, np.uint8)
+    picture[60:252, 100:292] = face.repeat(2, 0).repeat(2, 1)
+    predictor = Predictor(str(path), "cpu")
+    works: dict[str, Work] = {name: partial(network.run, images) for name, network in networks.items()}
+    works["crop"] = partial(networks["onnx"].run, images[:1])
+    works["picture"] = partial(predictor.predict, picture)
+    times = medians(works, seconds=0.2 if quick else 2.0)
+    each = {name: times[name] / len(images) for name in networks}
+    return [
+        Row(
+            "predict, ms per image", f"U-Net that ships, batches of {len(images)}", "torch", each["onnx"], each["torch"]
+        ),
+        Row(
+            "predict, ms per image", "picture of 480x360, face found", "its crop alone", times["picture"], times["crop"]
+        ),
+    ]
 
 
 def _works(detector: Detector, images: torch.Tensor) -> dict[str, Work]:

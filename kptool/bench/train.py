@@ -42,6 +42,7 @@ def run(quick: bool = False) -> list[Row]:
     """Milliseconds per step of a batch of 32, with U-Net."""
     device = devices.pick("auto")
     synthetic: Reader = plugins.load("datasets", "synthetic")
+    assert synthetic.open is not None
     source = synthetic.open(None, count=64 if quick else 256, seed=0)
     samples = list(source.blocks())
     images = np.concatenate([s.images for s in samples])

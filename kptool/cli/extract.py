@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import Json, Seed
+from kptool.cli.options import Category, Images, Json, Seed, parse_size
 from kptool.cli.output import emit, emit_json, note, progress
 
 
@@ -15,15 +15,42 @@ def extract(
     source: Annotated[
         Path | None,
         typer.Argument(
-            help="training.csv, training.zip, or the competition's whole zip. Without it: Kaggle's file in . or data/,"
-            " else built-in synthetic faces.",
+            help="Kaggle's training.csv, training.zip or whole zip; COCO json, csv, YOLO yaml, Label Studio json, CVAT xml,"
+            " DeepLabCut csv, or a folder of .pts files. Without it: Kaggle's file in . or data/, else built-in synthetic"
+            " faces.",
             show_default=False,
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("data/faces"),
+    images: Images = None,
+    category: Category = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Height,width of the images, or one number for both; as they are, or 128 for pictures of all sizes.",
+            show_default=False,
+        ),
+    ] = None,
+    colour: Annotated[
+        bool | None,
+        typer.Option("--colour/--grey", help="Colour or grey images; as the pictures are.", show_default=False),
+    ] = None,
+    crop: Annotated[
+        str,
+        typer.Option(help="box: cut out each thing's box; picture: all of the picture; auto: boxes where there are."),
+    ] = "auto",
+    margin: Annotated[float, typer.Option(help="Around a box, as a share of it.")] = 0.15,
+    flips: Annotated[
+        Path | None,
+        typer.Option(
+            help="A csv of the names that change places in a mirror, two in a line; or none, to mirror nothing. Else"
+            " inferred from names and points.",
+            show_default=False,
+        ),
+    ] = None,
     keypoints: Annotated[
-        str, typer.Option(help="complete: rows with every keypoint; all: partly labelled rows too.")
-    ] = "complete",
+        str, typer.Option(help="complete: rows with every keypoint; all: partly labelled rows too; auto: as is usual.")
+    ] = "auto",
     sigma: Annotated[float, typer.Option(help="Standard deviation of the Gaussians, in heatmap pixels.")] = 2.0,
     stride: Annotated[int, typer.Option(help="Image pixels per heatmap pixel.")] = 1,
     heatmaps: Annotated[str, typer.Option(help="uint8, float16, float32 or none.")] = "uint8",
@@ -40,20 +67,28 @@ def extract(
     json: Json = False,
 ) -> None:
     """Extract images and keypoints into a folder, with heatmaps and a train/val split in one HDF5 cache."""
-    from kptool import extraction
+    from kptool import extraction, sharing, sources
 
     options = extraction.Options(keypoints, sigma, stride, heatmaps, val, seed, groups, force)
-    opened = extraction.find_source(source, count=count, seed=seed)
-    if source is None:
-        note(f"kptool: no SOURCE was given; using {opened.label}")
-    with progress(quiet=json) as report:
-        done = extraction.extract(opened, out, options, progress=report)
+    channels = None if colour is None else 3 if colour else 1
+    opening = sources.Opening(images, category, parse_size(size), channels, crop, margin, flips, count, seed)
+    opened = sources.find_source(source, opening)
+    with sharing.workers() as mine:
+        mixed = sources.shared(opened, mine)
+        if mixed is None:  # another process of torchrun's writes
+            return
+        if source is None:
+            note(f"kptool: no SOURCE was given; using {opened.label}")
+        with progress(quiet=json) as report:
+            done = extraction.extract(mixed, out, options, progress=report)
     if json:
         emit_json(done)
         return
     dropped = "".join(f", {count} dropped ({reason})" for reason, count in done.dropped.items())
+    kind = "grey" if opened.channels == 1 else "colour"
     emit(
         f"{done.source}: {done.rows} rows, {done.kept} kept{dropped}",
-        f"{done.splits['train']} images to train on, {done.splits['val']} for validation, {done.keypoints} keypoints each",
+        f"{done.splits['train']} images to train on, {done.splits['val']} for validation, {done.keypoints} keypoints each,"
+        f" {opened.size[1]}x{opened.size[0]} {kind}; {done.sides}",
         f"wrote {done.cache}, {out / extraction.KEYPOINTS} and {out / extraction.IMAGES}/ in {done.seconds:.1f} s",
     )

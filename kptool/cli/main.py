@@ -14,7 +14,23 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli import bench, compare, doctor, evaluate, export, extract, info, predict, report, show, submit, train
+from kptool.cli import (
+    bench,
+    compare,
+    convert,
+    doctor,
+    evaluate,
+    export,
+    extract,
+    info,
+    learn_curve,
+    predict,
+    recommend,
+    report,
+    show,
+    submit,
+    train,
+)
 from kptool.cli.output import note
 from kptool.errors import KptoolError
 
@@ -26,9 +42,25 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Detect keypoints in images with CNNs: extract, train, evaluate, predict, benchmark.",
 )
-for command in (extract, train, evaluate, predict, submit, export, compare, show, report, info, doctor, bench):
+for command in (
+    extract,
+    convert,
+    recommend,
+    train,
+    evaluate,
+    predict,
+    submit,
+    export,
+    compare,
+    show,
+    report,
+    info,
+    doctor,
+    learn_curve,
+    bench,
+):
     name = command.__name__.rsplit(".", 1)[-1]
-    app.command(name)(getattr(command, name))
+    app.command(name.replace("_", "-"))(getattr(command, name))
 
 BUG = 101
 

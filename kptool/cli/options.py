@@ -15,6 +15,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Device = Annotated[str, typer.Option(help="auto (the GPU where there is one), cpu, or cuda.")]
 CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="A dataset.h5 made by `kptool extract`.")]
 ModelName = Annotated[str, typer.Option("--model", help="A name, a run folder, or a model.safetensors.")]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder of the pictures that SOURCE labels; beside it, or its folder images.", show_default=False
+    ),
+]
+Category = Annotated[
+    str | None, typer.Option(help="Which things, where SOURCE labels several kinds.", show_default=False)
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
 
@@ -27,3 +36,13 @@ def overrides(pairs: list[str], **named: object) -> dict[str, object]:
             raise ConfigError(f"--set wants key=value, for example --set augment.rotation=10; got {pair!r}")
         values[key.strip()] = value.strip()
     return values | {key: value for key, value in named.items() if value is not None}
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """ "H,W" or "S" as (H, W)."""
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if len(parts) > 2 or not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+        raise ConfigError(f"--size is height,width in pixels, or one number for both; got {text!r}")
+    return int(parts[0]), int(parts[-1])

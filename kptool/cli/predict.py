@@ -57,19 +57,29 @@ def predict(
     if csv and json:
         raise ConfigError("--csv and --json both want stdout; choose one")
     from kptool import pictures as reading
-    from kptool import prediction
+    from kptool import prediction, sharing
     from kptool.predictor import Predictor
 
     boxes = [_box(text) for text in box] if box else None
     wanted = reading.expand(pictures)
     predictor = Predictor(model, device, detect=False if boxes else detect, flip=tta)
-    note(f"kptool: using {predictor.origin}")
-    with ExitStack() as stack:
-        bar = stack.enter_context(progress(quiet=json))
+    with sharing.workers() as mine, ExitStack() as stack:
+        if heatmaps and mine.world > 1:
+            raise ConfigError("--heatmaps writes one file, so run it as one process, without torchrun")
+        quiet = json or mine.rank > 0
+        if mine.rank == 0:
+            note(f"kptool: using {predictor.origin}")
+        bar = stack.enter_context(progress(quiet=quiet))
         outputs = stack.enter_context(prediction.outputs(predictor, out, heatmaps, names=names))
-        found, failed = prediction.run(
-            predictor, reading.read(wanted, frames=frames), len(wanted), boxes=boxes, outputs=outputs, progress=bar
+        outputs.reserve(wanted)
+        part = wanted[mine.rank :: mine.world]
+        one = prediction.run(
+            predictor, reading.read(part, frames=frames), len(part), boxes=boxes, outputs=outputs, progress=bar
         )
+        everyone = mine.gather(one)
+    if everyone is None:  # another process of torchrun's writes
+        return
+    found, failed = prediction.merge(wanted, everyone)
     prediction.write(predictor, found, out=out, coco=coco)
     for picture in failed:
         note(f"kptool: {' '.join(picture.error.split())}")

@@ -24,7 +24,7 @@ def show(
     count: Annotated[int, typer.Option(min=1, max=400, help="How many images.")] = 16,
     json: Json = False,
 ) -> None:
-    """Draw examples with their keypoints and with their heatmaps; for a run, predictions from best to worst and curves."""
+    """Draw examples with their keypoints, heatmaps and sides; for a run, predictions from best to worst and curves."""
     is_cache = what.endswith((".h5", ".hdf5"))
     written = _show_cache(Path(what), out, count) if is_cache else _show_run(what, cache, out, count)
     if json:
@@ -45,6 +45,7 @@ def _show_cache(path: Path, out: Path, count: int) -> list[Path]:
         return [
             report.save(report.examples(cache, count), out),
             report.save(report.example_heatmaps(cache, count), _beside(out, "heatmaps")),
+            report.save(report.sides(cache), _beside(out, "sides")),
         ]
 
 

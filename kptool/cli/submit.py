@@ -1,36 +1,96 @@
-"""``kptool submit``: Kaggle's test pictures and lookup table -> submission.csv."""
+"""``kptool submit``: Kaggle's test pictures and lookup table -> submission.csv, and what it would score."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kptool.cli.options import Device, Json, ModelName
 from kptool.cli.output import emit, emit_json, note, progress
 
+if TYPE_CHECKING:
+    from kptool.cards import Card
+    from kptool.detector import Detector
+    from kptool.estimate import Estimate
+
 
 def submit(
     test: Annotated[Path, typer.Argument(help="test.csv, test.zip, or the competition's whole zip.")],
     lookup: Annotated[Path, typer.Argument(help="IdLookupTable.csv.")],
     model: ModelName = "unet",
+    model_few: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="The model for pictures that ask for fewer keypoints than --model has, where it has them all.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("submission.csv"),
     tta: Annotated[
         bool, typer.Option("--tta/--no-tta", help="Average with the prediction of the mirrored picture.")
     ] = True,
+    estimate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CACHE",
+            help="Estimate the leaderboard's RMSE on this cache's validation images, too.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Write Kaggle's RowId,Location, one row for each that the lookup table asks for."""
     from kptool import cards, checkpoint, devices, submission
 
-    path, origin = cards.resolve(model)
-    note(f"kptool: using {origin}")
-    detector, _ = checkpoint.load_detector(path, devices.pick(device))
+    sources = [cards.resolve(name) for name in (model, model_few) if name is not None]
+    origins = [origin for _, origin in sources]
+    note(f"kptool: using {' and, for pictures that ask for fewer keypoints, '.join(origins)}")
+    loaded = [checkpoint.load_detector(path, devices.pick(device)) for path, _ in sources]
+    few = None if model_few is None else loaded[-1][0]
+    expected = None if estimate is None else _estimate(lookup, estimate, loaded, tta)  # before anything is written
     with progress(quiet=json) as bar:
-        counts = submission.submit(detector, test, lookup, out, flip=tta, progress=bar)
+        counts = submission.submit(loaded[0][0], test, lookup, out, few=few, flip=tta, progress=bar)
+    if few is not None and not counts["images_few"]:
+        note(
+            "kptool: no picture asks for fewer keypoints than --model has, of which --model-few has all; it went unused"
+        )
     if json:
-        emit_json({"model": origin, "submission": out, **counts})
-    else:
-        emit(f"wrote {out}: {counts['rows']} rows for {counts['images']} pictures")
+        document = {"model": origins[0], "model_few": origins[1] if few else None, "submission": out, **counts}
+        emit_json(document if expected is None else {**document, "estimate": expected})
+        return
+    emit(f"wrote {out}: {counts['rows']} rows for {counts['images']} pictures")
+    if few is not None:
+        emit(f"{counts['images_few']} of them by {origins[1]}")
+    if expected is not None:
+        emit(_sentence(expected, estimate))
+
+
+def _estimate(lookup: Path, cache: Path, loaded: list[tuple[Detector, Card]], flip: bool) -> Estimate:
+    from kptool import estimate
+    from kptool.cache import Cache
+    from kptool.evaluation import trained_on
+
+    with Cache(cache) as opened:
+        seen = max(trained_on(card.data, opened, "val") for _, card in loaded)
+        if seen:
+            note(
+                f"kptool: {seen} of the validation images in {cache} were trained on, so the estimate flatters the model"
+            )
+        expected = estimate.estimate(lookup, opened, *(detector for detector, _ in loaded), flip=flip)
+    if expected.unlabelled:
+        note(f"kptool: the estimate leaves out {', '.join(expected.unlabelled)}: no validation image has a label of it")
+    return expected
+
+
+def _sentence(expected: Estimate, cache: Path | None) -> str:
+    interval = "no interval, as all are of one group"
+    if expected.low is not None and expected.high is not None:
+        interval = f"95 % of resamplings lie in {expected.low:.3f} to {expected.high:.3f}"
+    return (
+        f"estimated leaderboard RMSE: {expected.rmse:.3f} px ({interval}; {expected.images} validation images"
+        f" in {expected.groups} groups of {cache})"
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Seed, overrides
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, overrides
 from kptool.cli.output import emit, emit_json, note, progress
 from kptool.errors import ConfigError
 
@@ -17,8 +17,19 @@ if TYPE_CHECKING:
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="vgg, resnet, fcn, unet, or all.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(help="vgg, resnet, fcn, unet, or all; not needed where --config names it.", show_default=False),
+    ] = None,
     cache: CachePath = DEFAULT_CACHE,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A TOML file of settings, e.g. of `kptool recommend --out`; --set and other options win over it.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; runs/MODEL without it.", show_default=False)
     ] = None,
@@ -26,7 +37,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default=False)] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.", show_default=False)] = None,
     device: Device = "auto",
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of everything random; 0 without it.", show_default=False)
+    ] = None,
     cv: Annotated[
         int | None,
         typer.Option(help="Cross-validate: train this many folds, none of which parts a group.", show_default=False),
@@ -40,10 +53,12 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a model on a cache; with `all`, the four of them, compared."""
-    from kptool import plugins
+    from kptool import plugins, recipes
 
+    recipe: dict[str, object] = {} if config is None else {**recipes.read(config)}
+    model, cache = _what_to_train(model, cache, recipe.pop("model", None), config)
     names = plugins.names("models") if model == "all" else (model,)
-    given = overrides(settings or [], epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+    given = recipe | overrides(settings or [], epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
     folders = {name: (out / name if model == "all" else out) if out else Path("runs") / name for name in names}
     parts: list[Fold | None] = [(i, cv) for i in range(cv)] if cv else [None]
     runs = [
@@ -73,6 +88,25 @@ def train(
         only = documents[0]
         emit(report.metrics_table(only["val"], f"{model}, best epoch {only['best_epoch']} of {only['epochs']}"))
     emit(*(f"wrote {folder}/" for folder in folders.values()))
+
+
+def _what_to_train(model: str | None, cache: Path, named: object, config: Path | None) -> tuple[str, Path]:
+    """The model and the cache, of which --config may name the model; then a single argument that is a file is the cache.
+
+    Raises ConfigError where no model is named, or two: a recipe's values are for its model alone.
+    """
+    if model is not None and named is not None and (Path(model).is_file() or model.endswith((".h5", ".hdf5"))):
+        cache, model = Path(model), None
+    if model is None and named is None:
+        which = (
+            "add a MODEL: vgg, resnet, fcn, unet, or all" if config is None else f"{config} names no model; add a MODEL"
+        )
+        raise ConfigError(f"there is no model to train; {which}")
+    if model is not None and named is not None and model != named:
+        raise ConfigError(
+            f"{config} is a recipe for {named}, not for {model}; leave MODEL out, or choose another recipe"
+        )
+    return model or str(named), cache
 
 
 def _refuse_to_replace(folder: Path, resume: bool, force: bool) -> None:

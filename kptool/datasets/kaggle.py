@@ -21,9 +21,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import _core
-from kptool.annotations import VISIBLE, Dataset, Samples, Skeleton, Source, infer_flip_pairs
+from kptool import _core, flips
+from kptool.annotations import VISIBLE, Dataset, Samples, Skeleton, Source
 from kptool.errors import DataError
+from kptool.reading import first_line
 
 _BUFFER = 4 << 20
 _MAX_LINE = 64 << 20
@@ -54,14 +55,15 @@ def open_training(path: Path) -> Source:
     if not names or missing:
         what = f"{missing[0]} is missing" if missing else "there are none"
         raise DataError(f"{path}: expected columns NAME_x and NAME_y for every keypoint, and Image; {what}")
-    skeleton = Skeleton(names, infer_flip_pairs(names))
+    sides = flips.infer(names)
     return Source(
         label=str(path),
-        skeleton=skeleton,
+        skeleton=Skeleton(names, sides.pairs, sides.mirror),
         size=(table.side, table.side),
         channels=1,
         blocks=partial(_training_blocks, path, table, names),
         files=(path,),
+        sides=sides.why,
     )
 
 
@@ -239,8 +241,10 @@ def _open_member(stack: contextlib.ExitStack, path: Path, archive: zipfile.ZipFi
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` looks like it: a csv or a zip."""
-    return path.is_file() and (path.suffix.lower() in (".csv", ".zip") or zipfile.is_zipfile(path))
+    """Whether `path` is a zip, or a csv with a column Image."""
+    if path.suffix.lower() == ".csv":
+        return "Image" in first_line(path).replace('"', "").split(",")
+    return path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path))
 
 
 DATASET = Dataset(

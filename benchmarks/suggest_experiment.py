@@ -1,0 +1,138 @@
+"""Are pictures that `kptool learn-curve --suggest` names worth more than pictures at random?
+
+    python benchmarks/suggest_experiment.py data/faces/dataset.h5 --seeds 0 1 2 3 --start 40 --more 40
+
+For each seed: some training images at random are taken as labelled, and a few small networks trained on them. As many
+more are then chosen from the other training images, by what these networks say, and at random several times; networks
+trained anew on both are measured on the validation images. Prints one JSON document: RMSE in pixels of the source for
+every network, and the mean over seeds with its standard error. A cache with groups (people, videos) says most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kptool import learncurve, suggest
+from kptool.batches import Resident
+from kptool.cache import Cache
+from kptool.config import configure
+from kptool.detector import Detector
+from kptool.evaluation import evaluate_arrays
+from kptool.geometry import apply_affine, scale_affine
+
+# Small parts of the data must be what limits the networks, within seconds: little augmentation, high learning rate.
+QUICK = {"lr": 8e-3, "batch_size": 8, "augment.rotation": 8, "augment.scale": 0.1, "augment.light": 0.2}
+QUICK |= {"augment.elastic": 0, "augment.erase": 0}
+
+
+class Experiment:
+    """A cache at a small size, and networks trained on parts of it."""
+
+    def __init__(self, path: Path, side: int, model: str, width: int, steps: int) -> None:
+        with Cache(path) as cache:
+            info, self.steps = cache.info, steps
+            given = {**QUICK, "width": width}
+            self.model, config = configure(model, info.skeleton, (side, side), info.channels, given)
+            self.config = learncurve.short(config, steps)
+            shrink = scale_affine(info.size, (side, side))
+            arrays: dict[str, Any] = {}
+            for split in ("train", "val"):
+                index = cache.index(split)
+                affine = shrink[:, :2] @ cache.read("affine", index)
+                affine[..., 2] += shrink[:, 2]
+                arrays[split] = (
+                    resized(cache.read("images", index), side),
+                    apply_affine(shrink, cache.read("keypoints", index)).astype(np.float32),
+                    cache.read("visibility", index),
+                    affine,
+                )
+            self.groups = cache.read("group", cache.index("train"))
+        self.images, self.val = arrays["train"][0], arrays["val"]
+        self.data = Resident.upload(*arrays["train"][:3], torch.device("cpu"))
+
+    def train(self, part: np.ndarray, seed: int) -> Detector:
+        """A network that saw the training images `part`."""
+        config = dataclasses.replace(self.config, seed=seed)
+        return learncurve.fit(self.data, np.sort(part), self.model, config, steps=self.steps)
+
+    def rmse(self, detector: Detector) -> float:
+        """Its error on the validation images, in pixels of the source."""
+        return evaluate_arrays([detector], *self.val).metrics.rmse
+
+    def run(self, seed: int, start: int, more: int, committee: int, repeats: int) -> dict[str, Any]:
+        """One labelled set, and what was added to it, in both ways."""
+        order = np.random.default_rng(seed).permutation(len(self.images))
+        labelled, pool = order[:start], np.sort(order[start:])
+        models = [self.train(labelled, 1000 * seed + number) for number in range(committee)]
+        apart = suggest.disagreement(models, self.images[pool])
+        thumbs = suggest.thumbnails(self.images)
+        named = pool[suggest.choose(apart, thumbs[pool], thumbs[labelled], more)]
+        drawn = [order[start + more * r : start + more * (r + 1)] for r in range(repeats)]
+        # both ways of choosing start from the same weights, see the same order, and differ in nothing else
+        seeds = [1000 * seed + 500 + r for r in range(repeats)]
+        errors = {
+            "start": [self.rmse(model) for model in models],
+            "random": [self.rmse(self.train(np.append(labelled, d), s)) for d, s in zip(drawn, seeds, strict=True)],
+            "suggest": [self.rmse(self.train(np.append(labelled, named), s)) for s in seeds],
+        }
+        groups = {"random": len(np.unique(self.groups[drawn[0]])), "suggest": len(np.unique(self.groups[named]))}
+        return {"seed": seed, "rmse": errors, "groups": groups}
+
+
+def resized(images: np.ndarray, side: int) -> np.ndarray:
+    """Images (N, H, W) or (N, C, H, W) at side x side, by areas."""
+    stacked = torch.from_numpy(images if images.ndim == 4 else images[:, None])
+    parts = [torch.nn.functional.interpolate(p.float(), (side, side), mode="area").round() for p in stacked.split(256)]
+    return np.asarray(torch.cat(parts).to(torch.uint8).numpy().reshape(*images.shape[:-2], side, side))
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over seeds; the difference of the two ways is taken seed by seed."""
+    means = {way: np.array([np.mean(run["rmse"][way]) for run in runs]) for way in ("start", "random", "suggest")}
+    difference = means["suggest"] - means["random"]
+    spread = float(difference.std(ddof=1)) if len(runs) > 1 else None
+    return {
+        **{way: {"rmse": float(each.mean()), "sd_over_seeds": float(each.std())} for way, each in means.items()},
+        "suggest_minus_random": float(difference.mean()),
+        "standard_error": None if spread is None else spread / len(runs) ** 0.5,
+        "better_in": f"{int((difference < 0).sum())} of {len(runs)}",
+    }
+
+
+def main() -> None:
+    """Print the document; progress on stderr."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    parser.add_argument("--start", type=int, default=40, help="labelled images at first")
+    parser.add_argument("--more", type=int, default=40, help="images added")
+    parser.add_argument("--committee", type=int, default=2, help="networks that are asked")
+    parser.add_argument("--repeats", type=int, default=2, help="random draws, and networks trained anew")
+    parser.add_argument("--model", default="fcn")
+    parser.add_argument("--width", type=int, default=8)
+    parser.add_argument("--side", type=int, default=48)
+    parser.add_argument("--steps", type=int, default=600)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    started = time.process_time()
+    experiment = Experiment(given.cache, given.side, given.model, given.width, given.steps)
+    runs = []
+    for seed in given.seeds:
+        runs.append(experiment.run(seed, given.start, given.more, given.committee, given.repeats))
+        sys.stderr.write(f"{json.dumps(runs[-1])}\n")
+    settings = {key: value for key, value in vars(given).items() if key != "cache"}
+    seconds = round(time.process_time() - started)
+    print(json.dumps({"settings": settings, "summary": summary(runs), "runs": runs, "cpu_seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""``kptool convert``: labels of one format -> another, with their pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kptool.cli.options import Category, Images, Json
+from kptool.cli.output import emit, emit_json, progress
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="Labels of any format that `kptool extract` reads.")],
+    out: Annotated[Path, typer.Option(help="The new folder to write to.")],
+    to: Annotated[str, typer.Option(help="coco, yolo or csv.")],
+    images: Images = None,
+    category: Category = None,
+    json: Json = False,
+) -> None:
+    """Write labels in another format, beside copies of their pictures. Changes nothing that is there."""
+    from kptool import convert as library
+    from kptool.sources import Opening
+
+    with progress(quiet=json) as report:
+        done = library.convert(source, out, to, Opening(images, category), progress=report)
+    if json:
+        emit_json(done)
+    else:
+        emit(
+            f"{source}: {done.things} things with {done.keypoints} labelled keypoints in {done.pictures} pictures;"
+            f" {done.sides}",
+            f"wrote {done.file}",
+        )

@@ -1,0 +1,180 @@
+"""``kptool learn-curve``: how much more data would help, and which pictures to label next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Seed, overrides
+from kptool.cli.output import emit, emit_json, note, progress
+from kptool.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kptool.cache import Cache
+    from kptool.learncurve import Point
+    from kptool.pictures import Picture
+    from kptool.suggest import Suggestion
+
+
+def learn_curve(
+    cache: CachePath = DEFAULT_CACHE,
+    model: Annotated[str, typer.Option(help="vgg, resnet, fcn, or unet.")] = "unet",
+    sizes: Annotated[int, typer.Option(min=1, max=20, help="How many parts of the training images.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=20, help="How often each size is drawn and trained, with other seeds.")
+    ] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of every training, large or small.")] = 300,
+    more: Annotated[
+        list[int] | None,
+        typer.Option(help="How many more images to tell of; may be repeated. A quarter, as many, thrice without it."),
+    ] = None,
+    suggest: Annotated[
+        int | None,
+        typer.Option(min=1, help="Name so many pictures of --pool to label next.", show_default=False),
+    ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(help="Pictures without labels: files, folders, or globs; may be repeated."),
+    ] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(help="Ask this model instead of measuring a curve; may be repeated, more models know better."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder of the points and models.")] = Path("runs/learn-curve"),
+    plot: Annotated[Path | None, typer.Option(help="Draw the curve as a PNG.", show_default=False)] = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of `kptool train`, e.g. width=16."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train on growing parts of the training images and tell what more images would bring; name pictures to label next.
+
+    Parts are of whole groups. What is finished is kept in OUT/learn-curve.csv: the same command continues.
+    """
+    if bool(suggest) != bool(pool):
+        raise ConfigError("--suggest N and --pool PICTURES go together: how many of which pictures to label next")
+    if run and not suggest:
+        raise ConfigError("--run names models for --suggest; give --suggest N and --pool PICTURES, too")
+    from kptool import pictures
+    from kptool.cache import Cache
+
+    waiting = pictures.expand(pool or [])
+    document: dict[str, Any] = {"cache": cache}
+    failed: list[Picture] = []
+    with Cache(cache) as opened:
+        if not run:
+            given = overrides(settings or [], seed=seed)
+            document |= _curve(opened, out, model, given, sizes, repeats, steps, more, device, json)
+            _print_curve(document, plot, out, quiet=json)
+        if suggest:
+            models = run or [str(out / f"full-{number}") for number in range(repeats)]
+            found, failed = _suggest(opened, waiting, models, suggest, device, json)
+            document |= found
+            _print_suggestions(document, quiet=json)
+    for picture in failed:
+        note(f"kptool: {' '.join(picture.error.split())}")
+    if json:
+        emit_json({key: value for key, value in document.items() if key != "fitted"})
+    if failed:
+        raise typer.Exit(2)
+
+
+def _curve(
+    cache: Cache,
+    out: Path,
+    model: str,
+    given: dict[str, object],
+    sizes: int,
+    repeats: int,
+    steps: int,
+    more: list[int] | None,
+    device: str,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Measure what is missing, and say what it tells."""
+    from kptool import learncurve, powerlaw
+    from kptool.config import configure
+    from kptool.plugins import load_model
+
+    info, count = cache.info, len(cache.index("train"))
+    for wanted in more or []:
+        powerlaw.check_reach(count, wanted)
+    given = {"width": load_model(model).default_width, **given}
+    configs = configure(model, info.skeleton, info.size, info.channels, given)
+    if not quiet:
+        note(
+            f"kptool: training {model} on {cache.path} and on parts of it, up to {sizes * repeats} times {steps} steps"
+        )
+    with progress(quiet) as bar:
+        points = learncurve.measure(
+            cache, out, *configs, sizes=sizes, repeats=repeats, steps=steps, device=device, progress=bar
+        )
+    law = learncurve.fitted(points)
+    asked = more or sorted({max(1, count // 4), count, 3 * count})
+    forecasts = [] if law is None else [law.forecast(number) for number in asked]
+    return {
+        "model": model,
+        "steps": steps,
+        "points": points,
+        "fit": None if law is None else law.law,
+        "verdict": "too few sizes" if law is None else law.verdict,
+        "more": forecasts,
+        "says": learncurve.words(points, law, forecasts),
+        "csv": out / learncurve.POINTS,
+        "fitted": law,
+    }
+
+
+def _print_curve(document: dict[str, Any], plot: Path | None, out: Path, *, quiet: bool) -> None:
+    """The points as a table and what they tell, for people; the picture, where one is wanted."""
+    from rich.table import Table
+
+    from kptool import learncurve, report
+
+    points: list[Point] = document["points"]
+    if plot is not None:
+        document["picture"] = report.save(learncurve.figure(points, document["fitted"]), plot)
+    if quiet:
+        return
+    table = Table(title=f"{document['model']}, {document['steps']} steps, on the validation images")
+    for head in ("images", "groups", "repeat", "RMSE px", "NME"):
+        table.add_column(head, justify="right")
+    for p in points:
+        table.add_row(f"{p.images}", f"{p.groups}", f"{p.repeat}", f"{p.rmse:.3f}", f"{p.nme:.2%}")
+    emit(table, *document["says"], *(f"wrote {path}" for path in (f"{out}/", plot) if path is not None))
+
+
+def _suggest(
+    cache: Cache, waiting: list[str], models: list[str], count: int, device: str, quiet: bool
+) -> tuple[dict[str, Any], list[Picture]]:
+    """The pictures that models name, and how that was done; and those that cannot be read."""
+    from kptool import cards, checkpoint, devices, pictures
+    from kptool import suggest as suggesting
+
+    found = [cards.resolve(model) for model in models]
+    origins = [origin for _, origin in found]
+    note(f"kptool: using {', '.join(origins)}")
+    detectors = [checkpoint.load_detector(path, devices.pick(device))[0] for path, _ in found]
+    info = cache.info
+    suggesting.check_models(detectors, info)
+    names, pool, failed = suggesting.read(pictures.read(waiting), info.size, info.channels)
+    with progress(quiet) as bar:
+        chosen = suggesting.suggest(names, pool, cache.read("images"), detectors, count, progress=bar)
+    how = (
+        f"each of {len(names)} pictures, taken whole, was looked at {suggesting.LOOKS} times by each of {len(models)}"
+        f" models; these stand for most of what the looks disagree on, {len(cache)} labelled images left out"
+    )
+    return {"models": origins, "how": how, "suggest": chosen}, failed
+
+
+def _print_suggestions(document: dict[str, Any], *, quiet: bool) -> None:
+    """The pictures to label next, for people, and how they were found."""
+    if not quiet:
+        chosen: list[Suggestion] = document["suggest"]
+        emit(document["how"], "how far predictions lie apart, as a share of the side, and the picture:")
+        emit(*(f"{each.disagreement:7.2%}  {each.file}" for each in chosen))

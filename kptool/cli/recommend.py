@@ -1,0 +1,81 @@
+"""``kptool recommend``: a cache -> the model and the settings to train it with, as a table and as a file for ``train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json
+from kptool.cli.output import emit, emit_json
+
+if TYPE_CHECKING:
+    from kptool.recommend import Recipe
+
+
+def recommend(
+    cache: CachePath = DEFAULT_CACHE,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write it as a TOML file, too, for `kptool train --config FILE`.", show_default=False),
+    ] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Propose a model and its settings for a cache and this machine, with a reason for each."""
+    from kptool import devices, recipes
+    from kptool import recommend as recommending
+    from kptool.cache import Cache
+    from kptool.files import write_text
+
+    with Cache(cache) as opened:
+        recipe = recommending.recommend(opened, devices.pick(device))
+    if out is not None:
+        values = {"model": recipe.model, **recipe.settings}
+        write_text(out, recipes.write(((k, s.value, s.why) for k, s in values.items()), _remarks(recipe)))
+    if json:
+        emit_json(
+            {
+                "model": recipe.model.value,
+                "why": recipe.model.why,
+                "size": recipe.size,
+                "settings": recipe.settings,
+                "seconds": recipe.seconds,
+                "advice": recipe.advice,
+                "config": out,
+            }
+        )
+        return
+    _print(recipe, cache, out)
+
+
+def _print(recipe: Recipe, cache: Path, out: Path | None) -> None:
+    from rich.table import Table
+
+    table = Table("setting", "value", "why", box=None)
+    for key, setting in {"model": recipe.model, "size": recipe.size, **recipe.settings}.items():
+        table.add_row(key, str(setting.value), setting.why)
+    options = "" if cache == DEFAULT_CACHE else f" {cache}"
+    last = (
+        f"wrote {out}; train with `kptool train --config {out}{options}`"
+        if out
+        else "add --out recipe.toml to write this for `kptool train --config recipe.toml`"
+    )
+    emit(table, *_remarks(recipe)[2:], last)
+
+
+def _remarks(recipe: Recipe) -> list[str]:
+    """What is no setting."""
+    lines = ["A recipe for `kptool train --config`: every key is one of --set's, and an option given there wins."]
+    lines.append(f"size {recipe.size.value}: {recipe.size.why}")
+    if recipe.seconds is not None:
+        lines.append(f"training takes about {_duration(recipe.seconds)} here, judging by a few steps just now")
+    return [*lines, *recipe.advice]
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(1, round(seconds))} seconds"

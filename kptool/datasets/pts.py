@@ -1,0 +1,65 @@
+"""A folder of .pts files beside their pictures, as 300-W has it: ``version``, ``n_points``, and a line x y for each.
+
+The first pixel's centre is (1, 1) there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled
+from kptool.errors import DataError
+from kptool.reading import read_text
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+_MOST_BYTES = 1 << 20
+
+
+def matches(path: Path) -> bool:
+    """Whether `path` is a folder with .pts files in it, or below it."""
+    return path.is_dir() and next(path.rglob("*.pts"), None) is not None
+
+
+def read(path: Path, category: str | None = None) -> LabelFile:
+    """Every .pts file below the folder, with the picture of the same name. Raises DataError naming the file."""
+    files = sorted(path.rglob("*.pts"))
+    points = [_points(file) for file in files]
+    counts = {len(each) for each in points}
+    if len(counts) > 1:
+        odd = next(file for file, each in zip(files, points, strict=True) if len(each) != len(points[0]))
+        raise DataError(f"{odd} has another number of points than {files[0]}; keep files of one kind in the folder")
+    names = tuple(f"p{k + 1:02d}" for k in range(counts.pop()))
+    things = [
+        Labelled(_picture(path, file), each - 1, np.full(len(names), VISIBLE, np.uint8))
+        for file, each in zip(files, points, strict=True)
+    ]
+    return LabelFile(names, things, None, tuple(files))
+
+
+def _picture(folder: Path, file: Path) -> str:
+    beside = (file.with_suffix(suffix) for ending in _PICTURES for suffix in (ending, ending.upper()))
+    found = next((place for place in beside if place.is_file()), None)
+    if found is None:
+        raise DataError(f"{file}: there is no picture of that name beside it; expected one of {' '.join(_PICTURES)}")
+    return found.relative_to(folder).as_posix()
+
+
+def _points(file: Path) -> np.ndarray:
+    text = read_text(file, _MOST_BYTES)
+    before, brace, rest = text.partition("{")
+    inside, end, _ = rest.partition("}")
+    stated = [line.split(":", 1)[1].strip() for line in before.splitlines() if line.strip().startswith("n_points")]
+    try:
+        values = np.array(inside.split(), np.float64)
+    except ValueError:
+        values = np.empty(1)
+    if not brace or not end or not len(values) or len(values) % 2 or not np.isfinite(values).all():
+        raise DataError(f"{file} is not a .pts file: expected n_points, and two numbers in each line between {{ and }}")
+    if stated and stated[0] != str(len(values) // 2):
+        raise DataError(f"{file} holds {len(values) // 2} points and says {stated[0]}; it may be cut off")
+    return values.reshape(-1, 2)
+
+
+DATASET = Dataset("a folder of .pts files and pictures (300-W)", matches, read=read)

@@ -1,0 +1,160 @@
+"""A csv with a picture's name in each row. Wide: two columns for each keypoint; long: a row for each keypoint.
+
+Wide columns are ``NAME_x`` and ``NAME_y``, with ``NAME_visibility`` (0, 1, 2) where there is one, or plain numbers that
+alternate x and y. Long columns are a picture, a keypoint's name, x and y, and may be visibility. Either may have
+``box_x``, ``box_y``, ``box_width``, ``box_height``, measured like the points. An empty cell is no label. An integer is a
+pixel's centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kptool.annotations import UNLABELLED, VISIBLE, Dataset, LabelFile, Labelled
+from kptool.errors import DataError
+from kptool.reading import first_line
+
+_PICTURE = ("image", "image_name", "image_path", "filename", "file_name", "file", "path", "img", "name", "picture")
+_KEYPOINT = ("keypoint", "bodypart", "landmark", "label", "point", "part", "name")
+_BOX = ("box_x", "box_y", "box_width", "box_height")
+_MOST_BYTES = 1 << 30
+_EXPECTED = (
+    "expected one called image or filename, with their names, or the column Image of Kaggle's, with their pixels"
+)
+
+
+def matches(path: Path) -> bool:
+    """Whether `path` is a csv that is neither Kaggle's, whose pixels are in it, nor DeepLabCut's."""
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return False
+    header = first_line(path)
+    return "Image" not in header.replace('"', "").strip().split(",") and not header.startswith("scorer")
+
+
+def read(path: Path, category: str | None = None) -> LabelFile:
+    """Every row of a wide table, or every picture of a long one. Raises DataError, naming the column or the row."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise DataError(f"{path} is larger than 1 GiB; split it")
+        table = pd.read_csv(path, sep=_separator(path), dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path} is empty; {_EXPECTED}") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path} is not a csv that can be read ({error}); export it again") from error
+    table.columns = [str(column).strip() for column in table.columns]
+    if not len(table) or table.shape[1] < 2:
+        raise DataError(f"{path}: expected a header, and below it a row for each picture; there is none")
+    picture = _find(table, _PICTURE) or table.columns[0]
+    if not PurePath(table[picture].iloc[0].strip()).suffix:
+        raise DataError(f"{path}: no column has the names of pictures; {_EXPECTED}")
+    keypoint = next((c for c in table.columns if c.lower() in _KEYPOINT and c != picture), None)
+    lower = {column.lower(): column for column in table.columns}
+    if keypoint and "x" in lower and "y" in lower:
+        return _long(path, table, picture, keypoint, lower)
+    return _wide(path, table, picture)
+
+
+def _separator(path: Path) -> str:
+    header = first_line(path)
+    return max(",;\t", key=header.count)
+
+
+def _find(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
+    return next((column for name in names for column in table.columns if column.lower() == name), None)
+
+
+def _wide(path: Path, table: pd.DataFrame, picture: str) -> LabelFile:
+    columns = [column for column in table.columns if column != picture]
+    names = tuple(c[:-2] for c in columns if c.endswith("_x") and f"{c[:-2]}_y" in columns and c != "box_x")
+    if names:
+        order = [f"{name}_{axis}" for name in names for axis in "xy"]
+    else:
+        order = [column for column in columns if column.isdigit()]
+        if not order or len(order) % 2 or len(order) != len(columns):
+            raise DataError(
+                f"{path}: expected a column with the picture's name, and NAME_x and NAME_y for each keypoint;"
+                f" got {', '.join(table.columns[:5])}"
+            )
+        names = tuple(f"p{k + 1:02d}" for k in range(len(order) // 2))
+    points = _numbers(path, table, order).reshape(len(table), -1, 2)
+    stated = [f"{name}_visibility" for name in names]
+    has = set(stated) <= set(table.columns)
+    visibility = _visibility(path, points, _numbers(path, table, stated) if has else None)
+    boxes = list(_boxes(path, table))
+    things = [
+        Labelled(name, points[i], visibility[i], boxes[i]) for i, name in enumerate(table[picture].str.strip().tolist())
+    ]
+    return LabelFile(names, things, None, (path,))
+
+
+def _long(path: Path, table: pd.DataFrame, picture: str, keypoint: str, lower: dict[str, str]) -> LabelFile:
+    names = tuple(dict.fromkeys(table[keypoint].str.strip()))
+    index = {name: k for k, name in enumerate(names)}
+    values = _numbers(path, table, [lower["x"], lower["y"]])
+    stated = _numbers(path, table, [lower["visibility"]]) if "visibility" in lower else None
+    seen = _visibility(path, values[:, None], stated)[:, 0]
+    instance = table[lower["instance"]] if "instance" in lower else pd.Series([""] * len(table))
+    boxes = list(_boxes(path, table))
+    things: dict[tuple[str, str], Labelled] = {}
+    given: set[tuple[str, str, int]] = set()
+    rows = zip(table[picture].str.strip(), instance, table[keypoint].str.strip(), strict=True)
+    for row, (name, which, part) in enumerate(rows):
+        key, k = (name, which), index[part]
+        if (name, which, k) in given:
+            raise DataError(
+                f"{path}, line {row + 2}: {part} of {name} is there twice; remove one, or number the instances"
+            )
+        given.add((name, which, k))
+        if key not in things:
+            empty = np.zeros(len(names), np.uint8)
+            things[key] = Labelled(name, np.full((len(names), 2), np.nan), empty, boxes[row])
+        things[key].keypoints[k], things[key].visibility[k] = values[row], seen[row]
+    return LabelFile(names, list(things.values()), None, (path,))
+
+
+def _numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> NDArray[np.float64]:
+    """Cells as numbers (rows, columns), NaN where empty."""
+    text = table[columns].apply(lambda column: column.str.strip())
+    values = text.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    empty = text.apply(lambda column: column.str.lower().isin(["", "nan", "na", "none", "null"])).to_numpy()
+    bad = np.argwhere(~np.isfinite(values) & ~empty)
+    if len(bad):
+        row, column = bad[0]
+        raise DataError(
+            f"{path}, line {row + 2}: {columns[column]} is {text.iat[row, column]!r}, expected a number or nothing"
+        )
+    return np.asarray(values)
+
+
+def _visibility(path: Path, points: NDArray[np.float64], stated: NDArray[np.float64] | None) -> NDArray[np.uint8]:
+    """0, 1 or 2 for each keypoint of each row: as stated, else by whether there are coordinates."""
+    empty = np.isnan(points)
+    half = np.argwhere(empty[..., 0] != empty[..., 1])
+    if len(half):
+        raise DataError(f"{path}, line {half[0][0] + 2}: a keypoint has one coordinate; give both, or none")
+    labelled = ~empty[..., 0]
+    if stated is None:
+        return np.where(labelled, VISIBLE, UNLABELLED).astype(np.uint8)
+    wrong = np.argwhere(~np.isnan(stated) & ~np.isin(stated, (0, 1, 2)))
+    if len(wrong):
+        raise DataError(f"{path}, line {wrong[0][0] + 2}: visibility must be 0, 1 or 2; correct it")
+    kept = np.where(np.isnan(stated), VISIBLE, stated)
+    return np.where(labelled, kept, UNLABELLED).astype(np.uint8)
+
+
+def _boxes(path: Path, table: pd.DataFrame) -> Iterator[tuple[float, float, float, float] | None]:
+    if not set(_BOX) <= set(table.columns):
+        yield from [None] * len(table)
+        return
+    for x, y, width, height in _numbers(path, table, list(_BOX)).tolist():
+        yield (x, y, width, height) if width > 0 and height > 0 else None
+
+
+DATASET = Dataset("a csv with pictures' names and x, y columns, wide or long", matches, read=read)

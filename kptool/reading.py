@@ -1,0 +1,49 @@
+"""Reading text files of other people: bounded in size, and with one sentence where they are not what was expected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kptool.errors import DataError
+
+
+def read_text(path: Path, most_bytes: int) -> str:
+    """A text file in UTF-8. Raises DataError where it cannot be read, is larger than `most_bytes`, or is no text."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+        if len(data) > most_bytes:
+            raise DataError(f"{path} is larger than {most_bytes >> 20} MiB; kptool reads smaller ones")
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not text in UTF-8; export it again") from None
+
+
+def read_json(path: Path, most_bytes: int = 1 << 29) -> Any:
+    """What a json file holds. Raises DataError where it cannot be read, is larger than `most_bytes`, or is no json."""
+    try:
+        return json.loads(read_text(path, most_bytes))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid json ({error}); it may be cut off, so export it again") from error
+
+
+def first_line(path: Path) -> str:
+    """The first line of a text file, at most 64 KiB of it; empty where there is none, or no text."""
+    try:
+        with path.open("rb") as file:
+            return file.readline(1 << 16).decode("utf-8-sig", "replace").strip()
+    except OSError:
+        return ""
+
+
+def looks_like(path: Path, start: bytes) -> bool:
+    """Whether a file's first character, blanks aside, is `start`."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start)
+    except OSError:
+        return False

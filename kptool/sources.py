@@ -1,0 +1,192 @@
+"""What SOURCE means: which reader fits it, where its pictures are, and how they become images of one size."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from kptool import images, plugins
+from kptool.annotations import Dataset, LabelFile, Samples, Skeleton, Source
+from kptool.config import require
+from kptool.errors import DataError, KptoolError
+from kptool.flips import Sides
+from kptool.geometry import Size, apply_affine, fit_box
+from kptool.labels import View, is_file, source
+from kptool.reading import read_text
+from kptool.sharing import Workers
+
+_DEFAULT_PLACES = ("training.zip", "training.csv", "facial-keypoints-detection.zip")
+_ENDINGS = {".json", ".csv", ".tsv", ".xml", ".yaml", ".yml"}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a source is opened; None leaves a choice to what the source is.
+
+    images: the folder of the pictures that labels are about. category: which things, where a file labels several kinds.
+    size (H, W), channels, crop, margin: see `kptool.labels.View`. flips: a csv of names that change places in the mirror,
+    two in a line, or the word "none". count, seed: of synthetic faces.
+    """
+
+    images: Path | None = None
+    category: str | None = None
+    size: Size | None = None
+    channels: int | None = None
+    crop: str = "auto"
+    margin: float = 0.15
+    flips: Path | None = None
+    count: int = 1000
+    seed: int = 0
+
+
+def find_source(path: Path | None, opening: Opening | None = None) -> Source:
+    """Open `path` with the reader it fits; without a path, Kaggle's file in . or data/, else synthetic faces.
+
+    Raises DataError where the path does not exist or no reader knows it.
+    """
+    opening = opening or Opening()
+    if path is None:
+        places = (Path(folder) / name for folder in (".", "data") for name in _DEFAULT_PLACES)
+        path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        synthetic: Dataset = plugins.load("datasets", "synthetic")
+        assert synthetic.open is not None
+        size = {"size": opening.size} if opening.size else {}
+        return _stated(synthetic.open(None, count=opening.count, seed=opening.seed, **size), opening)
+    path, reader = find_reader(path)
+    if reader.open is not None:
+        require(opening.images is None, f"{path} holds its pictures, so --images has no meaning")
+        return _stated(_resized(reader.open(path), opening), opening)
+    file, folder = read_labels(path, reader, opening)
+    view = View(opening.size or View().size, opening.channels, opening.crop, opening.margin)
+    return source(path, file, folder, view, _sides(opening.flips, file.names))
+
+
+def find_reader(path: Path) -> tuple[Path, Dataset]:
+    """The label file at `path`, or in that folder, and its reader. Raises DataError where there is none, or several."""
+    if not path.exists():
+        raise DataError(
+            f"there is no file or folder {path}; give Kaggle's training.zip, or nothing for synthetic faces"
+        )
+    readers: list[Dataset] = [plugins.load("datasets", name) for name in plugins.names("datasets")]
+    known = "; ".join(reader.summary for reader in readers)
+    candidates = [path]
+    if path.is_dir() and not any(reader.matches(path) for reader in readers):
+        candidates = [p for p in sorted(path.iterdir()) if p.suffix.lower() in _ENDINGS and p.is_file()]
+    fitting = [(place, reader) for place in candidates for reader in readers if reader.matches(place)]
+    if len({place for place, _ in fitting}) > 1:
+        raise DataError(f"{path} holds several label files: {', '.join(p.name for p, _ in fitting[:5])}; name one")
+    if not fitting:
+        raise DataError(f"{path} is of no format that kptool reads ({known})")
+    return fitting[0]
+
+
+def read_labels(path: Path, reader: Dataset, opening: Opening) -> tuple[LabelFile, Path]:
+    """What the label file says, and the folder of its pictures: --images, else "images" beside it, else its own."""
+    assert reader.read is not None
+    try:
+        file = reader.read(path, opening.category)
+    except (AttributeError, TypeError, KeyError, IndexError, ValueError, OverflowError) as error:
+        raise DataError(f"{path} is not laid out as {reader.summary} ({error}); export it again") from error
+    try:
+        Skeleton(file.names, file.flip_pairs or ())
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    if opening.images is not None:
+        return file, opening.images
+    own = path if path.is_dir() else path.parent
+    beside = own / "images"
+    here = file.things and is_file(own / file.things[0].picture)
+    return file, beside if beside.is_dir() and not here else own
+
+
+def shared(opened: Source, mine: Workers) -> Source | None:
+    """The source, its blocks made by all processes in turn and handed to the first; None on the others, when done.
+
+    What cannot be shared the first process does alone.
+    """
+    if mine.world == 1:
+        return opened
+    part = opened.part
+    if mine.rank > 0:
+        if part is not None:
+            _serve(part(mine.rank, mine.world), mine)
+        return None
+    return opened if part is None else replace(opened, blocks=partial(_collected, part, mine))
+
+
+def _serve(blocks: Iterator[Samples], mine: Workers) -> None:
+    """Send every block, then None; or what went wrong."""
+    try:
+        for block in blocks:
+            mine.send(block)
+        mine.send(None)
+    except KptoolError as error:
+        mine.send(error)
+
+
+def _collected(part: Callable[[int, int], Iterator[Samples]], mine: Workers) -> Iterator[Samples]:
+    own = part(0, mine.world)
+    for rank in itertools.cycle(range(mine.world)):
+        block = next(own, None) if rank == 0 else mine.receive(rank)
+        if isinstance(block, KptoolError):
+            raise block
+        if block is None:
+            return
+        yield block
+
+
+def _sides(path: Path | None, names: tuple[str, ...]) -> Sides | None:
+    """What a person's file says of left and right."""
+    if path is None:
+        return None
+    if str(path) == "none":
+        return Sides((), False, "images are not mirrored, as --flips says")
+    pairs = []
+    for line, row in enumerate(csv.reader(read_text(path, 1 << 20).splitlines()), start=1):
+        cells = [cell.strip() for cell in row if cell.strip()]
+        if not cells:
+            continue
+        unknown = next((cell for cell in cells if cell not in names), None)
+        if len(cells) != 2 or unknown:
+            what = f"there is no keypoint {unknown!r}" if unknown else "expected two names with a comma between"
+            raise DataError(f"{path}, line {line}: {what}; the names are {', '.join(names[:20])}")
+        pairs.append((names.index(cells[0]), names.index(cells[1])))
+    return Sides(tuple(pairs), True, f"{len(pairs)} left/right pairs, stated in {path}")
+
+
+def _stated(opened: Source, opening: Opening) -> Source:
+    """The source with what --flips says in place of what its names tell."""
+    sides = _sides(opening.flips, opened.skeleton.names)
+    if sides is None:
+        return opened
+    skeleton = replace(opened.skeleton, flip_pairs=sides.pairs, mirror=sides.mirror)
+    return replace(opened, skeleton=skeleton, sides=sides.why)
+
+
+def _resized(opened: Source, opening: Opening) -> Source:
+    """A source that holds its images, at the size and number of channels that were asked for."""
+    size, channels = opening.size or opened.size, opening.channels or opened.channels
+    if (size, channels) == (opened.size, opened.channels):
+        return opened
+    View(size, channels)  # checks
+
+    def blocks() -> Iterator[Samples]:
+        for samples in opened.blocks():
+            pictures = samples.images if samples.images.ndim == 3 else np.moveaxis(samples.images, 1, -1)
+            height, width = pictures.shape[1:3]
+            affine = fit_box((-0.5, -0.5, width, height), size)
+            yield replace(
+                samples,
+                images=np.stack([images.crop(picture, affine, size, channels) for picture in pictures]),
+                keypoints=np.where(samples.visibility[..., None] > 0, apply_affine(affine, samples.keypoints), 0),
+                affines=np.broadcast_to(affine, (len(samples), 2, 3)),
+            )
+
+    return replace(opened, size=size, channels=channels, blocks=blocks)

@@ -1,0 +1,152 @@
+"""Which pictures to label next: those that stand for much that models disagree on, no two of them alike.
+
+    pictures -> what several models find in each, and in each moved a little -> how far that lies apart
+    -> one after the other, the picture whose label would take most of that away, its likes' included
+
+Models that saw the same labels agree where those labels tell them what to find (query by committee: Seung, Opper &
+Sompolinsky, COLT 1992). The most disputed pictures alone would be ten frames of one video, each as hard as the next, or
+pictures like no other. So each picture weighs as its disagreement squared, times its distance from the nearest one that
+is labelled, and pictures are named greedily to make the sum small (weighted k-medians; Nemhauser, Wolsey & Fisher, 1978,
+say how near the best that comes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kptool import evaluation, images
+from kptool.cache import Info
+from kptool.detector import Detector
+from kptool.errors import CheckpointError, DataError
+from kptool.geometry import Size
+from kptool.pictures import Picture
+from kptool.progress import Progress, silent
+
+_THUMB = 16
+_MOVED = 1 / 32
+"""How far pictures are moved, as a share of their sides: less than what models are trained to put up with."""
+LOOKS = 3
+"""How often each model looks at each picture: as it is, and moved both ways."""
+_BLOCK, _MOST = 1024, 4000
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A picture worth labelling. disagreement: how far predictions lie apart, as a share of the picture's side."""
+
+    file: str
+    disagreement: float
+
+
+def read(found: Iterable[Picture], size: Size, channels: int) -> tuple[list[str], NDArray[np.uint8], list[Picture]]:
+    """Pictures, whole, at a cache's size: names, images (N, H, W) or (N, 3, H, W), and those that cannot be read.
+
+    Raises DataError where none can be read.
+    """
+    names, fitted, failed = [], [], []
+    for picture in found:
+        if picture.pixels is None:
+            failed.append(picture)
+            continue
+        names.append(picture.name)
+        fitted.append(images.fit(picture.pixels, size, channels)[0])
+    if not fitted:
+        raise DataError(f"no picture could be read; the first one: {failed[0].error}" if failed else "there is none")
+    return names, np.stack(fitted), failed
+
+
+def check_models(detectors: Sequence[Detector], info: Info) -> None:
+    """Raise CheckpointError where a model is for other keypoints or images than a cache's."""
+    for config in (detector.config for detector in detectors):
+        if (config.names, config.size, config.channels) != (info.names, info.size, info.channels):
+            raise CheckpointError(
+                f"a model wants {len(config.names)} keypoints on {config.size} images with {config.channels} channel(s), and"
+                f" the cache holds {len(info.names)} on {info.size} with {info.channels}; give models trained on it"
+            )
+
+
+def suggest(
+    names: Sequence[str],
+    pool: NDArray[np.uint8],
+    labelled: NDArray[np.uint8],
+    detectors: Sequence[Detector],
+    count: int,
+    *,
+    progress: Progress = silent,
+) -> list[Suggestion]:
+    """The `count` pictures of `pool` (N, ...) to label next, the first one first; `labelled` (M, ...) are already."""
+    apart = disagreement(detectors, pool, progress=progress)
+    return [Suggestion(names[i], float(apart[i])) for i in choose(apart, thumbnails(pool), thumbnails(labelled), count)]
+
+
+def disagreement(
+    detectors: Sequence[Detector], pictures: NDArray[np.uint8], *, progress: Progress = silent
+) -> NDArray[np.float64]:
+    """How far predictions for each picture lie apart, (N,), as a share of its longer side.
+
+    Each detector looks at the picture, and at it moved both ways along a diagonal. What counts is the standard
+    deviation of each keypoint over all looks, averaged over keypoints.
+    """
+    height, width = pictures.shape[-2:]
+    step = max(1, round(max(height, width) * _MOVED))
+    looks = []
+    for number, detector in enumerate(detectors):
+        for turn, by in enumerate((0, step, -step)):
+            found = evaluation.run([detector], moved(pictures, by))
+            looks.append(found.points - by)
+            progress("looks", LOOKS * number + turn + 1, LOOKS * len(detectors))
+    each = np.sqrt(np.var(np.stack(looks), axis=0, dtype=np.float64).sum(-1))
+    return np.asarray(each.mean(-1) / max(height, width))
+
+
+def moved(pictures: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
+    """Pictures (..., H, W) moved `by` pixels to the right and down; the edge is repeated where they came from."""
+    height, width = pictures.shape[-2:]
+    rows, columns = (np.clip(np.arange(side) - by, 0, side - 1) for side in (height, width))
+    return pictures[..., rows[:, None], columns]
+
+
+def thumbnails(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What tells pictures apart: 16x16 means (N, 256) of zero mean and unit length, so that light does not matter."""
+    parts = [
+        torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(block).float(), _THUMB)
+        for block in np.array_split(pictures if pictures.ndim == 4 else pictures[:, None], len(pictures) // _BLOCK + 1)
+    ]
+    means = torch.cat(parts).mean(1).flatten(1).numpy()
+    means -= means.mean(1, keepdims=True)
+    return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6), np.float32)
+
+
+def choose(apart: NDArray[np.float64], pool: NDArray[np.float32], known: NDArray[np.float32], count: int) -> list[int]:
+    """Indices of at most `count` pictures, the first one first, by how much each takes off the sum of all.
+
+    The sum is over pictures, of `apart` (N,) squared times the distance from the nearest of `known` (M, D) and of those
+    chosen before; `pool` (N, D) and `known` are of unit length. A picture that is known already is never chosen. Of
+    more than 4000 pictures, the 4000 that lie most apart are looked at, for the memory.
+    """
+    some = np.sort(np.argsort(-apart, kind="stable")[:_MOST])
+    weight = np.square(apart[some]).astype(np.float32)
+    between = _distance(pool[some], pool[some])
+    near = np.full(len(some), np.sqrt(2.0), np.float32)
+    for start in range(0, len(known), _BLOCK):
+        near = np.minimum(near, _distance(pool[some], known[start : start + _BLOCK]).min(1))
+    chosen: list[int] = []
+    while len(chosen) < count:
+        gain = weight @ np.maximum(near[:, None] - between, 0.0)
+        best = int(np.where(near > 0, gain, 0.0).argmax())
+        if near[best] <= 0 or gain[best] <= 0:
+            break
+        chosen.append(int(some[best]))
+        near = np.minimum(near, between[best])
+    return chosen
+
+
+def _distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distances (N, M) between vectors of unit length; about 0 counts as 0, whatever float32 makes of it."""
+    squared = 2.0 - 2.0 * (a @ b.T)
+    return np.sqrt(np.where(squared < 1e-5, np.float32(0), squared))

@@ -1,0 +1,524 @@
+"""Every label format says the same thing in its own words; nothing is lost on the way through any of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from kptool import convert, flips, plugins, sources
+from kptool.annotations import Samples, Source
+from kptool.cache import Cache
+from kptool.errors import ConfigError, DataError
+from kptool.extraction import Options, extract
+from kptool.geometry import apply_affine, invert_affine
+from kptool.sources import Opening, find_source
+
+NAMES = ("left_eye", "right_eye", "nose", "chin")
+POINTS = np.array(
+    [[[70.25, 30], [30, 31.5], [50, 50], [52, 70]], [[60, 20], [20, 22], [40, 40], [0, 0]]], np.float64
+)  # pixels of two pictures of 100x90, an integer is a pixel's centre
+SEEN = np.array([[2, 1, 2, 2], [2, 2, 2, 0]], np.uint8)
+BOX = (9.5, 9.5, 75.0, 70.0)
+WIDTH, HEIGHT = 100, 90
+
+
+def pictures(folder: Path, names: tuple[str, ...] = ("a.png", "b.jpg")) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        ramp = np.add.outer(np.arange(HEIGHT), np.arange(WIDTH)).astype(np.uint8)
+        Image.fromarray(ramp + np.uint8(20 * number % 256)).save(folder / name)
+
+
+def write_coco(folder: Path) -> Path:
+    pictures(folder / "images")
+    flat = np.concatenate([POINTS, SEEN[..., None]], -1).reshape(2, -1).tolist()
+    box = [BOX[0] + 0.5, BOX[1] + 0.5, *BOX[2:]]
+    annotations = [
+        {"id": 7, "image_id": 4, "category_id": 3, "keypoints": flat[0], "bbox": box, "segmentation": {"counts": "1"}},
+        {"id": 8, "image_id": 5, "category_id": 3, "keypoints": flat[1]},
+        {"id": 9, "image_id": 5, "category_id": 8, "bbox": box},
+    ]
+    document = {
+        "images": [
+            {"id": 4, "file_name": "a.png", "width": WIDTH, "height": HEIGHT},
+            {"id": 5, "file_name": "b.jpg"},
+        ],
+        "annotations": annotations,
+        "categories": [{"id": 3, "name": "face", "keypoints": list(NAMES)}, {"id": 8, "name": "car"}],
+    }
+    return put(folder / "labels.json", json.dumps(document))
+
+
+def write_wide(folder: Path) -> Path:
+    pictures(folder)
+    head = ["image_name", *(f"{name}_{axis}" for name in NAMES for axis in "xy")]
+    rows = [[name, *cells(points, seen)] for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True)]
+    return put(folder / "wide.csv", "\n".join(",".join(map(str, row)) for row in [head, *rows]))
+
+
+def write_numbered(folder: Path) -> Path:
+    pictures(folder)
+    rows = [["", *range(8)]]
+    rows += [[name, *cells(points, seen)] for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True)]
+    return put(folder / "numbered.csv", "\n".join(",".join(map(str, row)) for row in rows))
+
+
+def cells(points: NDArray[np.float64], seen: NDArray[np.uint8]) -> list[Any]:
+    return [value if known else "" for point, known in zip(points, seen, strict=True) for value in point]
+
+
+def write_long(folder: Path) -> Path:
+    pictures(folder)
+    rows = ["filename,bodypart,x,y,visibility"]
+    for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True):
+        rows += [f"{name},{part},{x},{y},{v}" for part, (x, y), v in zip(NAMES, points, seen, strict=True) if v]
+    return put(folder / "long.csv", "\n".join(rows))
+
+
+def write_pts(folder: Path) -> Path:
+    pictures(folder)
+    for name, points in zip("ab", POINTS, strict=True):
+        lines = "\n".join(f"{x + 1} {y + 1}" for x, y in points)
+        put(folder / f"{name}.pts", f"version: 1\nn_points:  4\n{{\n{lines}\n}}\n")
+    return folder
+
+
+def write_yolo(folder: Path) -> Path:
+    pictures(folder / "images" / "train")
+    scale = np.array([WIDTH, HEIGHT])
+    for name, points, seen in zip("ab", POINTS, SEEN, strict=True):
+        middle = (np.array(BOX[:2]) + 0.5 + np.array(BOX[2:]) / 2) / scale
+        line = ["0", *middle, *(np.array(BOX[2:]) / scale)]
+        for point, visible in zip(points, seen, strict=True):
+            line += [*((point + 0.5) / scale if visible else (0, 0)), visible]
+        put(folder / "labels" / "train" / f"{name}.txt", " ".join(map(str, line)))
+    settings = {"path": "somewhere/else", "train": "images/train", "kpt_shape": [4, 3], "flip_idx": [1, 0, 2, 3]}
+    return put(folder / "data.yaml", json.dumps({**settings, "kpt_names": {"0": list(NAMES)}, "names": ["face"]}))
+
+
+def write_label_studio(folder: Path) -> Path:
+    pictures(folder)
+    size = {"original_width": WIDTH, "original_height": HEIGHT}
+    tasks = []
+    for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True):
+        rectangle = {"x": 10.0, "y": 100 * 10 / HEIGHT, "width": 75.0, "height": 100 * 70 / HEIGHT}
+        results: list[Any] = [
+            {"id": "r", "type": "rectanglelabels", "value": {**rectangle, "rectanglelabels": ["face"]}, **size}
+        ]
+        for part, (x, y), visible in zip(NAMES, points, seen, strict=True):
+            place = {"x": 100 * (x + 0.5) / WIDTH, "y": 100 * (y + 0.5) / HEIGHT, "keypointlabels": [part]}
+            point = {"id": part, "type": "keypointlabels", "value": place, "parentID": "r", **size}
+            results += [point] if visible else []
+        address = f"/data/upload/3/0123abcd-{name}"
+        tasks.append({"id": 1, "data": {"img": address}, "annotations": [{"result": results}]})
+    return put(folder / "project.json", json.dumps(tasks))
+
+
+def write_cvat(folder: Path) -> Path:
+    pictures(folder)
+    images = []
+    for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True):
+        parts = [
+            f'<points label="{part}" points="{x + 0.5},{y + 0.5}" outside="{int(v == 0)}" occluded="{int(v == 1)}"/>'
+            for part, (x, y), v in zip(NAMES, points, seen, strict=True)
+        ]
+        shape = f'<skeleton label="face">{"".join(parts)}</skeleton>'
+        images.append(f'<image id="0" name="{name}" width="{WIDTH}" height="{HEIGHT}">{shape}</image>')
+    return put(folder / "annotations.xml", f"<annotations><version>1.1</version>{''.join(images)}</annotations>")
+
+
+def write_deeplabcut(folder: Path) -> Path:
+    pictures(folder / "labeled-data" / "clip")
+    rows = [["scorer", "", "", *["me"] * 8], ["bodyparts", "", "", *(n for n in NAMES for _ in "xy")]]
+    rows.append(["coords", "", "", *"xy" * 4])
+    for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True):
+        rows.append(["labeled-data", "clip", name, *cells(points, seen)])
+    return put(folder / "CollectedData_me.csv", "\n".join(",".join(map(str, row)) for row in rows))
+
+
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "coco": write_coco,
+    "table": write_wide,
+    "pts": write_pts,
+    "yolo": write_yolo,
+    "label-studio": write_label_studio,
+    "cvat": write_cvat,
+    "deeplabcut": write_deeplabcut,
+}
+MORE = {**WRITERS, "numbered": write_numbered, "long": write_long}
+
+
+def collect(source: Source) -> Samples:
+    blocks = list(source.blocks())
+    parts = [
+        np.concatenate([getattr(b, name) for b in blocks]) for name in ("images", "keypoints", "visibility", "rows")
+    ]
+    affines = [block.affines for block in blocks if block.affines is not None]
+    return Samples(parts[0], parts[1], parts[2], parts[3], np.concatenate(affines))
+
+
+def in_source_pixels(samples: Samples) -> NDArray[np.float64]:
+    assert samples.affines is not None
+    return apply_affine(invert_affine(samples.affines), samples.keypoints.astype(np.float64))
+
+
+def test_every_format_has_a_writer_here() -> None:
+    with_labels = {name for name in plugins.names("datasets") if plugins.load("datasets", name).read is not None}
+    assert with_labels == set(WRITERS)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_every_format_gives_the_same_points_in_the_pictures_pixels(name: str, tmp_path: Path) -> None:
+    source = find_source(MORE[name](tmp_path), Opening(size=(64, 64)))
+    samples = collect(source)
+    order = [source.skeleton.names.index(part) for part in NAMES] if name not in ("pts", "numbered") else range(4)
+    points, seen = in_source_pixels(samples)[:, order], samples.visibility[:, order]
+    assert samples.images.shape == (2, 64, 64)
+    assert source.total == len(samples) == 2
+    known = SEEN > 0 if name != "pts" else np.ones_like(SEEN, bool)  # has no way to say that a label is missing
+    assert np.abs(points - POINTS)[known].max() < 1e-4
+    assert np.array_equal(seen > 0, known)
+    if name in ("coco", "yolo", "cvat", "long"):
+        assert np.array_equal(seen, SEEN)
+    if name not in ("pts", "numbered"):
+        named = {tuple(source.skeleton.names[k] for k in pair) for pair in source.skeleton.flip_pairs}
+        assert {tuple(sorted(pair)) for pair in named} == {("left_eye", "right_eye")}
+    assert samples.keypoints[samples.visibility == 0].tolist() == [[0, 0]] * int((~known).sum())
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_no_reader_but_its_own_takes_a_file(name: str, tmp_path: Path) -> None:
+    path = MORE[name](tmp_path)
+    taken = [n for n in plugins.names("datasets") if plugins.load("datasets", n).matches(path)]
+    assert taken == [name if name in WRITERS else "table"]
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_cut_off_files_are_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
+    path = MORE[name](tmp_path)
+    path = path / "a.pts" if path.is_dir() else path
+    whole = path.read_bytes()
+    for length in range(0, len(whole), max(1, len(whole) // 40)):
+        path.write_bytes(whole[:length])
+        with contextlib.suppress(DataError):  # any other error is one that nobody thought of
+            collect(find_source(path.parent if name == "pts" else path, Opening(size=(64, 64))))
+
+
+@pytest.mark.parametrize("form", convert.FORMATS)
+@pytest.mark.parametrize("name", MORE)
+def test_nothing_is_lost_through_any_pair_of_formats(name: str, form: str, tmp_path: Path) -> None:
+    path = MORE[name](tmp_path / "in")
+    first = collect(find_source(path))
+    done = convert.convert(path, tmp_path / "out", form, Opening())
+    again = find_source(done.file)
+    second = collect(again)
+    assert done.keypoints == int((first.visibility > 0).sum())
+    assert np.array_equal(first.visibility, second.visibility)
+    known = first.visibility > 0
+    assert np.abs(in_source_pixels(first) - in_source_pixels(second))[known].max() < 1e-4
+    original = find_source(path)
+    assert again.skeleton == original.skeleton
+    assert sorted(p.name for p in (tmp_path / "out" / "images").iterdir()) == ["a.png", "b.jpg"]
+    assert collect(find_source(tmp_path / "out")).images.shape == second.images.shape  # a folder finds its label file
+
+
+def test_boxes_survive_coco_and_csv(tmp_path: Path) -> None:
+    path = write_coco(tmp_path / "in")
+    for form in convert.FORMATS:
+        done = convert.convert(path, tmp_path / form, form, Opening())
+        _, reader = sources.find_reader(done.file)
+        assert reader.read is not None
+        assert reader.read(done.file, None).things[0].box == pytest.approx(BOX, abs=1e-5)
+
+
+def test_an_extraction_converts_and_comes_back(tmp_path: Path) -> None:
+    extracted = extract(find_source(None, Opening(count=6)), tmp_path / "faces", Options())
+    done = convert.convert(tmp_path / "faces" / "keypoints.csv", tmp_path / "coco", "coco", Opening())
+    assert (done.things, done.keypoints, done.pictures) == (6, 90, 6)
+    again = extract(find_source(done.file, Opening(size=(96, 96), crop="picture")), tmp_path / "again", Options())
+    with Cache(extracted.cache) as one, Cache(again.cache) as two:
+        assert np.array_equal(one.read("images"), two.read("images"))
+        assert np.abs(one.read("keypoints") - two.read("keypoints")).max() < 1e-4
+        assert np.array_equal(one.read("visibility"), two.read("visibility"))
+        assert set(one.info.flip_pairs) == set(two.info.flip_pairs)
+
+
+def test_several_things_in_a_picture_stay_on_one_side_of_the_split(tmp_path: Path) -> None:
+    pictures(tmp_path, tuple(f"{i}.png" for i in range(10)))
+    rows = ["image,box_x,box_y,box_width,box_height,a_x,a_y,b_x,b_y"]
+    rows += [f"{i // 3}.png,{i},0,40,40,{i + 5},7,{i + 20},30" for i in range(30)]
+    source = find_source(put(tmp_path / "t.csv", "\n".join(rows)), Opening(size=(32, 32)))
+    done = extract(source, tmp_path / "out", Options(val=0.3, sigma=1.0))
+    with Cache(done.cache) as cache:
+        picture, split = np.arange(30) // 3, cache.read("split")
+        assert all(len(set(split[picture == p])) == 1 for p in range(10))
+        assert 0 < split.sum() < 30
+        assert cache.info.margin == 0.15
+
+
+def test_a_box_is_cut_out_with_its_margin_and_aspect(tmp_path: Path) -> None:
+    pictures(tmp_path, ("a.png",))
+    table = put(tmp_path / "t.csv", "image,box_x,box_y,box_width,box_height,a_x,a_y\na.png,20,30,40,20,40,40\n")
+    samples = collect(find_source(table, Opening(size=(64, 64), margin=0.25)))
+    assert samples.affines is not None
+    scale = 64 / (40 * 1.5)
+    assert np.allclose(samples.affines[0][:, :2], np.eye(2) * scale)
+    assert np.allclose((samples.keypoints[0, 0] + 0.5) / 64, 0.5, atol=1e-6)  # the box's middle is the image's
+    corner = apply_affine(samples.affines[0], np.array([[10.0, 10.0]]))[0].round().astype(int)
+    assert abs(int(samples.images[0, corner[1], corner[0]]) - 20) <= 2  # the ramp's value there
+
+
+def test_labels_of_a_turned_picture_are_understood_either_way(tmp_path: Path) -> None:
+    """Some tools label the picture as it is stored, some as its EXIF orientation turns it; the sizes tell."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    raw = np.zeros((40, 60), np.uint8)
+    raw[10, 50] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned right by a quarter
+    Image.fromarray(raw).save(folder / "a.png", exif=exif)
+    for width, height, x, y in ((60, 40, 50, 10), (40, 60, 29, 50)):
+        document = {
+            "images": [{"id": 1, "file_name": "a.png", "width": width, "height": height}],
+            "annotations": [{"image_id": 1, "category_id": 1, "keypoints": [x, y, 2]}],
+            "categories": [{"id": 1, "keypoints": ["spot"]}],
+        }
+        samples = collect(find_source(put(tmp_path / "l.json", json.dumps(document)), Opening(size=(height, width))))
+        px, py = samples.keypoints[0, 0].round().astype(int)
+        assert samples.images[0, py, px] == 255
+    document["images"][0]["width"] = 41
+    with pytest.raises(DataError, match=r"a\.png has 40x60 pixels and its labels are for 41x60"):
+        collect(find_source(put(tmp_path / "l.json", json.dumps(document))))
+
+
+def test_colour_is_kept_where_there_is_some_and_can_be_chosen(tmp_path: Path) -> None:
+    table = write_wide(tmp_path)
+    assert find_source(table).channels == 1
+    Image.fromarray(np.full((HEIGHT, WIDTH, 3), (200, 10, 10), np.uint8)).save(tmp_path / "b.jpg")
+    assert find_source(table).channels == 3
+    assert collect(find_source(table)).images.shape == (2, 3, 128, 128)
+    assert collect(find_source(table, Opening(channels=1))).images.shape == (2, 128, 128)
+
+
+def test_names_never_lead_out_of_the_folder(tmp_path: Path) -> None:
+    pictures(tmp_path / "outside")
+    (tmp_path / "in" / "images").mkdir(parents=True)
+    for name in ("../outside/a.png", str(tmp_path / "outside" / "a.png"), "..\\outside\\a.png", "", "x" * 5000, "\0"):
+        table = put(tmp_path / "in" / "t.csv", f'image,a_x,a_y\n"{name}",1,2\n')
+        with pytest.raises(DataError):
+            find_source(table)
+    pictures(tmp_path / "in" / "images" / "deep", ("a.png",))
+    put(tmp_path / "in" / "t.csv", "image,a_x,a_y\nC:\\Users\\me\\a.png,1,2\n")  # found by its last part
+    assert len(collect(find_source(tmp_path / "in" / "t.csv"))) == 1
+
+
+BROKEN = [
+    ("t.csv", "image,a_x,a_y\na.png,1,zwei\n", r"line 2: a_y is 'zwei'"),
+    ("t.csv", "image,a_x,a_y\na.png,1,\n", r"line 2: a keypoint has one coordinate"),
+    ("t.csv", "image,a_x,a_y\na.png,1e9,1\n", r"a of a\.png is \(1e\+09, 1\)"),
+    ("t.csv", "image,a_x,a_y\na.png,700,1\n", r"far outside its 100x90 pixels"),
+    ("t.csv", "image,a_x,a_y,a_visibility\na.png,1,1,7\n", r"visibility must be 0, 1 or 2"),
+    ("t.csv", "image,colour\na.png,red\n", r"expected a column with the picture's name, and NAME_x"),
+    ("t.csv", "image,a_x,a_y\nmissing.png,1,1\n", r"1 of 1 pictures are not in .*'missing\.png'"),
+    ("t.csv", "image,part,x,y\na.png,nose,1,1\na.png,nose,2,2\n", r"line 3: nose of a\.png is there twice"),
+    ("t.json", '{"images": 3}', r"a list of objects called images"),
+    ("t.json", '{"images": [], "annotations": [], "categories": []}', r"no annotation with keypoints"),
+    ("t.json", "[1]", r"Label Studio's json export"),
+    ("t.json", "{" * 100_000, r"not valid json"),
+    ("t.xml", "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", r"defines entities"),
+    ("t.xml", "<annotations><image name='a.png'/></annotations>", r"width and height must be whole numbers"),
+    ("t.yaml", "a: [", r"not valid yaml"),
+    ("t.yaml", "kpt_shape: [0, 9]", r"kpt_shape must be"),
+    ("t.yaml", "!!python/object/apply:os.system ['true']", r"not valid yaml"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), BROKEN)
+def test_what_is_wrong_is_named(name: str, text: str, message: str, tmp_path: Path) -> None:
+    pictures(tmp_path)
+    with pytest.raises(DataError, match=message):
+        collect(find_source(put(tmp_path / name, text)))
+
+
+def test_categories_with_other_keypoints_must_be_chosen(tmp_path: Path) -> None:
+    path = write_coco(tmp_path)
+    document = json.loads(path.read_text())
+    document["categories"][1]["keypoints"] = ["wheel"]
+    document["annotations"][2]["keypoints"] = [5, 6, 2]
+    put(path, json.dumps(document))
+    with pytest.raises(DataError, match=r"choose one with --category: face, car"):
+        find_source(path)
+    assert find_source(path, Opening(category="car")).skeleton.names == ("wheel",)
+    assert find_source(path, Opening(category="face")).total == 2
+    with pytest.raises(DataError, match="no category 'boat'"):
+        find_source(path, Opening(category="boat"))
+
+
+def test_a_folder_with_two_label_files_wants_one_named(tmp_path: Path) -> None:
+    write_wide(tmp_path)
+    write_long(tmp_path)
+    with pytest.raises(DataError, match=r"several label files: long\.csv, wide\.csv"):
+        find_source(tmp_path)
+
+
+def test_converting_into_a_folder_that_is_there_is_refused(tmp_path: Path) -> None:
+    path = write_coco(tmp_path / "in")
+    put(tmp_path / "out" / "mine.txt", "precious")
+    with pytest.raises(DataError, match="already exists"):
+        convert.convert(path, tmp_path / "out", "csv", Opening())
+    with pytest.raises(ConfigError, match="coco, yolo, csv"):
+        convert.convert(path, tmp_path / "new", "xls", Opening())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_keypoints_outside_a_picture_are_told_of_when_yolo_is_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures(tmp_path, ("a.png",))
+    table = put(tmp_path / "t.csv", "image,a_x,a_y\na.png,-4,3\n")
+    with caplog.at_level(logging.WARNING):
+        done = convert.convert(table, tmp_path / "out", "yolo", Opening())
+    assert "1 keypoints lie outside" in caplog.text
+    assert in_source_pixels(collect(find_source(done.file)))[0, 0] == pytest.approx([-4, 3], abs=1e-4)
+
+
+def test_equal_names_of_pictures_in_two_folders_are_kept_apart(tmp_path: Path) -> None:
+    for part in ("one", "two"):
+        pictures(tmp_path / part, ("a.png",))
+    table = put(tmp_path / "t.csv", "image,a_x,a_y\none/a.png,1,2\ntwo/a.png,3,4\n")
+    done = convert.convert(table, tmp_path / "out", "csv", Opening())
+    assert done.pictures == 2
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 2
+    with pytest.raises(DataError, match=r"3 pictures called a\.png"):
+        find_source(put(tmp_path / "t.csv", "image,a_x,a_y\na.png,1,2\n"))
+
+
+def test_a_source_with_its_own_pixels_is_resized_on_request() -> None:
+    small = next(find_source(None, Opening(count=2)).blocks())
+    resized = sources._resized(find_source(None, Opening(count=2)), Opening(size=(48, 64), channels=3))
+    block = next(resized.blocks())
+    assert block.images.shape == (2, 3, 48, 64)
+    assert np.abs(in_source_pixels(block) - small.keypoints).max() < 1e-3
+
+
+# Left and right.
+
+
+def bodies(count: int, seed: int = 0) -> NDArray[np.float64]:
+    """Shapes of 7 points, mirror-symmetric on the whole, in which 0-1, 2-3 and 5-6 change places."""
+    base = np.array([[20, 0], [-20, 0], [10, 30], [-10, 30], [0, 50], [25, 70], [-25, 70]], np.float64)
+    rng = np.random.default_rng(seed)
+    return base + rng.normal(0, 3, (count, 7, 2)) + 100
+
+
+def test_pairs_are_found_by_where_points_lie() -> None:
+    shapes = bodies(60)
+    found = flips.infer([f"p{k}" for k in range(7)], shapes, np.ones((60, 7), np.uint8))
+    assert found.mirror
+    assert set(found.pairs) == {(0, 1), (2, 3), (5, 6)}
+    assert "by where the points lie" in found.why
+
+
+def test_shuffled_points_give_shuffled_pairs() -> None:
+    order = np.random.default_rng(3).permutation(7)
+    found = flips.infer([f"p{k}" for k in range(7)], bodies(60)[:, order], np.ones((60, 7), np.uint8))
+    assert {tuple(sorted((order[a], order[b]))) for a, b in found.pairs} == {(0, 1), (2, 3), (5, 6)}
+
+
+def test_names_that_the_points_contradict_turn_mirroring_off() -> None:
+    names = ["left_a", "left_b", "left_c", "right_a", "nose", "right_b", "right_c"]
+    found = flips.infer(names, bodies(60), np.ones((60, 7), np.uint8))
+    assert not found.mirror
+    assert "do not lie so" in found.why
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_few_samples_without_names_are_not_enough(count: int) -> None:
+    found = flips.infer([f"p{k}" for k in range(7)], bodies(count), np.ones((count, 7), np.uint8))
+    assert (found.pairs, found.mirror) == ((), False)
+
+
+def test_shapes_without_symmetry_are_not_mirrored() -> None:
+    rng = np.random.default_rng(1)
+    shapes = rng.normal(0, 30, (1, 9, 2)) + rng.normal(0, 2, (80, 9, 2))
+    assert not flips.infer([f"p{k}" for k in range(9)], shapes, np.ones((80, 9), np.uint8)).mirror
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        (["left_eye", "right_eye", "nose"], {(0, 1)}),
+        (["eye_l", "eye_r"], {(0, 1)}),
+        (["LEar", "REar", "Lhip", "Rhip"], {(0, 1), (2, 3)}),
+        (["hipLeft", "hipRight", "left knee", "right knee"], {(0, 1), (2, 3)}),
+        (["L_Wrist", "R_Wrist", "tail"], {(0, 1)}),
+    ],
+)
+def test_sides_in_names(names: list[str], pairs: set[tuple[int, int]]) -> None:
+    found = flips.infer(names)
+    assert found.mirror
+    assert set(found.pairs) == pairs
+
+
+@pytest.mark.parametrize("names", [["left_ear", "nose"], ["a", "b", "c"], ["lip", "rip"]])
+def test_names_without_a_counterpart_turn_mirroring_off(names: list[str]) -> None:
+    assert not flips.infer(names).mirror
+
+
+def test_a_file_can_state_the_pairs(tmp_path: Path) -> None:
+    table = write_wide(tmp_path)
+    stated = put(tmp_path / "pairs.txt", "nose,chin\n\n")
+    source = find_source(table, Opening(flips=stated))
+    assert source.skeleton.flip_pairs == ((2, 3),)
+    assert not find_source(table, Opening(flips=Path("none"))).skeleton.mirror
+    with pytest.raises(DataError, match=r"line 1: there is no keypoint 'ear'"):
+        find_source(table, Opening(flips=put(tmp_path / "pairs.txt", "nose,ear\n")))
+
+
+def test_what_is_not_mirrored_is_neither_augmented_nor_averaged_so(tmp_path: Path) -> None:
+    import torch
+
+    from kptool.config import configure
+    from kptool.detector import Detector
+
+    table = write_wide(tmp_path)
+    done = extract(find_source(table, Opening(flips=Path("none"), size=(32, 32))), tmp_path / "o", Options())
+    with Cache(done.cache) as cache:
+        model, training = configure("unet", cache.info.skeleton, cache.info.size, 1, {"width": 4})
+    assert (model.mirror, training.augment.flip) == (False, 0.0)
+    detector = Detector(model).eval()
+    images = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
+    assert torch.equal(detector.points(images, flip=True)[0], detector.points(images)[0])
+
+
+def test_hundreds_of_keypoints_on_large_images_take_bounded_memory(tmp_path: Path) -> None:
+    """A block of 32 pictures would have heatmaps of 524 MB; they are drawn in pieces."""
+    import tracemalloc
+
+    pictures(tmp_path, tuple(f"{i}.png" for i in range(40)))
+    rng = np.random.default_rng(0)
+    head = ",".join(["image", *(f"k{i}_{axis}" for i in range(250) for axis in "xy")])
+    rows = [",".join([f"{i}.png", *(f"{v:.2f}" for v in rng.uniform(0, 89, 500))]) for i in range(40)]
+    table = put(tmp_path / "t.csv", "\n".join([head, *rows]))
+    source = find_source(table, Opening(size=(512, 512)))
+    tracemalloc.start()
+    done = extract(source, tmp_path / "out", Options(sigma=1.0, stride=2))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert done.keypoints == 250
+    assert peak < 400e6

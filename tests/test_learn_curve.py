@@ -1,0 +1,267 @@
+"""The learning curve: the law behind points, parts of whole groups, resuming; and what is worth labelling next."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kptool import learncurve, powerlaw, suggest
+from kptool.cache import Cache
+from kptool.errors import ConfigError
+from kptool.powerlaw import Law
+
+SIZES = np.array([100, 200, 400, 800, 1600])
+QUICK = ("--set", "width=4", "--set", "batch_size=6", "--device", "cpu")
+
+
+@pytest.mark.parametrize("law", [Law(1.2, 8.0, 0.5), Law(0.0, 5.0, 0.2), Law(2.0, 90.0, 1.3)])
+def test_exact_points_give_back_their_law(law: Law) -> None:
+    found = powerlaw.fit(SIZES, law(SIZES))
+    assert found.law.c == pytest.approx(law.c, rel=0.02)
+    assert found.law.a == pytest.approx(law.a, abs=0.02)
+    forecast = found.forecast(1600)
+    assert forecast.gain == pytest.approx(float(law(1600) - law(3200)), rel=0.02, abs=1e-3)
+    assert (forecast.images, forecast.then) == (3200, pytest.approx(float(law(3200)), rel=1e-3))
+
+
+def test_noisy_points_give_an_interval_that_holds_the_truth() -> None:
+    """Of 40 curves with 2 % noise, at least 32 intervals hold what twice the images bring, and they are of use."""
+    rng = np.random.default_rng(0)
+    law, images = Law(1.2, 8.0, 0.5), np.repeat(SIZES, 2)
+    truth = float(law(1600) - law(3200))
+    held, verdicts = 0, []
+    for seed in range(40):
+        found = powerlaw.fit(images, law(images) * (1 + 0.02 * rng.standard_normal(len(images))), seed=seed)
+        forecast = found.forecast(1600)
+        assert forecast.low <= forecast.gain <= forecast.high
+        held += forecast.low <= truth <= forecast.high
+        verdicts.append(found.verdict)
+    assert held >= 32
+    assert verdicts.count("gain") >= 36
+
+
+def test_noise_alone_is_called_so_and_a_plateau_a_plateau() -> None:
+    rng = np.random.default_rng(0)
+    images = np.repeat(SIZES, 2)
+    scattered = [powerlaw.fit(images, 2 * (1 + 0.15 * rng.standard_normal(10))).verdict for _ in range(10)]
+    assert scattered.count("noisy") >= 8
+    assert "gain" not in scattered
+    level = [powerlaw.fit(images, 2 * (1 + 0.003 * rng.standard_normal(10))).verdict for _ in range(10)]
+    assert level == ["flat"] * 10
+
+
+def test_a_curve_is_not_carried_far() -> None:
+    found = powerlaw.fit(SIZES, Law(1, 5, 0.5)(SIZES))
+    assert found.forecast(4800).images == 6400
+    for more in (4801, 0):
+        with pytest.raises(ConfigError, match="1 to 4800 more"):
+            found.forecast(more)
+    with pytest.raises(ConfigError, match="3 sizes and 4 points"):
+        powerlaw.fit(np.array([100, 100, 200, 200]), np.ones(4))
+
+
+def test_parts_are_nested_of_whole_groups_and_seeded() -> None:
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 40, 600)
+    parts = learncurve.nested(groups, 5, seed=(0, 0))
+    assert len(parts) == 5
+    assert len(parts[-1]) == 600
+    for small, large in pairwise(parts):
+        assert len(small) < len(large)
+        assert set(small) < set(large)
+    for part in parts:
+        assert not set(groups[part]) & set(groups[np.setdiff1d(np.arange(600), part)])
+    sizes = [len(part) for part in parts]
+    assert np.allclose(sizes, np.geomspace(600 / 16, 600, 5), rtol=0.35)
+    again, other = learncurve.nested(groups, 5, seed=(0, 0)), learncurve.nested(groups, 5, seed=(0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
+    assert set(parts[0]) != set(other[0])
+
+
+def test_samples_without_a_group_stand_for_themselves() -> None:
+    groups = learncurve.own_groups(np.array([-1, 3, -1, 3, -1]))
+    assert len(set(groups)) == 4
+    assert groups[1] == groups[3]
+    parts = learncurve.nested(learncurve.own_groups(np.full(160, -1)), 3, seed=(0, 0))
+    assert [len(part) for part in parts] == [10, 40, 160]
+
+
+def test_the_number_of_steps_is_the_same_for_every_size(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kptool: Any
+) -> None:
+    from kptool import engine
+
+    steps: dict[int, int] = {}
+    step = engine.Trainer.train_step
+
+    def counted(self: engine.Trainer, batch: Any, total: int) -> Any:
+        assert total == 10
+        steps[id(self)] = self.step + 1
+        return step(self, batch, total)
+
+    monkeypatch.setattr(engine.Trainer, "train_step", counted)
+    ran = kptool("learn-curve", faces, "--sizes", 2, "--repeats", 1, "--steps", 10, *QUICK, "--out", tmp_path, "--json")
+    assert ran.code == 0, ran.err
+    assert [point["images"] for point in ran.json()["points"]] == [8, 36]
+    assert set(steps.values()) == {10}
+
+
+def test_a_stopped_curve_goes_on_where_it_was(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kptool: Any, refused: Any
+) -> None:
+    command = ("learn-curve", faces, "--sizes", 3, "--repeats", 2, "--steps", 4, *QUICK)
+    straight = kptool(*command, "--out", tmp_path / "straight", "--json").json()
+    fit, trained = learncurve.fit, []
+
+    def counted(data: Any, part: np.ndarray, *rest: Any, **more: Any) -> Any:
+        if len(trained) == 4:
+            raise KeyboardInterrupt
+        trained.append(len(part))
+        return fit(data, part, *rest, **more)
+
+    monkeypatch.setattr(learncurve, "fit", counted)
+    assert kptool(*command, "--out", tmp_path / "stopped").code != 0
+    assert len(pd.read_csv(tmp_path / "stopped" / "learn-curve.csv")) == 4
+    trained.clear()
+    plot = tmp_path / "curve.png"
+    again = kptool(*command, "--out", tmp_path / "stopped", "--plot", plot, "--json").json()
+    assert trained == [17, 36]
+    for found, expected in zip(again["points"], straight["points"], strict=True):
+        assert {**found, "seconds": 0} == {**expected, "seconds": 0}
+    assert [again[key] for key in ("fit", "verdict", "more")] == [straight[key] for key in ("fit", "verdict", "more")]
+    assert len(again["more"]) == 3
+    with Image.open(plot) as picture:
+        assert picture.size[0] > 300
+    trained.clear()
+    text = kptool(*command, "--out", tmp_path / "stopped", "--more", 9)
+    assert not trained
+    assert "9 more images: about" in text.out
+    sentence = refused(*command, "--set", "lr=0.5", "--out", tmp_path / "stopped")
+    assert "other settings or data (training: lr)" in sentence
+    other = tmp_path / "other.h5"
+    shutil.copy(faces, other)
+    with h5py.File(other, "r+") as file:
+        file["group"][:] = np.arange(len(file["group"])) // 2
+    assert "curve: groups" in refused("learn-curve", other, *command[2:], "--out", tmp_path / "stopped")
+
+
+def test_the_network_of_all_images_is_a_run(faces: Path, tmp_path: Path, kptool: Any) -> None:
+    ran = kptool("learn-curve", faces, "--sizes", 1, "--repeats", 1, "--steps", 5, *QUICK, "--out", tmp_path, "--json")
+    (point,) = ran.json()["points"]
+    evaluated = kptool("evaluate", tmp_path / "full-0", faces, "--json").json()
+    assert evaluated["rmse"] == pytest.approx(point["rmse"], rel=1e-4)
+
+
+def test_bad_arguments_get_a_sentence(faces: Path, in_tmp: Path, refused: Any, tmp_path: Path) -> None:
+    assert "1 to 108 more" in refused("learn-curve", faces, "--more", 109)
+    assert "go together" in refused("learn-curve", faces, "--suggest", 3)
+    assert "go together" in refused("learn-curve", faces, "--pool", in_tmp)
+    assert "give --suggest" in refused("learn-curve", faces, "--run", "unet")
+    assert "no pictures in the folder" in refused("learn-curve", faces, "--suggest", 3, "--pool", in_tmp)
+    assert "there is no cache" in refused("learn-curve", in_tmp / "none.h5")
+    assert "did you mean" in refused("learn-curve", faces, "--model", "unett")
+    unsplit = tmp_path / "unsplit.h5"
+    shutil.copy(faces, unsplit)
+    with h5py.File(unsplit, "r+") as file:
+        file["split"][:] = 0
+    assert "no validation images" in refused("learn-curve", unsplit)
+    with h5py.File(unsplit, "r+") as file:
+        file["split"][:] = 1
+        file["split"][:9] = 0
+    assert "wants 16 training images" in refused("learn-curve", unsplit)
+    assert not list(in_tmp.rglob("learn-curve*"))
+
+
+@pytest.fixture(scope="module")
+def committee(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two small networks that know the synthetic faces a little."""
+    out = tmp_path_factory.mktemp("committee")
+    with Cache(faces) as cache:
+        from kptool.config import configure
+
+        info = cache.info
+        given = {"width": 8, "batch_size": 8, "lr": 8e-3}
+        configs = configure("fcn", info.skeleton, info.size, info.channels, given)
+        learncurve.measure(cache, out, *configs, sizes=1, repeats=2, steps=60, device="cpu")
+    return [out / "full-0", out / "full-1"]
+
+
+def test_strange_pictures_are_named_before_ordinary_ones(
+    faces: Path, committee: list[Path], tmp_path: Path, kptool: Any
+) -> None:
+    """Noise and faces upside down among new ordinary faces; a damaged file is named, and what is labelled is not."""
+    from kptool import plugins
+
+    source = plugins.load("datasets", "synthetic").open(None, count=30, size=(48, 48), seed=77)
+    ordinary = np.concatenate([block.images for block in source.blocks()])
+    rng = np.random.default_rng(0)
+    pool = {f"face{i}": image for i, image in enumerate(ordinary[:24])}
+    pool |= {f"odd-noise{i}": rng.integers(0, 256, (48, 48), dtype=np.uint8) for i in range(3)}
+    pool |= {f"odd-turned{i}": image[::-1].copy() for i, image in enumerate(ordinary[24:27])}
+    with Cache(faces) as cache:
+        pool |= {"known": cache.read("images")[5]}
+    for name, image in pool.items():
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    (tmp_path / "damaged.png").write_bytes(b"no picture")
+    runs = [part for run in committee for part in ("--run", run)]
+    ran = kptool("learn-curve", faces, "--suggest", 99, "--pool", tmp_path, *runs, "--json")
+    assert ran.code == 2
+    assert "damaged.png" in ran.err
+    named = [Path(each["file"]).stem for each in ran.json()["suggest"]]
+    assert sorted(named) == sorted(set(pool) - {"known"})
+    assert sum(name.startswith("odd") for name in named[:6]) >= 5
+    (tmp_path / "damaged.png").unlink()
+    table = kptool("learn-curve", faces, "--suggest", 2, "--pool", tmp_path, *runs)
+    assert table.code == 0
+    assert sum(name in table.out for name in pool) == 2
+
+
+def test_frames_of_one_video_are_named_once() -> None:
+    """Of two scenes, one harder, the second picture named is of the other scene; so is the first, if one is known."""
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(0, 200, (2, 24, 24)).repeat(2, 1).repeat(2, 2)
+    pool = (scenes[[0, 0, 0, 0, 1]] + rng.integers(0, 20, (5, 48, 48))).astype(np.uint8)
+    thumbs, apart = suggest.thumbnails(pool), np.array([5.0, 4.9, 4.8, 4.7, 2.0])
+    first, second, _ = suggest.choose(apart, thumbs, thumbs[:0], 3)
+    assert (first in range(4), second) == (True, 4)
+    assert suggest.choose(apart, thumbs, thumbs[:1], 1) == [4]
+    assert suggest.choose(np.zeros(5), thumbs, thumbs[:0], 3) == []
+
+
+def test_every_choice_takes_off_the_most() -> None:
+    """Against the sum itself, over all that could have been chosen."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(40, 5)).astype(np.float32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    apart, known = rng.random(30), points[30:]
+    far = np.linalg.norm(points[:30, None] - points[None], axis=-1)
+
+    def left(chosen: list[int]) -> float:
+        return float((apart**2 * far[:, [*chosen, *range(30, 40)]].min(1)).sum())
+
+    chosen = suggest.choose(apart, points[:30], known, 6)
+    assert len(set(chosen)) == 6
+    for step in range(6):
+        best = min(left([*chosen[:step], other]) for other in range(30))
+        assert left(chosen[: step + 1]) == pytest.approx(best, rel=1e-4)
+
+
+def test_moving_a_picture_repeats_its_edge() -> None:
+    picture = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
+    assert np.array_equal(suggest.moved(picture, 0), picture)
+    assert suggest.moved(picture, 1)[0].tolist() == [[0, 0, 1, 2], [0, 0, 1, 2], [4, 4, 5, 6]]
+    assert suggest.moved(picture, -1)[0].tolist() == [[5, 6, 7, 7], [9, 10, 11, 11], [9, 10, 11, 11]]
+
+
+def test_models_of_other_images_are_refused(faces: Path, tmp_path: Path, refused: Any) -> None:
+    Image.fromarray(np.zeros((48, 48), np.uint8)).save(tmp_path / "one.png")
+    sentence = refused("learn-curve", faces, "--suggest", 1, "--pool", tmp_path, "--run", "unet")
+    assert "give models trained on it" in sentence
