@@ -145,6 +145,11 @@ class CacheWriter:
         """The source rows written so far, (count,)."""
         return np.asarray(self._file["row"][:], dtype=np.int64)
 
+    def images(self) -> Iterator[NDArray[np.uint8]]:
+        """The images written so far, in blocks."""
+        for start in range(0, self.count, _BLOCK):
+            yield self._file["images"][start : start + _BLOCK]
+
     def finish(self, split: NDArray[np.uint8], groups: NDArray[np.int64]) -> None:
         """Store the split and the groups, (count,) each, and the description; then close."""
         self._file.create_dataset("split", data=split, chunks=(max(1, len(split)),), fletcher32=True)

@@ -1,129 +1,192 @@
 """`kptool doctor`: what looks wrong in a cache, sample by sample. It reads, reports, and changes nothing.
 
 Every check is a function from the cache's arrays to findings; a finding names the sample, its row in the source and
-what was seen, so that a person can go and look.
+what was seen, so that a person can go and look, and what a patch would do about it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool import gradients, similar, suspects
 from kptool.cache import Cache
+from kptool.geometry import apply_affine, invert_affine
+from kptool.patches import Change
 from kptool.progress import Progress, silent
-from kptool.splits import VAL
+from kptool.similar import Looks
+from kptool.splits import VAL, joined
+from kptool.suspects import Suspicion
 
-_THUMB = 16
-_ALIKE = 0.995
-"""Correlation of 16x16 thumbnails above which two images count as near-duplicates: neighbouring frames of a video."""
+CHECKS = ("outside", "swapped", "constant", "duplicate", "leak", "label")
+_FLAT, _SAME = 2.0, 0.95
+"""Standard deviation of an image without contrast; correlation of thumbnails from which images are the same scene."""
+_UNITS, _FAR = 12.0, 0.05
+"""From how many times the usual error, and what share of the image's size, on a label is reported."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that looks wrong. `sample` is the index in the cache, `row` the row in its source."""
+    """One thing that looks wrong. `sample` is the index in the cache, `row` the row in its source, `other` a sample that
+    it is compared with; `keypoint` an index, and `suggested` where a model sees it, in pixels of the cache's images."""
 
     check: str
     sample: int
     row: int
     detail: str
-
-
-def examine(cache: Cache, progress: Progress = silent) -> list[Finding]:
-    """All findings of a cache, check by check."""
-    points, visibility, rows = cache.read("keypoints"), cache.read("visibility"), cache.read("row")
-    images = _Images.scan(cache, progress)
-    found = [
-        *_outside(points, visibility, cache),
-        *_swapped(points, visibility, cache),
-        *_constant(images),
-        *_leaks(images, cache),
-    ]
-    return [Finding(check, sample, int(rows[sample]), detail) for check, sample, detail in found]
-
-
-_Found = Iterator[tuple[str, int, str]]
+    other: int | None = None
+    keypoint: int | None = None
+    suggested: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
-class _Images:
-    """What the checks need of the images: spread (N,), and thumbnails (N, 256) of zero mean and unit length."""
+class Data:
+    """What the checks look at; points (N, K, 2), visibility (N, K), and what may be said of labels."""
 
-    spread: NDArray[np.float64]
-    thumbs: NDArray[np.float32]
+    cache: Cache
+    points: NDArray[np.float32]
+    visibility: NDArray[np.uint8]
+    looks: Looks
+    suspicion: Suspicion = field(repr=False)
 
-    @classmethod
-    def scan(cls, cache: Cache, progress: Progress) -> _Images:
-        spreads, thumbs = [], []
-        done = 0
-        for block in cache.blocks("images"):
-            grey = block if block.ndim == 3 else block.mean(1)
-            spreads.append(grey.std((1, 2)))
-            thumbs.append(_thumbnails(grey))
-            done += len(block)
-            progress("images", done, len(cache))
-        return cls(np.concatenate(spreads), np.concatenate(thumbs))
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which keypoints have a label, (N, K)."""
+        return self.visibility > 0
 
 
-def _thumbnails(images: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Block means (n, 256) of images (n, H, W), normalised; images smaller than a thumbnail are repeated."""
-    n, height, width = images.shape
-    y = np.linspace(0, height, _THUMB + 1).astype(int)[:-1]
-    x = np.linspace(0, width, _THUMB + 1).astype(int)[:-1]
-    sums = np.add.reduceat(np.add.reduceat(images.astype(np.float32), y, axis=1), x, axis=2).reshape(n, -1)
-    sums -= sums.mean(1, keepdims=True)
-    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6), dtype=np.float32)
+def examine(
+    cache: Cache, found: NDArray[np.float64] | None = None, progress: Progress = silent
+) -> tuple[list[Finding], Suspicion]:
+    """All findings of a cache, check by check, and what labels were judged by.
+
+    `found` (N, K, 2) is what a trained model says of images that it was not trained on, NaN for the others; without it a
+    linear model is fitted and cross-validated.
+    """
+    points, visibility = cache.read("keypoints"), cache.read("visibility")
+    progress("images", 0, 3)
+    looks = Looks.of(cache.blocks("images"))
+    progress("images", 1, 3)
+    if found is None:
+        pairs = similar.pairs(looks)
+        clusters = similar.components(len(points), pairs.a, pairs.b)
+        seen = gradients.features(cache.blocks("images"))
+        suspicion = suspects.linear(seen, points, visibility > 0, joined(cache.read("group"), clusters))
+    else:
+        suspicion = suspects.predicted(points, visibility > 0, found)
+    progress("images", 3, 3)
+    data = Data(cache, points, visibility, looks, suspicion)
+    checks = (_outside, _swapped, _constant, _duplicates, _leaks, _labels)
+    return [finding for check in checks for finding in check(data)], suspicion
 
 
-def _outside(points: NDArray[np.float32], visibility: NDArray[np.uint8], cache: Cache) -> _Found:
+def proposals(findings: list[Finding], cache: Cache) -> list[Change]:
+    """What a patch would do about findings, one change for each row and keypoint: for a person to read and edit."""
+    changes: dict[tuple[int, int | str], Change] = {}
+    actions = {"swapped": "swap", "constant": "drop", "duplicate": "drop", "outside": "unlabel", "label": "unlabel"}
+    back = invert_affine(cache.read("affine"))
+    swapped = {finding.row for finding in findings if finding.check == "swapped"}
+    for finding in findings:
+        action = actions.get(finding.check)
+        if action is None or (finding.check == "label" and finding.row in swapped):
+            continue
+        reason = finding.detail
+        if finding.suggested is not None:
+            x, y = apply_affine(back[finding.sample], np.array([finding.suggested]))[0]
+            reason += f"; it should be near ({x:.1f}, {y:.1f}) of the source"
+        keypoint = finding.keypoint if action == "unlabel" else None
+        key = (finding.row, action if keypoint is None else keypoint)
+        changes.setdefault(key, Change(finding.row, action, keypoint, reason=reason))
+    return list(changes.values())
+
+
+_Found = Iterator[Finding]
+
+
+def _outside(data: Data) -> _Found:
     """Labelled keypoints that are not numbers, or lie outside of their image."""
-    height, width = cache.info.size
-    inside = (points >= -0.5) & (points <= np.array([width - 0.5, height - 0.5]))
-    for sample, k in np.argwhere((visibility > 0) & ~np.logical_and.reduce(inside, axis=-1)):
-        x, y = points[sample, k]
-        yield "outside", int(sample), f"{cache.info.names[k]} ({x:.1f}, {y:.1f}) is outside the {width}x{height} image"
+    height, width = data.cache.info.size
+    inside = (data.points >= -0.5) & (data.points <= np.array([width - 0.5, height - 0.5]))
+    rows = data.cache.read("row")
+    for sample, k in np.argwhere(data.labelled & ~np.logical_and.reduce(inside, axis=-1)):
+        x, y = data.points[sample, k]
+        what = f"{data.cache.info.names[k]} ({x:.1f}, {y:.1f}) is outside the {width}x{height} image"
+        yield Finding("outside", int(sample), int(rows[sample]), what, keypoint=int(k))
 
 
-def _swapped(points: NDArray[np.float32], visibility: NDArray[np.uint8], cache: Cache) -> _Found:
-    """Samples in which most flip pairs stand the other way round than in most samples: left and right exchanged."""
-    pairs = np.array(cache.info.flip_pairs).reshape(-1, 2)
-    if not len(pairs):
+def _swapped(data: Data) -> _Found:
+    """Samples in which most flip pairs stand the other way round than in most samples: left and right exchanged.
+
+    A pair that varies much in which way it stands, as in turned heads, says little, and counts as little.
+    """
+    pairs = np.array(data.cache.info.flip_pairs).reshape(-1, 2)
+    if not len(pairs) or not data.cache.info.mirror:
         return
-    gap = points[:, pairs[:, 0], 0] - points[:, pairs[:, 1], 0]
-    known = np.logical_and.reduce(visibility[:, pairs] > 0, axis=-1)
-    usual = np.sign(np.median(np.where(known, gap, 0), axis=0))
+    gap = data.points[:, pairs[:, 0], 0] - data.points[:, pairs[:, 1], 0]
+    known = np.logical_and.reduce(data.labelled[:, pairs], axis=-1)
+    usual = np.sign(suspects.median(np.where(known, gap, np.nan)))
     wrong = (known & (np.sign(gap) * usual < 0)).sum(1)
+    rows = data.cache.read("row")
     for sample in np.flatnonzero(wrong * 2 > known.sum(1).clip(1)):
-        yield (
-            "swapped",
-            int(sample),
-            f"{wrong[sample]} of {known[sample].sum()} left/right pairs stand the other way round",
-        )
+        what = f"{wrong[sample]} of {known[sample].sum()} left/right pairs stand the other way round"
+        yield Finding("swapped", int(sample), int(rows[sample]), what)
 
 
-def _constant(images: _Images) -> _Found:
-    for sample in np.flatnonzero(images.spread < 2.0):
-        yield (
-            "constant",
-            int(sample),
-            f"the image has almost no contrast (standard deviation {images.spread[sample]:.2f} of 255)",
-        )
+def _constant(data: Data) -> _Found:
+    rows = data.cache.read("row")
+    for sample in np.flatnonzero(data.looks.spread < _FLAT):
+        what = f"the image has almost no contrast (standard deviation {data.looks.spread[sample]:.2f} of 255)"
+        yield Finding("constant", int(sample), int(rows[sample]), what)
 
 
-def _leaks(images: _Images, cache: Cache) -> _Found:
+def _duplicates(data: Data) -> _Found:
+    """Images that are the same, byte for byte, as an earlier one; and whether their labels are, too."""
+    rows = data.cache.read("row")
+    hashes = np.array([hash(image.tobytes()) for block in data.cache.blocks("images") for image in block])
+    order = np.argsort(hashes, kind="stable")
+    for _, group in groupby(order.tolist(), key=lambda i: int(hashes[i])):
+        first, *others = list(group)
+        for sample in others:
+            if data.looks.spread[sample] < _FLAT:
+                continue
+            apart = np.linalg.norm(data.points[sample] - data.points[first], axis=-1)
+            both = data.labelled[sample] & data.labelled[first]
+            far = float(apart[both].max()) if both.any() else 0.0
+            labels = "the same labels" if far == 0 else f"labels up to {far:.1f} px apart"
+            what = f"the image of row {rows[first]} again, with {labels}"
+            yield Finding("duplicate", int(sample), int(rows[sample]), what, other=int(first))
+
+
+def _leaks(data: Data) -> _Found:
     """Validation images that have a near-duplicate among the training images."""
-    split = cache.read("split")
-    val, train = np.flatnonzero(split == VAL), np.flatnonzero(split != VAL)
-    if not len(train):
-        return
-    for sample in val[images.spread[val] >= 2.0]:
-        alike = images.thumbs[train] @ images.thumbs[sample]
-        nearest = int(alike.argmax())
-        if alike[nearest] > _ALIKE:
-            yield (
-                "leak",
-                int(sample),
-                f"nearly the same image as training sample {train[nearest]} (correlation {alike[nearest]:.4f})",
-            )
+    val = data.cache.read("split") == VAL
+    rows = data.cache.read("row")
+    pairs = similar.pairs(data.looks)
+    thumbs = data.looks.thumbs
+    seen = set()
+    for i in np.argsort(-pairs.alike, kind="stable"):
+        a, b = int(pairs.a[i]), int(pairs.b[i])
+        same = float(thumbs[a].astype(np.float32) @ thumbs[b].astype(np.float32))
+        if val[a] == val[b] or same < _SAME:
+            continue
+        sample, other = (a, b) if val[a] else (b, a)
+        if sample not in seen:
+            seen.add(sample)
+            what = f"nearly the same image as training row {rows[other]} (correlation {same:.3f})"
+            yield Finding("leak", sample, int(rows[sample]), what, other=other)
+
+
+def _labels(data: Data) -> _Found:
+    """Labels far from where a model that never saw them, or the other keypoints, say they are."""
+    rows, units, names = data.cache.read("row"), np.nan_to_num(data.suspicion.units), data.cache.info.names
+    distance = np.linalg.norm(data.points - data.suspicion.suggested, axis=-1)
+    far = np.nan_to_num(distance) > _FAR * max(data.cache.info.size)
+    for sample in data.suspicion.ranking():
+        for k in np.flatnonzero((units[sample] > _UNITS) & far[sample] & data.labelled[sample]):
+            what = f"{names[k]} is {distance[sample, k]:.1f} px from where it should be, {units[sample, k]:.0f} times the usual"
+            x, y = (float(v) for v in data.suspicion.suggested[sample, k])
+            yield Finding("label", int(sample), int(rows[sample]), what, keypoint=int(k), suggested=(x, y))

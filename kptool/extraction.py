@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import os
 import shutil
 import time
@@ -21,14 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import __version__, heatmaps
+from kptool import __version__, heatmaps, patches, similar
 from kptool.annotations import Samples, Source
 from kptool.cache import CacheWriter, Info
 from kptool.errors import ConfigError, DataError
 from kptool.files import locked, sha256, swap, sync
 from kptool.images import encode_png
+from kptool.patches import Patches
 from kptool.progress import Progress, silent
-from kptool.splits import VAL, choose_split
+from kptool.splits import VAL, choose_split, joined
 
 IMAGES, KEYPOINTS, CACHE = "images", "keypoints.csv", "dataset.h5"
 _STAGING = ".kptool-extract"
@@ -42,6 +44,7 @@ class Options:
     """The settings of an extraction.
 
     `keypoints`: "complete" keeps rows with every keypoint, "all" those with any, "auto" what the source is meant for.
+    `split`: "similar" keeps near-duplicates on one side, "random" does not look. `groups` and `patch` are csv files.
     """
 
     keypoints: str = "auto"
@@ -52,10 +55,16 @@ class Options:
     seed: int = 0
     groups: Path | None = None
     force: bool = False
+    split: str = "random"
+    patch: Path | None = None
 
     def __post_init__(self) -> None:
         if self.keypoints not in ("auto", "complete", "all"):
             raise ConfigError(f"--keypoints must be auto, complete or all; got {self.keypoints!r}")
+        if self.split not in ("random", "similar"):
+            raise ConfigError(f"--split must be random or similar; got {self.split!r}")
+        if self.split == "similar" and self.groups is not None:
+            raise ConfigError("--groups says what belongs together, so --split similar has nothing to find; give one")
         if not 0 <= self.val < 1:
             raise ConfigError(f"--val is the share of images kept for validation, from 0 to below 1; got {self.val}")
         if not 0 <= self.seed < 2**32:
@@ -102,7 +111,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         seed=options.seed,
         val=options.val,
         source=source.label,
-        source_sha256=sha256(source.files),
+        source_sha256=_sha256(source),
         version=__version__,
         mirror=source.skeleton.mirror,
         margin=source.margin,
@@ -171,7 +180,10 @@ def _write(
         columns = [f"{name}_{part}" for name in info.names for part in ("x", "y", "visibility")]
         table.writerow(["image", "row", *(["source"] if source.pictures else []), *columns])
         most = max(1, _MOST_BYTES // info.heatmap_bytes)
-        for samples in pieces(keep(source.blocks(), which, counts), most):
+        blocks = source.blocks()
+        if options.patch is not None:
+            blocks = _patched(blocks, patches.read(options.patch, info.names), info, counts)
+        for samples in pieces(keep(blocks, which, counts), most):
             names = [f"{IMAGES}/{cache.count + i:05d}.png" for i in range(len(samples))]
             images.write(names, samples.images)
             table.writerows(_csv_row(name, samples, i, source.pictures) for i, name in enumerate(names))
@@ -180,6 +192,8 @@ def _write(
         if not cache.count:
             raise DataError(f"{source.label}: none of {counts['rows']} rows has {which} keypoints; try --keypoints all")
         assigned = _assign(groups, cache.rows(), options.groups)
+        if options.split == "similar":
+            assigned = joined(assigned, similar.clusters(cache.images()))
         split = choose_split(assigned, options.val, options.seed)
         cache.finish(split, assigned)
     for path in (staging / KEYPOINTS, staging / CACHE, staging / IMAGES, staging):
@@ -199,6 +213,23 @@ def keep(blocks: Iterator[Samples], which: str, counts: Counter[str]) -> Iterato
             counts[reason] += int((~chosen).sum())
         if chosen.any():
             yield samples.select(chosen)
+
+
+def _sha256(source: Source) -> str:
+    """What tells sources apart: of the contents of its files, or of its label where it has none."""
+    return sha256(source.files) if source.files else hashlib.sha256(source.label.encode()).hexdigest()
+
+
+def _patched(blocks: Iterator[Samples], patch: Patches, info: Info, counts: Counter[str]) -> Iterator[Samples]:
+    """The samples as a person corrected them; those to be left out are counted."""
+    for samples in blocks:
+        kept = patch.apply(samples, info.flip_pairs)
+        gone = len(samples) - len(kept)
+        if gone:
+            counts["rows"] += gone
+            counts["left out by the patch"] += gone
+        if len(kept):
+            yield kept
 
 
 def pieces(blocks: Iterator[Samples], most: int) -> Iterator[Samples]:

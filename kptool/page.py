@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from kptool import __version__, cards, charts, checkpoint, plugins, report
 from kptool.cache import Cache
@@ -21,14 +18,6 @@ from kptool.metrics import Metrics
 from kptool.progress import Progress, silent
 
 _AVERAGE = "all of them, averaged"
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328 }
-table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid #d1d9e0; text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-td.best { font-weight: 600; color: #1a7f37 }
-img { max-width: 100%; height: auto }
-"""
 
 
 @dataclass(frozen=True)
@@ -75,21 +64,19 @@ def write_page(measured: Sequence[Measured], cache: Cache, split: str) -> str:
         f"<p>kptool {__version__}, {datetime.now(UTC):%Y-%m-%d}. Errors in the source images' pixels.</p>",
         _comparison(measured, baseline),
         "<h2>Cumulative error</h2>",
-        _picture(charts.cumulative(curves), "share of images by error"),
+        report.picture_tag(charts.cumulative(curves), "share of images by error"),
         "<h2>Keypoint by keypoint</h2>",
-        _picture(charts.keypoint_bars(keypoints), "RMSE of each keypoint"),
+        report.picture_tag(charts.keypoint_bars(keypoints), "RMSE of each keypoint"),
         _keypoint_table(measured, baseline),
     ]
     if histories:
-        parts += ["<h2>Training</h2>", _picture(charts.histories(histories), "validation error by epoch")]
+        parts += ["<h2>Training</h2>", report.picture_tag(charts.histories(histories), "validation error by epoch")]
     for each in measured:
         parts += [
             f"<h2>{html.escape(each.label)}: best to worst</h2>",
-            _picture(report.predictions(cache, split, each.evaluation), "faces with predictions"),
+            report.picture_tag(report.predictions(cache, split, each.evaluation), "faces with predictions"),
         ]
-    body = "\n".join(parts)
-    head = f'<meta charset="utf-8"><title>kptool report</title><style>{_STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+    return report.standalone("kptool report", parts)
 
 
 def _comparison(measured: Sequence[Measured], baseline: Metrics) -> str:
@@ -132,10 +119,3 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], best: dict[int, 
         for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _picture(figure: Figure, alt: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<p><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}"></p>'

@@ -6,6 +6,9 @@ another colour than right ones, so that a swap is seen at a glance.
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +29,14 @@ from kptool.geometry import apply_affine, flip_points, invert_affine, swap_order
 from kptool.metrics import FAILURE, image_nme, normaliser
 
 LEFT, RIGHT, MIDDLE, TRUTH = "#ff9f1c", "#2ec4b6", "#f15bb5", "#ffffff"
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328 }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid #d1d9e0; text-align: right; white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+td.best { font-weight: 600; color: #1a7f37 }
+img { max-width: 100%; height: auto }
+"""
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -33,6 +44,21 @@ def save(figure: Figure, path: Path) -> Path:
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
     return path
+
+
+def standalone(title: str, parts: Sequence[str]) -> str:
+    """An HTML page that needs nothing else, of parts that are HTML already."""
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
+    body = "\n".join(parts)
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+
+
+def picture_tag(figure: Figure, alt: str) -> str:
+    """A figure as an HTML image that holds itself."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<p><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}"></p>'
 
 
 def colours(names: Sequence[str]) -> list[str]:

@@ -53,6 +53,19 @@ def folds(groups: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]
     return np.asarray(fold[member])
 
 
+def joined(groups: NDArray[np.int64], clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups (N,) that part neither the samples of a group nor those of a cluster; -1 in both stands for itself."""
+    first, before = np.arange(len(groups)), None
+    while before is None or not np.array_equal(first, before):  # the least member spreads through both
+        before = first.copy()
+        for labels in (groups, clusters):
+            known = labels >= 0
+            least = np.full(int(labels.max(initial=-1)) + 1, len(groups))
+            np.minimum.at(least, labels[known], first[known])
+            first[known] = least[labels[known]]
+    return np.where((groups < 0) & (clusters < 0), -1, first).astype(np.int64)
+
+
 def _members(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
     """Distinct groups, the one of each sample, and their sizes; -1 stands for a group of its own."""
     keys = np.where(groups >= 0, groups, -1 - np.arange(len(groups)))

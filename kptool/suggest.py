@@ -1,13 +1,13 @@
-"""Which pictures to label next: those that stand for much that models disagree on, no two of them alike.
+"""Which pictures to label next: those that models disagree on, and that are unlike each other and what is labelled.
 
     pictures -> what several models find in each, and in each moved a little -> how far that lies apart
-    -> one after the other, the picture whose label would take most of that away, its likes' included
+    -> without the ones that models agree on most -> one after the other, the picture least like all that is labelled
 
 Models that saw the same labels agree where those labels tell them what to find (query by committee: Seung, Opper &
 Sompolinsky, COLT 1992). The most disputed pictures alone would be ten frames of one video, each as hard as the next, or
-pictures like no other. So each picture weighs as its disagreement squared, times its distance from the nearest one that
-is labelled, and pictures are named greedily to make the sum small (weighted k-medians; Nemhauser, Wolsey & Fisher, 1978,
-say how near the best that comes).
+pictures like no other; they are worse than random ones. So disagreement only says which pictures have nothing to teach,
+and of the others those are named that leave no picture far from a labelled one (the core-set of Sener & Savarese, ICLR
+2018, by its greedy farthest-first rule), over histograms of gradients. benchmarks/suggest_experiment.py measures it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from kptool import evaluation, images
+from kptool import evaluation, gradients, images
 from kptool.cache import Info
 from kptool.detector import Detector
 from kptool.errors import CheckpointError, DataError
@@ -27,12 +26,13 @@ from kptool.geometry import Size
 from kptool.pictures import Picture
 from kptool.progress import Progress, silent
 
-_THUMB = 16
 _MOVED = 1 / 32
 """How far pictures are moved, as a share of their sides: less than what models are trained to put up with."""
 LOOKS = 3
 """How often each model looks at each picture: as it is, and moved both ways."""
-_BLOCK, _MOST = 1024, 4000
+_AGREED = 0.4
+"""The share of the pictures, those that models agree on most, that is passed over."""
+_BLOCK, _SAME = 1024, 1e-5
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def suggest(
 ) -> list[Suggestion]:
     """The `count` pictures of `pool` (N, ...) to label next, the first one first; `labelled` (M, ...) are already."""
     apart = disagreement(detectors, pool, progress=progress)
-    return [Suggestion(names[i], float(apart[i])) for i in choose(apart, thumbnails(pool), thumbnails(labelled), count)]
+    seen = directions(np.concatenate([pool, labelled]))
+    return [Suggestion(names[i], float(apart[i])) for i in choose(apart, seen[: len(pool)], seen[len(pool) :], count)]
 
 
 def disagreement(
@@ -111,42 +112,35 @@ def moved(pictures: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
     return pictures[..., rows[:, None], columns]
 
 
-def thumbnails(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What tells pictures apart: 16x16 means (N, 256) of zero mean and unit length, so that light does not matter."""
-    parts = [
-        torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(block).float(), _THUMB)
-        for block in np.array_split(pictures if pictures.ndim == 4 else pictures[:, None], len(pictures) // _BLOCK + 1)
-    ]
-    means = torch.cat(parts).mean(1).flatten(1).numpy()
-    means -= means.mean(1, keepdims=True)
-    return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6), np.float32)
+def directions(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What tells pictures (N, ...) apart: in which direction their gradients differ from the usual, (N, D), unit length."""
+    seen = gradients.features(np.array_split(pictures, len(pictures) // _BLOCK + 1))
+    return np.asarray(seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-6))
 
 
 def choose(apart: NDArray[np.float64], pool: NDArray[np.float32], known: NDArray[np.float32], count: int) -> list[int]:
-    """Indices of at most `count` pictures, the first one first, by how much each takes off the sum of all.
+    """Indices of at most `count` pictures, the first one first: each the farthest from `known` (M, D) and those before.
 
-    The sum is over pictures, of `apart` (N,) squared times the distance from the nearest of `known` (M, D) and of those
-    chosen before; `pool` (N, D) and `known` are of unit length. A picture that is known already is never chosen. Of
-    more than 4000 pictures, the 4000 that lie most apart are looked at, for the memory.
+    `pool` (N, D) and `known` are of unit length. Of the pictures, the 40 % with the smallest `apart` (N,) are left out, or
+    fewer where `count` needs them. Without anything known, the first is where models disagree most. A picture that is
+    known already is never chosen.
     """
-    some = np.sort(np.argsort(-apart, kind="stable")[:_MOST])
-    weight = np.square(apart[some]).astype(np.float32)
-    between = _distance(pool[some], pool[some])
-    near = np.full(len(some), np.sqrt(2.0), np.float32)
+    order = np.argsort(-apart, kind="stable")
+    some = np.sort(order[: max(count, round((1 - _AGREED) * len(order)))])
+    near = np.full(len(some), np.inf, np.float32)
     for start in range(0, len(known), _BLOCK):
         near = np.minimum(near, _distance(pool[some], known[start : start + _BLOCK]).min(1))
     chosen: list[int] = []
-    while len(chosen) < count:
-        gain = weight @ np.maximum(near[:, None] - between, 0.0)
-        best = int(np.where(near > 0, gain, 0.0).argmax())
-        if near[best] <= 0 or gain[best] <= 0:
+    while len(chosen) < min(count, len(some)):
+        best = int(near.argmax()) if len(known) or chosen else int(apart[some].argmax())
+        if near[best] <= 0:
             break
         chosen.append(int(some[best]))
-        near = np.minimum(near, between[best])
+        near = np.minimum(near, _distance(pool[some], pool[some[best]][None])[:, 0])
     return chosen
 
 
 def _distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distances (N, M) between vectors of unit length; about 0 counts as 0, whatever float32 makes of it."""
+    """Squared distances (N, M) between vectors of unit length; about 0 counts as 0, whatever float32 makes of it."""
     squared = 2.0 - 2.0 * (a @ b.T)
-    return np.sqrt(np.where(squared < 1e-5, np.float32(0), squared))
+    return np.where(squared < _SAME, np.float32(0), squared)

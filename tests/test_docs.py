@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,8 @@ def test_what_a_page_says_runs(page: str, kptool: Any, in_tmp: Path, monkeypatch
         for line in text.strip().splitlines():
             command, arguments, given, taken = parse(line)
             assert command == "kptool", line
-            with monkeypatch.context() as patch:
-                if given:
-                    patch.setattr(sys, "stdin", given.open())
+            with monkeypatch.context() as patch, given.open() if given else nullcontext() as stdin:
+                patch.setattr(sys, "stdin", stdin)
                 ran = kptool(*arguments)
             assert ran.code == 0, f"{line}: {ran.err}"
             if taken:

@@ -194,7 +194,7 @@ def committee(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
     return [out / "full-0", out / "full-1"]
 
 
-def test_strange_pictures_are_named_before_ordinary_ones(
+def test_models_disagree_on_strange_pictures_and_what_they_agree_on_is_not_named(
     faces: Path, committee: list[Path], tmp_path: Path, kptool: Any
 ) -> None:
     """Noise and faces upside down among new ordinary faces; a damaged file is named, and what is labelled is not."""
@@ -217,41 +217,51 @@ def test_strange_pictures_are_named_before_ordinary_ones(
     assert "damaged.png" in ran.err
     named = [Path(each["file"]).stem for each in ran.json()["suggest"]]
     assert sorted(named) == sorted(set(pool) - {"known"})
-    assert sum(name.startswith("odd") for name in named[:6]) >= 5
+    apart = {Path(each["file"]).stem: each["disagreement"] for each in ran.json()["suggest"]}
+    disputed = sorted(apart, key=lambda name: -apart[name])
+    assert sum(name.startswith("odd") for name in disputed[:6]) >= 5
+    few = kptool("learn-curve", faces, "--suggest", 10, "--pool", tmp_path, *runs, "--json").json()["suggest"]
+    assert len(few) == 10
+    assert {Path(each["file"]).stem for each in few} <= {*disputed[:19], "known"}
     (tmp_path / "damaged.png").unlink()
     table = kptool("learn-curve", faces, "--suggest", 2, "--pool", tmp_path, *runs)
     assert table.code == 0
-    assert sum(name in table.out for name in pool) == 2
+    assert sum(f"{name}.png" in table.out for name in pool) == 2
 
 
 def test_frames_of_one_video_are_named_once() -> None:
-    """Of two scenes, one harder, the second picture named is of the other scene; so is the first, if one is known."""
+    """Four frames of the scene that models disagree on most, and six other scenes."""
     rng = np.random.default_rng(0)
-    scenes = rng.integers(0, 200, (2, 24, 24)).repeat(2, 1).repeat(2, 2)
-    pool = (scenes[[0, 0, 0, 0, 1]] + rng.integers(0, 20, (5, 48, 48))).astype(np.uint8)
-    thumbs, apart = suggest.thumbnails(pool), np.array([5.0, 4.9, 4.8, 4.7, 2.0])
-    first, second, _ = suggest.choose(apart, thumbs, thumbs[:0], 3)
-    assert (first in range(4), second) == (True, 4)
-    assert suggest.choose(apart, thumbs, thumbs[:1], 1) == [4]
-    assert suggest.choose(np.zeros(5), thumbs, thumbs[:0], 3) == []
+    coarse = rng.integers(0, 250, (7, 8, 8), np.uint8)
+    scenes = np.stack([np.asarray(Image.fromarray(c).resize((48, 48), Image.Resampling.BICUBIC)) for c in coarse])
+    pool = np.minimum(scenes[[0, 0, 0, 0, 1, 2, 3, 4, 5, 6]], 250) + rng.integers(0, 4, (10, 48, 48), np.uint8)
+    seen, apart = suggest.directions(pool), np.array([5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 1, 1, 1, 1])
+    first, *others = suggest.choose(apart, seen, seen[:0], 3)
+    assert (first, set(others)) == (0, {4, 5})
+    assert set(suggest.choose(apart, seen, seen[:1], 2)) == {4, 5}
 
 
-def test_every_choice_takes_off_the_most() -> None:
-    """Against the sum itself, over all that could have been chosen."""
+def test_what_models_agree_on_is_passed_over_while_others_are_left() -> None:
+    points = np.eye(10, dtype=np.float32)
+    apart = np.arange(10, dtype=np.float64)
+    assert set(suggest.choose(apart, points, points[:0], 6)) == {4, 5, 6, 7, 8, 9}
+    assert set(suggest.choose(apart, points, points[:0], 8)) == {2, 3, 4, 5, 6, 7, 8, 9}
+    assert sorted(suggest.choose(apart, points, points[:0], 99)) == list(range(10))
+    assert sorted(suggest.choose(apart, points, points[[3, 7]], 99)) == [0, 1, 2, 4, 5, 6, 8, 9]
+
+
+def test_every_choice_is_the_farthest_from_what_is_labelled() -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(40, 5)).astype(np.float32)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    apart, known = rng.random(30), points[30:]
     far = np.linalg.norm(points[:30, None] - points[None], axis=-1)
-
-    def left(chosen: list[int]) -> float:
-        return float((apart**2 * far[:, [*chosen, *range(30, 40)]].min(1)).sum())
-
-    chosen = suggest.choose(apart, points[:30], known, 6)
+    apart = rng.random(30)
+    open_to = np.argsort(-apart)[:18]
+    chosen = suggest.choose(apart, points[:30], points[30:], 6)
     assert len(set(chosen)) == 6
-    for step in range(6):
-        best = min(left([*chosen[:step], other]) for other in range(30))
-        assert left(chosen[: step + 1]) == pytest.approx(best, rel=1e-4)
+    for step, one in enumerate(chosen):
+        near = far[:, [*chosen[:step], *range(30, 40)]].min(1)
+        assert near[one] == pytest.approx(near[open_to].max(), rel=1e-4)
 
 
 def test_moving_a_picture_repeats_its_edge() -> None:

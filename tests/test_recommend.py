@@ -17,6 +17,7 @@ from conftest import tree
 from kptool import cards, recipes, recommend
 from kptool.annotations import FACE15, Skeleton
 from kptool.cache import Cache
+from kptool.config import RECIPES
 from kptool.plugins import load_model
 from kptool.probe import Probe
 from kptool.recommend import Facts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ def labelled(tmp_path: Path) -> Path:
 
 
 def run(program: list[str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*program, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    # From another folder: `python -m` would take the sources of this one, which need not hold the compiled core.
+    command, elsewhere = [*program, *map(str, arguments)], tempfile.gettempdir()
+    return subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_extract_writes_the_same_files(labelled: Path, tmp_path: Path) -> None:

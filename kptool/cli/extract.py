@@ -62,6 +62,13 @@ def extract(
             help="A csv with columns row,group: images of one group stay on one side of the split.", show_default=False
         ),
     ] = None,
+    split: Annotated[
+        str, typer.Option(help="random, or similar: near-duplicates stay on one side of the split.")
+    ] = "random",
+    patch: Annotated[
+        Path | None,
+        typer.Option(help="Corrections to apply: a csv as `kptool doctor --patch` writes it.", show_default=False),
+    ] = None,
     count: Annotated[int, typer.Option(help="How many synthetic faces to make where there is no source.")] = 1000,
     force: Annotated[bool, typer.Option("--force", help="Replace an extraction that is already there.")] = False,
     json: Json = False,
@@ -69,7 +76,7 @@ def extract(
     """Extract images and keypoints into a folder, with heatmaps and a train/val split in one HDF5 cache."""
     from kptool import extraction, sharing, sources
 
-    options = extraction.Options(keypoints, sigma, stride, heatmaps, val, seed, groups, force)
+    options = extraction.Options(keypoints, sigma, stride, heatmaps, val, seed, groups, force, split, patch)
     channels = None if colour is None else 3 if colour else 1
     opening = sources.Opening(images, category, parse_size(size), channels, crop, margin, flips, count, seed)
     opened = sources.find_source(source, opening)
