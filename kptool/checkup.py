@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -57,36 +58,48 @@ def write_page(findings: Sequence[Finding], cache: Cache) -> str:
     """An HTML page that needs nothing else: every check with its pictures, labels drawn on them."""
     parts = [f"<h1>{len(findings)} findings in {html.escape(str(cache.path))}</h1>"]
     for check in CHECKS:
-        mine = [finding for finding in findings if finding.check == check]
+        mine: dict[int, list[Finding]] = {}
+        for finding in findings:
+            if finding.check == check:
+                mine.setdefault(finding.sample, []).append(finding)
         if not mine:
             continue
-        parts.append(f"<h2>{_TITLES[check]}: {len(mine)}</h2>")
-        parts.append(picture_tag(_figure(mine[:_SHOWN], cache), _TITLES[check]))
-        lines = "".join(f"<li>row {f.row}: {html.escape(f.detail)}</li>" for f in mine[:_SHOWN])
-        more = f"<p>and {len(mine) - _SHOWN} more, which --json lists</p>" if len(mine) > _SHOWN else ""
+        shown = list(mine.values())[:_SHOWN]
+        parts.append(f"<h2>{_TITLES[check]}: {len(mine)} image{"s" * (len(mine) > 1)}</h2>")
+        parts.append(picture_tag(_figure(shown, cache), _TITLES[check]))
+        lines = "".join(f"<li>row {f.row}: {html.escape(f.detail)}</li>" for some in shown for f in some)
+        more = f"<p>and {len(mine) - _SHOWN} more images, which --json lists</p>" if len(mine) > _SHOWN else ""
         parts.append(f"<ul>{lines}</ul>{more}")
     if not findings:
         parts.append("<p>Nothing looks wrong.</p>")
     return standalone("kptool doctor", parts)
 
 
-def _figure(findings: Sequence[Finding], cache: Cache) -> Figure:
-    """Each finding's image with its labels, a cross where a label should be; beside it the image that it is like."""
-    cells = [(f, sample) for f in findings for sample in (f.sample, f.other) if sample is not None]
+def _figure(groups: Sequence[Sequence[Finding]], cache: Cache) -> Figure:
+    """A picture for each image and its findings of a check, labels drawn on it; beside it the image that it is like."""
+    cells = [(some, sample) for some in groups for sample in (some[0].sample, some[0].other) if sample is not None]
     figure, axes = report.grid(len(cells), columns=min(_COLUMNS, len(cells)))
-    for axis, (finding, sample) in zip(axes, cells, strict=False):
+    for axis, (some, sample) in zip(axes, cells, strict=False):
         one = np.array([sample])
         image, points, visibility = (cache.read(name, one)[0] for name in ("images", "keypoints", "visibility"))
         report.draw_image(axis, image)
         report.draw_points(axis, points, visibility, cache.info.names, size=5)
-        if sample == finding.sample and finding.keypoint is not None:
-            x, y = points[finding.keypoint]
-            axis.scatter([x], [y], s=60, facecolors="none", edgecolors="red", linewidths=1.2)
-            if finding.suggested is not None:
-                to_x, to_y = finding.suggested
-                axis.scatter([to_x], [to_y], marker="x", s=40, c="red", linewidths=1.2)
-                axis.plot([x, to_x], [y, to_y], color="red", linewidth=0.6)
-        axis.set_title(f"row {finding.row}" if sample == finding.sample else "like it", fontsize=7, pad=1)
+        if sample == some[0].sample:
+            _mark(axis, some, points)
+        axis.set_title(f"row {some[0].row}" if sample == some[0].sample else "like it", fontsize=7, pad=1)
     for axis in axes[len(cells) :]:
         axis.set_axis_off()
     return figure
+
+
+def _mark(axis: Axes, findings: Sequence[Finding], points: NDArray[np.float32]) -> None:
+    """A ring about each point that a finding is of, and a line to a cross where it should be."""
+    for finding in findings:
+        if finding.keypoint is None:
+            continue
+        x, y = points[finding.keypoint]
+        axis.scatter([x], [y], s=60, facecolors="none", edgecolors="red", linewidths=1.2)
+        if finding.suggested is not None:
+            to_x, to_y = finding.suggested
+            axis.scatter([to_x], [to_y], marker="x", s=40, c="red", linewidths=1.2)
+            axis.plot([x, to_x], [y, to_y], color="red", linewidth=0.6)

@@ -80,8 +80,10 @@ def examine(
         suspicion = suspects.predicted(points, visibility > 0, found)
     progress("images", 3, 3)
     data = Data(cache, points, visibility, looks, suspicion)
-    checks = (_outside, _swapped, _constant, _duplicates, _leaks, _labels)
-    return [finding for check in checks for finding in check(data)], suspicion
+    swapped = list(_swapped(data))
+    turned = {finding.sample for finding in swapped}  # every point of theirs is far off, for that one reason
+    labels = [finding for finding in _labels(data) if finding.sample not in turned]
+    return [*_outside(data), *swapped, *_constant(data), *_duplicates(data), *_leaks(data), *labels], suspicion
 
 
 def proposals(findings: list[Finding], cache: Cache) -> list[Change]:
@@ -89,10 +91,9 @@ def proposals(findings: list[Finding], cache: Cache) -> list[Change]:
     changes: dict[tuple[int, int | str], Change] = {}
     actions = {"swapped": "swap", "constant": "drop", "duplicate": "drop", "outside": "unlabel", "label": "unlabel"}
     back = invert_affine(cache.read("affine"))
-    swapped = {finding.row for finding in findings if finding.check == "swapped"}
     for finding in findings:
         action = actions.get(finding.check)
-        if action is None or (finding.check == "label" and finding.row in swapped):
+        if action is None:
             continue
         reason = finding.detail
         if finding.suggested is not None:
