@@ -65,7 +65,7 @@ def write_page(findings: Sequence[Finding], cache: Cache) -> str:
         if not mine:
             continue
         shown = list(mine.values())[:_SHOWN]
-        parts.append(f"<h2>{_TITLES[check]}: {len(mine)} image{"s" * (len(mine) > 1)}</h2>")
+        parts.append(f"<h2>{_TITLES[check]}: {len(mine)} image{'s' * (len(mine) > 1)}</h2>")
         parts.append(picture_tag(_figure(shown, cache), _TITLES[check]))
         lines = "".join(f"<li>row {f.row}: {html.escape(f.detail)}</li>" for some in shown for f in some)
         more = f"<p>and {len(mine) - _SHOWN} more images, which --json lists</p>" if len(mine) > _SHOWN else ""
