@@ -59,15 +59,20 @@ class Epochs:
         self.steps = max(1, math.ceil(len(data) / batch_size))
         self._swap = swap_order(data.points.shape[1], pairs)
 
-    def epoch(self, number: int, share: Share | None = None, offset: Tensor | None = None) -> Iterator[Batch]:
-        """The batches of epoch `number`; of each, the part that is `share`'s. `offset` (K, 2) is taken off the labels."""
+    def epoch(
+        self, number: int, share: Share | None = None, offset: Tensor | None = None, first: int = 0
+    ) -> Iterator[Batch]:
+        """The batches of epoch `number` from the `first` on; of each, the part that is `share`'s.
+
+        `offset` (K, 2) is taken off the labels.
+        """
         share = share or Share()
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         order = torch.randperm(len(self.data), generator=generator)
         total = self.steps * self.batch_size
         order = order.repeat(math.ceil(total / len(order)))[:total]
         draws = torch.rand((total, DRAWS), generator=generator)
-        for step in range(self.steps):
+        for step in range(first, self.steps):
             mine = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)[share.rank :: share.world]
             batch = self.data.take(order[mine])
             if offset is not None:

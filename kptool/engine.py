@@ -2,15 +2,15 @@
 
 AdamW with warm-up and cosine, averaged weights, clipped gradients, bfloat16 where it is fast. After every epoch the
 averaged weights are measured on the validation split; the best are kept as `model.safetensors`, and the whole state
-as `last.ckpt`. The random numbers of an epoch come from (seed, epoch), so a resumed run needs no generator's state and
-is bit for bit the run that was never stopped. Under torchrun, processes share each batch and compute what one would.
+as `last.ckpt`, also in the middle of an epoch when a signal asks for the end. The random numbers of a step come from
+(seed, epoch, step), so a resumed run needs no generator's state and is bit for bit the run that was never stopped. Under
+torchrun, processes share each batch and compute what one would.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 import math
 import os
 import time
@@ -19,29 +19,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from kptool import __version__, cards, checkpoint, devices
+from kptool import cards, checkpoint, devices
 from kptool.augmentation import Batch, Share
 from kptool.batches import Epochs, Resident
 from kptool.cache import Cache
 from kptool.config import ModelConfig, TrainConfig, require, to_dict
 from kptool.detector import Detector
 from kptool.errors import CheckpointError
-from kptool.evaluation import Evaluation, evaluate_arrays
 from kptool.files import atomic, locked
-from kptool.metrics import mean_shape
+from kptool.optimization import learning_rate, parameter_groups, update_average
 from kptool.progress import Progress, silent
-from kptool.splits import folds
+from kptool.sides import Fold, Split, describe_data
+from kptool.stopping import Deferred, Stopped, deferred
 from kptool.targets import Targets
 
-log = logging.getLogger(__name__)
-
-Fold = tuple[int, int]
 _OFFSET_IMAGES = 256
 
 
@@ -75,18 +71,23 @@ class Trainer:
         self.targets = Targets(self.detector)
         self.step, self.epoch, self.seconds = 0, 0, 0.0
         self.history: list[dict[str, float]] = []
+        self.losses = torch.zeros((), device=device)
+        """Sum over the steps of the epoch so far."""
 
-    def run_epoch(self, data: Epochs, progress: Progress) -> float:
-        """Train one epoch; returns its mean loss."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)  # dropout
+    def run_epoch(self, data: Epochs, progress: Progress, stop: Deferred | None = None) -> float:
+        """Train one epoch, or the rest of one; returns its mean loss. Raises Stopped, between two steps, when asked to."""
         self.network.train()
-        total, losses = self.config.epochs * data.steps, torch.zeros((), device=self.device)
-        for batch in data.epoch(self.epoch, self.share, self.detector.offset.clone()):
-            losses += self.train_step(batch, total)
+        total, begun = self.config.epochs * data.steps, self.step - self.epoch * data.steps
+        for batch in data.epoch(self.epoch, self.share, self.detector.offset.clone(), begun):
+            if stop is not None:
+                stop.check()
+            self.losses += self.train_step(batch, total)
             progress(f"epoch {self.epoch + 1}/{self.config.epochs}", self.step, total)
+        mean = float(self.losses) / data.steps
+        self.losses.zero_()
         self.epoch += 1
         self.measure_offset(data.data)
-        return float(losses) / data.steps
+        return mean
 
     def measure_offset(self, data: Resident) -> None:
         """Measure the labels' asymmetry with the averaged weights, on some of the training images."""
@@ -99,6 +100,7 @@ class Trainer:
         """One optimizer step towards step `total`; returns the loss of the whole batch, detached."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, total, self.config)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # for a model with dropout
         loss = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -132,6 +134,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "epoch": self.epoch,
+            "losses": float(self.losses),
             "seconds": self.seconds,
             "history": self.history,
         }
@@ -143,6 +146,7 @@ class Trainer:
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.epoch = int(state["step"]), int(state["epoch"])
+            self.losses.fill_(float(state["losses"]))
             self.seconds, self.history = float(state["seconds"]), list(state["history"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(
@@ -182,48 +186,16 @@ def train(
         if resume:
             restore(trainer, out, settings)
         epochs = Epochs(data.train, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
-        with locked(out) if share.rank == 0 else contextlib.nullcontext():
+        with locked(out) if share.rank == 0 else contextlib.nullcontext(), deferred() as stop:
             while trainer.epoch < config.epochs:
                 started = time.perf_counter()
-                loss = trainer.run_epoch(epochs, progress)
+                try:
+                    loss = trainer.run_epoch(epochs, progress, stop)
+                except Stopped as request:
+                    raise stopped(trainer, request, started, out, settings) from None
                 if share.rank == 0:
                     record_epoch(trainer, data, loss, started, out, settings)
         return summarise(trainer, epochs, out)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Both sides of a cache: training images on the device, validation images to be measured, and their rows."""
-
-    train: Resident
-    mean_shape: list[list[float]]
-    val_rows: list[int]
-    images: np.ndarray
-    points: np.ndarray
-    visibility: np.ndarray
-    affines: np.ndarray
-
-    @classmethod
-    def load(cls, cache: Cache, device: torch.device, fold: Fold | None = None) -> Split:
-        """Read both sides; where none is for validation, the training images are measured, and a warning says so."""
-        train, val = cache.index("train"), cache.index("val")
-        if fold is not None:
-            of = folds(cache.read("group"), fold[1], seed=0)
-            train, val = np.flatnonzero(of != fold[0]), np.flatnonzero(of == fold[0])
-        rows = cache.read("row", val).tolist()
-        if not len(val):
-            log.warning("%s has no validation split, so the metrics are those of the training images", cache.path)
-            val = train
-        arrays = [cache.read(name, train) for name in ("images", "keypoints", "visibility")]
-        resident = Resident.upload(arrays[0], arrays[1], arrays[2], device)
-        shape = mean_shape(arrays[1], arrays[2]).round(4).tolist()
-        return cls(
-            resident, shape, rows, *(cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine"))
-        )
-
-    def evaluate(self, detector: Detector) -> Evaluation:
-        """Measure on the validation side."""
-        return evaluate_arrays([detector], self.images, self.points, self.visibility, self.affines)
 
 
 def record_epoch(
@@ -256,6 +228,14 @@ def record_epoch(
     checkpoint.save_state(out / cards.STATE, {**trainer.state(), **settings})
 
 
+def stopped(trainer: Trainer, request: Stopped, started: float, out: Path, settings: dict[str, Any]) -> Stopped:
+    """Write the state in the middle of an epoch; returns the request with a word on how to go on."""
+    trainer.seconds += time.perf_counter() - started
+    if trainer.share.rank == 0:
+        checkpoint.save_state(out / cards.STATE, {**trainer.state(), **settings})
+    return Stopped(request.number, f"{out} holds the training so far; the same command with --resume goes on")
+
+
 def restore(trainer: Trainer, out: Path, settings: dict[str, Any]) -> None:
     """Load last.ckpt. Raises CheckpointError where settings, data or split differ from those it was trained with."""
     state = checkpoint.load_state(out / cards.STATE)
@@ -268,20 +248,6 @@ def restore(trainer: Trainer, out: Path, settings: dict[str, Any]) -> None:
                 " resume with the same command and the same cache, or choose another --out"
             )
     trainer.restore(state)
-
-
-def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
-    """What a checkpoint remembers of its data: enough to tell later whether an image was trained on."""
-    info = cache.info
-    return {
-        "source": Path(info.source).name,  # where it lay is nobody's business who gets the weights
-        "source_sha256": info.source_sha256,
-        "train_images": len(data.train),
-        "val_rows": data.val_rows,
-        "mean_shape": data.mean_shape,
-        "margin": info.margin,
-        "kptool": __version__,
-    }
 
 
 def summarise(trainer: Trainer, epochs: Epochs, out: Path) -> Result:
@@ -299,31 +265,6 @@ def summarise(trainer: Trainer, epochs: Epochs, out: Path) -> Result:
         images_per_second=trainer.step * epochs.batch_size / trained if trained else 0.0,
         parameters=sum(p.numel() for p in trainer.detector.parameters()),
     )
-
-
-def learning_rate(step: int, total: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine to zero (Loshchilov & Hutter, ICLR 2017)."""
-    warm = config.warmup * total
-    if step < warm:
-        return config.lr * (step + 1) / (warm + 1)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, total - warm)))
-
-
-def parameter_groups(module: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels, none for biases and norms."""
-    decayed = [p for p in module.parameters() if p.ndim > 1]
-    plain = [p for p in module.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, module: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * module, parameters and batch norm's statistics alike."""
-    for mine, new in zip(average.state_dict().values(), module.state_dict().values(), strict=True):
-        if mine.is_floating_point():
-            mine.lerp_(new, 1 - decay)
-        else:
-            mine.copy_(new)
 
 
 @contextlib.contextmanager

@@ -31,11 +31,12 @@ from kptool.batches import Epochs, Resident
 from kptool.cache import Cache
 from kptool.config import ModelConfig, TrainConfig, require, to_dict
 from kptool.detector import Detector
-from kptool.engine import Split, Trainer, describe_data
+from kptool.engine import Trainer
 from kptool.errors import CheckpointError
 from kptool.files import atomic, write_text
 from kptool.powerlaw import Fitted, Forecast
 from kptool.progress import Progress, silent
+from kptool.sides import Split, describe_data
 
 POINTS, SETTINGS = "learn-curve.csv", "settings.json"
 _ROUNDS = 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pandas as pd
 import pytest
 import torch
 
-from kptool import cards, checkpoint, engine
+from kptool import cards, checkpoint, engine, optimization
 from kptool.annotations import Skeleton
 from kptool.augmentation import Batch, Share
 from kptool.cache import Cache
@@ -25,6 +26,7 @@ from kptool.config import ModelConfig, TrainConfig, configure
 from kptool.detector import Detector
 from kptool.errors import CheckpointError
 from kptool.evaluation import mean_shape_baseline
+from kptool.stopping import Stopped
 
 FAST = {"width": 4, "batch_size": 12}
 
@@ -42,7 +44,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_the_learning_rate_rises_and_falls() -> None:
     config = TrainConfig(lr=1.0, warmup=0.1)
-    rates = [engine.learning_rate(step, 100, config) for step in range(100)]
+    rates = [optimization.learning_rate(step, 100, config) for step in range(100)]
     assert rates[0] < 0.1
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) == 10
@@ -137,6 +139,28 @@ def test_resuming_is_bit_for_bit_the_run_that_was_never_stopped(
         assert pd.read_csv(straight / "metrics.csv")[columns].equals(pd.read_csv(stopped / "metrics.csv")[columns])
 
 
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_signal_saves_the_middle_of_an_epoch(faces: Path, tmp_path: Path, step: int) -> None:
+    chosen = settings(faces, epochs=2)
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    engine.train(faces, straight, *chosen, device="cpu")
+
+    def ask_to_end(what: str, done: int, total: int | None) -> None:
+        if done == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped) as caught:
+        engine.train(faces, stopped, *chosen, device="cpu", progress=ask_to_end)
+    assert caught.value.number == signal.SIGTERM
+    assert "--resume" in caught.value.hint
+    assert checkpoint.load_state(stopped / "last.ckpt")["step"] == step
+    engine.train(faces, stopped, *chosen, device="cpu", resume=True)
+    assert (straight / "model.safetensors").read_bytes() == (stopped / "model.safetensors").read_bytes()
+    columns = ["epoch", "loss", "lr", "rmse"]
+    histories = [pd.read_csv(run / "metrics.csv")[columns] for run in (straight, stopped)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+
+
 def test_resuming_with_other_settings_or_data_is_refused(faces: Path, run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="another training \\(lr\\)"):
         engine.train(faces, run_folder, *settings(faces, epochs=2, lr=0.5), device="cpu", resume=True)
@@ -177,7 +201,7 @@ _GRADIENTS = """
 import sys, torch
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
-from kptool import engine
+from kptool import engine, sides
 from kptool.batches import Epochs, Resident
 from kptool.cache import Cache
 from test_train import settings
@@ -186,7 +210,7 @@ faces, model, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 with engine.processes(torch.device("cpu")) as (device, share), Cache(faces) as cache:
     trainer = engine.Trainer(*settings(faces, model, amp="off"), device, share)
     trainer.detector.network.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
-    data = engine.Split.load(cache, device)
+    data = sides.Split.load(cache, device)
     labelled = data.train.labelled.clone()
     labelled[::3, 5:] = False
     data = Resident(data.train.images, data.train.points, labelled)

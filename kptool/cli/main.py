@@ -9,7 +9,6 @@ import logging
 import signal
 import sys
 import traceback
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -33,6 +32,7 @@ from kptool.cli import (
 )
 from kptool.cli.output import note
 from kptool.errors import KptoolError
+from kptool.stopping import Stopped, raised
 
 app = typer.Typer(
     name="kptool",
@@ -65,13 +65,6 @@ for command in (
 BUG = 101
 
 
-class Stopped(BaseException):
-    """A signal asked the program to end; not an Exception, so that nothing swallows it on the way out."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         from kptool import __version__
@@ -95,14 +88,14 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     logging.basicConfig(format="kptool: %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
-    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        app([a for a in arguments if a != "--debug"])
+        with raised():
+            app([a for a in arguments if a != "--debug"])
     except KptoolError as error:
         _show(error, debug)
         sys.exit(2)
     except Stopped as stop:
-        note(f"kptool: stopped by {signal.Signals(stop.number).name}")
+        note(f"kptool: stopped by {signal.Signals(stop.number).name}" + (f"; {stop.hint}" if stop.hint else ""))
         sys.exit(128 + stop.number)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left; Python would complain while flushing
@@ -111,13 +104,6 @@ def main(arguments: list[str] | None = None) -> None:
         _show(error, debug)
         note("kptool: this is a bug of kptool's; run again with --debug and report what it prints")
         sys.exit(BUG)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
 
 
 def _show(error: Exception, debug: bool) -> None:

@@ -13,7 +13,8 @@ from kptool.cli.output import emit, emit_json, note, progress
 from kptool.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kptool.engine import Fold, Result
+    from kptool.engine import Result
+    from kptool.sides import Fold
 
 
 def train(

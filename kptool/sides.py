@@ -1,0 +1,72 @@
+"""Both sides of a cache: the images to train on, those to measure on, and what a checkpoint remembers of them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kptool import __version__
+from kptool.batches import Resident
+from kptool.cache import Cache
+from kptool.detector import Detector
+from kptool.evaluation import Evaluation, evaluate_arrays
+from kptool.metrics import mean_shape
+from kptool.splits import folds
+
+log = logging.getLogger(__name__)
+
+Fold = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Both sides of a cache: training images on the device, validation images to be measured, and their rows."""
+
+    train: Resident
+    mean_shape: list[list[float]]
+    val_rows: list[int]
+    images: np.ndarray
+    points: np.ndarray
+    visibility: np.ndarray
+    affines: np.ndarray
+
+    @classmethod
+    def load(cls, cache: Cache, device: torch.device, fold: Fold | None = None) -> Split:
+        """Read both sides; where none is for validation, the training images are measured, and a warning says so."""
+        train, val = cache.index("train"), cache.index("val")
+        if fold is not None:
+            of = folds(cache.read("group"), fold[1], seed=0)
+            train, val = np.flatnonzero(of != fold[0]), np.flatnonzero(of == fold[0])
+        rows = cache.read("row", val).tolist()
+        if not len(val):
+            log.warning("%s has no validation split, so the metrics are those of the training images", cache.path)
+            val = train
+        arrays = [cache.read(name, train) for name in ("images", "keypoints", "visibility")]
+        resident = Resident.upload(arrays[0], arrays[1], arrays[2], device)
+        shape = mean_shape(arrays[1], arrays[2]).round(4).tolist()
+        return cls(
+            resident, shape, rows, *(cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine"))
+        )
+
+    def evaluate(self, detector: Detector) -> Evaluation:
+        """Measure on the validation side."""
+        return evaluate_arrays([detector], self.images, self.points, self.visibility, self.affines)
+
+
+def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
+    """What a checkpoint remembers of its data: enough to tell later whether an image was trained on."""
+    info = cache.info
+    return {
+        "source": Path(info.source).name,  # where it lay is nobody's business who gets the weights
+        "source_sha256": info.source_sha256,
+        "train_images": len(data.train),
+        "val_rows": data.val_rows,
+        "mean_shape": data.mean_shape,
+        "margin": info.margin,
+        "kptool": __version__,
+    }
