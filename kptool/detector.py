@@ -41,8 +41,8 @@ class Detector(nn.Module):
     def place(self, device: torch.device) -> Detector:
         """Move to a device; on a GPU with the memory layout that convolutions are fastest in.
 
-        On the CPU the images alone have that layout: gradients of 1x1 convolutions whose weights have it corrupt
-        memory there at some sizes (seen with torch 2.13), and the speed is the same.
+        Not on the CPU: there, with torch 2.13, gradients of convolutions in that layout write beyond their memory at
+        some sizes.
         """
         if device.type == "cuda":
             for parameter in self.parameters():
@@ -57,7 +57,10 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) of the configured size, uint8 or float 0..255 -> the network's raw output."""
-        raw: Tensor = self.network(normalise(images))
+        images = normalise(images)
+        if images.is_cuda:  # as in `place`
+            images = images.contiguous(memory_format=torch.channels_last)
+        raw: Tensor = self.network(images)
         return raw
 
     @torch.inference_mode()

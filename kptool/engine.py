@@ -65,7 +65,7 @@ class Trainer:
         self.average = copy.deepcopy(self.detector).eval()
         self.network: nn.Module = self.detector
         if share.world > 1:
-            self.network = nn.parallel.DistributedDataParallel(self.detector, broadcast_buffers=False)
+            self.network = nn.parallel.DistributedDataParallel(self.detector)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.detector, config), lr=config.lr)
         self.amp = devices.use_amp(config.amp, device)
         self.targets = Targets(self.detector)
@@ -118,7 +118,7 @@ class Trainer:
         """
         target, points = self.targets(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            raw = self.network(batch.images.to(memory_format=torch.channels_last))
+            raw = self.network(batch.images)
         each = self.detector.loss.function(raw.float(), target, points)
         count = batch.labelled.sum()
         if self.share.world > 1:

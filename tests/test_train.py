@@ -207,21 +207,23 @@ from kptool.cache import Cache
 from test_train import settings
 torch.set_num_threads(1)
 faces, model, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-with engine.processes(torch.device("cpu")) as (device, share), Cache(faces) as cache:
-    trainer = engine.Trainer(*settings(faces, model, amp="off"), device, share)
-    trainer.detector.network.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
-    data = sides.Split.load(cache, device)
-    labelled = data.train.labelled.clone()
-    labelled[::3, 5:] = False
-    data = Resident(data.train.images, data.train.points, labelled)
-    batch = next(Epochs(data, (), trainer.config.augment, batch_size=12, seed=0).epoch(0, share))
-    trainer.network.train()
-    loss = trainer.loss(batch)
-    loss.backward()
-    if share.rank == 0:
-        state = {name: p.grad for name, p in trainer.detector.named_parameters()}
-        state |= {name: b.clone() for name, b in trainer.detector.named_buffers()}
-        torch.save(state, out)
+def main():  # so that all that holds the process group is gone before the interpreter ends
+    with engine.processes(torch.device("cpu")) as (device, share), Cache(faces) as cache:
+        trainer = engine.Trainer(*settings(faces, model, amp="off"), device, share)
+        trainer.detector.network.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
+        data = sides.Split.load(cache, device)
+        labelled = data.train.labelled.clone()
+        labelled[::3, 5:] = False
+        data = Resident(data.train.images, data.train.points, labelled)
+        batch = next(Epochs(data, (), trainer.config.augment, batch_size=12, seed=0).epoch(0, share))
+        trainer.network.train()
+        loss = trainer.loss(batch)
+        loss.backward()
+        if share.rank == 0:
+            state = {name: p.grad for name, p in trainer.detector.named_parameters()}
+            state |= {name: b.clone() for name, b in trainer.detector.named_buffers()}
+            torch.save(state, out)
+main()
 """
 
 

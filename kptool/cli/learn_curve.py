@@ -176,5 +176,7 @@ def _print_suggestions(document: dict[str, Any], *, quiet: bool) -> None:
     """The pictures to label next, for people, and how they were found."""
     if not quiet:
         chosen: list[Suggestion] = document["suggest"]
-        emit(document["how"], "how far predictions lie apart, as a share of the side, and the picture:")
+        emit(document["how"])
+        found = "how far predictions lie apart, as a share of the side, and the picture:"
+        emit(found if chosen else "none: those pictures are among the labelled already")
         emit(*(f"{each.disagreement:7.2%}  {each.file}" for each in chosen))
