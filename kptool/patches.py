@@ -18,7 +18,7 @@ import numpy as np
 from kptool.annotations import UNLABELLED, VISIBLE, Samples
 from kptool.errors import DataError
 from kptool.geometry import apply_affine, swap_order
-from kptool.reading import read_text
+from kptool.reading import csv_rows, read_text
 
 COLUMNS = ("row", "action", "keypoint", "x", "y", "reason")
 ACTIONS = ("drop", "set", "unlabel", "swap")
@@ -69,7 +69,7 @@ class Patches:
 
 def read(path: Path, names: Sequence[str]) -> Patches:
     """The changes in a csv, for keypoints of these names. Raises DataError with the line and what is expected there."""
-    rows = csv.reader(io.StringIO(read_text(path, _MOST_BYTES)))
+    rows = csv_rows(path, io.StringIO(read_text(path, _MOST_BYTES)))
     header = next(rows, [])
     if not {"row", "action"} <= set(header):
         raise DataError(f"{path}: expected the columns {', '.join(COLUMNS)}, as `kptool doctor --patch` writes them")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from kptool.errors import DataError
+
+_LONGEST_FIELD = 1 << 26
 
 
 def read_text(path: Path, most_bytes: int) -> str:
@@ -29,6 +33,18 @@ def read_json(path: Path, most_bytes: int = 1 << 29) -> Any:
         return json.loads(read_text(path, most_bytes))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid json ({error}); it may be cut off, so export it again") from error
+
+
+def csv_rows(path: Path, lines: Iterable[str]) -> Iterator[list[str]]:
+    """The cells of each of `lines`, which are of the csv at `path`. Raises DataError where they are no csv."""
+    csv.field_size_limit(_LONGEST_FIELD)  # of the process; the usual 128 KiB are less than a large picture's pixels
+    reader = csv.reader(lines)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {reader.line_num}: not a csv that can be read ({error}); export it again"
+        ) from None
 
 
 def first_line(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from kptool.errors import DataError, KptoolError
 from kptool.flips import Sides
 from kptool.geometry import Size, apply_affine, fit_box
 from kptool.labels import View, is_file, source
-from kptool.reading import read_text
+from kptool.reading import csv_rows, read_text
 from kptool.sharing import Workers
 
 _DEFAULT_PLACES = ("training.zip", "training.csv", "facial-keypoints-detection.zip")
@@ -149,7 +148,7 @@ def _sides(path: Path | None, names: tuple[str, ...]) -> Sides | None:
     if str(path) == "none":
         return Sides((), False, "images are not mirrored, as --flips says")
     pairs = []
-    for line, row in enumerate(csv.reader(read_text(path, 1 << 20).splitlines()), start=1):
+    for line, row in enumerate(csv_rows(path, read_text(path, 1 << 20).splitlines()), start=1):
         cells = [cell.strip() for cell in row if cell.strip()]
         if not cells:
             continue

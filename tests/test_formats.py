@@ -5,12 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from label_files import (
+    BOX,
+    HEIGHT,
+    MORE,
+    NAMES,
+    POINTS,
+    SEEN,
+    WIDTH,
+    WRITERS,
+    pictures,
+    put,
+    write_coco,
+    write_long,
+    write_wide,
+)
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,146 +34,6 @@ from kptool.errors import ConfigError, DataError
 from kptool.extraction import Options, extract
 from kptool.geometry import apply_affine, invert_affine
 from kptool.sources import Opening, find_source
-
-NAMES = ("left_eye", "right_eye", "nose", "chin")
-POINTS = np.array(
-    [[[70.25, 30], [30, 31.5], [50, 50], [52, 70]], [[60, 20], [20, 22], [40, 40], [0, 0]]], np.float64
-)  # pixels of two pictures of 100x90, an integer is a pixel's centre
-SEEN = np.array([[2, 1, 2, 2], [2, 2, 2, 0]], np.uint8)
-BOX = (9.5, 9.5, 75.0, 70.0)
-WIDTH, HEIGHT = 100, 90
-
-
-def pictures(folder: Path, names: tuple[str, ...] = ("a.png", "b.jpg")) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate(names):
-        ramp = np.add.outer(np.arange(HEIGHT), np.arange(WIDTH)).astype(np.uint8)
-        Image.fromarray(ramp + np.uint8(20 * number % 256)).save(folder / name)
-
-
-def write_coco(folder: Path) -> Path:
-    pictures(folder / "images")
-    flat = np.concatenate([POINTS, SEEN[..., None]], -1).reshape(2, -1).tolist()
-    box = [BOX[0] + 0.5, BOX[1] + 0.5, *BOX[2:]]
-    annotations = [
-        {"id": 7, "image_id": 4, "category_id": 3, "keypoints": flat[0], "bbox": box, "segmentation": {"counts": "1"}},
-        {"id": 8, "image_id": 5, "category_id": 3, "keypoints": flat[1]},
-        {"id": 9, "image_id": 5, "category_id": 8, "bbox": box},
-    ]
-    document = {
-        "images": [
-            {"id": 4, "file_name": "a.png", "width": WIDTH, "height": HEIGHT},
-            {"id": 5, "file_name": "b.jpg"},
-        ],
-        "annotations": annotations,
-        "categories": [{"id": 3, "name": "face", "keypoints": list(NAMES)}, {"id": 8, "name": "car"}],
-    }
-    return put(folder / "labels.json", json.dumps(document))
-
-
-def write_wide(folder: Path) -> Path:
-    pictures(folder)
-    head = ["image_name", *(f"{name}_{axis}" for name in NAMES for axis in "xy")]
-    rows = [[name, *cells(points, seen)] for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True)]
-    return put(folder / "wide.csv", "\n".join(",".join(map(str, row)) for row in [head, *rows]))
-
-
-def write_numbered(folder: Path) -> Path:
-    pictures(folder)
-    rows = [["", *range(8)]]
-    rows += [[name, *cells(points, seen)] for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True)]
-    return put(folder / "numbered.csv", "\n".join(",".join(map(str, row)) for row in rows))
-
-
-def cells(points: NDArray[np.float64], seen: NDArray[np.uint8]) -> list[Any]:
-    return [value if known else "" for point, known in zip(points, seen, strict=True) for value in point]
-
-
-def write_long(folder: Path) -> Path:
-    pictures(folder)
-    rows = ["filename,bodypart,x,y,visibility"]
-    for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True):
-        rows += [f"{name},{part},{x},{y},{v}" for part, (x, y), v in zip(NAMES, points, seen, strict=True) if v]
-    return put(folder / "long.csv", "\n".join(rows))
-
-
-def write_pts(folder: Path) -> Path:
-    pictures(folder)
-    for name, points in zip("ab", POINTS, strict=True):
-        lines = "\n".join(f"{x + 1} {y + 1}" for x, y in points)
-        put(folder / f"{name}.pts", f"version: 1\nn_points:  4\n{{\n{lines}\n}}\n")
-    return folder
-
-
-def write_yolo(folder: Path) -> Path:
-    pictures(folder / "images" / "train")
-    scale = np.array([WIDTH, HEIGHT])
-    for name, points, seen in zip("ab", POINTS, SEEN, strict=True):
-        middle = (np.array(BOX[:2]) + 0.5 + np.array(BOX[2:]) / 2) / scale
-        line = ["0", *middle, *(np.array(BOX[2:]) / scale)]
-        for point, visible in zip(points, seen, strict=True):
-            line += [*((point + 0.5) / scale if visible else (0, 0)), visible]
-        put(folder / "labels" / "train" / f"{name}.txt", " ".join(map(str, line)))
-    settings = {"path": "somewhere/else", "train": "images/train", "kpt_shape": [4, 3], "flip_idx": [1, 0, 2, 3]}
-    return put(folder / "data.yaml", json.dumps({**settings, "kpt_names": {"0": list(NAMES)}, "names": ["face"]}))
-
-
-def write_label_studio(folder: Path) -> Path:
-    pictures(folder)
-    size = {"original_width": WIDTH, "original_height": HEIGHT}
-    tasks = []
-    for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True):
-        rectangle = {"x": 10.0, "y": 100 * 10 / HEIGHT, "width": 75.0, "height": 100 * 70 / HEIGHT}
-        results: list[Any] = [
-            {"id": "r", "type": "rectanglelabels", "value": {**rectangle, "rectanglelabels": ["face"]}, **size}
-        ]
-        for part, (x, y), visible in zip(NAMES, points, seen, strict=True):
-            place = {"x": 100 * (x + 0.5) / WIDTH, "y": 100 * (y + 0.5) / HEIGHT, "keypointlabels": [part]}
-            point = {"id": part, "type": "keypointlabels", "value": place, "parentID": "r", **size}
-            results += [point] if visible else []
-        address = f"/data/upload/3/0123abcd-{name}"
-        tasks.append({"id": 1, "data": {"img": address}, "annotations": [{"result": results}]})
-    return put(folder / "project.json", json.dumps(tasks))
-
-
-def write_cvat(folder: Path) -> Path:
-    pictures(folder)
-    images = []
-    for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True):
-        parts = [
-            f'<points label="{part}" points="{x + 0.5},{y + 0.5}" outside="{int(v == 0)}" occluded="{int(v == 1)}"/>'
-            for part, (x, y), v in zip(NAMES, points, seen, strict=True)
-        ]
-        shape = f'<skeleton label="face">{"".join(parts)}</skeleton>'
-        images.append(f'<image id="0" name="{name}" width="{WIDTH}" height="{HEIGHT}">{shape}</image>')
-    return put(folder / "annotations.xml", f"<annotations><version>1.1</version>{''.join(images)}</annotations>")
-
-
-def write_deeplabcut(folder: Path) -> Path:
-    pictures(folder / "labeled-data" / "clip")
-    rows = [["scorer", "", "", *["me"] * 8], ["bodyparts", "", "", *(n for n in NAMES for _ in "xy")]]
-    rows.append(["coords", "", "", *"xy" * 4])
-    for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True):
-        rows.append(["labeled-data", "clip", name, *cells(points, seen)])
-    return put(folder / "CollectedData_me.csv", "\n".join(",".join(map(str, row)) for row in rows))
-
-
-def put(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-WRITERS: dict[str, Callable[[Path], Path]] = {
-    "coco": write_coco,
-    "table": write_wide,
-    "pts": write_pts,
-    "yolo": write_yolo,
-    "label-studio": write_label_studio,
-    "cvat": write_cvat,
-    "deeplabcut": write_deeplabcut,
-}
-MORE = {**WRITERS, "numbered": write_numbered, "long": write_long}
 
 
 def collect(source: Source) -> Samples:

@@ -5,7 +5,6 @@ An integer is a pixel's centre. The picture's name takes one column, or three wh
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled
 from kptool.errors import DataError
-from kptool.reading import first_line, read_text
+from kptool.reading import csv_rows, first_line, read_text
 
 _HEADS = ("scorer", "individuals", "bodyparts", "coords")
 _MOST_BYTES = 1 << 28
@@ -27,7 +26,7 @@ def matches(path: Path) -> bool:
 
 def read(path: Path, category: str | None = None) -> LabelFile:
     """A thing for each picture and individual; `category` is an individual's name. Raises DataError with the line."""
-    rows = list(csv.reader(read_text(path, _MOST_BYTES).splitlines()))
+    rows = list(csv_rows(path, read_text(path, _MOST_BYTES).splitlines()))
     heads = {row[0]: row for row in rows[: len(_HEADS)] if row and row[0] in _HEADS}
     if not {"bodyparts", "coords"} <= set(heads):
         raise DataError(f"{path}: expected DeepLabCut's header rows scorer, bodyparts and coords")

@@ -7,8 +7,8 @@ picture as text. Files are streamed: the C++ core parses whole lines of a buffer
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
+import lzma
 import math
 import zipfile
 import zlib
@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from kptool import _core, flips
 from kptool.annotations import VISIBLE, Dataset, Samples, Skeleton, Source
 from kptool.errors import DataError
-from kptool.reading import first_line
+from kptool.reading import csv_rows, first_line
 
 _BUFFER = 4 << 20
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
 _MAX_LINE = 64 << 20
 _ROWS = 256
 _TOLERANCE = 1.0
@@ -178,12 +179,12 @@ def _read_table(path: Path, member: str) -> Table:
             first = _read_line(file).decode("ascii", "replace")
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not text in UTF-8; expected Kaggle's {member}") from error
-    columns = tuple(next(csv.reader([header]), []))
+    columns = tuple(next(csv_rows(path, [header]), []))
     if "Image" not in columns or len(set(columns)) != len(columns):
         raise DataError(
             f"{path}: expected a header with the column Image, as in Kaggle's {member}; got {header[:60]!r}"
         )
-    cells = next(csv.reader([first]), [])
+    cells = next(csv_rows(path, [first]), [])
     pixels = len(cells[columns.index("Image")].split()) if len(cells) == len(columns) else 0
     if pixels == 0:
         raise DataError(f"{_place(path, 0)}: the column Image holds no pixels; expected Kaggle's {member}")
@@ -197,7 +198,7 @@ def _read_table(path: Path, member: str) -> Table:
 def _read(path: Path, file: IO[bytes]) -> bytes:
     try:
         return file.read(_BUFFER)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (*_BROKEN_ZIP, OSError) as error:
         raise DataError(f"{path} is damaged or cut off ({error}); download it again") from error
 
 
@@ -219,7 +220,7 @@ def _open_text(path: Path, member: str) -> Iterator[IO[bytes]]:
                 yield stack.enter_context(path.open("rb"))
                 return
             yield _open_member(stack, path, stack.enter_context(zipfile.ZipFile(path)), member)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        except _BROKEN_ZIP as error:
             raise DataError(f"{path} is damaged, cut off or encrypted ({error}); download it again") from error
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
