@@ -31,6 +31,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from kptool import hdf5
 from kptool.annotations import Samples, Skeleton
 from kptool.errors import CacheError, ConfigError, DataError
 from kptool.geometry import Size, heatmap_size
@@ -102,7 +103,7 @@ class CacheWriter:
     """
 
     def __init__(self, path: Path, info: Info) -> None:
-        self.info, self._file, self.count = info, h5py.File(path, "w"), 0
+        self.info, self._file, self.count = info, hdf5.NewFile(path), 0
         k = len(info.names)
         self._create("images", info.image_shape, "u1", _BLOCK)
         self._create("keypoints", (k, 2), "f4", 1024)
@@ -128,6 +129,7 @@ class CacheWriter:
         if heatmaps is not None:
             self._extend_heatmaps(heatmaps)
         self.count += n
+        self._file.check()
 
     def _extend(self, name: str, values: NDArray[Any]) -> None:
         dataset = self._file[name]

@@ -6,17 +6,18 @@ metadata. `last.ckpt` is what ``--resume`` reads, loaded with ``weights_only=Tru
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from kptool.cards import SCHEMA, Card, read_card
 from kptool.detector import Detector
 from kptool.errors import CheckpointError, ConfigError
-from kptool.files import atomic
+from kptool.files import write_bytes
 
 
 def save_weights(path: Path, detector: Detector, card: Card, *, half: bool = False) -> None:
@@ -24,8 +25,7 @@ def save_weights(path: Path, detector: Detector, card: Card, *, half: bool = Fal
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
     if half:
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
-    with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"kptool": card.to_json()})
+    write_bytes(path, save(tensors, metadata={"kptool": card.to_json()}))
 
 
 def load_detector(path: Path, device: torch.device | None = None) -> tuple[Detector, Card]:
@@ -48,8 +48,9 @@ def load_detector(path: Path, device: torch.device | None = None) -> tuple[Detec
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a training state (tensors, numbers, text, lists and dictionaries of them), all or nothing."""
-    with atomic(path) as temporary:
-        torch.save(state, temporary)
+    buffer = io.BytesIO()  # torch writing to the disk itself says nothing sensible of a full one
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from kptool.predictor import Face
 if TYPE_CHECKING:
     import h5py
 
+    from kptool.hdf5 import NewFile
+
 CONVENTION = "pixels of the given picture; x to the right, y down; an integer is a pixel's centre"
 COLUMNS = ("file", "face", "keypoint", "x", "y", "score", "radius90")
 LEFT, RIGHT, MIDDLE = "#ff9f1c", "#2ec4b6", "#f15bb5"
@@ -117,7 +119,7 @@ class HeatmapFile:
     /affine float64 (F, 2, 3), picture's pixels -> pixels of the network's image; /file, the picture's name of each.
     """
 
-    def __init__(self, file: h5py.File, names: Sequence[str], size: tuple[int, int]) -> None:
+    def __init__(self, file: NewFile, names: Sequence[str], size: tuple[int, int]) -> None:
         self._file = file
         file.attrs["coordinates"] = CONVENTION
         file.attrs["names"] = json.dumps(list(names))
@@ -134,6 +136,7 @@ class HeatmapFile:
             self._append("radius90", face.radius90)
             self._append("affine", face.affine)
             self._append("file", name)
+            self._file.check()
 
     def _append(self, key: str, value: Any, **options: Any) -> None:
         if key not in self._sets:
@@ -158,9 +161,9 @@ class HeatmapFile:
 @contextmanager
 def heatmap_file(path: Path, names: Sequence[str], size: tuple[int, int]) -> Iterator[HeatmapFile]:
     """A `HeatmapFile` that takes its place at `path` when the block ends well."""
-    import h5py
+    from kptool.hdf5 import NewFile
 
-    with atomic(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+    with atomic(path) as temporary, NewFile(temporary, track_order=True) as file:
         yield HeatmapFile(file, names, size)
 
 

@@ -1,8 +1,9 @@
-"""Kill kptool at random moments and look at what is left: python tests/faults/kill.py [WORK...] [--times 200] [--seed 0].
+"""Stop kptool at random moments and look at what is left: python tests/faults/kill.py [WORK...] [--times 200] [--seed 0].
 
 After every SIGKILL each file must be whole, the one before or the one after, and a later run must leave nothing of an
-earlier one lying about. A training that is killed again and again and resumed must end with the weights, bit for bit,
-of one that never was. Prints a JSON report; the exit code is 1 where anything was wrong.
+earlier one lying about. A training that is killed again and again and resumed must end bit for bit as one that never
+was: weights, averages, optimizer, history. Every third stop is Ctrl-C or SIGTERM instead, which must exit with 128 and
+the signal's number, and say so in a sentence. Prints a JSON report; the exit code is 1 where anything was wrong.
 """
 
 from __future__ import annotations
@@ -10,40 +11,63 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import forked
+import torch
+
+from kptool import checkpoint
 
 Fingerprints = dict[str, str]
 
-_EXTRACT = ["extract", "--count", "60", "--out", "out", "--force", "--heatmaps", "uint8"]
-_TRAIN = ["train", "unet", "small/dataset.h5", "--out", "run", "--device", "cpu", "--epochs", "40", "--set", "width=4"]
-_PREDICT = ["predict", "out/images", "--no-detect", "--heatmaps", "maps.h5", "--json"]
+_EXTRACT = ["extract", "--count", "24", "--out", "out", "--force", "--heatmaps", "uint8"]
+_TRAIN = ["train", "unet", "small/dataset.h5", "--out", "run", "--device", "cpu", "--epochs", "24", "--set", "width=4"]
+_PREDICT = ["predict", "out/images", "--no-detect", "--heatmaps", "seen/maps.h5", "--out", "seen", "--json"]
+_SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
 
 
-def kptool(arguments: list[str], folder: Path, after: float | None = None) -> float:
-    """Run kptool in `folder`, and kill it `after` seconds. Returns how long it ran; raises where it failed by itself."""
-    started = time.perf_counter()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "kptool", *arguments]
-    with subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
-        try:
-            _, errors = process.communicate(timeout=after)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            _, errors = process.communicate()
-        if process.returncode not in (0, -signal.SIGKILL):
-            raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}: {errors.decode()}")
-    return time.perf_counter() - started
+@dataclass
+class Bench:
+    """A folder to work in, what went wrong so far, and how the runs that were to be stopped ended."""
+
+    folder: Path
+    rng: random.Random
+    wrong: list[str] = field(default_factory=list)
+    ends: Counter[int] = field(default_factory=Counter)
+
+    def whole(self, arguments: list[str]) -> float:
+        """Run kptool to its end; returns the seconds. Raises where it fails: then there is nothing to compare with."""
+        ended = forked.run(arguments, self.folder, self.folder / "log")
+        if ended.code != 0:
+            raise RuntimeError(f"{' '.join(arguments)} ended with {ended.code}: {ended.err}")
+        return ended.seconds
+
+    def stopped(self, arguments: list[str], after: float, number: int) -> None:
+        """Run kptool and stop it `after` seconds, by every kind of signal in turn."""
+        kind = _SIGNALS[number % len(_SIGNALS)]
+        ended = forked.run(arguments, self.folder, self.folder / "log", after=after, number=kind)
+        self.ends[ended.code] += 1
+        if ended.code not in (0, -kind if kind == signal.SIGKILL else 128 + kind):
+            self.wrong.append(f"{arguments[0]} {number}: exit code {ended.code} after {kind.name}: {ended.err[-300:]}")
+        elif ended.code > 0 and (f"stopped by {kind.name}" not in ended.err or "Traceback" in ended.err):
+            self.wrong.append(f"{arguments[0]} {number}: it said {ended.err[-300:]!r}")
+
+    def expect(self, good: bool, what: str) -> None:
+        """Remember `what` as wrong where it is."""
+        if not good:
+            self.wrong.append(what)
 
 
 def fingerprints(folder: Path) -> Fingerprints:
@@ -66,106 +90,110 @@ def differences(found: Fingerprints, before: Fingerprints, after: Fingerprints) 
     return wrong + [name for name in before if name in after and name not in found]
 
 
-def kill_extract(folder: Path, times: int, rng: random.Random) -> list[str]:
-    """Replace one extraction by another, and back, killed on the way."""
-    states = {}
+def stop_extract(bench: Bench, times: int) -> None:
+    """Replace one extraction by another, and back, stopped on the way."""
+    out, states, longest = bench.folder / "out", {}, 0.0
     for seed in ("1", "2"):
-        longest = kptool([*_EXTRACT, "--seed", seed], folder)
-        states[seed] = fingerprints(folder / "out")
-    wrong = []
+        longest = bench.whole([*_EXTRACT, "--seed", seed])
+        states[seed] = fingerprints(out)
     for number in range(times):
         before, after = ("2", "1") if number % 2 == 0 else ("1", "2")
-        kptool([*_EXTRACT, "--seed", after], folder, rng.uniform(0, 1.2 * longest))
-        wrong += [
-            f"extract {number}: {name}"
-            for name in differences(fingerprints(folder / "out"), states[before], states[after])
-        ]
-        kptool([*_EXTRACT, "--seed", after], folder)
-        if fingerprints(folder / "out") != states[after]:
-            wrong.append(f"extract {number}: the next run did not repair it")
-        wrong += [f"extract {number}: left {path}" for path in litter(folder / "out")]
-    return wrong
+        bench.stopped([*_EXTRACT, "--seed", after], bench.rng.uniform(0, 1.1 * longest), number)
+        for name in differences(fingerprints(out), states[before], states[after]):
+            bench.wrong.append(f"extract {number}: {name} is neither the old nor the new one")
+        bench.whole([*_EXTRACT, "--seed", after])
+        bench.expect(fingerprints(out) == states[after], f"extract {number}: the next run did not repair it")
+        bench.expect(not litter(out), f"extract {number}: left {litter(out)}")
 
 
-def kill_predict(folder: Path, times: int, rng: random.Random) -> list[str]:
-    """Write a heatmap file over another one."""
-    if not (folder / "out").exists():
-        kptool([*_EXTRACT, "--seed", "1"], folder)
-    longest = kptool(_PREDICT, folder)
-    whole = fingerprints(folder)["maps.h5"]
-    wrong = []
+def stop_predict(bench: Bench, times: int) -> None:
+    """Write heatmaps, drawings and a csv over those predicted in another way, and back."""
+    if not (bench.folder / "out").exists():
+        bench.whole([*_EXTRACT, "--seed", "1"])
+    seen, states, longest = bench.folder / "seen", {}, 0.0
+    modes: tuple[list[str], list[str]] = ([], ["--tta"])
+    for flip in (1, 0):
+        longest = bench.whole([*_PREDICT, *modes[flip]])
+        states[flip] = fingerprints(seen)
     for number in range(times):
-        existed = (folder / "maps.h5").exists() and number % 2 == 0
-        if not existed:
-            (folder / "maps.h5").unlink(missing_ok=True)
-        kptool(_PREDICT, folder, rng.uniform(0, 1.2 * longest))
-        if fingerprints(folder).get("maps.h5", whole) != whole:
-            wrong.append(f"predict {number}: maps.h5 is not whole")
-        if existed and not (folder / "maps.h5").exists():
-            wrong.append(f"predict {number}: maps.h5 is gone")
-        if number % 10 == 9:
-            kptool(_PREDICT, folder)
-            wrong += [f"predict {number}: left {p}" for p in litter(folder) if "maps" in p]
-    return wrong
+        before, after = (0, 1) if number % 2 == 0 else (1, 0)
+        bench.stopped([*_PREDICT, *modes[after]], bench.rng.uniform(0, 1.1 * longest), number)
+        for name in differences(fingerprints(seen), states[before], states[after]):
+            bench.wrong.append(f"predict {number}: {name} is neither the old nor the new one")
+        bench.whole([*_PREDICT, *modes[after]])
+        bench.expect(fingerprints(seen) == states[after], f"predict {number}: the next run did not repair it")
+        bench.expect(not litter(seen), f"predict {number}: left {litter(seen)}")
 
 
-def kill_train(folder: Path, times: int, rng: random.Random) -> list[str]:
-    """Train, killed and resumed until it is through, as often as it takes; then compare with an undisturbed run."""
-    kptool(["extract", "--count", "40", "--out", "small", "--force", "--sigma", "1.5"], folder)
-    longest = kptool([*_TRAIN, "--force"], folder)
-    undisturbed = weights(folder / "run")
-    wrong: list[str] = []
-    kills = 0
-    while kills < times:
-        shutil.rmtree(folder / "run", ignore_errors=True)
-        done = False
-        while not done and kills < times:
-            state = folder / "run" / "last.ckpt"
-            kptool([*_TRAIN, "--resume" if state.exists() else "--force"], folder, rng.uniform(0.3, 0.6) * longest)
-            kills += 1
-            done = epochs(folder / "run") == 40
-        if not done:
-            kptool([*_TRAIN, "--resume" if (folder / "run" / "last.ckpt").exists() else "--force"], folder)
-        if weights(folder / "run") != undisturbed:
-            wrong.append(f"train, after {kills} kills: the weights differ from the undisturbed run's")
-        wrong += [f"train, after {kills} kills: left {path}" for path in litter(folder / "run")]
-    return wrong
+def stop_train(bench: Bench, times: int) -> None:
+    """Train, stopped and resumed until it is through, as often as it takes; compare with an undisturbed run; again."""
+    bench.whole(["extract", "--count", "40", "--out", "small", "--force", "--sigma", "1.5"])
+    run = bench.folder / "run"
+    longest = bench.whole([*_TRAIN, "--force"])
+    undisturbed, stops = state(run), 0
+    while stops < times:
+        shutil.rmtree(run)
+        while True:
+            mode = "--resume" if (run / "last.ckpt").exists() else "--force"
+            if stops >= times:
+                bench.whole([*_TRAIN, mode])
+                break
+            bench.stopped([*_TRAIN, mode], bench.rng.uniform(0.02, 0.4) * longest, stops)
+            stops += 1
+            if (run / "last.ckpt").exists() and same(state(run), undisturbed):
+                break
+        bench.expect(same(state(run), undisturbed), f"train, after {stops} stops: not the undisturbed run")
+        bench.expect(not litter(run), f"train, after {stops} stops: left {litter(run)}")
 
 
-def epochs(run: Path) -> int:
-    """How many epochs a run's history holds."""
-    history = run / "metrics.csv"
-    return len(history.read_text().splitlines()) - 1 if history.exists() else 0
+def state(run: Path) -> dict[str, Any]:
+    """All of a run that is to be bit for bit the same. Raises where a file is not whole."""
+    last = checkpoint.load_state(run / "last.ckpt")
+    weights = checkpoint.load_detector(run / "model.safetensors")[0].state_dict() if last["epoch"] else {}
+    history = [{key: value for key, value in row.items() if "seconds" not in key} for row in last["history"]]
+    if last["epoch"] and not 0 <= len((run / "metrics.csv").read_text().splitlines()) - 1 - last["epoch"] <= 1:
+        raise RuntimeError("metrics.csv is not as long as the training")
+    parts = ("detector", "average", "optimizer", "step", "epoch", "losses")
+    return {**{part: last[part] for part in parts}, "history": history, "weights": weights}
 
 
-def weights(run: Path) -> dict[str, bytes]:
-    """The tensors of a run, as bytes."""
-    from safetensors import safe_open
+def same(a: Any, b: Any) -> bool:
+    """Whether two states are equal, tensors bit for bit."""
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and torch.equal(a, b)
+    return bool(a == b)
 
-    with safe_open(run / "model.safetensors", framework="np") as file:
-        return {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118 - not a dict
 
-
-WORKS: dict[str, Callable[[Path, int, random.Random], list[str]]] = {
-    "extract": kill_extract,
-    "predict": kill_predict,
-    "train": kill_train,
+WORKS: dict[str, Callable[[Bench, int], None]] = {
+    "extract": stop_extract,
+    "predict": stop_predict,
+    "train": stop_train,
 }
 
 
 def main() -> int:
-    """Kill, look, report."""
+    """Stop, look, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(WORKS)}; all without it")
     parser.add_argument("--times", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    forked.load_everything()
     report = {}
     for work in options.works or WORKS:
         with tempfile.TemporaryDirectory() as folder:
-            started = time.perf_counter()
-            wrong = WORKS[work](Path(folder), options.times, random.Random(options.seed))
-            report[work] = {"kills": options.times, "wrong": wrong, "seconds": round(time.perf_counter() - started)}
+            started, bench = time.perf_counter(), Bench(Path(folder), random.Random(options.seed))
+            WORKS[work](bench, options.times)
+            report[work] = {
+                "stops": options.times,
+                "exit codes": {str(code): count for code, count in sorted(bench.ends.items())},
+                "wrong": bench.wrong,
+                "seconds": round(time.perf_counter() - started),
+            }
     print(json.dumps(report, indent=1))
     return int(any(entry["wrong"] for entry in report.values()))
 

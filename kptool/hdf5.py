@@ -1,0 +1,70 @@
+"""HDF5 files written onto disks that may be full or broken.
+
+libhdf5 crashes as the program ends if ever a write failed under it. So it never hears of one: a file is written through
+Python, which remembers the first error, stops writing, and raises it where Python can.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+
+class NewFile(h5py.File):  # type: ignore[misc]
+    """An HDF5 file to write, in place of what is at `path`. Raises OSError, from `check` or `close`, where a write failed."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        self._disk = _Disk(path)
+        super().__init__(self._disk, "w", **options)
+
+    def check(self) -> None:
+        """Raise the OSError of the first write that failed, if any did."""
+        if self._disk.error is not None:
+            raise self._disk.error
+
+    def close(self) -> None:
+        """Close the file."""
+        try:
+            super().close()
+        finally:
+            self._disk.close()
+            self.check()
+
+
+class _Disk:
+    """What h5py wants of a file. Once a write has failed, `error` says how, and nothing more is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self.error: OSError | None = None
+        self.read, self.seek, self.tell = self._file.read, self._file.seek, self._file.tell
+        self.close = self._file.close
+
+    def write(self, data: memoryview) -> int:
+        size = len(data)
+        try:
+            while len(data) and self.error is None:
+                data = data[os.write(self._file.fileno(), data) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int) -> int:
+        try:
+            if self.error is None:
+                self._file.truncate(size)
+        except OSError as error:
+            self.error = error
+        return size
+
+    def readinto(self, buffer: memoryview) -> int:
+        """What was written, then zeros."""
+        size = os.readv(self._file.fileno(), [buffer])
+        buffer[size:] = bytes(len(buffer) - size)
+        return len(buffer)
+
+    def flush(self) -> None:
+        """Nothing waits in a buffer."""

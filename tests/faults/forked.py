@@ -1,0 +1,95 @@
+"""Run kptool in forked processes: after one import of everything, a command costs no start-up, so hundreds of runs are quick."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KPTOOL_THREADS"):
+    os.environ[_name] = "1"  # before torch and NumPy: a pool of threads would not survive a fork
+
+import kptool  # noqa: E402
+from kptool.cli.main import main as kptool_main  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: its exit code, or minus the signal that killed it; the time it took; what it wrote."""
+
+    code: int
+    seconds: float
+    out: str
+    err: str
+
+
+def load_everything() -> None:
+    """Import all of kptool, and what it imports late."""
+    for module in pkgutil.walk_packages(kptool.__path__, "kptool."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for late in ("h5py", "matplotlib.figure", "onnxruntime", "pandas", "PIL.Image", "torch", "torch._dynamo"):
+        importlib.import_module(late)
+
+
+def start(arguments: list[str], folder: Path, log: Path, prepare: Callable[[], object] = lambda: None) -> int:
+    """Start kptool in `folder`, its output in `log`; returns the process's id. `prepare` is called in the new process."""
+    child = os.fork()
+    if child == 0:
+        _become(arguments, folder, log, prepare)
+    return child
+
+
+def finish(child: int, log: Path, started: float) -> Ended:
+    """Wait for a process of `start`."""
+    _, status = os.waitpid(child, 0)
+    out, err = ((log / name).read_text(errors="replace") for name in ("out", "err"))
+    return Ended(os.waitstatus_to_exitcode(status), time.perf_counter() - started, out, err)
+
+
+def run(
+    arguments: list[str],
+    folder: Path,
+    log: Path,
+    *,
+    after: float | None = None,
+    number: int = signal.SIGKILL,
+    prepare: Callable[[], object] = lambda: None,
+) -> Ended:
+    """Run kptool to its end, or send it signal `number` `after` seconds."""
+    started = time.perf_counter()
+    child = start(arguments, folder, log, prepare)
+    if after is not None:
+        while time.perf_counter() - started < after:
+            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                break
+            time.sleep(0.001)
+        else:
+            os.kill(child, number)
+    return finish(child, log, started)
+
+
+def _become(arguments: list[str], folder: Path, log: Path, prepare: Callable[[], object]) -> None:
+    code: object = 70
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.chdir(folder)
+        log.mkdir(parents=True, exist_ok=True)
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(log / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+        prepare()
+        kptool_main(arguments)
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
