@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -9,11 +10,16 @@
 #include "pool.hpp"
 #include "render.hpp"
 
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+
 namespace kptool {
 namespace {
 
 using OptionalArray = std::optional<py::array>;
 
+constexpr double least_sigma = 0.1, most_sigma = 1000.0;
 constexpr std::size_t least_pooled = std::size_t{1} << 20;
 
 RenderPlan checked_plan(const py::array& centers, const py::array& sigma, const OptionalArray& visibility,
@@ -22,6 +28,9 @@ RenderPlan checked_plan(const py::array& centers, const py::array& sigma, const 
     const auto sigmas = input<double, 1>(sigma, "sigma");
     require(points.shape[2] == 2, "centers: the last axis is not (x, y)");
     require(sigmas.shape[0] == points.shape[1], "sigma: not one value per keypoint");
+    for (std::size_t k = 0; k < sigmas.shape[0]; ++k) {
+        require(sigmas.data[k] >= least_sigma && sigmas.data[k] <= most_sigma, "sigma: not from 0.1 to 1000");
+    }
     const std::uint8_t* visible = nullptr;
     if (visibility) {
         const auto view = input<std::uint8_t, 2>(*visibility, "visibility");
@@ -38,6 +47,7 @@ void dispatch(const RenderPlan& plan, py::array& out, const Draw& draw) {
     const auto run = [&](auto maps) {
         require(maps.shape[0] == plan.centers.shape[0] && maps.shape[1] == plan.centers.shape[1],
                 "out: its first axes are not those of centers");
+        require(maps.shape[2] > 0 && maps.shape[3] > 0, "out: an axis is empty");
         // Releasing the GIL is safe: the arguments keep the arrays alive, and the kernel sees only their
         // memory.
         const py::gil_scoped_release release;
@@ -54,40 +64,71 @@ void bind_render(const py::array& centers, const py::array& sigma, const Optiona
              [](const RenderPlan& plan, auto maps) { render(plan, maps); });
 }
 
+long process() {
+#if defined(_WIN32)
+    return 0;  // there is no fork
+#else
+    return getpid();
+#endif
+}
+
 // Remembers what it drew, so as to erase only that.
 class Canvas {
   public:
     explicit Canvas(py::array out) : out_(std::move(out)) {
         require(out_.ndim() == 4, "out: wrong number of axes");
-        drawn_.resize(static_cast<std::size_t>(out_.shape(0) * out_.shape(1)));
+        std::copy_n(out_.shape(), 4, shape_.begin());
+        drawn_.resize(static_cast<std::size_t>(shape_[0] * shape_[1]));
     }
 
     void draw(const py::array& centers, const py::array& sigma, const OptionalArray& visibility,
               double window, std::size_t threads) {
+        // What was drawn is known by that shape, and NumPy lets an array's shape be changed.
+        require(out_.ndim() == 4 && std::equal(shape_.begin(), shape_.end(), out_.shape()),
+                "out: its shape was changed");
+        if (process_ != process()) start_anew();
         dispatch(checked_plan(centers, sigma, visibility, window, threads), out_,
                  [this](const RenderPlan& plan, auto maps) {
-                     const std::scoped_lock lock(mutex_);  // the GIL no longer keeps a second call out
+                     const std::scoped_lock lock(*mutex_);  // the GIL no longer keeps a second call out
                      redraw(plan, maps, drawn_.data());
                  });
     }
 
   private:
+    // In a process that was forked, maybe while another thread was drawing: then the maps are half drawn, and
+    // nobody is left to open the lock, which can neither be used nor destroyed. The GIL keeps others out.
+    void start_anew() {
+        const auto side = [this](std::size_t axis) { return static_cast<std::size_t>(shape_[axis]); };
+        std::fill(drawn_.begin(), drawn_.end(), Patch{{0, side(3)}, {0, side(2)}});
+        auto fresh = std::make_unique<std::mutex>();
+        static_cast<void>(mutex_.release());
+        mutex_ = std::move(fresh);
+        process_ = process();
+    }
+
     py::array out_;
+    std::array<py::ssize_t, 4> shape_{};
     std::vector<Patch> drawn_;
-    std::mutex mutex_;
+    std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
+    long process_ = process();
 };
 
 // An uninitialised array; a large one's memory is recycled.
 py::array empty(const std::vector<py::ssize_t>& shape, const py::dtype& type) {
+    const char code = type.char_();
+    require(code == code_of<float> || code == code_of<Half> || code == code_of<std::uint8_t>,
+            "dtype: not float32, float16 or uint8");
     auto bytes = static_cast<std::size_t>(type.itemsize());
     for (const py::ssize_t side : shape) bytes *= static_cast<std::size_t>(side);
     if (bytes < least_pooled) return py::array(type, shape);
-    auto block = std::make_unique<Block>(take_block(bytes));
+    auto block = std::make_unique<Block>();
+    *block = take_block(bytes);
     const py::capsule owner(block.get(), [](void* pointer) {
         const std::unique_ptr<Block> given(static_cast<Block*>(pointer));
         give_block(*given);
     });
-    return py::array(type, shape, block.release()->data, owner);
+    const void* const data = block.release()->data;  // the capsule's from now on
+    return py::array(type, shape, data, owner);
 }
 
 }  // namespace

@@ -114,9 +114,10 @@ Point locate(const Map<T>& map, Pixel peak, Method method) {
     return {static_cast<double>(peak.x), static_cast<double>(peak.y)};
 }
 
-// No method may leave the map's area, which ends half a pixel beyond the outermost centres.
+// No method may leave the map's area, which ends half a pixel beyond the outermost centres. The order of the
+// arguments matters: what is not a number, as where another thread clears the map meanwhile, becomes -0.5.
 float inside(double value, std::ptrdiff_t count) {
-    return static_cast<float>(std::min(std::max(value, -0.5), static_cast<double>(count) - 0.5));
+    return static_cast<float>(std::min(static_cast<double>(count) - 0.5, std::max(-0.5, value)));
 }
 
 template <class T>

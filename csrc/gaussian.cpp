@@ -45,9 +45,9 @@ KPTOOL_VERSIONS void fill(float* values, std::size_t count, double first, double
 
 Span span_around(std::size_t count, double center, double radius) {
     const double last = static_cast<double>(count);
-    const double begin = std::min(std::max(center - radius, 0.0), last);
-    const double end =
-        std::min(std::max(center + radius + 1.0, 0.0), last);  // rounded down: the casts do that
+    // The casts round down. The order of the arguments matters: what is not a number becomes 0, no index.
+    const double begin = std::min(last, std::max(0.0, center - radius));
+    const double end = std::min(last, std::max(0.0, center + radius + 1.0));
     auto first = static_cast<std::size_t>(begin);
     first += static_cast<double>(first) < begin;
     return {first, std::max(first, static_cast<std::size_t>(end))};

@@ -5,6 +5,7 @@
 #include "dispatch.hpp"
 
 #if KPTOOL_X86
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -76,6 +77,21 @@ __attribute__((target("avx512f"))) void stream_512(float* map, std::size_t pitch
 }
 #endif
 
+// Chosen when the module is loaded: a fork might cut a choice at the first use in two.
+#if KPTOOL_X86
+// Not every compiler's __builtin_cpu_supports knows this one.
+bool supports_f16c() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
+const auto best_halves = supports_f16c() ? halves_256 : halves_128;
+const auto best_stream = __builtin_cpu_supports("avx512f") ? stream_512 : stream_128;
+#else
+const auto best_halves = halves_128;
+const auto best_stream = static_cast<void (*)(float*, std::size_t, const Factors&)>(outer);
+#endif
+
 }  // namespace
 
 KPTOOL_VERSIONS void outer(float* map, std::size_t pitch, const Factors& f) {
@@ -100,22 +116,8 @@ KPTOOL_VERSIONS void outer(std::uint8_t* map, std::size_t pitch, const Factors& 
     }
 }
 
-void outer(Half* map, std::size_t pitch, const Factors& factors) {
-#if KPTOOL_X86
-    static const auto best = __builtin_cpu_supports("f16c") ? halves_256 : halves_128;
-    best(map, pitch, factors);
-#else
-    halves_128(map, pitch, factors);
-#endif
-}
+void outer(Half* map, std::size_t pitch, const Factors& factors) { best_halves(map, pitch, factors); }
 
-void stream_outer(float* map, std::size_t pitch, const Factors& factors) {
-#if KPTOOL_X86
-    static const auto best = __builtin_cpu_supports("avx512f") ? stream_512 : stream_128;
-    best(map, pitch, factors);
-#else
-    outer(map, pitch, factors);
-#endif
-}
+void stream_outer(float* map, std::size_t pitch, const Factors& factors) { best_stream(map, pitch, factors); }
 
 }  // namespace kptool

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -46,8 +45,8 @@ void parallel_for(std::size_t count, std::size_t threads, std::size_t grain, con
     std::size_t started = 1;
     try {
         for (; started < parts; ++started) workers.emplace_back(run, started);
-    } catch (const std::system_error&) {
-        // The system grants no more threads: the caller's own does the rest.
+    } catch (const std::exception&) {
+        // The system grants no more threads or no memory for them: the caller's own does the rest.
     }
     run(0);
     for (std::size_t part = started; part < parts; ++part) run(part);

@@ -28,7 +28,8 @@ struct Ordered {
 using OrderedFloat = Ordered<float, std::int32_t, 0x7f800000>;
 using OrderedHalf = Ordered<Half, std::int16_t, 0x7c00>;
 
-// The first element from `begin` on with these bits; there is one before `end`.
+// The first element from `begin` on with these bits; the one before `end` where there is none, as when
+// another thread writes to the map meanwhile.
 template <class O, class T>
 KPTOOL_INLINE std::size_t first_equal(const T* map, std::size_t begin, std::size_t end,
                                       typename O::Signed value) {
@@ -40,7 +41,7 @@ KPTOOL_INLINE std::size_t first_equal(const T* map, std::size_t begin, std::size
         }
         if (found != 0) break;
     }
-    while (O::load(map + begin) != value) ++begin;
+    while (begin + 1 < end && O::load(map + begin) != value) ++begin;
     return begin;
 }
 
@@ -95,6 +96,7 @@ KPTOOL_INLINE Peak scan_bytes(const std::uint8_t* map, std::size_t count) {
     }
     if (best == 0) return {false, 0};
     const auto* found = static_cast<const std::uint8_t*>(std::memchr(map + where, best, count - where));
+    if (found == nullptr) return {false, 0};  // another thread wrote to the map meanwhile
     const auto index = static_cast<std::size_t>(found - map);
     return {index > 0 || !is_flat(map, count), index};
 }

@@ -26,13 +26,10 @@ struct Pool {
     }
 };
 
-// Never destroyed: arrays may live longer than the module's other objects. Its lock is only ever tried: who
-// does not get it, be it in a process forked while another thread had it, goes to the system instead of
-// waiting.
-Pool& pool() {
-    static Pool& instance = *new Pool;
-    return instance;
-}
+// Never destroyed: arrays may live longer than the module's other objects. Made when the module is loaded,
+// not at the first use, which a fork might cut in two. Its lock is only ever tried: who does not get it, be
+// it in a process forked while another thread had it, goes to the system instead of waiting.
+Pool& pool = *new Pool;
 
 void release(Block block) noexcept { ::operator delete(block.data, alignment); }
 
@@ -40,8 +37,8 @@ void release(Block block) noexcept { ::operator delete(block.data, alignment); }
 
 Block take_block(std::size_t size) {
     {
-        const std::unique_lock lock(pool().mutex, std::try_to_lock);
-        for (Block& block : pool().waiting) {
+        const std::unique_lock lock(pool.mutex, std::try_to_lock);
+        for (Block& block : pool.waiting) {
             if (lock && block.size >= size && block.size - size <= size / 4)
                 return std::exchange(block, Block{});
         }
@@ -55,12 +52,12 @@ Block take_block(std::size_t size) {
 
 void give_block(Block block) noexcept {
     {
-        const std::unique_lock lock(pool().mutex, std::try_to_lock);
+        const std::unique_lock lock(pool.mutex, std::try_to_lock);
         if (lock && block.size <= pool_bytes) {
-            auto& waiting = pool().waiting;
+            auto& waiting = pool.waiting;
             std::rotate(waiting.begin(), waiting.end() - 1, waiting.end());
             std::swap(block, waiting.front());  // the oldest leaves
-            while (pool().bytes() > pool_bytes) {
+            while (pool.bytes() > pool_bytes) {
                 auto oldest =
                     std::find_if(waiting.rbegin(), waiting.rend(), [](const Block& b) { return b.size > 0; });
                 release(std::exchange(*oldest, Block{}));
@@ -71,8 +68,8 @@ void give_block(Block block) noexcept {
 }
 
 void clear_pool() noexcept {
-    const std::unique_lock lock(pool().mutex, std::try_to_lock);
-    for (Block& block : pool().waiting) {
+    const std::unique_lock lock(pool.mutex, std::try_to_lock);
+    for (Block& block : pool.waiting) {
         if (lock) release(std::exchange(block, Block{}));
     }
 }

@@ -62,18 +62,22 @@ Stream choose() {
 Stream choose() { return nullptr; }
 #endif
 
+std::size_t read_cache_size() {
+#if defined(KPTOOL_CACHE_BYTES)
+    return KPTOOL_CACHE_BYTES;  // for tests: then small arrays are streamed too
+#endif
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+    std::size_t kibibytes = 0;
+    return file >> kibibytes ? kibibytes << 10 : std::size_t{32} << 20;
+}
+
+// Found when the module is loaded: a fork might cut a search at the first use in two.
 const Stream stream = choose();
+const std::size_t cache_size = read_cache_size();
 
 }  // namespace
 
-std::size_t last_level_cache() {
-    static const std::size_t size = [] {
-        std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
-        std::size_t kibibytes = 0;
-        return file >> kibibytes ? kibibytes << 10 : std::size_t{32} << 20;
-    }();
-    return size;
-}
+std::size_t last_level_cache() { return cache_size; }
 
 void finish_streams() {
 #if KPTOOL_X86

@@ -5,6 +5,8 @@ Importing it is cheap: torch is loaded when a model is first used.
 
 from __future__ import annotations
 
+import sys
+import sysconfig
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,12 @@ from kptool.errors import CacheError, CheckpointError, ConfigError, DataError, K
 
 if TYPE_CHECKING:
     from kptool.predictor import Predictor
+
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    raise ImportError(
+        "kptool needs Python's global interpreter lock, and this is a free-threaded build; "
+        f"install kptool for the ordinary build of Python {sys.version_info.major}.{sys.version_info.minor}"
+    )
 
 try:
     __version__ = version("kptool")

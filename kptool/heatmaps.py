@@ -221,7 +221,7 @@ def _checked_window(window: float | None) -> float:
 def _checked_threads(threads: int) -> int:
     if not isinstance(threads, int | np.integer) or threads < 0:
         raise ConfigError(f"threads is {threads!r}, expected a whole number; 0 uses all that the process may use")
-    return int(threads)
+    return min(int(threads), 1 << 20)
 
 
 def _checked_out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -233,6 +233,6 @@ def _checked_out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -
     fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == np.dtype(name) and out.dtype.isnative
     if not (fits and out.flags.carray):
         what = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        expected = f"a C-contiguous, writable {name} array of shape {shape}"
+        expected = f"a C-contiguous, aligned, writable {name} array of shape {shape}"
         raise ConfigError(f"out is {what}, expected {expected}; make it with numpy.empty")
     return out

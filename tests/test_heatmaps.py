@@ -269,7 +269,7 @@ POINTS = np.full((2, 3, 2), 4.0)
         (
             {"out": np.empty((2, 3, 8, 9), np.float32)},
             ConfigError,
-            "expected a C-contiguous, writable float32 array",
+            "expected a C-contiguous, aligned, writable float32 array",
         ),
         ({"out": np.empty((8, 8, 3, 2), np.float32).T}, ConfigError, "C-contiguous"),
         ({"out": [1]}, ConfigError, "out is list"),
