@@ -49,7 +49,7 @@ std::array<std::size_t, D> checked_shape(const py::array& array, const std::stri
     if ((array.flags() & py::array::c_style) == 0) throw py::value_error(name + ": not C-contiguous");
     if ((array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0)
         throw py::value_error(name + ": not aligned");
-    std::array<std::size_t, D> shape;
+    std::array<std::size_t, D> shape{};
     for (std::size_t i = 0; i < D; ++i)
         shape[i] = static_cast<std::size_t>(array.shape(static_cast<py::ssize_t>(i)));
     return shape;

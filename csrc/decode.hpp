@@ -9,7 +9,7 @@
 
 namespace kptool {
 
-enum class Method { argmax, centroid, centroid_global, dark, gaussian };
+enum class Method : std::uint8_t { argmax, centroid, centroid_global, dark, gaussian };
 
 // Fills coords (N, K, 2), x and y in heatmap pixels, and scores (N, K), the peaks' values. A map that is
 // flat, nowhere positive, or not finite gives its centre and score 0. T is float, Half, or std::uint8_t with

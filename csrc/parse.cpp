@@ -28,19 +28,20 @@ Text trim(Text text) {
 
 struct Field {
     Text text;
-    const char* rest;  // the comma after it, or the line's end; null where quotes are not closed properly
+    const char* rest;  // the comma after it, or the line's end
+    bool closed;       // whether its quotes, if any, are closed right before `rest`
 };
 
 Field next_field(Text line) {
     if (line.begin == line.end || *line.begin != '"') {
         const char* end = find(line, ',');
-        return {{line.begin, end}, end};
+        return {{line.begin, end}, end, true};
     }
     const Text inner{line.begin + 1, line.end};
     const char* quote = find(inner, '"');
-    if (quote == line.end) return {inner, nullptr};
+    if (quote == line.end) return {inner, quote, false};
     const char* rest = quote + 1;
-    return {{inner.begin, quote}, rest == line.end || *rest == ',' ? rest : nullptr};
+    return {{inner.begin, quote}, rest, rest == line.end || *rest == ','};
 }
 
 using Code = std::optional<ParseError>;
@@ -50,12 +51,12 @@ Code parse_field(const Field& field, std::size_t column, const Table& table, dou
                  std::uint8_t* image) {
     if (static_cast<std::ptrdiff_t>(column) == table.pixel_column) {
         *number = std::numeric_limits<double>::quiet_NaN();
-        if (field.rest == nullptr) return ParseError{0, column, "pixel-not-a-number", 0};
+        if (!field.closed) return ParseError{0, column, "pixel-not-a-number", 0};
         const PixelError error = parse_pixels(field.text, table.pixels, image);
         if (error.code != nullptr) return ParseError{0, column, error.code, error.count};
         return std::nullopt;
     }
-    const std::optional<double> value = field.rest == nullptr ? std::nullopt : parse_number(field.text);
+    const std::optional<double> value = field.closed ? parse_number(field.text) : std::nullopt;
     if (!value) return ParseError{0, column, "not-a-number", column};
     *number = *value;
     return std::nullopt;
@@ -98,7 +99,7 @@ std::optional<double> parse_number(Text text) {
 
 Parsed parse_rows(Text text, const Table& table, View<double, 2> floats, View<std::uint8_t, 2> images,
                   bool final) {
-    Parsed parsed{0, 0, std::nullopt};
+    Parsed parsed;
     const char* at = text.begin;
     while (parsed.rows < floats.shape[0] && at != text.end) {
         const char* newline = find({at, text.end}, '\n');

@@ -27,7 +27,7 @@ struct ParseError {
 };
 
 struct Parsed {
-    std::size_t rows, bytes;
+    std::size_t rows = 0, bytes = 0;
     std::optional<ParseError> error;
 };
 

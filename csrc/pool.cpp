@@ -58,7 +58,7 @@ void give_block(Block block) noexcept {
             std::rotate(waiting.begin(), waiting.end() - 1, waiting.end());
             std::swap(block, waiting.front());  // the oldest leaves
             while (pool.bytes() > pool_bytes) {
-                auto oldest =
+                const auto oldest =
                     std::find_if(waiting.rbegin(), waiting.rend(), [](const Block& b) { return b.size > 0; });
                 release(std::exchange(*oldest, Block{}));
             }

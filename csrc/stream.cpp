@@ -68,7 +68,7 @@ std::size_t read_cache_size() {
 #endif
     std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
     std::size_t kibibytes = 0;
-    return file >> kibibytes ? kibibytes << 10 : std::size_t{32} << 20;
+    return (file >> kibibytes) ? kibibytes << 10 : std::size_t{32} << 20;
 }
 
 // Found when the module is loaded: a fork might cut a search at the first use in two.

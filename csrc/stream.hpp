@@ -39,7 +39,7 @@ class Writer {
     std::size_t gather(const void* source, std::size_t bytes);
     void flush();
 
-    alignas(unit_size) char unit_[unit_size];
+    alignas(unit_size) char unit_[unit_size] = {};
     char* at_;                       // of unit_ in the memory
     std::size_t from_ = 0, to_ = 0;  // the part of unit_ that is filled
     bool direct_;

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -56,11 +57,14 @@ def fuzz(name: str, program: Path, corpus: Path, seconds: int) -> dict[str, Any]
     found.mkdir(exist_ok=True)
     options = [f"-max_total_time={seconds}", f"-artifact_prefix={found}/", "-max_len=4096", "-timeout=10"]
     log = corpus / f"{name}.log"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with log.open("w") as file:
         ran = subprocess.run([program, *options, "-print_final_stats=1", inputs], stderr=file, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     text = log.read_text(errors="replace")
     return {
         "seconds": seconds,
+        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime),
         "executions": int(re.findall(r"number_of_executed_units: (\d+)", text)[-1]),
         "coverage": int(re.findall(r"cov: (\d+)", text)[-1]),
         "inputs": len(list(inputs.iterdir())),
@@ -76,8 +80,8 @@ def minimize(name: str, program: Path, corpus: Path) -> None:
     smallest.mkdir()
     subprocess.run([program, "-merge=1", smallest, corpus / name], check=True, stderr=subprocess.DEVNULL)
     with zipfile.ZipFile(HERE / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as packed:
-        for path in sorted(smallest.iterdir()):
-            packed.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+        for number, path in enumerate(sorted(smallest.iterdir())):
+            packed.writestr(zipfile.ZipInfo(f"{number:03}"), path.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def main() -> int:
