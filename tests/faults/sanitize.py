@@ -21,7 +21,8 @@ from typing import Any
 import pybind11
 
 ROOT = Path(__file__).parents[2]
-TESTS = ["tests/test_parse.py", *(f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_heatmaps*.py")))]
+TESTS = ["tests/test_parse.py", "tests/test_fuzz_corpus.py"]
+TESTS += [*(f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_heatmaps*.py")))]
 # Float to integer is not part of "undefined", but the core promises to convert only what fits.
 FLAGS = {"address": "address,undefined,float-cast-overflow", "thread": "thread"}
 RUNTIMES = {"address": ["libasan.so", "libstdc++.so.6"], "thread": ["libtsan.so", "libstdc++.so.6"]}
@@ -101,9 +102,9 @@ def own_reports(folder: Path) -> tuple[list[str], int]:
             r"(?m)^(?=(?:Direct|Indirect) leak of|==\d+==ERROR|WARNING: ThreadS|.*runtime error:)", path.read_text()
         ):
             if re.match(r"(Direct|Indirect) leak of", part):
-                if "_core" in part:
+                if "kptool/_core" in part:
                     reports.append(part)
-                foreign += "_core" not in part
+                foreign += "kptool/_core" not in part
             elif re.match(r"==\d+==ERROR: Add|WARNING: ThreadS|.*runtime error:", part):
                 reports.append(part)
     return reports, foreign
