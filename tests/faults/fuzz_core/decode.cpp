@@ -32,7 +32,8 @@ void check(const View<const T, 4>& maps, Method method) {
     const std::size_t count = maps.shape[0] * maps.shape[1], area = maps.shape[2] * maps.shape[3];
     const auto coords = array_of<float>(2 * count), scores = array_of<float>(count);
     decode(maps, method, 1, coords.get(), scores.get());
-    const float right = static_cast<float>(maps.shape[3]) - 0.5f, bottom = static_cast<float>(maps.shape[2]) - 0.5f;
+    const float right = static_cast<float>(maps.shape[3]) - 0.5f,
+                bottom = static_cast<float>(maps.shape[2]) - 0.5f;
     for (std::size_t i = 0; i < count; ++i) {
         const float x = coords[2 * i], y = coords[2 * i + 1];
         PROMISED(x >= -0.5f && x <= right && y >= -0.5f && y <= bottom);
@@ -41,7 +42,8 @@ void check(const View<const T, 4>& maps, Method method) {
         const double score = peak == area ? 0.0 : value_of(map[peak]);
         PROMISED(scores[i] == static_cast<float>(score));
         if (method == Method::argmax && peak < area) {
-            PROMISED(x == static_cast<float>(peak % maps.shape[3]) && y == static_cast<float>(peak / maps.shape[3]));
+            PROMISED(x == static_cast<float>(peak % maps.shape[3]) &&
+                     y == static_cast<float>(peak / maps.shape[3]));
         }
     }
 }

@@ -67,7 +67,8 @@ struct Arrays {
     std::size_t pixels_;
 };
 
-void check_rows(Arrays& arrays, const Parsed& parsed, const Table& table, std::size_t rows, std::size_t size) {
+void check_rows(Arrays& arrays, const Parsed& parsed, const Table& table, std::size_t rows,
+                std::size_t size) {
     PROMISED(parsed.rows <= rows && parsed.bytes <= size);
     const double* values = arrays.floats().data;
     for (std::size_t i = 0; i < parsed.rows * table.columns; ++i) PROMISED(!std::isinf(values[i]));
@@ -80,7 +81,8 @@ void check_rows(Arrays& arrays, const Parsed& parsed, const Table& table, std::s
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     Input input(data, size);
-    const std::size_t columns = input.between(1, 6), rows = input.between(0, 6), cut = input.take<std::uint16_t>();
+    const std::size_t columns = input.between(1, 6), rows = input.between(0, 6),
+                      cut = input.take<std::uint16_t>();
     const auto pixel_column = static_cast<std::ptrdiff_t>(input.between(0, columns)) - 1;
     const Table table{columns, pixel_column, pixel_column < 0 ? 0 : input.between(0, 200)};
     const std::size_t length = input.left();

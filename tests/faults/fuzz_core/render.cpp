@@ -37,18 +37,24 @@ struct Scene {
 
     static double width(Input& input) {
         const double value = input.take<double>();
-        return value >= 0.1 && value <= 1000.0 ? value : 0.1 + static_cast<double>(input.take<std::uint8_t>());
+        return value >= 0.1 && value <= 1000.0 ? value
+                                               : 0.1 + static_cast<double>(input.take<std::uint8_t>());
     }
 
     RenderPlan plan(bool all) const {
-        return {{centers.data(), {count, keypoints, 2}}, sigma.data(), all ? nullptr : visibility.data(), window, 1};
+        return {{centers.data(), {count, keypoints, 2}},
+                sigma.data(),
+                all ? nullptr : visibility.data(),
+                window,
+                1};
     }
 };
 
 template <class T>
 void check(Input& input) {
     const std::size_t n = input.between(0, 3), k = input.between(1, 3);
-    const std::size_t height = input.between(1, 80), width = input.between(1, 80), size = n * k * height * width;
+    const std::size_t height = input.between(1, 80), width = input.between(1, 80),
+                      size = n * k * height * width;
     const auto drawn = array_of<T>(size), again = array_of<T>(size);
     std::vector<Patch> patches(n * k);
     const View<T, 4> maps{drawn.get(), {n, k, height, width}}, canvas{again.get(), {n, k, height, width}};
@@ -85,7 +91,8 @@ void check_writer(Input& input) {
             } else {
                 to.copy(source.data(), bytes);
             }
-            std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(lead + done), bytes, static_cast<char>(way != 0));
+            std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(lead + done), bytes,
+                        static_cast<char>(way != 0));
             done += bytes;
         }
     }
