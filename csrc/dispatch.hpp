@@ -6,11 +6,12 @@
 #define KPTOOL_X86 1
 #endif
 
-// The compiler makes the versions, and the loader, which must know how, chooses.
+// The compiler makes the versions, and the loader, which must know how, chooses. It cannot where
+// ThreadSanitizer puts calls into the choosing function: those are not linked yet.
 #if KPTOOL_X86 && defined(__linux__)
 #include <features.h>
 #endif
-#if KPTOOL_X86 && defined(__GLIBC__)
+#if KPTOOL_X86 && defined(__GLIBC__) && !defined(__SANITIZE_THREAD__)
 #define KPTOOL_VERSIONS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define KPTOOL_VERSIONS

@@ -86,6 +86,7 @@ def environment(kind: str, folder: Path) -> dict[str, str]:
         **os.environ,
         "LD_PRELOAD": " ".join(map(runtime, RUNTIMES[kind])),
         "PYTHONPATH": str(folder),
+        "PYTHONSAFEPATH": "1",  # not the sources in the current folder
         "PYTHONMALLOC": "malloc",
         "OMP_NUM_THREADS": "1",
         "ASAN_OPTIONS": f"{log}:leak_check_at_exit=0:allocator_may_return_null=1:detect_stack_use_after_return=1",
