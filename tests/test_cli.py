@@ -225,6 +225,20 @@ def test_info(kptool: Any, faces: Path, run_folder: Path) -> None:
     assert "unet" in kptool("info").out
 
 
+def test_without_torch(in_tmp: Path, faces: Path) -> None:
+    """Predicting does without, so an installation may lack it: what needs it says so, and the rest works."""
+    Path("torch.py").write_text('raise ModuleNotFoundError("No module named torch", name="torch")')
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kptool", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert json.loads(run("info", "--json").stdout)["threads"] is None
+    trained = run("train", "unet", faces, "--out", "run")
+    assert (trained.returncode, trained.stderr.splitlines()[-1]) == (2, "kptool: this needs torch: pip install torch")
+    assert not Path("run").exists()
+
+
 def test_doctor_says_no_with_exit_one(kptool: Any, in_tmp: Path, faces: Path) -> None:
     import h5py
 

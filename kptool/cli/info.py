@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,21 +35,33 @@ def info(
 
 
 def _installation() -> dict[str, Any]:
-    import torch
-
     from kptool import __version__, plugins
 
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    packages = {name: version(name) for name in ("torch", "numpy", "h5py", "pandas", "typer", "pillow")}
     return {
         "kptool": __version__,
         "python": platform.python_version(),
-        **packages,
+        **{name: _version(name) for name in ("torch", "numpy", "h5py", "pandas", "typer", "pillow", "onnxruntime")},
         "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpus": gpus,
+        **_torch(),
         **{kind: list(plugins.names(kind)) for kind in ("models", "losses", "decoders", "datasets")},
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _torch() -> dict[str, Any]:
+    """Its threads and GPUs; predicting does without torch, so an installation may lack it."""
+    try:
+        import torch
+    except ImportError:
+        return {"threads": None, "gpus": []}
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {"threads": torch.get_num_threads(), "gpus": gpus}
 
 
 def _cache(path: Path) -> dict[str, Any]:

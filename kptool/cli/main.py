@@ -102,6 +102,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(141)
     except Exception as error:
         _show(error, debug)
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":  # predicting does without, so it may be
+            note("kptool: this needs torch: pip install torch")
+            sys.exit(2)
         note("kptool: this is a bug of kptool's; run again with --debug and report what it prints")
         sys.exit(BUG)
 

@@ -1,0 +1,83 @@
+"""Install the sdist under an interpreter and use it, for `supply.py`.
+
+``lean`` leaves torch out, which predicting does without and which is by far the largest thing kptool asks for;
+``floors`` is lean with the oldest version of everything that pyproject.toml takes; ``full`` is what a user gets.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CORE_TESTS = ["geometry", "heatmaps", "heatmaps_properties", "parse", "files", "metrics"]
+Run = Callable[..., str]
+
+
+def dependencies(kind: str) -> list[str]:
+    """What kptool asks for, without torch."""
+    texts = [text for text in PROJECT["dependencies"] if not text.startswith("torch")]
+    return [oldest(Requirement(text)) for text in texts] if kind == "floors" else texts
+
+
+def oldest(requirement: Requirement) -> str:
+    floor = next(part.version for part in requirement.specifier if part.operator == ">=")
+    return f"{requirement.name}=={floor}"
+
+
+def install(python: str, kind: str, sdist: Path, folder: Path, run: Run) -> Path:
+    """A virtual environment with kptool, built from the sdist by this interpreter; returns its python."""
+    run([python, "-m", "venv", folder / "venv"], folder)
+    inside = folder / "venv" / "bin" / "python"
+    pip = [inside, "-m", "pip", "install", "-q"]
+    pytest = [text for text in PROJECT["optional-dependencies"]["test"] if not text.startswith("kptool")]
+    if kind == "full":
+        run([*pip, "-c", ROOT / "constraints.txt", sdist, *pytest], folder, CMAKE_BUILD_PARALLEL_LEVEL="1")
+        return inside
+    # A torch that does not exist: where anything else asks for torch, pip stops instead of fetching gigabytes.
+    (folder / "lean.txt").write_text("torch==0\n")
+    run([*pip, "-c", folder / "lean.txt", *dependencies(kind), *pytest], folder)
+    run([*pip, "--no-deps", sdist], folder, CMAKE_BUILD_PARALLEL_LEVEL="1")
+    return inside
+
+
+def use(inside: Path, folder: Path, run: Run) -> dict[str, Any]:
+    """The commands that somebody tries first. Warnings are errors: a newer Python warns before it breaks."""
+    site = run([inside, "-c", "import kptool; print(kptool.__path__[0])"], folder).strip()
+    run([inside, "-W", "error", "-m", "compileall", "-q", "-f", site], folder)
+    command = [inside, "-W", "error", "-m", "kptool"]
+    run([inside.parent / "kptool", "--help"], folder)
+    run([*command, "extract", "--count", "12", "--out", "faces", "--force"], folder)
+    about = json.loads(run([*command, "info", "--json"], folder))
+    text = run([*command, "predict", "faces/images/00000.png", "--json", "--out", "drawn"], folder)
+    found = json.loads(text[text.index("{") :])
+    faces = found["images"][0]["faces"]
+    if len(faces) != 1 or len(faces[0]["keypoints"]) != 15:
+        raise RuntimeError(f"predict found {text}")
+    names = ("python", "torch", "numpy", "pandas", "h5py", "pillow", "onnxruntime")
+    return {name: about[name] for name in names}
+
+
+def test(inside: Path, folder: Path, run: Run) -> str:
+    """The tests that need no torch, away from the checkout, so that they meet the kptool that was installed."""
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    names = [folder / "tests" / f"test_{name}.py" for name in CORE_TESTS]
+    said = run([inside, "-m", "pytest", "-p", "no:cacheprovider", "-o", "addopts=", *names], folder)
+    return said.strip().splitlines()[-1].strip("= ")
+
+
+def try_python(python: str, kind: str, sdist: Path, work: Path, run: Run) -> dict[str, Any]:
+    """Install, use and test kptool with one interpreter; raises RuntimeError where something does not work."""
+    folder = work / f"python-{kind}-{Path(python).resolve().name}"
+    folder.mkdir(parents=True)
+    inside = install(python, kind, sdist, folder, run)
+    used = use(inside, folder, run)
+    return {"kind": kind, **used, "tests": test(inside, folder, run)}

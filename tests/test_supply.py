@@ -1,0 +1,101 @@
+"""What ships with kptool and what it is tested with: the lock and the bill of materials keep up with pyproject.toml.
+
+What takes longer, builds and other Pythons, is in tests/faults/supply.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+WEIGHTS = ROOT / "kptool" / "weights"
+
+
+@pytest.fixture(scope="module")
+def pins() -> dict[str, str]:
+    lines = (ROOT / ".ci" / "lock.txt").read_text().splitlines()
+    found = dict(line.split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in found.items()}
+
+
+@pytest.fixture(scope="module")
+def bill() -> Any:
+    return json.loads((ROOT / "sbom.cdx.json").read_text())
+
+
+def requirements() -> Iterator[str]:
+    """Everything that kptool, its extras, its build and its checks ask for."""
+    yield from PROJECT["build-system"]["requires"]
+    yield from PROJECT["project"]["dependencies"]
+    for extra in PROJECT["project"]["optional-dependencies"].values():
+        yield from (text for text in extra if not text.startswith("kptool["))
+    for name in (".ci/requirements.txt", "constraints.txt"):
+        yield from (line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#"))
+
+
+@pytest.mark.parametrize("text", list(requirements()))
+def test_the_lock_satisfies_every_requirement(text: str, pins: dict[str, str]) -> None:
+    requirement = Requirement(text)
+    version = pins.get(canonicalize_name(requirement.name))
+    assert version is not None, "run .ci/relock"
+    assert requirement.specifier.contains(version), f"{version} is locked; run .ci/relock"
+
+
+def test_the_lock_is_complete(pins: dict[str, str]) -> None:
+    """What a locked package asks for is locked, as far as the very version is here to be asked."""
+    for name, version in pins.items():
+        try:
+            here = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if here.version.split("+")[0] == version:
+            for inner in map(Requirement, here.requires or []):
+                if inner.marker is None or inner.marker.evaluate({"extra": ""}):
+                    assert inner.specifier.contains(pins[canonicalize_name(inner.name)]), f"{name} needs {inner}"
+
+
+def test_the_lock_names_no_place(pins: dict[str, str]) -> None:
+    """Versions alone: neither an index nor a file of the machine that wrote it, nor a build of one kind of machine."""
+    text = (ROOT / ".ci" / "lock.txt").read_text()
+    assert not [sign for sign in ("://", "@", "--index", "--find-links") if sign in text]
+    assert not [version for version in pins.values() if "+" in version]
+
+
+def test_the_bill_lists_what_is_locked(pins: dict[str, str], bill: Any) -> None:
+    root = bill["metadata"]["component"]
+    assert (root["name"], root["version"]) == (PROJECT["project"]["name"], PROJECT["project"]["version"])
+    listed = {part["name"]: part["version"] for part in bill["components"] if part["type"] == "library"}
+    assert listed == pins, "run .ci/relock"
+    assert all(part["licenses"] for part in bill["components"])
+
+
+def test_the_bill_knows_what_kptool_needs(bill: Any) -> None:
+    direct = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+    scopes = {part["name"]: part["scope"] for part in bill["components"]}
+    assert {scopes[name] for name in direct} == {"required"}
+    assert scopes["pybind11"] == "required"
+    assert scopes["opencv-python-headless"] == "optional"
+    assert scopes["pytest"] == "excluded"
+    asked = next(entry for entry in bill["dependencies"] if entry["ref"] == bill["metadata"]["component"]["bom-ref"])
+    refs = {part["bom-ref"]: part["name"] for part in bill["components"]}
+    assert direct <= {refs[ref] for ref in asked["dependsOn"]}
+
+
+def test_the_bill_has_the_hash_of_every_file_of_weights(bill: Any) -> None:
+    listed = {part["name"]: part["hashes"][0] for part in bill["components"] if "hashes" in part}
+    files = [path for path in WEIGHTS.iterdir() if path.suffix in {".onnx", ".safetensors"}]
+    assert len(files) == len(listed) >= 3
+    for path in files:
+        found = listed[f"kptool/weights/{path.name}"]
+        assert found == {"alg": "SHA-256", "content": hashlib.sha256(path.read_bytes()).hexdigest()}, "run .ci/relock"
