@@ -3,7 +3,7 @@
 Two copies of the checkout, in folders of other names and with other file times, umasks and time zones, one with files
 lying about: their sdists must be the same, byte for byte, and so must their wheels, the one built from the sdist and
 the other from the tree. Both must hold what they should and nothing else, and pass twine and auditwheel. With
-``--pythons``, the sdist is built and used by each interpreter named (see `supply_pythons.py`). The tools come into a
+``--pythons``, each interpreter named builds the sdist and uses it (see `supply_pythons.py`). The tools come into a
 virtual environment of their own, so this needs a package index. Prints a JSON report; the exit code is 1 where
 anything was wrong.
 """
@@ -180,7 +180,7 @@ def main() -> int:
         report["pythons"] = []
         for python, kind in asked:
             try:
-                report["pythons"].append(try_python(python, kind, built[".gz"], work, run))
+                report["pythons"].append(try_python(python, kind, built, work, run))
             except RuntimeError as error:
                 wrong.append(f"{python}, {kind}: {error}")
     print(json.dumps({**report, "wrong": wrong}, indent=2))

@@ -1,7 +1,8 @@
-"""Install the sdist under an interpreter and use it, for `supply.py`.
+"""Install kptool under an interpreter and use it, for `supply.py`.
 
-``lean`` leaves torch out, which predicting does without and which is by far the largest thing kptool asks for;
-``floors`` is lean with the oldest version of everything that pyproject.toml takes; ``full`` is what a user gets.
+``lean`` builds the sdist and leaves torch out, which predicting does without and which is by far the largest thing
+that kptool asks for; ``full`` builds it and takes everything, as a user does; ``floors`` is the wheel, lean, with the
+oldest version of everything that pyproject.toml takes.
 """
 
 from __future__ import annotations
@@ -32,19 +33,20 @@ def oldest(requirement: Requirement) -> str:
     return f"{requirement.name}=={floor}"
 
 
-def install(python: str, kind: str, sdist: Path, folder: Path, run: Run) -> Path:
-    """A virtual environment with kptool, built from the sdist by this interpreter; returns its python."""
+def install(python: str, kind: str, built: dict[str, Path], folder: Path, run: Run) -> Path:
+    """A virtual environment with kptool; returns its python."""
     run([python, "-m", "venv", folder / "venv"], folder)
     inside = folder / "venv" / "bin" / "python"
-    pip = [inside, "-m", "pip", "install", "-q"]
+    pip = [inside, "-m", "pip", "install", "-q", "--no-compile"]
     pytest = [text for text in PROJECT["optional-dependencies"]["test"] if not text.startswith("kptool")]
     if kind == "full":
-        run([*pip, "-c", ROOT / "constraints.txt", sdist, *pytest], folder, CMAKE_BUILD_PARALLEL_LEVEL="1")
+        run([*pip, "-c", ROOT / "constraints.txt", built[".gz"], *pytest], folder, CMAKE_BUILD_PARALLEL_LEVEL="1")
         return inside
     # A torch that does not exist: where anything else asks for torch, pip stops instead of fetching gigabytes.
     (folder / "lean.txt").write_text("torch==0\n")
     run([*pip, "-c", folder / "lean.txt", *dependencies(kind), *pytest], folder)
-    run([*pip, "--no-deps", sdist], folder, CMAKE_BUILD_PARALLEL_LEVEL="1")
+    archive = built[".whl" if kind == "floors" else ".gz"]
+    run([*pip, "--no-deps", archive], folder, CMAKE_BUILD_PARALLEL_LEVEL="1")
     return inside
 
 
@@ -74,10 +76,10 @@ def test(inside: Path, folder: Path, run: Run) -> str:
     return said.strip().splitlines()[-1].strip("= ")
 
 
-def try_python(python: str, kind: str, sdist: Path, work: Path, run: Run) -> dict[str, Any]:
+def try_python(python: str, kind: str, built: dict[str, Path], work: Path, run: Run) -> dict[str, Any]:
     """Install, use and test kptool with one interpreter; raises RuntimeError where something does not work."""
     folder = work / f"python-{kind}-{Path(python).resolve().name}"
     folder.mkdir(parents=True)
-    inside = install(python, kind, sdist, folder, run)
+    inside = install(python, kind, built, folder, run)
     used = use(inside, folder, run)
     return {"kind": kind, **used, "tests": test(inside, folder, run)}
