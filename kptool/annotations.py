@@ -74,9 +74,9 @@ class Source:
     `blocks` may be called once per pass; memory does not grow with the number of rows. `files` are hashed into the
     cache. `total` is None where counting would take a pass of its own. `complete` says whether rows that lack a keypoint
     are left out unless somebody asks for them. `sides` says how left and right were told apart. `pictures` has the file
-    that each row was cut from, `groups` the number of that file; None where rows are no files. `margin` is the margin
-    around the boxes that images were cut out with, None where they are whole pictures. `part(i, n)` gives every n-th block
-    from the i-th on, where leaving out the others saves work.
+    that each row was cut from, `originals` where these lie, `groups` the number of that file; None where rows are no
+    files. `margin` is the margin around the boxes that images were cut out with, None where they are whole pictures.
+    `part(i, n)` gives every n-th block from the i-th on, where leaving out the others saves work.
     """
 
     label: str
@@ -89,6 +89,7 @@ class Source:
     complete: bool = True
     sides: str = ""
     pictures: Sequence[str] | None = None
+    originals: Sequence[Path] | None = None
     groups: NDArray[np.int64] | None = None
     margin: float | None = None
     part: Callable[[int, int], Iterator[Samples]] | None = None

@@ -26,11 +26,11 @@ from kptool import __version__, heatmaps, patches, similar
 from kptool.annotations import Samples, Source
 from kptool.cache import CacheWriter, Info
 from kptool.errors import ConfigError, DataError
-from kptool.files import locked, sha256, swap, sync
+from kptool.files import locked, lost_with, sha256, swap, sync
 from kptool.images import encode_png
 from kptool.patches import Patches
 from kptool.progress import Progress, silent
-from kptool.splits import VAL, choose_split, joined
+from kptool.splits import VAL, assign, choose_split, joined, read_groups
 
 IMAGES, KEYPOINTS, CACHE = "images", "keypoints.csv", "dataset.h5"
 _STAGING = ".kptool-extract"
@@ -94,11 +94,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
     `force` is not set; what was there before is then untouched.
     """
     started = time.perf_counter()
-    taken = [name for name in (CACHE, KEYPOINTS, IMAGES) if (out / name).exists()]
-    if taken and not options.force:
-        raise ConfigError(
-            f"{out / taken[0]} already exists; pass --force to replace it, or choose another folder with --out"
-        )
+    _check_free(source, out, options)
     groups = source.groups if options.groups is None else read_groups(options.groups)
     info = Info(
         names=source.skeleton.names,
@@ -134,6 +130,20 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         out / CACHE,
         seconds,
     )
+
+
+def _check_free(source: Source, out: Path, options: Options) -> None:
+    """Raise ConfigError where something is in the way: with `force`, only what the extraction itself is made from."""
+    taken = [out / name for name in (CACHE, KEYPOINTS, IMAGES) if (out / name).exists()]
+    stated = [path for path in (options.groups, options.patch) if path is not None]
+    for place in taken:
+        own = lost_with(place, [*source.files, *stated, *(source.originals or ())])
+        if own is not None:
+            raise ConfigError(
+                f"{place} cannot be replaced, because {own} of the source would be lost; choose another folder with --out"
+            )
+    if taken and not options.force:
+        raise ConfigError(f"{taken[0]} already exists; pass --force to replace it, or choose another folder with --out")
 
 
 @contextlib.contextmanager
@@ -191,7 +201,7 @@ def _write(
             progress("rows", counts["rows"], source.total)
         if not cache.count:
             raise DataError(f"{source.label}: none of {counts['rows']} rows has {which} keypoints; try --keypoints all")
-        assigned = _assign(groups, cache.rows(), options.groups)
+        assigned = assign(groups, cache.rows(), options.groups)
         if options.split == "similar":
             assigned = joined(assigned, similar.clusters(cache.images()))
         split = choose_split(assigned, options.val, options.seed)
@@ -296,38 +306,6 @@ def _csv_row(name: str, samples: Samples, i: int, pictures: Sequence[str] | None
     for (x, y), visible in zip(samples.keypoints[i].tolist(), samples.visibility[i].tolist(), strict=True):
         cells += [f"{x:.9g}", f"{y:.9g}", visible] if visible else ["", "", 0]
     return cells
-
-
-def read_groups(path: Path) -> NDArray[np.int64]:
-    """The group of each source row, (rows,), -1 where none is given, from a csv with columns row and group."""
-    import pandas as pd  # takes longer to import than most groups files to read
-
-    try:
-        table = pd.read_csv(path, usecols=["row", "group"])
-        rows, groups = table["row"].to_numpy(), table["group"].to_numpy()
-    except OSError as error:
-        raise DataError(f"the groups file {path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path}: expected a csv with the columns row and group ({error})") from error
-    if not (np.issubdtype(rows.dtype, np.integer) and np.issubdtype(groups.dtype, np.integer)) or (rows < 0).any():
-        raise DataError(f"{path}: row and group must be whole numbers, row from 0")
-    if len(rows) and rows.max() > 10**8:
-        raise DataError(f"{path}: row {rows.max()} is larger than any source kptool reads")
-    result = np.full(int(rows.max(initial=-1)) + 1, -1, dtype=np.int64)
-    result[rows] = groups
-    return result
-
-
-def _assign(groups: NDArray[np.int64] | None, rows: NDArray[np.int64], path: Path | None) -> NDArray[np.int64]:
-    """The group of each sample, by its source row. Raises DataError where a sample has none."""
-    if groups is None:
-        return np.full(len(rows), -1, dtype=np.int64)
-    known = rows < len(groups)
-    assigned = np.where(known, groups[np.where(known, rows, 0)] if len(groups) else -1, -1)
-    if (assigned < 0).any():
-        row = rows[np.flatnonzero(assigned < 0)[0]]
-        raise DataError(f"{path}: there is no group for row {row} of the source; give every row one")
-    return assigned
 
 
 def _publish(staging: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kptool.errors import ConfigError, DataError
@@ -118,6 +118,16 @@ def swap(one: Path, other: Path) -> None:
     one.rename(aside)
     other.rename(one)
     aside.rename(other)
+
+
+def lost_with(target: Path, places: Iterable[Path]) -> Path | None:
+    """The first of `places` that would be gone without `target`: it is that file or folder, or lies in it, links followed."""
+    gone = {target.resolve(), target.parent.resolve() / target.name}
+    for place in places:
+        for real in (place.resolve(), place.parent.resolve() / place.name):
+            if real in gone or not gone.isdisjoint(real.parents):
+                return place
+    return None
 
 
 def _sweep(path: Path) -> None:

@@ -83,6 +83,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
         complete=False,
         sides=sides.why,
         pictures=[thing.picture for thing in things],
+        originals=places,
         groups=np.array([numbers[place] for place in places], dtype=np.int64),
         margin=view.margin if boxed else None,
     )

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.errors import ConfigError
+from kptool.errors import ConfigError, DataError
 
 TRAIN, VAL = 0, 1
 SPLITS = {"train": TRAIN, "val": VAL}
+
+
+def read_groups(path: Path) -> NDArray[np.int64]:
+    """The group of each source row, (rows,), -1 where none is given, from a csv with columns row and group."""
+    import pandas as pd  # takes longer to import than most groups files to read
+
+    try:
+        table = pd.read_csv(path, usecols=["row", "group"])
+        rows, groups = table["row"].to_numpy(), table["group"].to_numpy()
+    except OSError as error:
+        raise DataError(f"the groups file {path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path}: expected a csv with the columns row and group ({error})") from error
+    if not (np.issubdtype(rows.dtype, np.integer) and np.issubdtype(groups.dtype, np.integer)) or (rows < 0).any():
+        raise DataError(f"{path}: row and group must be whole numbers, row from 0")
+    if len(rows) and rows.max() > 10**8:
+        raise DataError(f"{path}: row {rows.max()} is larger than any source kptool reads")
+    result = np.full(int(rows.max(initial=-1)) + 1, -1, dtype=np.int64)
+    result[rows] = groups
+    return result
+
+
+def assign(groups: NDArray[np.int64] | None, rows: NDArray[np.int64], path: Path | None) -> NDArray[np.int64]:
+    """The group of each sample, by its source row. Raises DataError where a sample has none."""
+    if groups is None:
+        return np.full(len(rows), -1, dtype=np.int64)
+    known = rows < len(groups)
+    assigned = np.where(known, groups[np.where(known, rows, 0)] if len(groups) else -1, -1)
+    if (assigned < 0).any():
+        row = rows[np.flatnonzero(assigned < 0)[0]]
+        raise DataError(f"{path}: there is no group for row {row} of the source; give every row one")
+    return assigned
 
 
 def choose_split(groups: NDArray[np.int64], share: float, seed: int) -> NDArray[np.uint8]:
