@@ -110,21 +110,28 @@ def _copied(path: Path, file: LabelFile, folder: Path, staging: Path, progress: 
         raise DataError(f"{path} holds no labelled pictures; label some, or export again with their keypoints")
     places = locate(path, [thing.picture for thing in file.things], folder)
     done: dict[Path, tuple[str, tuple[int, int]]] = {}
+    stems: set[str] = set()
     for number, (thing, place) in enumerate(zip(file.things, places, strict=True)):
         if place not in done:
-            done[place] = _copy(thing, place, staging, len(done))
+            done[place] = _copy(thing, place, staging, _unused(place.stem, len(done), stems))
         name, size = done[place]
         yield replace(thing, picture=name, size=size)
         progress("pictures", number + 1, len(places))
 
 
-def _copy(thing: Labelled, place: Path, staging: Path, number: int) -> tuple[str, tuple[int, int]]:
+def _unused(stem: str, number: int, taken: set[str]) -> str:
+    """A name of no other picture, whatever their suffixes: the labels of a.png and a.jpg would both be a.txt."""
+    while stem.casefold() in taken:
+        stem = f"{number:06d}-{stem}"
+    taken.add(stem.casefold())
+    return stem
+
+
+def _copy(thing: Labelled, place: Path, staging: Path, stem: str) -> tuple[str, tuple[int, int]]:
     """Copy a picture as it is; as a PNG where it must be turned to be the way round that its labels are for."""
     pixels = read_picture(thing, place)
     turned = pixels.shape != images.read(place).shape
-    name = f"{_IMAGES}/{place.stem}{'.png' if turned else place.suffix.lower()}"
-    if (staging / name).exists():
-        name = f"{_IMAGES}/{number:06d}-{Path(name).name}"
+    name = f"{_IMAGES}/{stem}{'.png' if turned else place.suffix.lower()}"
     if turned:
         (staging / name).write_bytes(images.encode_png(pixels))
     else:

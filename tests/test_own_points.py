@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from conftest import kaggle_csv, tree
-from label_files import write_coco, write_wide
+from label_files import pictures, put, write_coco, write_wide
+
+from kptool import convert, sources
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
@@ -41,3 +43,19 @@ def test_a_source_beside_the_extraction_is_no_obstacle(kptool: Any, in_tmp: Path
     for force in ([], ["--force"]):
         assert kptool("extract", "training.csv", "--out", ".", *force).code == 0
     assert (in_tmp / "training.csv").is_file()
+
+
+@pytest.mark.parametrize("form", ["yolo", "coco", "csv"])
+def test_pictures_that_differ_in_suffix_or_folder_keep_their_own_labels(tmp_path: Path, form: str) -> None:
+    names = ("a.png", "a.jpg", "below/a.png", "000002-a.png", "B.png", "b.png")
+    for folder in ("", "below"):
+        pictures(tmp_path / folder, tuple(Path(name).name for name in names))
+    lines = [f"{name},{10 + 5 * k},{20 + 2 * k}" for k, name in enumerate(names)]
+    table = put(tmp_path / "points.csv", "\n".join(["image,tip_x,tip_y", *lines]))
+    done = convert.convert(table, tmp_path / "out", form, sources.Opening())
+    assert done.pictures == 6
+    path, reader = sources.find_reader(done.file)
+    back = sources.read_labels(path, reader, sources.Opening())[0]
+    assert len({thing.picture for thing in back.things}) == 6
+    found = sorted(tuple(thing.keypoints[0].round(3).tolist()) for thing in back.things)
+    assert found == [(10 + 5 * k, 20 + 2 * k) for k in range(6)]
