@@ -213,9 +213,15 @@ def _csv(folder: Path, file: LabelFile, sides: Sides) -> Path:
     """keypoints.csv: picture, box where there is one, and x, y, visibility of each keypoint."""
     boxed = any(thing.box for thing in file.things)
     heads = [f"{name}_{part}" for name in file.names for part in ("x", "y", "visibility")]
+    header = ["image", *(["box_x", "box_y", "box_width", "box_height"] if boxed else []), *heads]
+    twice = next((name for k, name in enumerate(header) if name in header[:k]), None)
+    if twice:
+        raise DataError(
+            f"a csv of these labels would have two columns {twice}; rename the keypoint, or choose another --to"
+        )
     with (folder / "keypoints.csv").open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
-        table.writerow(["image", *(["box_x", "box_y", "box_width", "box_height"] if boxed else []), *heads])
+        table.writerow(header)
         for thing in file.things:
             cells: list[object] = [thing.picture, *((thing.box or [""] * 4) if boxed else [])]
             for (x, y), visible in zip(thing.keypoints.tolist(), thing.visibility.tolist(), strict=True):

@@ -21,7 +21,7 @@ from kptool.flips import Sides, infer
 from kptool.geometry import Size, apply_affine, fit_box
 
 Box = tuple[float, float, float, float]
-Cut = Callable[[Labelled, Path], tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]]
+Cut = Callable[[Labelled, Path, int], tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]]
 CROPS = ("auto", "box", "picture")
 _BLOCK, _READERS, _LOOKED_AT = 32, 2, 8
 _FARTHEST, _LEAST_BOX = 1e6, 8.0
@@ -70,7 +70,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
     )
     channels = view.channels or _channels(places)
     numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
-    cut = partial(_cut, view=view, channels=channels, boxed=boxed)
+    cut = partial(_cut, path=path, view=view, channels=channels, boxed=boxed)
     return Source(
         label=str(path),
         skeleton=Skeleton(file.names, sides.pairs, sides.mirror),
@@ -193,7 +193,7 @@ def _blocks(
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(first * _BLOCK, len(things), step * _BLOCK):
             rows = range(start, min(start + _BLOCK, len(things)))
-            parts = list(pool.map(cut, [things[i] for i in rows], [places[i] for i in rows]))
+            parts = list(pool.map(cut, [things[i] for i in rows], [places[i] for i in rows], rows))
             pixels, points, affines = (np.stack(part) for part in zip(*parts, strict=True))
             visibility = np.stack([things[i].visibility for i in rows])
             yield Samples(
@@ -206,7 +206,7 @@ def _blocks(
 
 
 def _cut(
-    thing: Labelled, place: Path, *, view: View, channels: int, boxed: bool
+    thing: Labelled, place: Path, row: int, *, path: Path, view: View, channels: int, boxed: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
     """Image, keypoints in its pixels, and the map to them."""
     picture = read_picture(thing, place)
@@ -215,7 +215,8 @@ def _cut(
     box = box_of(thing) if labelled or thing.box else whole
     if max(abs(v) for v in box) > _MOST_BEYOND * max(whole):
         raise DataError(
-            f"the labels of {thing.picture} lie far outside its {picture.shape[1]}x{picture.shape[0]} pixels; correct them"
+            f"{path}, row {row}: labels or box of {thing.picture} lie far outside its {picture.shape[1]}x{picture.shape[0]}"
+            f" pixels, at {', '.join(f'{v:.0f}' for v in box[:2])}; correct them"
         )
     affine = fit_box(box, view.size, view.margin) if boxed else fit_box(whole, view.size)
     return images.crop(picture, affine, view.size, channels), np.asarray(apply_affine(affine, thing.keypoints)), affine

@@ -10,6 +10,8 @@ from conftest import kaggle_csv, tree
 from label_files import pictures, put, write_coco, write_wide
 
 from kptool import convert, sources
+from kptool.annotations import LabelFile
+from kptool.errors import DataError
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
@@ -59,3 +61,65 @@ def test_pictures_that_differ_in_suffix_or_folder_keep_their_own_labels(tmp_path
     assert len({thing.picture for thing in back.things}) == 6
     found = sorted(tuple(thing.keypoints[0].round(3).tolist()) for thing in back.things)
     assert found == [(10 + 5 * k, 20 + 2 * k) for k in range(6)]
+
+
+def read(path: Path) -> LabelFile:
+    found, reader = sources.find_reader(path)
+    return sources.read_labels(found, reader, sources.Opening())[0]
+
+
+def test_a_keypoint_called_box_is_kept(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    file = read(put(tmp_path / "t.csv", "image,box_x,box_y,lid_x,lid_y\na.png,1,2,3,4\n"))
+    assert file.names == ("box", "lid")
+    assert file.things[0].box is None
+    out = convert.convert(tmp_path / "t.csv", tmp_path / "out", "csv", sources.Opening())
+    assert read(out.file).names == ("box", "lid")
+    boxed = read(put(tmp_path / "b.csv", "image,box_x,box_y,box_width,box_height,lid_x,lid_y\na.png,1,2,30,40,3,4\n"))
+    assert boxed.names == ("lid",)
+    assert boxed.things[0].box == (1, 2, 30, 40)
+
+
+def test_a_csv_with_a_keypoint_called_box_and_boxes_is_not_written(tmp_path: Path) -> None:
+    labels = write_coco(tmp_path)
+    labels.write_text(labels.read_text().replace('"nose"', '"box"'))
+    with pytest.raises(DataError, match="two columns box_x; rename the keypoint"):
+        convert.convert(labels, tmp_path / "out", "csv", sources.Opening())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("image,a_x,a_y,b_x\na.png,1,2,3\n", "has a column b_x and none called b_y"),
+        ("image,a_x,a_y,b_y\na.png,1,2,3\n", "has a column b_y and none called b_x"),
+        ("image,a_x,a_y,a_x,a_y\na.png,1,2,3,4\n", "has several columns a_x"),
+        ("image,a_x,a_y,box_x,box_y,box_width\na.png,1,2,3,4,5\n", "a box has the columns box_x"),
+        ("image,a_x,a_y\na.png,1,2\nb.jpg,1,2,3\n", "line 3: 4 cells, and the header has 3"),
+        ("image,a_x,a_y\na.png,1,2,3\nb.jpg,1,2,3\n", "line 2: 4 cells, and the header has 3"),
+        ("image;a_x;a_y\na.png;1,5;2\n", "line 2: a_x is '1,5', expected a number such as 12.5"),
+        ("image,keypoint,x,y\na.png,tip,1,5;2\n", "line 2: y is '5;2', expected a number such as 12.5"),
+    ],
+)
+def test_a_csv_that_does_not_say_what_it_means_is_refused(refused: Any, in_tmp: Path, text: str, says: str) -> None:
+    pictures(in_tmp)
+    put(in_tmp / "t.csv", text)
+    said = refused("extract", "t.csv")
+    assert "t.csv" in said
+    assert says in said
+    assert any(fix in said for fix in ("add", "rename", "remove", "correct"))
+
+
+def test_visibility_may_be_stated_of_some_keypoints(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    file = read(put(tmp_path / "t.csv", "image,a_x,a_y,a_visibility,b_x,b_y,\na.png,1,2,1,3,4,\nb.jpg,1,2,,,,\n"))
+    assert [thing.visibility.tolist() for thing in file.things] == [[1, 2], [2, 0]]
+
+
+def test_labels_far_outside_say_where(refused: Any, in_tmp: Path) -> None:
+    pictures(in_tmp)
+    put(in_tmp / "t.csv", "image,a_x,a_y\na.png,10,20\nb.jpg,5000,20\n")
+    said = refused("extract", "t.csv", "--out", "out")
+    assert "t.csv, row 1" in said
+    assert "b.jpg" in said
+    assert "correct them" in said

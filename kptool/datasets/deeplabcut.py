@@ -64,7 +64,9 @@ def _things(
                 try:
                     points[names.index(part), "xy".index(axis)] = float(cell)
                 except ValueError:
-                    raise DataError(f"{where}: {part} {axis} is {cell!r}, expected a number or nothing") from None
+                    raise DataError(
+                        f"{where}: {part} {axis} is {cell[:40]!r}, expected a number or nothing; correct it, or empty the cell"
+                    ) from None
         known = ~np.isnan(points)
         if (known[:, 0] != known[:, 1]).any():
             raise DataError(f"{where}: a body part has one coordinate; give both, or none")

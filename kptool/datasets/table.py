@@ -2,12 +2,13 @@
 
 Wide columns are ``NAME_x`` and ``NAME_y``, with ``NAME_visibility`` (0, 1, 2) where there is one, or plain numbers that
 alternate x and y. Long columns are a picture, a keypoint's name, x and y, and may be visibility. Either may have
-``box_x``, ``box_y``, ``box_width``, ``box_height``, measured like the points. An empty cell is no label. An integer is a
-pixel's centre.
+``box_x``, ``box_y``, ``box_width``, ``box_height``, measured like the points; without the last two, ``box`` is a keypoint
+like others. An empty cell is no label. An integer is a pixel's centre.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
@@ -23,6 +24,7 @@ _PICTURE = ("image", "image_name", "image_path", "filename", "file_name", "file"
 _KEYPOINT = ("keypoint", "bodypart", "landmark", "label", "point", "part", "name")
 _BOX = ("box_x", "box_y", "box_width", "box_height")
 _MOST_BYTES = 1 << 30
+_RAGGED = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 _EXPECTED = (
     "expected one called image or filename, with their names, or the column Image of Kaggle's, with their pixels"
 )
@@ -38,19 +40,7 @@ def matches(path: Path) -> bool:
 
 def read(path: Path, category: str | None = None) -> LabelFile:
     """Every row of a wide table, or every picture of a long one. Raises DataError, naming the column or the row."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"{path} is larger than 1 GiB; split it")
-        table = pd.read_csv(path, sep=_separator(path), dtype=str, keep_default_na=False)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path} is empty; {_EXPECTED}") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} is not a csv that can be read ({error}); export it again") from error
-    table.columns = [str(column).strip() for column in table.columns]
-    if not len(table) or table.shape[1] < 2:
-        raise DataError(f"{path}: expected a header, and below it a row for each picture; there is none")
+    table = _cells(path)
     picture = _find(table, _PICTURE) or table.columns[0]
     if not PurePath(table[picture].iloc[0].strip()).suffix:
         raise DataError(f"{path}: no column has the names of pictures; {_EXPECTED}")
@@ -59,6 +49,36 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     if keypoint and "x" in lower and "y" in lower:
         return _long(path, table, picture, keypoint, lower)
     return _wide(path, table, picture)
+
+
+def _cells(path: Path) -> pd.DataFrame:
+    """All cells as text, below the header's names, which differ. Raises DataError where rows are longer than it."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise DataError(f"{path} is larger than 1 GiB; split it")
+        # With a header of its own, pandas renames what is there twice, and takes a column too many for row names.
+        rows = pd.read_csv(path, sep=_separator(path), dtype=str, keep_default_na=False, header=None)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path} is empty; {_EXPECTED}") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        ragged = _RAGGED.search(str(error))
+        if ragged:
+            raise DataError(
+                f"{path}, line {ragged[2]}: {ragged[3]} cells, and the header has {ragged[1]}; quote what has a"
+                " separator in it, or remove what is too much"
+            ) from None
+        raise DataError(f"{path} is not a csv that can be read ({error}); export it again") from error
+    header = [str(cell).strip() for cell in rows.iloc[0]]
+    twice = next((name for k, name in enumerate(header) if name and name in header[:k]), None)
+    if twice:
+        raise DataError(f"{path} has several columns {twice}; rename or remove all but one")
+    table = rows.iloc[1:].reset_index(drop=True)
+    table.columns = [name or f"unnamed {k}" for k, name in enumerate(header)]
+    if not len(table) or table.shape[1] < 2:
+        raise DataError(f"{path}: expected a header, and below it a row for each picture; there is none")
+    return table
 
 
 def _separator(path: Path) -> str:
@@ -72,7 +92,7 @@ def _find(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
 
 def _wide(path: Path, table: pd.DataFrame, picture: str) -> LabelFile:
     columns = [column for column in table.columns if column != picture]
-    names = tuple(c[:-2] for c in columns if c.endswith("_x") and f"{c[:-2]}_y" in columns and c != "box_x")
+    names = _names(path, columns)
     if names:
         order = [f"{name}_{axis}" for name in names for axis in "xy"]
     else:
@@ -84,14 +104,31 @@ def _wide(path: Path, table: pd.DataFrame, picture: str) -> LabelFile:
             )
         names = tuple(f"p{k + 1:02d}" for k in range(len(order) // 2))
     points = _numbers(path, table, order).reshape(len(table), -1, 2)
-    stated = [f"{name}_visibility" for name in names]
-    has = set(stated) <= set(table.columns)
-    visibility = _visibility(path, points, _numbers(path, table, stated) if has else None)
+    stated = np.full(points.shape[:2], np.nan)
+    has = [k for k, name in enumerate(names) if f"{name}_visibility" in table.columns]
+    if has:
+        stated[:, has] = _numbers(path, table, [f"{names[k]}_visibility" for k in has])
+    visibility = _visibility(path, points, stated)
     boxes = list(_boxes(path, table))
     things = [
         Labelled(name, points[i], visibility[i], boxes[i]) for i, name in enumerate(table[picture].str.strip().tolist())
     ]
     return LabelFile(names, things, None, (path,))
+
+
+def _names(path: Path, columns: list[str]) -> tuple[str, ...]:
+    """The keypoints that have columns, in order. Raises DataError where a column lacks the other that belongs to it."""
+    known = set(columns)
+    boxed = known.issuperset(_BOX)
+    if not boxed and known.intersection(_BOX[2:]):
+        raise DataError(
+            f"{path}: a box has the columns {', '.join(_BOX)}; add those that are missing, or remove the others"
+        )
+    for column in columns:
+        other = column[:-1] + {"x": "y", "y": "x"}.get(column[-1:], "")
+        if column.endswith(("_x", "_y")) and other not in known:
+            raise DataError(f"{path} has a column {column} and none called {other}; add it, or rename {column}")
+    return tuple(c[:-2] for c in columns if c.endswith("_x") and not (boxed and c in _BOX))
 
 
 def _long(path: Path, table: pd.DataFrame, picture: str, keypoint: str, lower: dict[str, str]) -> LabelFile:
@@ -128,7 +165,8 @@ def _numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> NDArray[np.
     if len(bad):
         row, column = bad[0]
         raise DataError(
-            f"{path}, line {row + 2}: {columns[column]} is {text.iat[row, column]!r}, expected a number or nothing"
+            f"{path}, line {row + 2}: {columns[column]} is {text.iat[row, column][:40]!r}, expected a number such as"
+            " 12.5, or nothing; correct it, or empty the cell"
         )
     return np.asarray(values)
 
