@@ -49,7 +49,8 @@ class Samples:
 
     images: uint8 (n, H, W), or (n, 3, H, W) in colour. keypoints: float32 (n, K, 2), pixels of `images`.
     visibility: uint8 (n, K), 0 unlabelled, 1 occluded, 2 visible. rows: int64 (n,), the sample's row in its source.
-    affines: float64 (n, 2, 3), source pixels -> pixels of `images`; None where they are the same.
+    affines: float64 (n, 2, 3), source pixels -> pixels of `images`; sizes: int32 (n, 2), H and W of the pictures that
+    they were made from; None where these are the same.
     """
 
     images: NDArray[np.uint8]
@@ -57,14 +58,15 @@ class Samples:
     visibility: NDArray[np.uint8]
     rows: NDArray[np.int64]
     affines: NDArray[np.float64] | None = None
+    sizes: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def select(self, keep: NDArray[np.bool_]) -> Samples:
         """The samples where `keep` (n,) is true."""
-        affines = None if self.affines is None else self.affines[keep]
-        return Samples(self.images[keep], self.keypoints[keep], self.visibility[keep], self.rows[keep], affines)
+        parts = (self.images, self.keypoints, self.visibility, self.rows, self.affines, self.sizes)
+        return Samples(*(None if part is None else part[keep] for part in parts))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@
     /row         int64   (N,)        row in the source, from 0
     /group       int64   (N,)        samples of one group are never split; -1 where no groups were given
     /affine      float64 (N, 2, 3)   source pixels -> pixels of /images
+    /picture_size int32  (N, 2)      H and W of the source picture; absent where it is /images' own, and in old caches
     /heatmaps    (N, K, h, w)        uint8 (255 is 1), float16 or float32; absent with --heatmaps none
 
 Attributes of the root hold the schema version and a JSON description (`Info`). Every chunk carries a checksum (the
@@ -126,6 +127,10 @@ class CacheWriter:
         self._extend("visibility", samples.visibility)
         self._extend("row", samples.rows)
         self._extend("affine", identity if samples.affines is None else samples.affines)
+        if samples.sizes is not None:
+            if not self.count:
+                self._create("picture_size", (2,), "i4", 4096)
+            self._extend("picture_size", samples.sizes)
         if heatmaps is not None:
             self._extend_heatmaps(heatmaps)
         self.count += n
@@ -223,6 +228,8 @@ class Cache:
         }
         if info.heatmaps != "none":
             expected["heatmaps"] = (info.heatmap_shape, info.heatmaps)
+        if "picture_size" in self._file:
+            expected["picture_size"] = ((2,), "int32")
         count = None
         for name, (shape, dtype) in expected.items():
             link = self._file.get(name, getlink=True)
@@ -255,6 +262,10 @@ class Cache:
             return np.asarray(dataset[:] if index is None else _take(dataset, index))
         except OSError:
             raise CacheError(f"{self.path}: {_damage(dataset)}; make it again with `kptool extract --force`") from None
+
+    def picture_sizes(self) -> NDArray[np.int32] | None:
+        """H and W of the picture that each sample was made from, (N, 2); None where the cache does not say."""
+        return self.read("picture_size") if "picture_size" in self._file else None
 
     def blocks(self, name: str, size: int = _BLOCK) -> Iterator[NDArray[Any]]:
         """A dataset in blocks of `size` samples, in order."""

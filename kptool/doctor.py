@@ -25,6 +25,7 @@ from kptool.suspects import Suspicion
 CHECKS = ("outside", "swapped", "constant", "duplicate", "leak", "label")
 _FLAT, _SAME = 2.0, 0.95
 """Standard deviation of an image without contrast; correlation of thumbnails from which images are the same scene."""
+_EDGE = 0.01
 _UNITS, _FAR = 12.0, 0.05
 """From how many times the usual error, and what share of the image's size, on a label is reported."""
 
@@ -80,10 +81,13 @@ def examine(
         suspicion = suspects.predicted(points, visibility > 0, found)
     progress("images", 3, 3)
     data = Data(cache, points, visibility, looks, suspicion)
-    swapped = list(_swapped(data))
+    outside, swapped = list(_outside(data)), list(_swapped(data))
     turned = {finding.sample for finding in swapped}  # every point of theirs is far off, for that one reason
-    labels = [finding for finding in _labels(data) if finding.sample not in turned]
-    return [*_outside(data), *swapped, *_constant(data), *_duplicates(data), *_leaks(data), *labels], suspicion
+    if cache.info.margin is not None:  # a crop that was cut around a wrong label says nothing of the others
+        turned |= {finding.sample for finding in outside}
+    said = {(finding.sample, finding.keypoint) for finding in outside}
+    labels = [f for f in _labels(data) if f.sample not in turned and (f.sample, f.keypoint) not in said]
+    return [*outside, *swapped, *_constant(data), *_duplicates(data), *_leaks(data), *labels], suspicion
 
 
 def proposals(findings: list[Finding], cache: Cache) -> list[Change]:
@@ -109,14 +113,27 @@ _Found = Iterator[Finding]
 
 
 def _outside(data: Data) -> _Found:
-    """Labelled keypoints that are not numbers, or lie outside of their image."""
-    height, width = data.cache.info.size
-    inside = (data.points >= -0.5) & (data.points <= np.array([width - 0.5, height - 0.5]))
-    rows = data.cache.read("row")
-    for sample, k in np.argwhere(data.labelled & ~np.logical_and.reduce(inside, axis=-1)):
-        x, y = data.points[sample, k]
-        what = f"{data.cache.info.names[k]} ({x:.1f}, {y:.1f}) is outside the {width}x{height} image"
-        yield Finding("outside", int(sample), int(rows[sample]), what, keypoint=int(k))
+    """Labelled keypoints that are not numbers, or lie outside of the picture that was labelled, or of their image.
+
+    A crop is cut around all its labels, so one beyond the picture's edge can only be seen in the picture's pixels.
+    """
+    cache, sizes = data.cache, data.cache.picture_sizes()
+    looks = [(data.points, np.broadcast_to(cache.info.size, (len(cache), 2)), "image")]
+    if sizes is not None:
+        looks.insert(0, (apply_affine(invert_affine(cache.read("affine")), data.points), sizes, "picture"))
+    rows, left = cache.read("row"), data.labelled
+    for points, size, what in looks:
+        wrong = left & ~_within(points, size[:, None])
+        left = left & ~wrong
+        for sample, k in np.argwhere(wrong):
+            (x, y), (height, width) = points[sample, k], size[sample]
+            detail = f"{cache.info.names[k]} ({x:.1f}, {y:.1f}) is outside the {width}x{height} {what}"
+            yield Finding("outside", int(sample), int(rows[sample]), detail, keypoint=int(k))
+
+
+def _within(points: NDArray[np.floating], size: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Whether points (..., 2) lie in pictures of `size` (..., 2), H and W, but for what float32 makes of an edge."""
+    return np.asarray(((points >= -0.5 - _EDGE) & (points <= size[..., ::-1] - 0.5 + _EDGE)).all(-1))
 
 
 def _swapped(data: Data) -> _Found:

@@ -21,7 +21,7 @@ from kptool.flips import Sides, infer
 from kptool.geometry import Size, apply_affine, fit_box
 
 Box = tuple[float, float, float, float]
-Cut = Callable[[Labelled, Path, int], tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]]
+Cut = Callable[[Labelled, Path, int], tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size]]
 CROPS = ("auto", "box", "picture")
 _BLOCK, _READERS, _LOOKED_AT = 32, 2, 8
 _FARTHEST, _LEAST_BOX = 1e6, 8.0
@@ -194,7 +194,7 @@ def _blocks(
         for start in range(first * _BLOCK, len(things), step * _BLOCK):
             rows = range(start, min(start + _BLOCK, len(things)))
             parts = list(pool.map(cut, [things[i] for i in rows], [places[i] for i in rows], rows))
-            pixels, points, affines = (np.stack(part) for part in zip(*parts, strict=True))
+            pixels, points, affines, sizes = (np.stack(part) for part in zip(*parts, strict=True))
             visibility = np.stack([things[i].visibility for i in rows])
             yield Samples(
                 pixels,
@@ -202,13 +202,14 @@ def _blocks(
                 visibility,
                 np.array(rows, dtype=np.int64),
                 affines,
+                sizes.astype(np.int32),
             )
 
 
 def _cut(
     thing: Labelled, place: Path, row: int, *, path: Path, view: View, channels: int, boxed: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
-    """Image, keypoints in its pixels, and the map to them."""
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size]:
+    """Image, keypoints in its pixels, the map to them, and the picture's size."""
     picture = read_picture(thing, place)
     whole = (-0.5, -0.5, float(picture.shape[1]), float(picture.shape[0]))
     labelled = bool((thing.visibility > 0).any())
@@ -219,4 +220,5 @@ def _cut(
             f" pixels, at {', '.join(f'{v:.0f}' for v in box[:2])}; correct them"
         )
     affine = fit_box(box, view.size, view.margin) if boxed else fit_box(whole, view.size)
-    return images.crop(picture, affine, view.size, channels), np.asarray(apply_affine(affine, thing.keypoints)), affine
+    points = np.asarray(apply_affine(affine, thing.keypoints), np.float64)
+    return images.crop(picture, affine, view.size, channels), points, affine, (picture.shape[0], picture.shape[1])

@@ -10,7 +10,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +63,7 @@ class Patches:
                     place = np.array([[change.x, change.y]], np.float64)
                     moved = place if samples.affines is None else apply_affine(samples.affines[i], place)
                     points[i, change.keypoint], visibility[i, change.keypoint] = moved[0], VISIBLE
-        changed = Samples(samples.images, points, visibility, samples.rows, samples.affines)
-        return changed.select(keep)
+        return replace(samples, keypoints=points, visibility=visibility).select(keep)
 
 
 def read(path: Path, names: Sequence[str]) -> Patches:

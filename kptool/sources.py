@@ -186,6 +186,7 @@ def _resized(opened: Source, opening: Opening) -> Source:
                 images=np.stack([images.crop(picture, affine, size, channels) for picture in pictures]),
                 keypoints=np.where(samples.visibility[..., None] > 0, apply_affine(affine, samples.keypoints), 0),
                 affines=np.broadcast_to(affine, (len(samples), 2, 3)),
+                sizes=np.full((len(samples), 2), (height, width), np.int32),
             )
 
     return replace(opened, size=size, channels=channels, blocks=blocks)

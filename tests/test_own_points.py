@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
-from conftest import kaggle_csv, tree
+from conftest import kaggle_csv, synthetic, tree
 from label_files import pictures, put, write_coco, write_wide
+from numpy.typing import NDArray
+from PIL import Image
 
 from kptool import convert, sources
-from kptool.annotations import LabelFile
+from kptool.annotations import FACE15, LabelFile
 from kptool.errors import DataError
 
 
@@ -123,3 +127,48 @@ def test_labels_far_outside_say_where(refused: Any, in_tmp: Path) -> None:
     assert "t.csv, row 1" in said
     assert "b.jpg" in said
     assert "correct them" in said
+
+
+def boxed(folder: Path, count: int = 40) -> NDArray[np.float64]:
+    """Synthetic faces of 96x96 pixels, each on a picture of 160x140 at (30, 20) in a box; labels.csv in `folder`."""
+    images, points = synthetic(count)
+    lines = ["image,box_x,box_y,box_width,box_height," + ",".join(f"{n}_{axis}" for n in FACE15.names for axis in "xy")]
+    points = points.astype(np.float64) + [30, 20]
+    points[3, 2] = (-15, -12)
+    points[7, 5] = (159.5 + 10, 60)
+    points[9, 5] = (159.5, 139.5)  # the very corner
+    for number, (image, face) in enumerate(zip(images, points, strict=True)):
+        picture = Image.new("L", (160, 140), 90)
+        picture.paste(Image.fromarray(image), (30, 20))
+        picture.save(folder / f"{number}.png")
+        lines.append(",".join([f"{number}.png,29.5,19.5,96,96", *(f"{value:.3f}" for value in face.ravel())]))
+    put(folder / "labels.csv", "\n".join(lines))
+    return points
+
+
+def test_labels_outside_of_their_picture_are_found_in_crops(kptool: Any, in_tmp: Path) -> None:
+    boxed(in_tmp)
+    assert kptool("extract", "labels.csv", "--out", "o", "--size", 48).code == 0
+    ran = kptool("doctor", "o/dataset.h5", "--patch", "fixes.csv", "--json").json()
+    findings = [f for f in ran["findings"] if f["check"] in ("outside", "label")]
+    outside = [f for f in findings if f["check"] == "outside"]
+    assert {(f["row"], f["keypoint"]) for f in outside} == {(3, 2), (7, 5)}
+    assert "(-15.0, -12.0) is outside the 160x140 picture" in outside[0]["detail"]
+    assert not [f for f in findings if f["check"] == "label" and f["row"] in (3, 7)]
+    changes = [line for line in Path("fixes.csv").read_text().splitlines() if "unlabel" in line]
+    assert [line.split(",")[0] for line in changes if line.split(",")[0] in ("3", "7")] == ["3", "7"]
+    assert kptool("extract", "labels.csv", "--out", "p", "--size", 48, "--patch", "fixes.csv").code == 0
+    again = kptool("doctor", "p/dataset.h5", "--json").json()
+    assert "outside" not in again["counts"]
+
+
+def test_a_cache_that_does_not_say_how_large_pictures_were_is_judged_by_its_images(kptool: Any, in_tmp: Path) -> None:
+    boxed(in_tmp)
+    assert kptool("extract", "labels.csv", "--out", "o", "--size", 48).code == 0
+    with h5py.File("o/dataset.h5", "r+") as file:
+        assert file["picture_size"][:].tolist() == [[140, 160]] * 40
+        del file["picture_size"]
+    assert "outside" not in kptool("doctor", "o/dataset.h5", "--json").json()["counts"]
+    with h5py.File("o/dataset.h5", "r+") as file:
+        file["picture_size"] = np.zeros((3, 2), np.int32)
+    assert "/picture_size is int32 (3, 2)" in kptool("doctor", "o/dataset.h5").err
