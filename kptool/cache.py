@@ -158,9 +158,9 @@ class CacheWriter:
             yield self._file["images"][start : start + _BLOCK]
 
     def finish(self, split: NDArray[np.uint8], groups: NDArray[np.int64]) -> None:
-        """Store the split and the groups, (count,) each, and the description; then close."""
-        self._file.create_dataset("split", data=split, chunks=(max(1, len(split)),), fletcher32=True)
-        self._file.create_dataset("group", data=groups, chunks=(max(1, len(groups)),), fletcher32=True)
+        """Store the split and the groups, (count,) each, of one sample or more, and the description; then close."""
+        self._file.create_dataset("split", data=split, chunks=(len(split),), fletcher32=True)
+        self._file.create_dataset("group", data=groups, chunks=(len(groups),), fletcher32=True)
         self._file.attrs["kptool"] = json.dumps(dataclasses.asdict(self.info))
         self._file.attrs["schema"] = SCHEMA
         self._file.close()

@@ -105,7 +105,7 @@ def fit_similarity(source: Floats, target: Floats) -> NDArray[np.float64]:
     In complex numbers the map is w = a z + b, and a is the regression of w on z (Umeyama, PAMI 1991, in the plane).
     The zero map where all source points are one.
     """
-    z, w = (np.asarray(p, np.float64) @ np.array([1, 1j]) for p in (source, target))
+    z, w = (p @ np.array([1, 1j]) for p in (source, target))
     centred = z - z.mean()
     a = (w * centred.conj()).sum() / max(float((abs(centred) ** 2).sum()), 1e-300)
     b = w.mean() - a * z.mean()

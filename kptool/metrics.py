@@ -52,7 +52,8 @@ def image_nme(
 ) -> NDArray[np.float64]:
     """The NME of each image, (N,): mean `distances` (N, K) over `labelled`, divided by `scale` (N,)."""
     total = np.where(labelled, distances, 0).sum(1, dtype=np.float64)
-    return np.asarray(total / labelled.sum(1).clip(1) / scale, dtype=np.float64)
+    nme: NDArray[np.float64] = total / labelled.sum(1).clip(1) / scale
+    return nme
 
 
 def normaliser(
@@ -66,12 +67,12 @@ def normaliser(
     low = np.where(labelled[..., None], points, np.inf).min(1)
     high = np.where(labelled[..., None], points, -np.inf).max(1)
     sides = np.where(labelled.any(1, keepdims=True), high - low, 1.0)
-    scale = np.sqrt(sides.prod(1).clip(1.0)).astype(np.float64)
+    scale = np.sqrt(sides.prod(1, dtype=np.float64).clip(1.0))
     corners = _outer_eye_corners(names)
     if corners is None:
         return scale, "bounding box"
     a, b = corners
-    between = np.linalg.norm(points[:, a] - points[:, b], axis=-1)
+    between = np.linalg.norm(points[:, a] - points[:, b], axis=1)
     usable = labelled[:, a] & labelled[:, b] & (between >= 1.0)
     return np.where(usable, between, scale), "outer eye corners"
 
@@ -131,4 +132,5 @@ def mean_shape(points: NDArray[np.floating[Any]], visibility: NDArray[np.uint8])
     """The mean position (K, 2) of each labelled keypoint: the baseline that any model must beat."""
     labelled = (visibility > 0)[..., None]
     total = np.where(labelled, points, 0).sum(0, dtype=np.float64)
-    return np.asarray(total / labelled.sum(0).clip(1), dtype=np.float64)
+    shape: NDArray[np.float64] = total / labelled.sum(0).clip(1)
+    return shape

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kptool import heatmaps
 from kptool.conformal import calibrate, coverage
@@ -35,6 +39,21 @@ def test_too_few_images_give_no_radius() -> None:
     labelled = np.ones((9, 2), bool)
     labelled[0, 1] = False
     assert calibrate(distances, wide, labelled) == [1.0, 0.0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 40), st.sampled_from([0.5, 0.8, 0.9]))
+def test_the_factor_is_the_least_that_holds_enough(seed: int, count: int, level: float) -> None:
+    """The least ratio that (n + 1) * level of the n ratios do not exceed; none where even the largest is not enough."""
+    distances, wide, labelled = errors(np.random.default_rng(seed), count)
+    for k, found in enumerate(calibrate(distances, wide, labelled, level)):
+        ratios = [d / s for d, s, seen in zip(distances[:, k], wide[:, k], labelled[:, k], strict=True) if seen]
+        enough = math.ceil((len(ratios) + 1) * level)
+        expected = [r for r in ratios if sum(other <= r for other in ratios) >= enough]
+        assert found == min(expected, default=0.0)
+        inside = [d <= found * s for d, s in zip(distances[labelled[:, k], k], wide[labelled[:, k], k], strict=True)]
+        share = coverage(distances[:, [k]], found * wide[:, [k]], labelled[:, [k]])
+        assert share == pytest.approx(sum(inside) / len(inside) if inside else 0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.5])

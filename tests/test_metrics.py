@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -86,9 +88,71 @@ def test_a_face_without_eye_corners_falls_back_to_its_box() -> None:
     assert scale[0] == pytest.approx(np.sqrt(sides.prod()))
 
 
+def test_the_outer_eye_corners_count_from_one_pixel_on() -> None:
+    """Nearer ones are no measure of a face; they may be the only keypoints there are."""
+    names = ("right_eye_outer_corner", "left_eye_outer_corner")
+    truth = np.array([[[3.0, 4.0], [4.0, 4.0]], [[3.0, 4.0], [3.9, 14.0]], [[3.0, 4.0], [3.9, 4.0]]], np.float32)
+    scale, label = metrics.normaliser(truth, np.ones((3, 2), bool), names)
+    assert label == "outer eye corners"
+    assert scale.dtype == np.float64
+    assert scale.tolist() == pytest.approx([1.0, np.hypot(0.9, 10), 1.0])
+
+
+def test_a_box_is_at_least_one_pixel_and_needs_a_label() -> None:
+    truth = np.array([[[0.0, 0.0], [1.5, 1.0]], [[0.0, 0.0], [0.5, 1.0]], [[0.0, 0.0], [9.0, 9.0]]], np.float32)
+    scale, _ = metrics.normaliser(truth, np.array([[True, True], [True, True], [False, False]]), ("a", "b"))
+    assert scale.dtype == np.float64
+    assert scale.tolist() == pytest.approx([np.sqrt(1.5), 1.0, 1.0])
+
+
+def test_float32_is_added_up_in_float64() -> None:
+    third = np.full((1, 3, 2), 1 / 3, np.float32)
+    exact = float(third[0, 0, 0])
+    labelled = np.ones((1, 3), bool)
+    assert metrics.rmse(third, labelled) == pytest.approx(exact, rel=1e-14)
+    assert metrics.rmse(third, ~labelled) == 0.0
+    many = np.full((2, 10_000), np.float32(exact))
+    nme = metrics.image_nme(many, np.array([[True], [False]]) & (many > 0), np.array([1.0, 1.0]))
+    assert nme.dtype == np.float64
+    assert nme.tolist() == pytest.approx([exact, 0.0], rel=1e-12)  # and nothing labelled is no error
+    shape = metrics.mean_shape(np.full((10_000, 1, 2), np.float32(exact)), np.ones((10_000, 1), np.uint8))
+    assert shape.dtype == np.float64
+    assert shape.tolist() == [pytest.approx([exact, exact], rel=1e-12)]
+
+
+def test_what_lies_on_a_threshold_is_within() -> None:
+    truth = np.array([[[0.0, 0.0], [100.0, 100.0]]])
+    for distance, level in ((5, "0.05"), (10, "0.1"), (20, "0.2")):
+        found = metrics.measure(truth + [distance, 0.0], truth, np.full((1, 2), 2, np.uint8), ("a", "b"))
+        assert found.pck[level] == 1.0
+    found = metrics.measure(truth + [8.0, 0.0], truth, np.full((1, 2), 2, np.uint8), ("a", "b"))
+    assert found.nme == metrics.FAILURE
+    assert (found.failure_rate, found.auc) == (0.0, 0.0)
+
+
+def test_the_cumulative_curve_and_its_ends() -> None:
+    thresholds, share = metrics.cumulative_errors(np.array([0.08, 0.0, 0.04]), 2)
+    assert thresholds.tolist() == [0.0, 0.04, 0.08]
+    assert share.tolist() == pytest.approx([1 / 3, 2 / 3, 1])
+    thresholds, share = metrics.cumulative_errors(np.array([]))
+    assert len(thresholds) == 201
+    assert not share.any()
+    assert metrics.cumulative_errors(np.array([0.01]))[1][-1] == 1.0
+    assert metrics.auc(np.array([])) == 0.0
+
+
+def test_metrics_are_plain_values_for_json() -> None:
+    found = metrics.measure(faces(), faces(), np.full((4, 15), 2, np.uint8), FACE15.names)
+    assert json.loads(json.dumps(found.to_dict())) == found.to_dict() == vars(found)
+
+
 def test_mean_shape_is_the_mean_of_what_is_labelled() -> None:
     points = np.array([[[2.0, 4.0]], [[4.0, 8.0]], [[99.0, 99.0]]])
     assert metrics.mean_shape(points, np.array([[2], [1], [0]], np.uint8)).tolist() == [[3.0, 6.0]]
+    assert metrics.mean_shape(points, np.array([[0], [0], [1]], np.uint8)).tolist() == [[99.0, 99.0]]
+    two = np.repeat(points, 2, axis=1)
+    shape = metrics.mean_shape(two, np.array([[2, 0], [1, 0], [0, 0]], np.uint8))
+    assert shape.tolist() == [[3.0, 6.0], [0.0, 0.0]]
 
 
 def test_shapes_that_do_not_belong_together_are_refused() -> None:

@@ -1,0 +1,93 @@
+"""Files of schema 1, made once and kept: every version of kptool reads them, and reads the same numbers.
+
+Where a test here fails, kptool has lost the way to read what people have on their disks, or computes something else
+from it. Mend kptool; the files in `golden/` are never made again for a schema that has them (see `golden/make.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kptool import checkpoint, engine, networks
+from kptool.augmentation import Share
+from kptool.cache import Cache, Info
+from kptool.config import model_from_dict, train_from_dict
+
+GOLDEN = Path(__file__).parent / "golden"
+sys.path.append(str(GOLDEN))
+import make  # noqa: E402
+
+NUMBERS: dict[str, Any] = json.loads((GOLDEN / make.NUMBERS).read_text(encoding="utf-8"))
+PIXELS = 0.02
+"""Another processor or release of torch adds up in another order; none of that is visible."""
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the golden files, unpacked."""
+    folder = tmp_path_factory.mktemp("golden")
+    make.unpack(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", [make.GREY, make.COLOUR])
+def test_caches_hold_the_same_numbers(golden: Path, name: str) -> None:
+    """Exactly: nothing about a cache is computed when it is read."""
+    expected = NUMBERS[name]
+    with Cache(golden / name) as cache:
+        stored = {**expected["info"], "size": tuple(expected["info"]["size"])}
+        stored |= {"names": tuple(stored["names"]), "flip_pairs": tuple(map(tuple, stored["flip_pairs"]))}
+        assert cache.info == Info(**stored)
+        for part in ("keypoints", "visibility", "split", "row", "group", "affine"):
+            assert cache.read(part).tolist() == expected[part]
+        assert make.checksum(cache.read("images")) == expected["images"]
+        assert (cache.info.heatmaps == "none") == ("heatmaps" not in expected)
+        if "heatmaps" in expected:
+            assert make.checksum(cache.read("heatmaps")) == pytest.approx(expected["heatmaps"], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [make.WEIGHTS, make.GRAPH])
+def test_models_find_the_same_points(golden: Path, name: str) -> None:
+    """In float16 weights by torch, and in the graph by ONNX Runtime."""
+    expected = NUMBERS[name]
+    network = networks.load(golden / name) if name == make.GRAPH else networks.TorchNetwork(golden / name, "cpu")
+    with Cache(golden / make.GREY) as cache:
+        found = network.run(cache.read("images"))
+    assert np.abs(found.points - np.array(expected["points"])).max() < PIXELS
+    assert np.abs(found.scores - np.array(expected["scores"])).max() < 1e-3
+    assert np.allclose(found.radius90, np.array(expected["radius90"], float), rtol=1e-2, equal_nan=True)
+    card = network.card
+    stored = expected["card"]
+    assert (card.training, card.data, card.metrics) == (stored["training"], stored["data"], stored["metrics"])
+    assert card.config == model_from_dict(stored["config"])
+
+
+def test_the_graph_still_is_of_the_weights(golden: Path) -> None:
+    """So that it runs in their place when it lies beside them."""
+    graph = networks.OnnxNetwork(golden / make.GRAPH)
+    assert graph.weights == networks.weights_hash(golden / make.WEIGHTS)
+
+
+def test_a_training_goes_on_from_its_state(golden: Path) -> None:
+    expected = NUMBERS[make.STATE]
+    state = checkpoint.load_state(golden / make.STATE)
+    plain = json.loads(json.dumps({key: state[key] for key in expected if key != "sums"}))  # tuples are lists there
+    assert {**plain, "sums": expected["sums"]} == expected
+    config = train_from_dict(state["training"])
+    trainer = engine.Trainer(model_from_dict(state["config"]), config, torch.device("cpu"), Share())
+    trainer.restore(state)
+    assert (trainer.step, trainer.epoch) == (expected["step"], expected["epoch"])
+    for part, detector in (("detector", trainer.detector), ("average", trainer.average)):
+        assert make.state_sum(detector.state_dict()) == pytest.approx(expected["sums"][part], rel=1e-12)
+    assert len(trainer.optimizer.state) == len(list(trainer.detector.parameters()))
+
+
+def test_the_files_stay_small() -> None:
+    assert sum(path.stat().st_size for path in GOLDEN.glob("*.*")) < 300_000
