@@ -150,7 +150,8 @@ class CacheWriter:
 
     def rows(self) -> NDArray[np.int64]:
         """The source rows written so far, (count,)."""
-        return np.asarray(self._file["row"][:], dtype=np.int64)
+        rows: NDArray[np.int64] = self._file["row"][:]
+        return rows
 
     def images(self) -> Iterator[NDArray[np.uint8]]:
         """The images written so far, in blocks."""

@@ -6,7 +6,7 @@ and sigma are in pixels of the heatmap; `kptool.geometry` relates them to pixels
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from kptool import _core
 from kptool.errors import ConfigError, DataError
 from kptool.geometry import Size, heatmap_size, to_heatmap
-
-Dtype = Literal["float32", "float16", "uint8"]
-Maps = NDArray[np.floating[Any]] | NDArray[np.uint8]
 
 DTYPES: tuple[str, ...] = ("float32", "float16", "uint8")
 METHODS: tuple[str, ...] = _core.METHODS

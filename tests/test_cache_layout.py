@@ -14,8 +14,8 @@ import pytest
 
 from kptool import heatmaps
 from kptool.annotations import Samples
-from kptool.cache import Cache, CacheWriter, Info
-from kptool.errors import CacheError, ConfigError
+from kptool.cache import Cache, CacheWriter, Info, _damage
+from kptool.errors import CacheError, ConfigError, DataError
 
 NAMES = ("left", "right", "nose")
 INFO = Info(NAMES, ((0, 1),), (6, 9), 1, 1.0, 2, "uint8", 5, 0.25, "here", "ff" * 32, "1.2.3")
@@ -116,6 +116,14 @@ def test_the_layout_of_the_file(tmp_path: Path) -> None:
         assert zlib.decompress(stream) == file["heatmaps"][0].tobytes()
         assert file.attrs["schema"] == 1
         assert json.loads(file.attrs["kptool"])["source"] == "here"
+
+
+def test_split_and_groups_lie_in_one_chunk(tmp_path: Path) -> None:
+    """They are read whole, always."""
+    with CacheWriter(tmp_path / "a.h5", INFO) as writer:
+        writer.finish(np.zeros(50_000, np.uint8), np.zeros(50_000, np.int64))
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["split"].chunks == file["group"].chunks == (50_000,)
 
 
 def test_files_are_closed(tmp_path: Path) -> None:
@@ -233,8 +241,29 @@ def test_damage_is_named(tmp_path: Path, sample: int, name: str, sentence: str) 
     data = bytearray(path.read_bytes())
     data[place.byte_offset + 5] ^= 0x10
     path.write_bytes(data)
-    with Cache(path) as cache, pytest.raises(CacheError, match=sentence):
-        cache.read(name)
+    with Cache(path) as cache:
+        with pytest.raises(CacheError, match=sentence) as caught:
+            cache.read(name)
+        assert str(path) in str(caught.value)
+
+
+def test_damage_outside_of_chunks_is_named_as_well() -> None:
+    class Broken:
+        """A dataset in one piece whose file cannot be read, or could not for a moment."""
+
+        name, chunks, for_good = "/row", None, True
+
+        def __len__(self) -> int:
+            return 9
+
+        def __getitem__(self, _: slice) -> None:
+            if self.for_good:
+                raise OSError
+
+    broken = Broken()
+    assert _damage(broken) == "/row is damaged in chunk 0 (samples 0 to 8)"
+    broken.for_good = False
+    assert _damage(broken) == "/row cannot be read"
 
 
 def test_what_the_description_says_of_shapes_and_sizes() -> None:
@@ -259,6 +288,8 @@ def test_the_description_has_limits(field: str, good: tuple[object, ...], bad: t
     for value in bad:
         with pytest.raises(ConfigError, match=f"{field} must be"):
             dataclasses.replace(INFO, **{field: value})  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="flip pairs"):
+        dataclasses.replace(INFO, flip_pairs=((0, 0),))
 
 
 def test_a_description_of_an_older_version_lacks_what_came_later(tmp_path: Path) -> None:

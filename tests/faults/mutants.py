@@ -128,9 +128,18 @@ def _difference(old: list[str], new: list[str]) -> tuple[int, str, str]:
 
 
 def install(module: ModuleType, code: str) -> None:
-    """Run a mutant in the place of its module, and let those who imported something of it have the new one."""
+    """Run a mutant in the place of its module, and let those who imported something of it have the new one.
+
+    Classes stay who they are, and get new attributes: the tests hold instances already.
+    """
     old = dict(vars(module))
     exec(compile(code, str(module.__file__), "exec"), vars(module))
+    for name, new in list(vars(module).items()):
+        if isinstance(new, type) and new.__module__ == module.__name__ and new is not old.get(name):
+            for attribute, value in vars(new).items():
+                if attribute not in ("__dict__", "__weakref__"):
+                    setattr(old[name], attribute, value)
+            setattr(module, name, old[name])
     for other_name, other in list(sys.modules.items()):
         if other_name.startswith(("kptool", "test_", "conftest")):
             for name, value in list(vars(other).items()):
@@ -148,7 +157,7 @@ class Examiner:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In the place of pytest's own loop."""
-        if session.testsfailed or not self.survives(session, None):
+        if session.testsfailed or not self.survives(session, Path(str(self.module.__file__)).read_text("utf-8")):
             return True
         for number, mutant in enumerate(self.chosen, 1):
             if self.survives(session, mutant.code):
@@ -158,14 +167,14 @@ class Examiner:
         self.done = True
         return True
 
-    def survives(self, session: pytest.Session, code: str | None) -> bool:
+    def survives(self, session: pytest.Session, code: str) -> bool:
         """Whether the tests pass with `code` in the place of the module."""
         child = os.fork()
         if child == 0:
             self._become(session, code)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
-    def _become(self, session: pytest.Session, code: str | None) -> None:
+    def _become(self, session: pytest.Session, code: str) -> None:
         failed = 1
         try:
             os.setpgid(0, 0)
@@ -176,8 +185,7 @@ class Examiner:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
-            if code is not None:
-                install(self.module, code)
+            install(self.module, code)
             pytest_runtestloop(session)
             failed = session.testsfailed
         finally:  # whatever it was: nothing of this process may go on in the copy
