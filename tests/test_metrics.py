@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -96,6 +97,9 @@ def test_the_outer_eye_corners_count_from_one_pixel_on() -> None:
     assert label == "outer eye corners"
     assert scale.dtype == np.float64
     assert scale.tolist() == pytest.approx([1.0, np.hypot(0.9, 10), 1.0])
+    more = np.concatenate([truth, np.full((3, 1, 2), 53.0, np.float32)], axis=1)
+    scale, _ = metrics.normaliser(more, np.ones((3, 3), bool), (*names, "chin"))
+    assert scale.tolist() == pytest.approx([1.0, np.hypot(0.9, 10), np.sqrt(50 * 49)])
 
 
 def test_a_box_is_at_least_one_pixel_and_needs_a_label() -> None:
@@ -109,7 +113,9 @@ def test_float32_is_added_up_in_float64() -> None:
     third = np.full((1, 3, 2), 1 / 3, np.float32)
     exact = float(third[0, 0, 0])
     labelled = np.ones((1, 3), bool)
-    assert metrics.rmse(third, labelled) == pytest.approx(exact, rel=1e-14)
+    uneven = third * np.array([1.0, 0.1], np.float32)
+    x, y = uneven[0, 0].tolist()
+    assert metrics.rmse(uneven, labelled) == pytest.approx(math.sqrt((x * x + y * y) / 2), rel=1e-14)
     assert metrics.rmse(third, ~labelled) == 0.0
     many = np.full((2, 10_000), np.float32(exact))
     nme = metrics.image_nme(many, np.array([[True], [False]]) & (many > 0), np.array([1.0, 1.0]))
