@@ -17,6 +17,8 @@ from kptool.errors import DataError
 from kptool.geometry import Size
 
 UNLABELLED, OCCLUDED, VISIBLE = 0, 1, 2
+MAX_KEYPOINTS = 2048
+_MOST_LABELS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,19 @@ class Dataset:
     matches: Callable[[Path], bool]
     open: Callable[..., Source] | None = None
     read: Callable[[Path, str | None], LabelFile] | None = None
+
+
+def bounded(path: Path, names: Sequence[str], things: int) -> None:
+    """Raise DataError where `things` of keypoints called `names` are more than any data set has, and than memory holds."""
+    if len(names) > MAX_KEYPOINTS:
+        raise DataError(
+            f"{path} names {len(names)} different keypoints, {names[0][:40]!r} and {names[1][:40]!r} among them; at most"
+            f" {MAX_KEYPOINTS} are possible, so check the labels"
+        )
+    if len(names) * things > _MOST_LABELS:
+        raise DataError(
+            f"{path} has {things:,} things of {len(names)} keypoints, above {_MOST_LABELS:,} keypoints in all; split it"
+        )
 
 
 def are_300w(names: Sequence[str]) -> bool:

@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,68 +31,12 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from kptool import hdf5
-from kptool.annotations import Samples, Skeleton
-from kptool.errors import CacheError, ConfigError, DataError
-from kptool.geometry import Size, heatmap_size
+from kptool.annotations import Samples
+from kptool.cachefile import BLOCK, HEATMAP_DTYPES, ROWS, SCHEMA, Info, check, check_values, describe
+from kptool.errors import CacheError, ConfigError
 from kptool.splits import SPLITS
 
-SCHEMA = 1
-HEATMAP_DTYPES = ("uint8", "float16", "float32", "none")
-_BLOCK = 64
-
-
-@dataclass(frozen=True)
-class Info:
-    """What a cache says of itself. `heatmaps` is their dtype or "none"; `source_sha256` is of the source's files.
-
-    `mirror` and `margin` are those of `kptool.annotations`: whether mirrored images make sense, and the margin around
-    the boxes that images were cut out with (None: they are whole pictures).
-    """
-
-    names: tuple[str, ...]
-    flip_pairs: tuple[tuple[int, int], ...]
-    size: Size
-    channels: int
-    sigma: float
-    stride: int
-    heatmaps: str
-    seed: int
-    val: float
-    source: str
-    source_sha256: str
-    version: str
-    mirror: bool = True
-    margin: float | None = None
-
-    def __post_init__(self) -> None:
-        Skeleton(self.names, self.flip_pairs)
-        if self.heatmaps not in HEATMAP_DTYPES:
-            raise ConfigError(f"heatmaps must be one of {', '.join(HEATMAP_DTYPES)}; got {self.heatmaps!r}")
-        if not 0.3 <= self.sigma <= 50:
-            raise ConfigError(f"sigma must be 0.3 to 50 heatmap pixels; got {self.sigma}")
-        if not 1 <= self.stride <= 64:
-            raise ConfigError(f"stride must be 1 to 64; got {self.stride}")
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """Names, flip pairs, and whether to mirror."""
-        return Skeleton(self.names, self.flip_pairs, self.mirror)
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Shape of one image as it is stored."""
-        return self.size if self.channels == 1 else (self.channels, *self.size)
-
-    @property
-    def heatmap_shape(self) -> tuple[int, int, int]:
-        """(K, h, w)."""
-        return (len(self.names), *heatmap_size(self.size, self.stride))
-
-    @property
-    def heatmap_bytes(self) -> int:
-        """What the heatmaps of one sample take in memory; at least 1."""
-        each = 0 if self.heatmaps == "none" else np.dtype(self.heatmaps).itemsize
-        return max(1, math.prod(self.heatmap_shape) * each)
+__all__ = ["HEATMAP_DTYPES", "SCHEMA", "Cache", "CacheWriter", "Info"]
 
 
 class CacheWriter:
@@ -106,17 +48,19 @@ class CacheWriter:
     def __init__(self, path: Path, info: Info) -> None:
         self.info, self._file, self.count = info, hdf5.NewFile(path), 0
         k = len(info.names)
-        self._create("images", info.image_shape, "u1", _BLOCK)
-        self._create("keypoints", (k, 2), "f4", 1024)
-        self._create("visibility", (k,), "u1", 1024)
-        self._create("row", (), "i8", 4096)
-        self._create("affine", (2, 3), "f8", 1024)
+        self._create("images", info.image_shape, "u1")
+        self._create("keypoints", (k, 2), "f4")
+        self._create("visibility", (k,), "u1")
+        self._create("row", (), "i8")
+        self._create("affine", (2, 3), "f8")
         if info.heatmaps != "none":
-            self._create("heatmaps", info.heatmap_shape, info.heatmaps, 1, compression="gzip", compression_opts=1)
+            self._create("heatmaps", info.heatmap_shape, info.heatmaps, compression="gzip", compression_opts=1)
 
-    def _create(self, name: str, shape: tuple[int, ...], dtype: str, chunk: int, **filters: Any) -> None:
+    def _create(self, name: str, shape: tuple[int, ...], dtype: str, **filters: Any) -> None:
         filters = filters or {"fletcher32": True}
-        self._file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(chunk, *shape), **filters)
+        self._file.create_dataset(
+            name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(ROWS[name], *shape), **filters
+        )
 
     def append(self, samples: Samples, heatmaps: NDArray[Any] | None) -> None:
         """Add a block; `heatmaps` (n, K, h, w) has the cache's dtype, or is None for a cache without."""
@@ -129,7 +73,7 @@ class CacheWriter:
         self._extend("affine", identity if samples.affines is None else samples.affines)
         if samples.sizes is not None:
             if not self.count:
-                self._create("picture_size", (2,), "i4", 4096)
+                self._create("picture_size", (2,), "i4")
             self._extend("picture_size", samples.sizes)
         if heatmaps is not None:
             self._extend_heatmaps(heatmaps)
@@ -155,8 +99,8 @@ class CacheWriter:
 
     def images(self) -> Iterator[NDArray[np.uint8]]:
         """The images written so far, in blocks."""
-        for start in range(0, self.count, _BLOCK):
-            yield self._file["images"][start : start + _BLOCK]
+        for start in range(0, self.count, BLOCK):
+            yield self._file["images"][start : start + BLOCK]
 
     def finish(self, split: NDArray[np.uint8], groups: NDArray[np.int64]) -> None:
         """Store the split and the groups, (count,) each, of one sample or more, and the description; then close."""
@@ -189,61 +133,14 @@ class Cache:
                 f"{path} is not a readable HDF5 file; make it again with `kptool extract --force`"
             ) from error
         try:
-            self.info = self._describe()
-            self._check()
+            self.info = describe(path, self._file)
+            check(path, self._file, self.info)
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+            self._file.close()
+            raise CacheError(f"{path} is damaged ({error}); make it again with `kptool extract --force`") from error
         except BaseException:
             self._file.close()
             raise
-
-    def _describe(self) -> Info:
-        schema = self._file.attrs.get("schema")
-        if schema is None or "kptool" not in self._file.attrs:
-            raise CacheError(
-                f"{self.path} is not a cache of kptool's, or was never finished; make it with `kptool extract`"
-            )
-        if int(schema) != SCHEMA:
-            raise CacheError(
-                f"{self.path} has cache schema {schema} and this kptool reads {SCHEMA};"
-                " make it again with `kptool extract --force`"
-            )
-        try:
-            values = json.loads(self._file.attrs["kptool"])
-            values["names"] = tuple(values["names"])
-            values["flip_pairs"] = tuple((int(a), int(b)) for a, b in values["flip_pairs"])
-            values["size"] = (int(values["size"][0]), int(values["size"][1]))
-            return Info(**values)
-        except (ValueError, TypeError, KeyError, ConfigError, DataError) as error:
-            raise CacheError(f"{self.path}: its description is damaged ({error}); make it again") from error
-
-    def _check(self) -> None:
-        """Every dataset has the shape and type that the description promises."""
-        info, k = self.info, len(self.info.names)
-        expected: dict[str, tuple[tuple[int, ...], str]] = {
-            "images": (info.image_shape, "uint8"),
-            "keypoints": ((k, 2), "float32"),
-            "visibility": ((k,), "uint8"),
-            "row": ((), "int64"),
-            "affine": ((2, 3), "float64"),
-            "split": ((), "uint8"),
-            "group": ((), "int64"),
-        }
-        if info.heatmaps != "none":
-            expected["heatmaps"] = (info.heatmap_shape, info.heatmaps)
-        if "picture_size" in self._file:
-            expected["picture_size"] = ((2,), "int32")
-        count = None
-        for name, (shape, dtype) in expected.items():
-            link = self._file.get(name, getlink=True)
-            dataset = self._file[name] if isinstance(link, h5py.HardLink) else None
-            if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-                raise CacheError(
-                    f"{self.path} has no dataset /{name} of its own; make it again with `kptool extract --force`"
-                )
-            count = dataset.shape[0] if count is None and dataset.shape else count
-            if dataset.shape != (count, *shape) or dataset.dtype != dtype:
-                raise CacheError(
-                    f"{self.path}: /{name} is {dataset.dtype} {dataset.shape}, expected {dtype} {(count, *shape)}; make it again"
-                )
 
     def __len__(self) -> int:
         return int(self._file["split"].shape[0])
@@ -260,15 +157,17 @@ class Cache:
         """A dataset whole, or the samples at ascending `index`. Raises CacheError naming the damaged chunk."""
         dataset = self._file[name]
         try:
-            return np.asarray(dataset[:] if index is None else _take(dataset, index))
-        except OSError:
+            values = np.asarray(dataset[:] if index is None else _take(dataset, index))
+            check_values(self.path, name, values)
+            return values
+        except (OSError, RuntimeError):
             raise CacheError(f"{self.path}: {_damage(dataset)}; make it again with `kptool extract --force`") from None
 
     def picture_sizes(self) -> NDArray[np.int32] | None:
         """H and W of the picture that each sample was made from, (N, 2); None where the cache does not say."""
         return self.read("picture_size") if "picture_size" in self._file else None
 
-    def blocks(self, name: str, size: int = _BLOCK) -> Iterator[NDArray[Any]]:
+    def blocks(self, name: str, size: int = BLOCK) -> Iterator[NDArray[Any]]:
         """A dataset in blocks of `size` samples, in order."""
         for start in range(0, len(self), size):
             yield self.read(name, np.arange(start, min(start + size, len(self))))
@@ -304,7 +203,7 @@ def _damage(dataset: h5py.Dataset) -> str:
     for start in range(0, len(dataset), step):
         try:
             dataset[start : start + step]
-        except OSError:
+        except (OSError, RuntimeError):
             last = min(start + step, len(dataset)) - 1
             return f"{dataset.name} is damaged in chunk {start // step} (samples {start} to {last})"
     return f"{dataset.name} cannot be read"

@@ -15,8 +15,10 @@ from safetensors import SafetensorError, safe_open
 
 from kptool.config import ModelConfig, model_from_dict, to_dict
 from kptool.errors import CheckpointError, ConfigError, DataError
+from kptool.reading import strict_json
 
 SCHEMA = 1
+_MOST_CHARACTERS = 1 << 25
 WEIGHTS, STATE, GRAPH = "model.safetensors", "last.ckpt", "model.onnx"
 
 
@@ -44,7 +46,9 @@ class Card:
 def parse_card(path: Path, metadata: Mapping[str, str]) -> Card:
     """The card in a file's metadata. Raises CheckpointError where it is missing, damaged or of another schema."""
     try:
-        body = json.loads(metadata["kptool"])
+        if len(metadata["kptool"]) > _MOST_CHARACTERS:
+            raise CheckpointError(f"{path} is not a readable weights file of kptool's (its metadata is too large)")
+        body = strict_json(metadata["kptool"])
         if body["schema"] != SCHEMA:
             raise CheckpointError(
                 f"{path} has weights schema {body['schema']} and this kptool reads {SCHEMA}; train again"
@@ -57,7 +61,7 @@ def parse_card(path: Path, metadata: Mapping[str, str]) -> Card:
         raise CheckpointError(
             f"{path} holds weights, but not of kptool's: {error} is missing from its metadata"
         ) from error
-    except (ValueError, TypeError, ConfigError, DataError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, ConfigError, DataError) as error:
         raise CheckpointError(f"{path} is not a readable weights file of kptool's ({error})") from error
 
 

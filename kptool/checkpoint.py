@@ -33,9 +33,12 @@ def load_detector(path: Path, device: torch.device | None = None) -> tuple[Detec
     card = read_card(path)
     device = device or torch.device("cpu")
     try:
-        detector = Detector(card.config)
         with safe_open(path, framework="pt") as file:
+            _check_shapes(path, card, {name: file.get_slice(name).get_shape() for name in file.keys()})  # noqa: SIM118
+            detector = Detector(card.config)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            raise CheckpointError(f"the weights in {path} are not all finite numbers; they are damaged, so train again")
         detector.load_state_dict(
             {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         )
@@ -44,6 +47,21 @@ def load_detector(path: Path, device: torch.device | None = None) -> tuple[Detec
             f"the weights in {path} do not fit their configuration: {str(error).splitlines()[0]}"
         ) from error
     return detector.place(device).eval(), card
+
+
+def _check_shapes(path: Path, card: Card, stored: dict[str, list[int]]) -> None:
+    """Raise CheckpointError where the network that the card describes has other tensors than those that are stored.
+
+    It is built without memory: a card may describe one of any size.
+    """
+    with torch.device("meta"):
+        expected = {name: list(tensor.shape) for name, tensor in Detector(card.config).state_dict().items()}
+    wrong = next((name for name in {**expected, **stored} if expected.get(name) != stored.get(name)), None)
+    if wrong is not None:
+        raise CheckpointError(
+            f"the weights in {path} do not fit their configuration: {wrong[:100]} is {stored.get(wrong, 'missing')},"
+            f" expected {expected.get(wrong, 'none')}; train again"
+        )
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from kptool.annotations import Skeleton
+from kptool.annotations import MAX_KEYPOINTS, Skeleton
 from kptool.errors import ConfigError
 from kptool.geometry import Size
 
-MAX_SIDE, MAX_KEYPOINTS = 4096, 2048
+MAX_SIDE = 4096
 
 
 def require(condition: bool, what: str) -> None:
@@ -146,7 +146,7 @@ def model_from_dict(values: Mapping[str, Any]) -> ModelConfig:
         pairs = tuple((int(a), int(b)) for a, b in values["flip_pairs"])
         fixed = {"names": tuple(map(str, values["names"])), "flip_pairs": pairs, "size": _size(values["size"])}
         return ModelConfig(**{**_typed(ModelConfig, {k: v for k, v in values.items() if k not in fixed}), **fixed})
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ConfigError(f"the stored model configuration is not valid ({error!r})") from error
 
 
@@ -199,7 +199,7 @@ def _convert(key: str, value: Any, kind: type) -> Any:
         return words[str(value).lower()]
     try:
         converted = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"{key} must be of type {kind.__name__}; got {value!r}") from None
     fits = not isinstance(converted, float) or math.isfinite(converted)
     require(fits, f"{key} must be a finite number; got {value!r}")

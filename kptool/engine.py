@@ -148,10 +148,24 @@ class Trainer:
             self.step, self.epoch = int(state["step"]), int(state["epoch"])
             self.losses.fill_(float(state["losses"]))
             self.seconds, self.history = float(state["seconds"]), list(state["history"])
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            check_progress(self)
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise CheckpointError(
                 f"the training state does not fit the model ({str(error).splitlines()[0]})"
             ) from error
+
+
+def check_progress(trainer: Trainer) -> None:
+    """Raise ValueError where what was restored cannot be a training of these epochs: such a file is somebody else's."""
+    numbers = [trainer.seconds, float(trainer.losses)]
+    numbers += [float(row[key]) for row in trainer.history for key in ("epoch", "rmse", "train_seconds")]
+    if not all(map(math.isfinite, numbers)) or len(trainer.history) != trainer.epoch:
+        raise ValueError("its history is no history of a training")
+    if not (0 <= trainer.epoch <= trainer.config.epochs and trainer.epoch <= trainer.step < 2**53):
+        raise ValueError(f"epoch {trainer.epoch} and step {trainer.step} are out of range")
+    for parameter, kept in trainer.optimizer.state.items():
+        if any(value.ndim and value.shape != parameter.shape for value in kept.values()):
+            raise ValueError("the optimizer's moments are of another shape than the weights")
 
 
 def train(
@@ -186,6 +200,10 @@ def train(
         if resume:
             restore(trainer, out, settings)
         epochs = Epochs(data.train, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
+        require(
+            0 <= trainer.step - trainer.epoch * epochs.steps <= epochs.steps,
+            f"{out / cards.STATE} is at step {trainer.step}, which epoch {trainer.epoch} has not; start without --resume",
+        )
         with locked(out) if share.rank == 0 else contextlib.nullcontext(), deferred() as stop:
             while trainer.epoch < config.epochs:
                 started = time.perf_counter()

@@ -70,6 +70,13 @@ def run(
     return Found(points, scores, spread)
 
 
+def finite(found: Found) -> Found:
+    """What was found. Raises CheckpointError where it is no places: weights that are damaged give such."""
+    if not np.isfinite(found.points).all():
+        raise CheckpointError("the model's weights are damaged: what it finds are no finite numbers; train it again")
+    return found
+
+
 def evaluate_arrays(
     detectors: Sequence[Detector],
     images: NDArray[np.uint8],
@@ -111,9 +118,10 @@ def evaluate_cache(
         )
     index = cache.index(split)
     arrays = [cache.read(name, index) for name in ("images", "keypoints", "visibility", "affine")]
-    return evaluate_arrays(
+    found = evaluate_arrays(
         detectors, arrays[0], arrays[1], arrays[2], arrays[3], flip=flip, decoder=decoder, progress=progress
     )
+    return Evaluation(found.metrics, finite(found.found), found.factors)
 
 
 def mean_shape_baseline(cache: Cache, split: str = "val") -> Metrics:

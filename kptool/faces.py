@@ -58,7 +58,9 @@ def _look(image: NDArray[np.uint8], side: int, threads: int) -> list[FoundFace]:
     """The faces found in the picture with its longer side brought to `side` pixels."""
     scale = side / max(image.shape[:2])
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
-    picture = Image.fromarray(image).convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    picture = Image.fromarray(image)
+    picture = picture if picture.mode == "RGB" else picture.convert("RGB")  # which copies
+    picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     padded = [-(-length // 32) * 32 for length in (height, width)]
     pixels = np.zeros((1, 3, *padded), np.float32)
     pixels[0, :, :height, :width] = np.asarray(picture)[:, :, ::-1].transpose(2, 0, 1)

@@ -12,45 +12,82 @@ from typing import BinaryIO
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from kptool.errors import DataError
 from kptool.geometry import Size, apply_affine, invert_affine, scale_affine
 
-MAX_PIXELS = 100_000_000
+MAX_PIXELS, MAX_SIDE = 1 << 26, 65_535
 Pixels = NDArray[np.uint8]
+_BAND = 1 << 22
+"""Pixels that are converted at a time: of the largest pictures Pillow's copies would not fit the memory."""
+_ORIENTATION = 0x0112
 
 
 def read(source: Path | BinaryIO, name: str = "", *, upright: bool = True) -> Pixels:
     """The picture in a file or stream: uint8 (H, W) grey or (H, W, 3) colour.
 
     `upright` turns it as its EXIF orientation says. What counts is the content, not the file's name; of several frames
-    the first. Raises DataError, with `name`, where it is missing, no picture, damaged, or above 100 million pixels.
+    the first. Raises DataError, with `name`, where it is missing, no picture, damaged, or above 67 million pixels.
     """
     name = name or str(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of sizes that the bound below judges
             with Image.open(source) as image:
-                if image.width * image.height > MAX_PIXELS:
+                if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                     raise DataError(
-                        f"{name} has {image.width}x{image.height} pixels; kptool reads up to {MAX_PIXELS:,}"
+                        f"{name} has {image.width}x{image.height} pixels; kptool reads up to {MAX_PIXELS:,},"
+                        f" {MAX_SIDE:,} along a side, so make it smaller"
                     )
-                return from_pil(ImageOps.exif_transpose(image) if upright else image)
+                pixels, orientation = from_pil(image), image.getexif().get(_ORIENTATION) if upright else None
+        return _turned(pixels, orientation)
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not a picture that can be read; expected PNG, JPEG, WebP, BMP or TIFF") from error
     except FileNotFoundError as error:
         raise DataError(f"there is no picture {name}") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{name} cannot be read as a picture ({error}); it may be cut off or damaged") from error
+
+
+_UNREADABLE = (
+    OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError,
+    AssertionError, RuntimeError, EOFError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow's readers raise for damaged files: whatever their parsing stumbles over."""
+
+
+def _turned(pixels: Pixels, orientation: object) -> Pixels:
+    """The picture the way round that EXIF's `orientation` means (its table of 1 to 8; CIPA DC-008, section 4.6.4)."""
+    if orientation not in range(2, 9):
+        return pixels
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def from_pil(image: Image.Image) -> Pixels:
     """A Pillow image of any mode as uint8 (H, W) or (H, W, 3). 16 bits become 8 by their upper half; alpha lies on white."""
+    image.load()
+    width, height = image.size
+    rows = max(1, _BAND // max(1, width))
+    first = _band(image.crop((0, 0, width, min(rows, height))))
+    pixels = np.empty((height, *first.shape[1:]), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        pixels[top:bottom] = _band(image.crop((0, top, width, bottom))) if top else first
+    return pixels
+
+
+def _band(image: Image.Image) -> Pixels:
     if image.mode.startswith("I;16") or image.mode == "I":
         return (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
     if image.mode == "F":
-        return np.asarray(image).clip(0, 255).astype(np.uint8)
+        return np.nan_to_num(np.asarray(image)).clip(0, 255).astype(np.uint8)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
@@ -73,9 +110,7 @@ def check(image: object) -> Pixels:
 
 def fit(image: Pixels, size: Size, channels: int) -> tuple[Pixels, NDArray[np.float64]]:
     """`image` resized to `size`, edges to edges, grey (H, W) or colour (3, H, W), and the 2x3 map from its pixels."""
-    picture = Image.fromarray(image).convert("L" if channels == 1 else "RGB")
-    if picture.size != (size[1], size[0]):
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)  # averages where it shrinks
+    picture = resized(image, size, "L" if channels == 1 else "RGB")
     pixels = np.asarray(picture)
     affine = scale_affine((image.shape[0], image.shape[1]), size)
     return (pixels if channels == 1 else np.moveaxis(pixels, -1, 0)), affine
@@ -92,11 +127,7 @@ def crop(image: Pixels, affine: NDArray[np.float64], size: Size, channels: int) 
     scale = np.minimum(np.linalg.norm(affine[:, :2], axis=0), 1.0)
     low = np.floor(corners.min(0) - 2 / scale).astype(int)
     high = np.ceil(corners.max(0) + 2 / scale).astype(int) + 1
-    region = _region(image, low, high).convert("L" if channels == 1 else "RGB")
-    full = (region.height, region.width)
-    if scale.min() < 1:
-        small = [max(1, math.ceil(length * by)) for length, by in zip(region.size, scale, strict=True)]
-        region = region.resize((small[0], small[1]), Image.Resampling.BILINEAR)
+    region, full = _region(image, low, high, scale, "L" if channels == 1 else "RGB")
     shrink = scale_affine(full, (region.height, region.width))
     # Pillow maps output to input in coordinates whose integers are edges: half a pixel off ours on both sides.
     linear = shrink[:, :2] @ back[:, :2]
@@ -106,18 +137,61 @@ def crop(image: Pixels, affine: NDArray[np.float64], size: Size, channels: int) 
     return pixels if channels == 1 else np.moveaxis(pixels, -1, 0)
 
 
-def _region(image: Pixels, low: NDArray[np.int_], high: NDArray[np.int_]) -> Image.Image:
-    """The picture's pixels from `low` to `high` (x, y), which may lie outside; the nearest one stands in there."""
+def resized(image: Pixels, size: Size, mode: str) -> Image.Image:
+    """The picture in a Pillow mode ("L" or "RGB"), brought to `size` (H, W); averages where it shrinks."""
+    across, down = (0, 0, size[1]), (0, 0, size[0])
+    return _brought(image, across, down, mode)
+
+
+def _region(
+    image: Pixels, low: NDArray[np.int_], high: NDArray[np.int_], scale: NDArray[np.float64], mode: str
+) -> tuple[Image.Image, Size]:
+    """The picture's pixels from `low` to `high` (x, y), which may lie outside; the nearest one stands in there.
+
+    Shrunk by `scale` (x, y), and the size (H, W) before that.
+    """
     height, width = image.shape[:2]
     x0, y0 = (int(v) for v in np.clip(low, 0, [width - 1, height - 1]))
     x1, y1 = (int(v) for v in np.clip(high, [x0 + 1, y0 + 1], [width, height]))
-    before = np.maximum([x0, y0] - low, 0)
-    after = np.maximum(high - [x1, y1], 0)
-    part = image[y0:y1, x0:x1]
-    if before.any() or after.any():
-        edges = ((before[1], after[1]), (before[0], after[0]), (0, 0))[: image.ndim]
-        part = np.pad(part, edges, mode="edge")
-    return Image.fromarray(part)
+    before = [int(v) for v in np.maximum([x0, y0] - low, 0)]
+    after = [int(v) for v in np.maximum(high - [x1, y1], 0)]
+    full = [x1 - x0 + before[0] + after[0], y1 - y0 + before[1] + after[1]]
+    across, down = ((before[i], after[i], max(1, math.ceil(full[i] * scale[i]))) for i in (0, 1))
+    return _brought(image[y0:y1, x0:x1], across, down, mode), (full[1], full[0])
+
+
+_Axis = tuple[int, int, int]
+"""How often the first and the last line are repeated, and the length that the whole is then brought to."""
+
+
+def _brought(image: Pixels, across: _Axis, down: _Axis, mode: str) -> Image.Image:
+    """The picture in a Pillow mode with its edges repeated, resized.
+
+    Where that would be large, axis by axis and in bands, so that not even a picture as long and thin as they come takes
+    much more memory than it has pixels; what is averaged is then rounded twice.
+    """
+    height, width = image.shape[0] + sum(down[:2]), image.shape[1] + sum(across[:2])
+    if height * width <= _BAND:
+        edges = (down[:2], across[:2], (0, 0))[: image.ndim]
+        padded = np.pad(image, edges, mode="edge") if any(map(any, edges)) else image
+        picture = Image.fromarray(padded).convert(mode)
+        size = (across[2], down[2])
+        return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
+    if len(image) * width <= height * image.shape[1]:
+        return Image.fromarray(_along(_along(image, across, mode).swapaxes(0, 1), down, mode).swapaxes(0, 1))
+    return Image.fromarray(_along(_along(image.swapaxes(0, 1), down, mode).swapaxes(0, 1), across, mode))
+
+
+def _along(image: Pixels, axis: _Axis, mode: str) -> Pixels:
+    """`_brought`, across alone, a band of rows at a time."""
+    before, after, length = axis
+    count = max(1, _BAND // (image.shape[1] + before + after))
+    bands = []
+    for top in range(0, len(image), count):
+        band = np.pad(image[top : top + count], ((0, 0), (before, after), (0, 0))[: image.ndim], mode="edge")
+        picture = Image.fromarray(band).convert(mode)
+        bands.append(np.asarray(picture.resize((length, picture.height), Image.Resampling.BILINEAR)))
+    return np.concatenate(bands)
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ class TorchNetwork:
 
         from kptool import evaluation
 
-        found = evaluation.run([self.detector], images, flip=self._flip)
+        found = evaluation.finite(evaluation.run([self.detector], images, flip=self._flip))
         maps = None
         if heatmaps and self.detector.model.output == "heatmap":
             device = self.detector.offset.device
@@ -129,6 +129,7 @@ class OnnxNetwork:
         options.intra_op_num_threads = threads  # 0: as many as there are cores
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._path = path
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has a class of its own for each of its many failures
@@ -138,7 +139,7 @@ class OnnxNetwork:
         self.weights = metadata.get("weights", "")
         self._outputs = [output.name for output in self._session.get_outputs()]
         expected, config = {"points", "scores", "radius90"}, self.card.config
-        inputs = [(put.name, put.shape[1]) for put in self._session.get_inputs()]
+        inputs = [(put.name, put.shape[1]) for put in self._session.get_inputs() if len(put.shape) > 1]
         if not expected <= set(self._outputs) or inputs != [("images", config.channels)]:
             raise CheckpointError(f"{path} is not a graph of kptool's; export it again with `kptool export`")
 
@@ -147,11 +148,21 @@ class OnnxNetwork:
         names = ["points", "scores", "radius90"]
         names += ["heatmaps"] if heatmaps and "heatmaps" in self._outputs else []
         stacked = _stack(images)
-        parts: list[list[Any]] = [
-            self._session.run(names, {"images": stacked[start : start + _BATCH]})
-            for start in range(0, len(stacked), _BATCH)
-        ]
+        parts = [self._run(names, stacked[start : start + _BATCH]) for start in range(0, len(stacked), _BATCH)]
         return Output(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def _run(self, names: list[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The named outputs. Raises CheckpointError where the graph fails, or gives anything but what its card says."""
+        try:
+            arrays: list[NDArray[np.float32]] = self._session.run(names, {"images": images})
+        except Exception as error:  # as above
+            raise CheckpointError(f"{self._path} cannot be run; export it again with `kptool export`") from error
+        n, k = len(images), len(self.card.config.names)
+        shapes = [getattr(array, "shape", None) for array in arrays]
+        same = shapes[:3] == [(n, k, 2), (n, k), (n, k)] and all(array.dtype == np.float32 for array in arrays)
+        if not same or not all(np.isfinite(array).all() for array in arrays[:2]):
+            raise CheckpointError(f"{self._path} gives no keypoints; export it again with `kptool export`")
+        return arrays
 
 
 def _stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,21 @@ def read_json(path: Path, most_bytes: int = 1 << 29) -> Any:
         return json.loads(read_text(path, most_bytes))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid json ({error}); it may be cut off, so export it again") from error
+
+
+def strict_json(text: str) -> Any:
+    """What a text in JSON holds that kptool wrote. Raises ValueError for what is none, or has numbers that are not finite."""
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
 
 
 def csv_rows(path: Path, lines: Iterable[str]) -> Iterator[list[str]]:

@@ -17,7 +17,7 @@ from kptool import images
 from kptool.datasets.kaggle import read_test
 from kptool.detector import Detector
 from kptool.errors import DataError
-from kptool.evaluation import run
+from kptool.evaluation import finite, run
 from kptool.files import atomic
 from kptool.geometry import apply_affine, invert_affine
 from kptool.progress import Progress, silent
@@ -98,7 +98,7 @@ def locate(detector: Detector, pictures: NDArray[np.uint8], flip: bool) -> NDArr
     """Points (n, K, 2) in the pixels of `pictures` (n, H, W) or (n, H, W, 3), whatever size the detector takes."""
     config = detector.config
     fitted = [images.fit(picture, config.size, config.channels) for picture in pictures]
-    found = run([detector], np.stack([pixels for pixels, _ in fitted]), flip=flip)
+    found = finite(run([detector], np.stack([pixels for pixels, _ in fitted]), flip=flip))
     back = invert_affine(np.stack([affine for _, affine in fitted]))
     return apply_affine(back, found.points).astype(np.float32)
 

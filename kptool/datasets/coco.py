@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kptool.annotations import Dataset, LabelFile, Labelled
+from kptool.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.errors import DataError
 from kptool.reading import looks_like, read_json
 
@@ -32,6 +32,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         tables[part] = table
     chosen = _category(path, tables["categories"], tables["annotations"], category)
     names = tuple(map(str, chosen["keypoints"]))
+    bounded(path, names, len(tables["annotations"]))
     same = {c.get("id") for c in tables["categories"] if c.get("keypoints") == chosen["keypoints"]}
     ids = same if category is None else {chosen.get("id")}
     pictures = {row.get("id"): row for row in tables["images"]}

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from kptool.annotations import OCCLUDED, VISIBLE, Dataset, LabelFile, Labelled
+from kptool.annotations import OCCLUDED, VISIBLE, Dataset, LabelFile, Labelled, bounded
 from kptool.errors import DataError
 from kptool.reading import looks_like, read_text
 
@@ -39,6 +39,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     names = tuple(dict.fromkeys(name for _, _, places in things for name in places))
     if not names:
         raise DataError(f"{path} has no skeletons or points in images; export as 'CVAT for images'")
+    bounded(path, names, len(things))
     return LabelFile(names, [_labelled(names, *thing) for thing in things], None, (path,))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled
+from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled, bounded
 from kptool.errors import DataError
 from kptool.reading import csv_rows, first_line, read_text
 
@@ -38,6 +38,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         raise DataError(f"{path}: its header rows differ in length; export it again")
     columns = list(zip(who, parts, coords[first:], strict=True))
     names = tuple(dict.fromkeys(part for _, part, _ in columns))
+    bounded(path, names, len(rows) * len(set(who)))
     things = []
     for line, row in enumerate(rows[len(heads) :], start=len(heads) + 1):
         if len(row) != len(coords):

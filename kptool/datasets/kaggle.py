@@ -10,6 +10,7 @@ import contextlib
 import io
 import lzma
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,14 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool import _core, flips
-from kptool.annotations import VISIBLE, Dataset, Samples, Skeleton, Source
+from kptool.annotations import MAX_KEYPOINTS, VISIBLE, Dataset, Samples, Skeleton, Source
 from kptool.errors import DataError
 from kptool.reading import csv_rows, first_line
 
 _BUFFER = 4 << 20
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
-_MAX_LINE = 64 << 20
-_ROWS = 256
+_MAX_LINE = 24 << 20
+_ROWS, _BLOCK_PIXELS = 256, 1 << 26
+_MAX_SIDE, _MAX_COLUMNS = 2048, 3 * MAX_KEYPOINTS
 _TOLERANCE = 1.0
 """Pixels that a point may lie beyond the image's edge: some of Kaggle's labels touch the border."""
 
@@ -117,16 +119,17 @@ def _blocks(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]]]:
     """Row numbers (n,), numbers (n, columns) and images (n, S, S), in order."""
     count, pending = 0, b""
+    most = max(1, min(_ROWS, _BLOCK_PIXELS // table.pixels))
     with _open_text(path, member) as file:
-        _read_line(file)
+        _read_line(path, file)
         final = False
         while not final:
             data = _read(path, file)
             final = not data
             pending += data
             while pending:
-                floats = np.empty((_ROWS, len(table.columns)))
-                images = np.empty((_ROWS, table.pixels), dtype=np.uint8)
+                floats = np.empty((most, len(table.columns)))
+                images = np.empty((most, table.pixels), dtype=np.uint8)
                 done, used, error = _core.parse_rows(
                     pending, len(table.columns), table.pixel_column, table.pixels, floats, images, final
                 )
@@ -175,22 +178,24 @@ def _read_table(path: Path, member: str) -> Table:
     """Header and image size, from the first two lines."""
     with _open_text(path, member) as file:
         try:
-            header = _read_line(file).decode("utf-8-sig").strip()
-            first = _read_line(file).decode("ascii", "replace")
+            header = _read_line(path, file).decode("utf-8-sig").strip()
+            first = _read_line(path, file).decode("ascii", "replace")
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not text in UTF-8; expected Kaggle's {member}") from error
+    if header.count(",") >= _MAX_COLUMNS:
+        raise DataError(f"{path} has more than {_MAX_COLUMNS} columns; expected Kaggle's {member}")
     columns = tuple(next(csv_rows(path, [header]), []))
     if "Image" not in columns or len(set(columns)) != len(columns):
         raise DataError(
             f"{path}: expected a header with the column Image, as in Kaggle's {member}; got {header[:60]!r}"
         )
     cells = next(csv_rows(path, [first]), [])
-    pixels = len(cells[columns.index("Image")].split()) if len(cells) == len(columns) else 0
+    pixels = sum(1 for _ in re.finditer(r"\S+", cells[columns.index("Image")])) if len(cells) == len(columns) else 0
     if pixels == 0:
         raise DataError(f"{_place(path, 0)}: the column Image holds no pixels; expected Kaggle's {member}")
-    if math.isqrt(pixels) ** 2 != pixels or pixels > 1 << 22:
+    if math.isqrt(pixels) ** 2 != pixels or pixels > _MAX_SIDE**2:
         raise DataError(
-            f"{_place(path, 0)}: Image has {pixels} pixels, which is not a square picture of at most 2048x2048"
+            f"{_place(path, 0)}: Image has {pixels} pixels, which is not a square picture of at most {_MAX_SIDE}x{_MAX_SIDE}"
         )
     return Table(columns, columns.index("Image"), pixels)
 
@@ -202,10 +207,10 @@ def _read(path: Path, file: IO[bytes]) -> bytes:
         raise DataError(f"{path} is damaged or cut off ({error}); download it again") from error
 
 
-def _read_line(file: IO[bytes]) -> bytes:
+def _read_line(path: Path, file: IO[bytes]) -> bytes:
     line = file.readline(_MAX_LINE)
     if len(line) >= _MAX_LINE:
-        raise DataError("the first line is too long for Kaggle's csv; choose the right file")
+        raise DataError(f"{path} has a line longer than {_MAX_LINE >> 20} MiB; this is not Kaggle's csv")
     return line
 
 
@@ -226,18 +231,21 @@ def _open_text(path: Path, member: str) -> Iterator[IO[bytes]]:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _open_member(stack: contextlib.ExitStack, path: Path, archive: zipfile.ZipFile, member: str) -> IO[bytes]:
+def _open_member(
+    stack: contextlib.ExitStack, path: Path, archive: zipfile.ZipFile, member: str, *, inside: bool = False
+) -> IO[bytes]:
+    """`member` of the archive, or of the zip called like it in there: `inside` that, there is no further one."""
     names = archive.namelist()
     for name in names:
         if name.rsplit("/", 1)[-1] == member:
             return stack.enter_context(archive.open(name))
     nested = member.replace(".csv", ".zip")
-    for name in names:
+    for name in () if inside else names:
         if name.rsplit("/", 1)[-1] == nested:
             inner = io.BytesIO(archive.read(name)) if archive.getinfo(name).file_size <= 1 << 28 else None
             if inner is None:
                 break
-            return _open_member(stack, path, stack.enter_context(zipfile.ZipFile(inner)), member)
+            return _open_member(stack, path, stack.enter_context(zipfile.ZipFile(inner)), member, inside=True)
     raise DataError(f"{path} holds no {member}; expected Kaggle's zip, got {', '.join(names[:4]) or 'an empty one'}")
 
 

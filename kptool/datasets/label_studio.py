@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled
+from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled, bounded
 from kptool.errors import DataError
 from kptool.reading import looks_like, read_json
 
@@ -36,6 +36,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     names = tuple(sorted({name for _, _, places, _ in found for name in places}))
     if not names:
         raise DataError(f"{path} has no keypointlabels; export a project with keypoints as JSON, not JSON-MIN")
+    bounded(path, names, len(found))
     return LabelFile(names, [_labelled(names, *thing) for thing in found], None, (path,))
 
 

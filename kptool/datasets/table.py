@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kptool.annotations import UNLABELLED, VISIBLE, Dataset, LabelFile, Labelled
+from kptool.annotations import UNLABELLED, VISIBLE, Dataset, LabelFile, Labelled, bounded
 from kptool.errors import DataError
 from kptool.reading import first_line
 
@@ -103,6 +103,7 @@ def _wide(path: Path, table: pd.DataFrame, picture: str) -> LabelFile:
                 f" got {', '.join(table.columns[:5])}"
             )
         names = tuple(f"p{k + 1:02d}" for k in range(len(order) // 2))
+    bounded(path, names, len(table))
     points = _numbers(path, table, order).reshape(len(table), -1, 2)
     stated = np.full(points.shape[:2], np.nan)
     has = [k for k, name in enumerate(names) if f"{name}_visibility" in table.columns]
@@ -133,6 +134,7 @@ def _names(path: Path, columns: list[str]) -> tuple[str, ...]:
 
 def _long(path: Path, table: pd.DataFrame, picture: str, keypoint: str, lower: dict[str, str]) -> LabelFile:
     names = tuple(dict.fromkeys(table[keypoint].str.strip()))
+    bounded(path, names, table[picture].nunique())
     index = {name: k for k, name in enumerate(names)}
     values = _numbers(path, table, [lower["x"], lower["y"]])
     stated = _numbers(path, table, [lower["visibility"]]) if "visibility" in lower else None

@@ -20,7 +20,16 @@ from kptool.reading import read_text
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 _PARTS = ("train", "val", "test")
-_MOST_BYTES = 1 << 20
+_MOST_BYTES, _MOST_SETTINGS = 1 << 20, 1 << 18
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases: a few nested ones stand for more text than any memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it refers to other parts of itself by *name")
+        return super().compose_node(parent, index)  # type: ignore[no-any-return]
 
 
 def matches(path: Path) -> bool:
@@ -47,8 +56,8 @@ def read(path: Path, category: str | None = None) -> LabelFile:
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(read_text(path, _MOST_BYTES))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        settings = yaml.load(read_text(path, _MOST_SETTINGS), _Plain)
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise DataError(f"{path} is not valid yaml ({' '.join(str(error).split())[:120]}); correct it") from None
     if not isinstance(settings, dict) or "kpt_shape" not in settings:
         raise DataError(f"{path}: expected the yaml of a YOLO pose data set, with kpt_shape: [keypoints, 2 or 3]")

@@ -1,15 +1,19 @@
 """Damage valid inputs in thousands of ways and let kptool read them: python tests/faults/hostile.py [--count 20000].
 
-Every input is read by a process of its own, and must end as kptool promises: within 10 seconds and 1 GiB, with exit code
-0, 1 or 2, no traceback, no file outside the output folder, one sentence where it is refused; what is cut off or something
-else altogether is refused. Prints a JSON report; the exit code is 1 where anything was wrong, and those inputs are kept
-in --keep.
+Every input is read by a process of its own, and must end as kptool promises: within 10 seconds of processor time and
+1 GiB, with exit code 0, 1 or 2, no traceback, no file outside the output folder, one sentence where it is refused; what
+is cut off or something else altogether is refused. A minute on the clock is a hang, however busy the machine. Input n
+depends on --seed and n alone, so --first n --count 1 repeats it. Prints a JSON report; the exit code is 1 where anything
+was wrong, and those inputs are kept in --keep.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
+import dataclasses
+import gc
 import importlib
 import json
 import os
@@ -28,15 +32,33 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KPTOOL_THREADS"):
     os.environ[_name] = "1"
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+import bombs  # noqa: E402
 import h5files  # noqa: E402
 import mutations  # noqa: E402
+import typer  # noqa: E402
+import weights  # noqa: E402
 from inputs import Input, inputs  # noqa: E402
+from PIL import Image  # noqa: E402
 
 import kptool  # noqa: E402
-from kptool.cli.main import main as kptool_main  # noqa: E402
+import kptool.cli.main  # noqa: E402
 
-_SECONDS, _BYTES = 10, 1 << 30
+_SECONDS, _HANG, _BYTES = 10, 60, 1 << 30
 _BINARY = ("picture", "cache", "model", "last")
+_SHM = Path("/dev/shm")
+
+
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """How a process ended: its exit code, or minus the signal it died of; seconds on the clock and of the processor; peak
+    memory in bytes; what it printed."""
+
+    code: int
+    wall: float
+    seconds: float
+    peak: int
+    out: str
+    err: str
 
 
 def load_everything() -> None:
@@ -44,43 +66,64 @@ def load_everything() -> None:
     for module in pkgutil.walk_packages(kptool.__path__, "kptool."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    built = typer.main.get_command(kptool.cli.main.app)
+    typer.main.get_command = lambda app: built  # takes longer than most inputs
+    Image.init()
+    silent = Path(os.devnull).open("w")
+    for command in built.commands:  # typer, too, imports when it is first used
+        with contextlib.redirect_stderr(silent), contextlib.redirect_stdout(silent), contextlib.suppress(SystemExit):
+            kptool.cli.main.main([command, "--help"] if command == "bench" else [command, "--no-such-option"])
+    gc.collect()
+    gc.freeze()  # else the first collection in each process copies all of the memory
 
 
 def mutate(given: Input, data: bytes, rng: random.Random) -> tuple[bytes, str]:
     """Damaged data, and in which way."""
+    if "bomb" in given.kind and rng.random() < 0.8:
+        return data, "bomb"
     if given.kind.endswith(".zip") and rng.random() < 0.6:
         return mutations.zipped(data, rng), "zipped"
     if given.kind == "cache" and rng.random() < 0.5:
         return h5files.rebuilt(data, rng), "rebuilt"
+    if given.kind == "model.safetensors" and rng.random() < 0.6:
+        return weights.rebuilt(data, rng), "rebuilt"
+    if given.kind == "last.ckpt" and rng.random() < 0.5:
+        return mutations.repacked(data, rng), "repacked"
     ways = mutations.ANY if given.kind.startswith(_BINARY) else mutations.TEXT
     way = rng.choice(ways)
     for _ in range(rng.choice([1, 1, 2])):
         data = way(data, rng) or data[:0]
         if not data:
             break
+    if given.kind.endswith(".png") and rng.random() < 0.7:
+        data = bombs.repaired(data)
     return data, way.__name__
 
 
-def run(command: tuple[str, ...], opened: str, case: Path, log: Path) -> tuple[int, float, int]:
-    """Run kptool in a forked process; returns its wait status, seconds and peak memory in bytes."""
+def run(command: tuple[str, ...], opened: str, case: Path, log: Path) -> Ran:
+    """Run kptool in a forked process, in the folder `case`."""
     started = time.perf_counter()
     child = os.fork()
     if child == 0:
         _become(command, opened, case, log)
     _, status, used = os.wait4(child, 0)
-    return status, time.perf_counter() - started, used.ru_maxrss * 1024
+    texts = [(log / name).read_text(errors="replace") for name in ("out", "err")]
+    seconds = used.ru_utime + used.ru_stime
+    wall = time.perf_counter() - started
+    return Ran(os.waitstatus_to_exitcode(status), wall, seconds, used.ru_maxrss * 1024, *texts)
 
 
 def _become(command: tuple[str, ...], opened: str, case: Path, log: Path) -> None:
     code = 70
     try:
-        signal.alarm(_SECONDS + 5)
+        signal.alarm(_HANG)
+        resource.setrlimit(resource.RLIMIT_CPU, (2 * _SECONDS, 2 * _SECONDS))
         resource.setrlimit(resource.RLIMIT_DATA, (4 * _BYTES, 4 * _BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.chdir(case)
         for number, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(log / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
-        kptool_main(["--debug", *(argument.format(opened) for argument in command)])
+        kptool.cli.main.main(["--debug", *(argument.format(opened) for argument in command)])
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0
@@ -90,28 +133,23 @@ def _become(command: tuple[str, ...], opened: str, case: Path, log: Path) -> Non
         os._exit(code)
 
 
-def judge(given: Input, way: str, command: tuple[str, ...], ran: tuple[int, float, int], log: Path) -> str:
+def judge(given: Input, way: str, command: tuple[str, ...], ran: Ran) -> str:
     """What is wrong with how a command ended; nothing, if all is well."""
-    status, seconds, peak = ran
-    err = (log / "err").read_text(errors="replace")
-    if os.WIFSIGNALED(status):
-        return f"died of signal {os.WTERMSIG(status)}"
-    code = os.WEXITSTATUS(status)
-    if code not in (0, 1, 2):
-        return f"exit code {code}: {err.strip().splitlines()[-1:]}"
-    if seconds > _SECONDS:
-        return f"took {seconds:.1f} s"
-    if peak > _BYTES:
-        return f"took {peak >> 20} MiB"
-    out = (log / "out").read_text(errors="replace")
-    if code == 2 and (not err.strip() or (out and command[0] != "predict")):  # which goes on with other pictures
-        return f"was refused with {out[:80]!r} on stdout and {err[:80]!r} on stderr"
-    garbage = way == "replaced" or (given.whole and way == "truncated")
-    if code == 0 and garbage:
+    if ran.code < 0:
+        return f"died of {signal.Signals(-ran.code).name}"
+    if ran.code not in (0, 1, 2):
+        return f"exit code {ran.code}: {ran.err.strip().splitlines()[-1:]}"
+    if ran.seconds > _SECONDS:
+        return f"took {ran.seconds:.1f} s"
+    if ran.peak > _BYTES:
+        return f"took {ran.peak >> 20} MiB"
+    if ran.code == 2 and (not ran.err.strip() or (ran.out and command[0] != "predict")):  # which goes on with others
+        return f"was refused with {ran.out[:80]!r} on stdout and {ran.err[:80]!r} on stderr"
+    if ran.code == 0 and (way == "replaced" or (given.whole and way == "truncated")):
         return "was accepted"
-    if out and "--json" in command:
+    if ran.out and "--json" in command:
         try:
-            json.loads(out, parse_constant=_no_constant)
+            json.loads(ran.out, parse_constant=_no_constant)
         except ValueError as error:
             return f"printed no valid json: {error}"
     return ""
@@ -121,72 +159,110 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no json")
 
 
-def strays(case: Path, before: set[Path]) -> list[str]:
-    """Files that were made outside the folder `out`."""
-    now = {path for path in case.rglob("*") if "out" not in path.relative_to(case).parts[:1]}
-    return [str(path.relative_to(case)) for path in now - before]
+def strays(place: Path, allowed: Path, before: set[Path]) -> str:
+    """A file below `place` that was made outside the folder `allowed`, in words."""
+    made = set(place.rglob("*")) - before
+    return next((f"made {p.relative_to(place)}" for p in sorted(made) if not p.is_relative_to(allowed)), "")
+
+
+def one_case(one: Input, rng: random.Random, folder: Path) -> tuple[str, tuple[str, ...], Ran, str]:
+    """Damage `one` inside `folder`, run a command on it; how it was damaged, the command, how it ended, what is wrong."""
+    log, case = folder / "log", folder / "case" / "inner"
+    shutil.rmtree(case.parent, ignore_errors=True)
+    shutil.copytree(one.folder, case)
+    data, way = mutate(one, (case / one.damaged).read_bytes(), rng)
+    (case / one.damaged).write_bytes(data)
+    before = set(case.parent.rglob("*"))
+    command = rng.choice(one.commands)
+    ran = run(command, one.opened, case, log)
+    return way, command, ran, judge(one, way, command, ran) or strays(case.parent, case / "out", before)
+
+
+class Report:
+    """What came of the inputs so far."""
+
+    def __init__(self, keep: Path | None) -> None:
+        self.keep, self.wrong = keep, list[dict[str, Any]]()
+        self.codes: dict[str, dict[str, int]] = collections.defaultdict(lambda: collections.defaultdict(int))
+        self.worst = dict[str, dict[str, Any]]()
+
+    def add(
+        self, number: int, one: Input, way: str, command: tuple[str, ...], ran: Ran, problem: str, case: Path
+    ) -> None:
+        """One more input."""
+        self.codes[one.kind][str(ran.code)] += 1
+        for what, value in (
+            ("seconds", ran.seconds),
+            ("seconds on the clock", ran.wall),
+            ("mebibytes", ran.peak >> 20),
+        ):
+            if value > self.worst.get(what, {"value": 0})["value"]:
+                about = {"number": number, "kind": one.kind, "command": command[0]}
+                self.worst[what] = {"value": round(value, 2), **about}
+        if problem:
+            found = {"number": number, "kind": one.kind, "way": way, "command": command[0], "problem": problem}
+            self.wrong.append(found)
+            print(json.dumps(found), file=sys.stderr, flush=True)
+            self._keep(number, one, case, ran)
+
+    def _keep(self, number: int, one: Input, case: Path, ran: Ran) -> None:
+        if self.keep is not None:
+            place = self.keep / f"{number}-{one.kind}"
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(case / one.damaged, place / Path(one.damaged).name)
+            (place / "err.txt").write_text(ran.err)
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        total: collections.Counter[str] = collections.Counter()
+        for each in self.codes.values():
+            total.update(each)
+        return {"all": total, "exit codes": self.codes, "worst": self.worst, "wrong": self.wrong}
+
+
+def made(folder: Path) -> list[Input]:
+    """The valid inputs in `folder`, which are written if they are not there."""
+    listed = folder / "inputs.json"
+    if listed.is_file():
+        rows = json.loads(listed.read_text())
+        return [
+            Input(**{**row, "folder": Path(row["folder"]), "commands": tuple(map(tuple, row["commands"]))})
+            for row in rows
+        ]
+    found = list(inputs(folder))
+    listed.write_text(json.dumps([dataclasses.asdict(one) for one in found], default=str))
+    return found
 
 
 def main() -> int:
     """Damage, run, judge, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", default="", help="only inputs whose kind begins so")
     parser.add_argument("--keep", type=Path, default=None, help="a folder for inputs that went wrong")
+    parser.add_argument(
+        "--inputs", type=Path, default=None, help="a folder to keep the valid inputs in for another time"
+    )
     options = parser.parse_args()
-    rng, wrong = random.Random(options.seed), []
-    codes: dict[str, dict[str, int]] = collections.defaultdict(lambda: collections.defaultdict(int))
-    worst = {"seconds": 0.0, "mebibytes": 0}
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as name:
-        folder, log = Path(name), Path(name) / "log"
-        log.mkdir()
-        (folder / "valid").mkdir()
-        given = [one for one in inputs(folder / "valid") if one.kind.startswith(options.kind)]
+    started, report = time.perf_counter(), Report(options.keep)
+    with tempfile.TemporaryDirectory(dir=_SHM if _SHM.is_dir() else None) as name:
+        folder = Path(name)
+        valid = options.inputs or folder / "valid"
+        (folder / "log").mkdir()
+        valid.mkdir(exist_ok=True)
+        given = [one for one in made(valid) if one.kind.startswith(options.kind)]
         load_everything()
-        for number in range(options.count):
-            one = given[number % len(given)]
-            case = folder / "case" / "inner"
-            shutil.copytree(one.folder, case)
-            data, way = mutate(one, (case / one.damaged).read_bytes(), rng)
-            (case / one.damaged).write_bytes(data)
-            before = set(case.parent.rglob("*"))
-            command = rng.choice(one.commands)
-            ran = run(command, one.opened, case, log)
-            problem = judge(one, way, command, ran, log)
-            outside = set(case.parent.rglob("*")) - before
-            stray = [p for p in outside if not p.is_relative_to(case / "out")]
-            problem = problem or (f"made {stray[0].relative_to(case.parent)}" if stray else "")
-            codes[one.kind][str(os.waitstatus_to_exitcode(ran[0]))] += 1
-            worst = {
-                "seconds": max(worst["seconds"], round(ran[1], 2)),
-                "mebibytes": max(worst["mebibytes"], ran[2] >> 20),
-            }
-            if problem:
-                wrong.append(
-                    {"number": number, "kind": one.kind, "way": way, "command": command[0], "problem": problem}
-                )
-                _keep(options.keep, number, one, case, log)
-            shutil.rmtree(case.parent)
-            _progress(number + 1, options.count, len(wrong))
-    report: dict[str, Any] = {"inputs": options.count, "seed": options.seed, "exit codes": codes, "worst": worst}
-    report |= {"seconds": round(time.perf_counter() - started), "wrong": wrong}
-    print(json.dumps(report, indent=1))
-    return int(bool(wrong))
-
-
-def _keep(folder: Path | None, number: int, one: Input, case: Path, log: Path) -> None:
-    if folder is not None:
-        place = folder / f"{number}-{one.kind}"
-        place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(case / one.damaged, place / Path(one.damaged).name)
-        shutil.copy(log / "err", place / "err.txt")
-
-
-def _progress(done: int, total: int, wrong: int) -> None:
-    if sys.stderr.isatty() or done % 1000 == 0:
-        print(f"{done} of {total}, {wrong} wrong", end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr)
+        for number in range(options.first, options.first + options.count):
+            rng = random.Random(f"{options.seed} {number}")
+            one = rng.choices(given, [each.share for each in given])[0]
+            report.add(number, one, *one_case(one, rng, folder), folder / "case" / "inner")
+            if (number + 1) % 500 == 0:
+                print(f"{number + 1} inputs, {len(report.wrong)} wrong", file=sys.stderr, flush=True)
+    document = {"inputs": options.count, "seed": options.seed, "seconds": round(time.perf_counter() - started)}
+    print(json.dumps({**document, **report.document()}, indent=1))
+    return int(bool(report.wrong))
 
 
 if __name__ == "__main__":

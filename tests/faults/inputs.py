@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import bombs
 import label_files
 import numpy as np
 import torch
 from conftest import kaggle_csv
 from PIL import Image
 
-from kptool import cards, checkpoint
+from kptool import cards, checkpoint, engine
 from kptool.annotations import FACE15
-from kptool.config import ModelConfig
+from kptool.cache import Cache
+from kptool.config import ModelConfig, configure
 from kptool.detector import Detector
 from kptool.export import export
 from kptool.extraction import Options, extract
@@ -31,7 +31,7 @@ _EXTRACT = ("extract", "{}", "--out", "out", "--size", "32", "--heatmaps", "uint
 class Input:
     """A folder of files, which of them is to be damaged, and the commands that read it ({} is `opened`).
 
-    `whole` says whether a part of the file is never a file of this kind.
+    `whole` says whether a part of the file is never a file of this kind. `share` is how often it is damaged, 1 as usual.
     """
 
     kind: str
@@ -40,6 +40,7 @@ class Input:
     opened: str
     commands: tuple[tuple[str, ...], ...]
     whole: bool = True
+    share: float = 1
 
 
 def inputs(folder: Path) -> Iterator[Input]:
@@ -47,6 +48,7 @@ def inputs(folder: Path) -> Iterator[Input]:
     yield from _labels(folder)
     yield from _kaggle(folder)
     yield from _pictures(folder)
+    yield from _submission(folder)
     yield from _own_files(folder)
 
 
@@ -112,10 +114,45 @@ def _pictures(folder: Path) -> Iterator[Input]:
     exif[0x0112] = 6
     colour.save(place / "turned.jpg", exif=exif)
     colour.convert("RGBA").save(place / "alpha.png")
-    whole = ("predict", "{}", "--no-detect", "--json")
+    frames[0].save(place / "moving.png", save_all=True, append_images=frames[1:])
+    Image.fromarray(rng.integers(0, 65536, (40, 30), np.uint16)).save(place / "deep.png")
+    names = sorted(path.name for path in place.iterdir())
+    save_model(place / "model.safetensors")
+    whole = ("predict", "{}", "--no-detect", "--model", "model.safetensors", "--json")
+    drawn = (*whole, "--out", "out")
     found = ("predict", "{}", "--json", "--out", "out")
-    for path in sorted(place.iterdir()):
-        yield Input(f"picture-{path.name}", place, path.name, path.name, (whole, whole, found), False)
+    for name in names:
+        yield Input(f"picture-{name}", place, name, name, (*[whole] * 8, drawn, found), False)
+    for name, data in bombs.pictures().items():
+        (folder / name).mkdir()
+        (folder / name / name).write_bytes(data)
+        save_model(folder / name / "model.safetensors")
+        yield Input(f"picture-{name}", folder / name, name, name, (*[whole] * 3, found), False, 0.1)
+
+
+def _submission(folder: Path) -> Iterator[Input]:
+    place = folder / "submit"
+    place.mkdir()
+    rng = np.random.default_rng(1)
+    pictures = [" ".join(map(str, rng.integers(0, 256, 64))) for _ in range(3)]
+    (place / "test.csv").write_text("ImageId,Image\n" + "".join(f"{i + 1},{p}\n" for i, p in enumerate(pictures)))
+    with zipfile.ZipFile(place / "test.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(place / "test.csv", "test.csv")
+    asked = [(1, "nose_tip_x"), (1, "nose_tip_y"), (2, "left_eye_center_x"), (3, "mouth_left_corner_y")]
+    rows = [f"{row},{image},{name},\n" for row, (image, name) in enumerate(asked, start=1)]
+    (place / "lookup.csv").write_text("RowId,ImageId,FeatureName,Location\n" + "".join(rows))
+    save_model(place / "model.safetensors")
+    for name in ("test.csv", "test.zip", "lookup.csv"):
+        test, lookup = ("test.csv", "{}") if name == "lookup.csv" else ("{}", "lookup.csv")
+        submit = ("submit", test, lookup, "--model", "model.safetensors", "--out", "out/submission.csv", "--json")
+        yield Input(f"submit-{name}", place, name, name, (submit,), name == "test.zip")
+
+
+def save_model(path: Path) -> None:
+    """Weights of a tiny network, as they come from nowhere."""
+    torch.manual_seed(0)
+    config = ModelConfig("unet", FACE15.names, FACE15.flip_pairs, width=2)
+    checkpoint.save_weights(path, Detector(config).eval(), cards.Card(config))
 
 
 def _own_files(folder: Path) -> Iterator[Input]:
@@ -123,42 +160,32 @@ def _own_files(folder: Path) -> Iterator[Input]:
     place.mkdir()
     done = extract(find_source(None, Opening(count=12)), place / "data", Options(heatmaps="uint8", sigma=1.5))
     done.cache.rename(place / "dataset.h5")
-    torch.manual_seed(0)
-    config = ModelConfig("unet", FACE15.names, FACE15.flip_pairs, width=2)
-    checkpoint.save_weights(place / "model.safetensors", Detector(config).eval(), cards.Card(config))
+    save_model(place / "model.safetensors")
     export(place / "model.safetensors", place / "model.onnx")
     Image.fromarray(np.add.outer(np.arange(96), np.arange(96)).astype(np.uint8)).save(place / "face.png")
-    train = (
-        "train",
-        "unet",
-        "{}",
-        "--set",
-        "width=2",
-        "--epochs",
-        "1",
-        "--device",
-        "cpu",
-        "--out",
-        "out/run",
-        "--json",
-    )
+    small = ("--set", "width=2", "--epochs", "1", "--device", "cpu", "--out", "out/run", "--json")
     commands = (
-        ("info", "{}", "--json"),
+        *[("info", "{}", "--json")] * 12,
+        *[("evaluate", "model.safetensors", "{}", "--json")] * 6,
+        *[("recommend", "{}", "--json")] * 3,
         ("doctor", "{}", "--html", "out/page.html", "--json"),
-        ("recommend", "{}", "--json"),
-        ("evaluate", "model.safetensors", "{}", "--json"),
         ("show", "{}", "--out", "out/page.png"),
-        train,
+        ("train", "unet", "{}", *small),
     )
-    yield Input("cache", place, "dataset.h5", "dataset.h5", commands)
+    yield Input("cache", place, "dataset.h5", "dataset.h5", commands, share=8)
     predict = ("predict", "face.png", "--no-detect", "--model", "{}", "--json")
     for name in ("model.safetensors", "model.onnx"):
-        yield Input(name, place, name, name, (predict, ("info", "{}", "--json")))
+        yield Input(name, place, name, name, (predict, ("info", "{}", "--json")), share=2)
     (place / "settings.toml").write_text('model = "unet"\nepochs = 1\nwidth = 2\n')
     settings = ("train", "--config", "{}", "dataset.h5", "--device", "cpu", "--out", "out/run", "--json")
     yield Input("settings", place, "settings.toml", "settings.toml", (settings,), False)
-    command = [argument.format("dataset.h5") for argument in train]
-    subprocess.run([sys.executable, "-P", "-m", "kptool", *command], cwd=place, check=True, capture_output=True)
-    resume = ("train", "unet", "dataset.h5", "--set", "width=2", "--epochs", "1", "--device", "cpu")
-    resume += ("--out", "out/run", "--resume", "--json")
+    _train(place / "dataset.h5", place / "out" / "run")
+    resume = ("train", "unet", "dataset.h5", *small, "--resume")
     yield Input("last.ckpt", place, "out/run/last.ckpt", "out/run/last.ckpt", (resume,))
+
+
+def _train(cache: Path, out: Path) -> None:
+    with Cache(cache) as opened:
+        info = opened.info
+    settings = configure("unet", info.skeleton, info.size, info.channels, {"width": 2, "epochs": 1})
+    engine.train(cache, out, *settings, device="cpu")

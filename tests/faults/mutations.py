@@ -88,21 +88,25 @@ def tokens(data: bytes, rng: random.Random) -> bytes:
     )
 
 
-def zipped(data: bytes, rng: random.Random) -> bytes:
+def zipped(data: bytes, rng: random.Random, depth: int = 0) -> bytes:
     """A zip whose contents are damaged, or whose entries are: names that lead elsewhere, bombs, ciphers, copies."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as after:
         for entry in before.infolist():
             content = before.read(entry)
-            kind = rng.randrange(7)
+            kind = rng.randrange(8)
             name = rng.choice(["../{}", "/tmp/{}", "{}/", "a\\..\\{}"]).format(entry.filename)
             if kind == 0:
                 after.writestr(name, content)
             elif kind == 1:
-                after.writestr(entry.filename, content[:200] + b"0 " * rng.choice([10**6, 3 * 10**7]))
+                after.writestr(entry.filename, _bomb(content, rng))
             elif kind == 2:
                 after.writestr(entry.filename, content)
                 after.writestr("more/" + entry.filename, content)
+            elif kind == 3:
+                after.writestr(entry.filename.replace(".csv", ".zip"), _nested(content, entry.filename, rng))
+            elif entry.filename.endswith(".zip") and depth == 0:
+                after.writestr(entry.filename, zipped(content, rng, depth + 1))
             else:
                 after.writestr(entry.filename, rng.choice([flipped, truncated, numbers, tokens, spliced])(content, rng))
     result = bytearray(out.getvalue())
@@ -111,6 +115,47 @@ def zipped(data: bytes, rng: random.Random) -> bytes:
             at = result.find(mark)
             result[at + offset] |= 1
     return bytes(result)
+
+
+def _bomb(content: bytes, rng: random.Random) -> bytes:
+    """Much that takes little: in one cell, in the header, in one line without an end, in many lines."""
+    head, _, rest = content.partition(b"\n")
+    much = rng.choice([10**6, 3 * 10**7])
+    return rng.choice(
+        [
+            lambda: content[:200] + b"0 " * much,
+            lambda: head + b"\n" + b"," * head.count(b",") + b"00 " * (much // 2),
+            lambda: b"a," * (much // 4) + b"Image\n" + b"," * (much // 4) + b"0 0 0 0\n",
+            lambda: bytes(6 * much),
+            lambda: head + b"\n" + rest.partition(b"\n")[0] + b"\n" + b"," * much,
+            lambda: content + b"\n" * much,
+        ]
+    )()
+
+
+def _nested(content: bytes, name: str, rng: random.Random) -> bytes:
+    """A zip in a zip in a zip, each called as the one around it."""
+    for _ in range(rng.choice([1, 2, 5, 300])):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr(name, content)
+        content, name = out.getvalue(), name.replace(".csv", ".zip")
+    return content
+
+
+def repacked(data: bytes, rng: random.Random) -> bytes:
+    """A training state, which is a zip, with one of its entries damaged and its checksums as they should be."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w") as after:
+        entries = before.infolist()
+        pickled = [entry for entry in entries if entry.filename.endswith("data.pkl")]
+        chosen = rng.choice(pickled * len(entries) + entries)
+        for entry in entries:
+            content = before.read(entry)
+            if entry is chosen:
+                content = rng.choice([flipped, words, spliced, truncated, numbers])(content, rng)
+            after.writestr(entry.filename, content)
+    return out.getvalue()
 
 
 ANY: tuple[Mutation, ...] = (truncated, replaced, flipped, flipped, words, spliced)
