@@ -87,7 +87,7 @@ def _band(image: Image.Image) -> Pixels:
     if image.mode.startswith("I;16") or image.mode == "I":
         return (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
     if image.mode == "F":
-        return np.nan_to_num(np.asarray(image)).clip(0, 255).astype(np.uint8)
+        return np.asarray(np.nan_to_num(np.asarray(image)).clip(0, 255), np.uint8)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))

@@ -131,7 +131,9 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._path = path
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )  # its fallback is the same provider again, and a word on stdout
         except Exception as error:  # ONNX Runtime has a class of its own for each of its many failures
             raise CheckpointError(f"{path} is not a readable graph; export it again with `kptool export`") from error
         metadata = self._session.get_modelmeta().custom_metadata_map

@@ -23,13 +23,13 @@ _PARTS = ("train", "val", "test")
 _MOST_BYTES, _MOST_SETTINGS = 1 << 20, 1 << 18
 
 
-class _Plain(yaml.SafeLoader):
+class _Plain(yaml.SafeLoader):  # type: ignore[misc]
     """YAML without aliases: a few nested ones stand for more text than any memory holds."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it refers to other parts of itself by *name")
-        return super().compose_node(parent, index)  # type: ignore[no-any-return]
+        return super().compose_node(parent, index)
 
 
 def matches(path: Path) -> bool:

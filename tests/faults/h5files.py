@@ -56,7 +56,7 @@ def _shape(file: h5py.File, rng: random.Random) -> None:
     dtype = rng.choice([old.dtype, old.dtype, "i1", "f8", "S5", h5py.string_dtype(), [("a", "f4")], ">f4"])
     del file[name]
     chunks = tuple(min(64, max(1, side)) for side in shape) or None
-    file.create_dataset(name, shape, dtype, chunks=chunks)
+    file.create_dataset(name, shape, dtype, chunks=chunks, maxshape=(None,) * len(shape) if shape else None)
 
 
 def _all_shapes(file: h5py.File, rng: random.Random) -> None:
@@ -66,7 +66,7 @@ def _all_shapes(file: h5py.File, rng: random.Random) -> None:
         old = file[name]
         shape, dtype = (count, *old.shape[1:]), old.dtype
         del file[name]
-        file.create_dataset(name, shape, dtype, chunks=(1, *shape[1:]), compression="gzip")
+        file.create_dataset(name, shape, dtype, chunks=(1, *shape[1:]), maxshape=(None, *shape[1:]), compression="gzip")
 
 
 def _bomb(file: h5py.File, rng: random.Random) -> None:

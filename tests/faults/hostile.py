@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -69,9 +70,9 @@ def load_everything() -> None:
     built = typer.main.get_command(kptool.cli.main.app)
     typer.main.get_command = lambda app: built  # takes longer than most inputs
     Image.init()
-    silent = Path(os.devnull).open("w")
     for command in built.commands:  # typer, too, imports when it is first used
-        with contextlib.redirect_stderr(silent), contextlib.redirect_stdout(silent), contextlib.suppress(SystemExit):
+        quiet = io.StringIO()
+        with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), contextlib.suppress(SystemExit):
             kptool.cli.main.main([command, "--help"] if command == "bench" else [command, "--no-such-option"])
     gc.collect()
     gc.freeze()  # else the first collection in each process copies all of the memory

@@ -1,0 +1,321 @@
+"""Files that somebody damaged, or made with bad intentions, are refused in one sentence, and nothing of them is run.
+
+`tests/faults/hostile.py` reads thousands of such inputs; here are a few of them, and those that once were a bug.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pickle
+import random
+import struct
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import label_files
+import numpy as np
+import pytest
+import torch
+from conftest import kaggle_csv
+from PIL import Image
+
+from kptool import cards, checkpoint, extraction, images
+from kptool.annotations import FACE15
+from kptool.cache import Cache
+from kptool.config import ModelConfig
+from kptool.detector import Detector
+from kptool.errors import CacheError, CheckpointError, DataError, KptoolError
+from kptool.export import export
+from kptool.sources import Opening, find_source
+
+sys.path.append(str(Path(__file__).parent / "faults"))
+import bombs
+import h5files
+import mutations
+import targets
+import weights
+
+CORPUS = Path(__file__).parent / "faults" / "corpus"
+
+
+class Evil:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def consume(path: Path) -> None:
+    for _ in find_source(path, Opening(size=(16, 16))).blocks():
+        pass
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    config = ModelConfig("unet", FACE15.names, FACE15.flip_pairs, width=2)
+    checkpoint.save_weights(path, Detector(config), cards.Card(config))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("inside", ["alone", "schema", "zip"])
+def test_a_malicious_training_state_is_refused_and_not_run(tmp_path: Path, inside: str) -> None:
+    proof, path = tmp_path / "proof", tmp_path / "last.ckpt"
+    if inside == "alone":
+        path.write_bytes(pickle.dumps(Evil(proof)))
+    else:
+        torch.save({"schema": 1, "evil": Evil(proof)}, path, _use_new_zipfile_serialization=inside == "zip")
+    with pytest.raises(CheckpointError, match="not a readable training state"):
+        checkpoint.load_state(path)
+    assert not proof.exists()
+    if inside != "schema":
+        return
+    torch.load(path, weights_only=False)
+    assert proof.exists(), "the file would have done harm"
+
+
+@pytest.mark.parametrize("change", [{"epoch": -(10**9)}, {"step": 2**70}, {"history": [1]}, {"losses": float("nan")}])
+def test_a_training_state_that_cannot_be_is_refused(
+    run_folder: Path, faces: Path, tmp_path: Path, refused: Any, change: dict[str, Any]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("model.safetensors", "last.ckpt"):
+        (run / name).write_bytes((run_folder / name).read_bytes())
+    torch.save({**checkpoint.load_state(run / "last.ckpt"), **change}, run / "last.ckpt")
+    given = ("--set", "width=4", "--epochs", 2, "--batch-size", 12, "--device", "cpu", "--out", run, "--resume")
+    assert "the training state does not fit" in refused("train", "unet", faces, *given)
+
+
+def hostile_weights(data: bytes, metadata: dict[str, str]) -> bytes:
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.dumps({**json.loads(data[8 : 8 + length]), "__metadata__": metadata}).encode()
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"width": 512}, "do not fit their configuration"),
+        ({"model": "vgg", "loss": "wing", "size": [4096, 4096], "width": 512}, "do not fit their configuration"),
+        ({"model": "../../evil"}, "there is no model"),
+        ({"size": [1e308, 8]}, "size must be"),
+        ({"sigma": float("inf")}, "not a finite number"),
+        ({"names": "A" * 9000}, "differ"),
+    ],
+)
+def test_weights_whose_card_lies_are_refused(
+    weights_file: bytes, tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    card = json.loads(cards.Card(ModelConfig("unet", FACE15.names, FACE15.flip_pairs, width=2)).to_json())
+    card["config"].update(change)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(hostile_weights(weights_file, {"kptool": json.dumps(card)}))
+    with pytest.raises(CheckpointError, match=says):
+        checkpoint.load_detector(path)
+
+
+@pytest.mark.parametrize("text", ["", "[", "[]", "null", '{"schema": 1}', "[" * 9000, '{"schema": 1, "config": []}'])
+def test_weights_with_other_metadata_are_refused(weights_file: bytes, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(hostile_weights(weights_file, {"kptool": text}))
+    with pytest.raises(CheckpointError):
+        cards.read_card(path)
+
+
+def test_weights_that_are_no_numbers_are_refused(weights_file: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(weights_file[:-4] + struct.pack("<f", float("nan")))
+    with pytest.raises(CheckpointError, match="not all finite"):
+        checkpoint.load_detector(path)
+
+
+@pytest.mark.parametrize("old", [b"kptool", b"images", b"points", b"Conv"])
+def test_a_damaged_graph_is_refused_and_nothing_else_is_said(
+    weights_file: bytes, tmp_path: Path, refused: Any, old: bytes
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(weights_file)
+    export(tmp_path / "model.safetensors", tmp_path / "model.onnx")
+    graph = (tmp_path / "model.onnx").read_bytes()
+    (tmp_path / "model.onnx").write_bytes(graph.replace(old, b"\xff" * len(old)))
+    Image.new("L", (40, 30)).save(tmp_path / "a.png")
+    given = ("--no-detect", "--model", tmp_path / "model.onnx", "--json")
+    assert "model.onnx" in refused("predict", tmp_path / "a.png", *given)
+
+
+def test_a_picture_as_thin_as_they_come_takes_no_square_of_memory(tmp_path: Path) -> None:
+    long = np.zeros((60_000, 1), np.uint8)
+    affine = np.array([[96 / 60_000, 0, 47.5], [0, 96 / 60_000, 0]])
+    assert images.crop(long, affine, (96, 96), 1).shape == (96, 96)
+    assert np.array_equal(images.crop(long.T, affine[::-1, [1, 0, 2]], (96, 96), 1), np.zeros((96, 96)))
+    path = tmp_path / "long.png"
+    path.write_bytes(bombs.png(70_000, 1, 0, 8))
+    with pytest.raises(DataError, match="along a side"):
+        images.read(path)
+
+
+def test_large_pictures_are_cut_as_small_ones_are() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (1500, 3000, 3), np.uint8)
+    affine = np.array([[96 / 3000, 0, 0], [0, 96 / 3000, 24.0]])
+    banded = images.crop(picture, affine, (96, 96), 1)
+    whole = Image.fromarray(np.pad(picture, ((752, 752), (2, 2), (0, 0)), mode="edge")).convert("L")
+    assert abs(banded.astype(int).mean() - np.asarray(whole.resize((96, 96))).astype(int).mean()) < 1
+    fitted = images.fit(picture, (96, 96), 1)[0].astype(int)
+    direct = np.asarray(Image.fromarray(picture).convert("L").resize((96, 96), Image.Resampling.BILINEAR)).astype(int)
+    assert abs(fitted - direct).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["bomb-huge.png", "bomb-text.png"])
+def test_bombs_are_refused(tmp_path: Path, name: str) -> None:
+    data = {
+        "bomb-huge.png": bombs.png(2**31 - 1, 2**31 - 1, 6, 16, rows=4),
+        "bomb-text.png": bombs.png(8, 8, 0, 8, bombs.png_chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(100 << 20), 1))),
+    }[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=name):
+        images.read(tmp_path / name)
+
+
+def test_yaml_that_refers_to_itself_is_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 40))]
+    path = label_files.write_yolo(tmp_path)
+    path.write_text("\n".join([*lines, "kpt_shape: *a39", "train: images/train"]))
+    with pytest.raises(DataError, match=r"refers to other parts"):
+        consume(path)
+
+
+def test_zips_in_zips_end(tmp_path: Path) -> None:
+    content = kaggle_csv(tmp_path / "training.csv").read_bytes()
+    for depth in range(300):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("training.csv" if depth == 0 else "training.zip", content)
+        content = out.getvalue()
+        path = tmp_path / f"{depth}.zip"
+        path.write_bytes(content)
+        if depth < 2:
+            consume(path)
+    with pytest.raises(DataError, match=r"holds no training.csv"):
+        consume(path)
+
+
+@pytest.mark.parametrize("kind", ["columns", "pixels", "line"])
+def test_csv_bombs_are_refused(tmp_path: Path, kind: str) -> None:
+    much = 5_000_000
+    text = {
+        "columns": "a," * 1_000_000 + "Image\n1\n",
+        "pixels": "Image\n" + "0 " * much + "\n",
+        "line": "Image\n" + "00" * 3 * much,
+    }[kind]
+    path = tmp_path / "training.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("training.csv", text)
+    with pytest.raises(DataError, match=str(path)):
+        consume(path)
+
+
+def test_labels_of_very_many_keypoints_are_refused(tmp_path: Path) -> None:
+    path = label_files.write_cvat(tmp_path)
+    points = ";".join(["1,1"] * 3000)
+    shape = f'<points label="p" points="{points}"/>'
+    path.write_text(f'<annotations><image name="a.png" width="100" height="90">{shape}</image></annotations>')
+    with pytest.raises(DataError, match="names 3000 different keypoints"):
+        consume(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "replace", "says"),
+    [
+        ("keypoints", {"value": np.nan}, "make no sense"),
+        ("visibility", {"value": 3}, "make no sense"),
+        ("split", {"value": 2}, "make no sense"),
+        ("affine", {"value": 0}, "make no sense"),
+        ("images", {"compression": "lzf"}, "not stored as"),
+        ("images", {"compression": "gzip"}, "not stored as"),
+        ("row", {"shuffle": True}, "not stored as"),
+        ("keypoints", {"chunks": None}, "not stored as"),
+        ("keypoints", {"chunks": (4, 15, 2)}, "not stored as"),
+        ("affine", {"unwritten": True}, "does not hold them"),
+    ],
+)
+def test_a_cache_of_another_layout_or_content_is_refused(
+    faces: Path, tmp_path: Path, name: str, replace: dict[str, Any], says: str
+) -> None:
+    path = tmp_path / "dataset.h5"
+    path.write_bytes(faces.read_bytes())
+    with h5py.File(path, "r+") as file:
+        if "value" in replace:
+            file[name][3:5] = replace["value"]
+        else:
+            old, chunks = file[name][:], file[name].chunks
+            del file[name]
+            options = {"chunks": chunks, "fletcher32": True, "maxshape": (None, *old.shape[1:]), **replace}
+            if options["chunks"] is None:
+                del options["fletcher32"], options["maxshape"]
+            written = {} if options.pop("unwritten", False) else {"data": old}
+            file.create_dataset(name, old.shape, old.dtype, **written, **options)
+    with pytest.raises(CacheError, match=says):
+        read_cache(path)
+
+
+def test_a_cache_that_claims_samples_and_holds_none_is_refused(faces: Path, tmp_path: Path) -> None:
+    path = tmp_path / "dataset.h5"
+    path.write_bytes(faces.read_bytes())
+    with h5py.File(path, "r+") as file:
+        for name in list(file):
+            old = file[name]
+            shape, dtype, chunks = (10**9, *old.shape[1:]), old.dtype, old.chunks
+            del file[name]
+            file.create_dataset(name, shape, dtype, chunks=chunks, fletcher32=True)
+    with pytest.raises(CacheError, match="make it again"):
+        Cache(path)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_damaged_inputs_are_read_or_refused(
+    faces: Path, weights_file: bytes, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KPTOOL_THREADS", "1")
+    rng = random.Random(seed)
+    labels = label_files.write_coco(tmp_path / "coco")
+    labels.write_bytes(rng.choice(mutations.TEXT)(labels.read_bytes(), rng))
+    cache = tmp_path / "dataset.h5"
+    cache.write_bytes(h5files.rebuilt(faces.read_bytes(), rng))
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(weights.rebuilt(weights_file, rng))
+    groups = tmp_path / "groups.csv"
+    groups.write_bytes(rng.choice(mutations.TEXT)(b"row,group\n0,1\n1,2\n", rng))
+    picture = io.BytesIO()
+    Image.new("CMYK", (40, 30)).save(picture, "JPEG")
+    damaged = io.BytesIO(rng.choice(mutations.ANY)(picture.getvalue(), rng))
+    for read in (
+        lambda: consume(labels),
+        lambda: read_cache(cache),
+        lambda: checkpoint.load_detector(model),
+        lambda: extraction.read_groups(groups),
+        lambda: images.read(damaged, "picture"),
+    ):
+        with contextlib.suppress(KptoolError):
+            read()
+
+
+def read_cache(path: Path) -> None:
+    with Cache(path) as cache:
+        for name in ("split", "keypoints", "visibility", "affine", "row", "group"):
+            cache.read(name)
+
+
+@pytest.mark.parametrize("name", sorted(targets.TARGETS))
+def test_what_fuzzing_found_worth_keeping_is_read_or_refused(name: str, tmp_path: Path) -> None:
+    for path in sorted((CORPUS / name).glob("*")):
+        with contextlib.suppress(KptoolError):
+            targets.TARGETS[name](path.read_bytes(), tmp_path / "place")
