@@ -157,6 +157,8 @@ def _sides(path: Path | None, names: tuple[str, ...]) -> Sides | None:
             what = f"there is no keypoint {unknown!r}" if unknown else "expected two names with a comma between"
             raise DataError(f"{path}, line {line}: {what}; the names are {', '.join(names[:20])}")
         pairs.append((names.index(cells[0]), names.index(cells[1])))
+    if not pairs:
+        raise DataError(f"{path} holds no pair of names; write one in each line, or say --flips none")
     return Sides(tuple(pairs), True, f"{len(pairs)} left/right pairs, stated in {path}")
 
 

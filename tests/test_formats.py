@@ -361,6 +361,8 @@ def test_a_file_can_state_the_pairs(tmp_path: Path) -> None:
     assert not find_source(table, Opening(flips=Path("none"))).skeleton.mirror
     with pytest.raises(DataError, match=r"line 1: there is no keypoint 'ear'"):
         find_source(table, Opening(flips=put(tmp_path / "pairs.txt", "nose,ear\n")))
+    with pytest.raises(DataError, match="holds no pair of names"):
+        find_source(table, Opening(flips=put(tmp_path / "pairs.txt", "\n")))
 
 
 def test_what_is_not_mirrored_is_neither_augmented_nor_averaged_so(tmp_path: Path) -> None:
