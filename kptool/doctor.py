@@ -6,7 +6,7 @@ what was seen, so that a person can go and look, and what a patch would do about
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -18,14 +18,13 @@ from kptool.cache import Cache
 from kptool.geometry import apply_affine, invert_affine
 from kptool.patches import Change
 from kptool.progress import Progress, silent
-from kptool.similar import Looks
+from kptool.similar import Looks, Pairs
 from kptool.splits import VAL, joined
 from kptool.suspects import Suspicion
 
 CHECKS = ("outside", "swapped", "constant", "duplicate", "leak", "label")
-_FLAT, _SAME = 2.0, 0.95
-"""Standard deviation of an image without contrast; correlation of thumbnails from which images are the same scene."""
-_EDGE = 0.01
+_FLAT, _EDGE = 2.0, 0.01
+"""Standard deviation of an image without contrast; pixels that rounding may put a label on the edge beyond it."""
 _UNITS, _FAR = 12.0, 0.05
 """From how many times the usual error, and what share of the image's size, on a label is reported."""
 
@@ -45,13 +44,38 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How near-duplicates compare with groups that are known, of people or of videos; None where there is no such pair.
+
+    precision: of the pairs in one cluster, the share of one group. recall: of the pairs of one group, the share in one
+    cluster. leaking: validation images whose group is in training, and `found` of them reported.
+    """
+
+    precision: float | None
+    recall: float | None
+    leaking: int
+    found: int
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All findings, check by check, what labels were judged by, and how near-duplicates compare with groups, if known."""
+
+    findings: list[Finding]
+    suspicion: Suspicion
+    agreement: Agreement | None
+
+
+@dataclass(frozen=True)
 class Data:
-    """What the checks look at; points (N, K, 2), visibility (N, K), and what may be said of labels."""
+    """What the checks look at; points (N, K, 2), visibility (N, K), near-duplicates, and what may be said of labels."""
 
     cache: Cache
     points: NDArray[np.float32]
     visibility: NDArray[np.uint8]
     looks: Looks
+    pairs: Pairs
+    clusters: NDArray[np.int64]
     suspicion: Suspicion = field(repr=False)
 
     @property
@@ -61,33 +85,66 @@ class Data:
 
 
 def examine(
-    cache: Cache, found: NDArray[np.float64] | None = None, progress: Progress = silent
-) -> tuple[list[Finding], Suspicion]:
-    """All findings of a cache, check by check, and what labels were judged by.
+    cache: Cache,
+    found: NDArray[np.float64] | None = None,
+    progress: Progress = silent,
+    groups: NDArray[np.int64] | None = None,
+) -> Examination:
+    """All that looks wrong in a cache.
 
     `found` (N, K, 2) is what a trained model says of images that it was not trained on, NaN for the others; without it a
-    linear model is fitted and cross-validated.
+    linear model is fitted and cross-validated. `groups` (N,) are what near-duplicates are compared with, else the cache's.
     """
     points, visibility = cache.read("keypoints"), cache.read("visibility")
     progress("images", 0, 3)
     looks = Looks.of(cache.blocks("images"))
     progress("images", 1, 3)
+    pairs = similar.pairs(looks)
+    clusters = similar.components(len(points), pairs.a, pairs.b)
     if found is None:
-        pairs = similar.pairs(looks)
-        clusters = similar.components(len(points), pairs.a, pairs.b)
         seen = gradients.features(cache.blocks("images"))
         suspicion = suspects.linear(seen, points, visibility > 0, joined(cache.read("group"), clusters))
     else:
         suspicion = suspects.predicted(points, visibility > 0, found)
     progress("images", 3, 3)
-    data = Data(cache, points, visibility, looks, suspicion)
-    outside, swapped = list(_outside(data)), list(_swapped(data))
+    data = Data(cache, points, visibility, looks, pairs, clusters, suspicion)
+    outside, swapped, leaks = list(_outside(data)), list(_swapped(data)), list(_leaks(data))
     turned = {finding.sample for finding in swapped}  # every point of theirs is far off, for that one reason
     if cache.info.margin is not None:  # a crop that was cut around a wrong label says nothing of the others
         turned |= {finding.sample for finding in outside}
     said = {(finding.sample, finding.keypoint) for finding in outside}
     labels = [f for f in _labels(data) if f.sample not in turned and (f.sample, f.keypoint) not in said]
-    return [*outside, *swapped, *_constant(data), *_duplicates(data), *_leaks(data), *labels], suspicion
+    findings = [*outside, *swapped, *_constant(data), *_duplicates(data), *leaks, *labels]
+    known = cache.read("group") if groups is None else groups
+    agreement = agree(known, clusters, cache.read("split") == VAL, [leak.sample for leak in leaks])
+    made = groups is None and agreement is not None and agreement.precision == agreement.recall == 1
+    return Examination(
+        findings, suspicion, None if made else agreement
+    )  # made of the clusters, by extract --split similar
+
+
+def agree(
+    groups: NDArray[np.int64], clusters: NDArray[np.int64], val: NDArray[np.bool_], leaks: Sequence[int]
+) -> Agreement | None:
+    """Clusters (N,) and reported samples against groups (N,), -1 for none; None where no group has two samples."""
+    right, of_group = _pairs_within(groups, clusters), _pairs_within(groups)
+    of_cluster = _pairs_within(np.where(groups < 0, -1, clusters))
+    if not of_group:
+        return None
+    leaking = val & (groups >= 0) & np.isin(groups, groups[~val])
+    return Agreement(
+        precision=right / of_cluster if of_cluster else None,
+        recall=right / of_group,
+        leaking=int(leaking.sum()),
+        found=int(leaking[list(leaks)].sum()),
+    )
+
+
+def _pairs_within(*labels: NDArray[np.int64]) -> int:
+    """How many pairs of samples have all their labels in common, those with a -1 aside."""
+    rows = np.stack(labels, axis=1)
+    counts = np.unique(rows[(rows >= 0).all(1)], axis=0, return_counts=True)[1]
+    return int((counts * (counts - 1) // 2).sum())
 
 
 def proposals(findings: list[Finding], cache: Cache) -> list[Change]:
@@ -180,22 +237,27 @@ def _duplicates(data: Data) -> _Found:
 
 
 def _leaks(data: Data) -> _Found:
-    """Validation images that have a near-duplicate among the training images."""
-    val = data.cache.read("split") == VAL
-    rows = data.cache.read("row")
-    pairs = similar.pairs(data.looks)
-    thumbs = data.looks.thumbs
+    """Validation images that have near-duplicates among the training images: what `extract --split similar` keeps together."""
+    val, rows = data.cache.read("split") == VAL, data.cache.read("row")
     seen = set()
-    for i in np.argsort(-pairs.alike, kind="stable"):
-        a, b = int(pairs.a[i]), int(pairs.b[i])
-        same = float(thumbs[a].astype(np.float32) @ thumbs[b].astype(np.float32))
-        if val[a] == val[b] or same < _SAME:
-            continue
+    for i in np.argsort(-data.pairs.alike, kind="stable"):
+        a, b = int(data.pairs.a[i]), int(data.pairs.b[i])
         sample, other = (a, b) if val[a] else (b, a)
-        if sample not in seen:
+        if val[a] != val[b] and sample not in seen:
             seen.add(sample)
-            what = f"nearly the same image as training row {rows[other]} (correlation {same:.3f})"
+            what = (
+                f"nearly the same image as training row {rows[other]} (patterns correlate by {data.pairs.alike[i]:.3f})"
+            )
             yield Finding("leak", sample, int(rows[sample]), what, other=other)
+    of, first = np.unique(np.where(val, -1, data.clusters), return_index=True)
+    trained = dict(zip(of.tolist(), first.tolist(), strict=True))
+    for sample in np.flatnonzero(val & (data.clusters >= 0)).tolist():
+        near = trained.get(int(data.clusters[sample]))
+        if near is not None and sample not in seen:
+            what = (
+                f"nearly the same image as one that is nearly that of training row {rows[near]}, or is so by more steps"
+            )
+            yield Finding("leak", sample, int(rows[sample]), what, other=near)
 
 
 def _labels(data: Data) -> _Found:

@@ -16,7 +16,7 @@ from kptool import gradients, plugins, splits, suspects
 from kptool.annotations import FACE15
 from kptool.cache import Cache
 from kptool.datasets import kaggle
-from kptool.doctor import examine, proposals
+from kptool.doctor import agree, examine, proposals
 from kptool.extraction import Options, extract
 from kptool.sources import Opening, find_source
 
@@ -128,7 +128,8 @@ def test_findings_name_row_and_keypoint(tmp_path: Path, channels: int) -> None:
         file["keypoints"][at, 2] += np.float32([14, 10])
     with Cache(cache) as opened:
         assert opened.info.channels == channels
-        findings, suspicion = examine(opened)
+        found = examine(opened)
+        findings, suspicion = found.findings, found.suspicion
         labels = {(f.row, f.keypoint) for f in findings if f.check == "label"}
         assert (33, 2) in labels
         assert int(opened.read("row")[suspicion.ranking()[0]]) == 33
@@ -154,6 +155,47 @@ def test_a_run_judges_what_it_was_not_trained_on(
     assert "nothing-here" in refused("doctor", cache, "--run", "nothing-here")
 
 
+def test_near_duplicates_across_the_split_are_those_that_a_split_by_likeness_keeps_together(
+    kptool: Any, in_tmp: Path
+) -> None:
+    """Clips of one scene whose light changes: neighbours are alike, the first and the last are not."""
+    rng = np.random.default_rng(0)
+    lines, groups = ["image,tip_x,tip_y"], ["row,group"]
+    for clip in range(12):
+        scene = np.asarray(Image.fromarray(rng.integers(0, 255, (16, 16), np.uint8)).resize((64, 64))).astype(float)
+        other = np.asarray(Image.fromarray(rng.integers(0, 255, (16, 16), np.uint8)).resize((64, 64))).astype(float)
+        for frame in range(3):
+            row = 3 * clip + frame
+            Image.fromarray((scene + 0.35 * frame * (other - scene)).clip(0, 255).astype(np.uint8)).save(f"{row}.png")
+            lines.append(f"{row}.png,{20 + row % 7},{30 + row % 5}")
+            groups.append(f"{row},{clip}")
+    Path("t.csv").write_text("\n".join(lines))
+    Path("groups.csv").write_text("\n".join(groups))
+    assert kptool("extract", "t.csv", "--out", "one", "--val", 0.4, "--size", 64).code == 0
+    ran = kptool("doctor", "one/dataset.h5", "--groups", "groups.csv", "--json").json()
+    said = ran["near_duplicates"]
+    leaks = [finding for finding in ran["findings"] if finding["check"] == "leak"]
+    assert said["precision"] > 0.9
+    assert said["recall"] > 0.6
+    assert len(leaks) >= said["found"] > 0.6 * said["leaking"] > 0
+    assert "against groups.csv: " in kptool("doctor", "one/dataset.h5", "--groups", "groups.csv").out
+    assert "near-duplicates against" not in kptool("doctor", "one/dataset.h5").out  # a picture is no group
+    assert kptool("extract", "t.csv", "--out", "two", "--val", 0.4, "--size", 64, "--split", "similar").code == 0
+    again = kptool("doctor", "two/dataset.h5", "--json").json()
+    assert "leak" not in again["counts"]
+    assert again["near_duplicates"] is None
+
+
+def test_agreement_with_groups() -> None:
+    groups, clusters = np.array([0, 0, 0, 1, 1, -1, 10**17]), np.array([5, 5, -1, 5, -1, 5, 2])
+    said = agree(groups, clusters, np.array([1, 0, 0, 1, 1, 0, 1], bool), [0])
+    assert said is not None
+    assert (said.precision, said.recall) == (1 / 3, 1 / 4)
+    assert (said.leaking, said.found) == (1, 1)
+    assert agree(np.arange(7), clusters, np.zeros(7, bool), []) is None
+    assert agree(np.full(7, -1), clusters, np.zeros(7, bool), []) is None
+
+
 def extract_other(folder: Path) -> Path:
     source = plugins.load("datasets", "synthetic").open(None, count=20, size=(48, 48), seed=9)
     return extract(source, folder / "other", Options(val=0.25)).cache
@@ -174,5 +216,5 @@ def test_planted_labels_in_real_faces(real_faces: Path, tmp_path: Path) -> None:
                 points[sample] = points[sample, ::-1]
         file["keypoints"][:] = points
     with Cache(cache) as opened:
-        first = examine(opened)[1].ranking()[:100]
+        first = examine(opened).suspicion.ranking()[:100]
     assert len(set(wrong) & set(first.tolist())) >= 45

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kptool.cli.options import DEFAULT_CACHE, CachePath, Json
 from kptool.cli.output import emit, emit_json, note, progress
+
+if TYPE_CHECKING:
+    from kptool.doctor import Agreement
 
 
 def doctor(
@@ -28,6 +31,13 @@ def doctor(
             help="Write a proposal of corrections, to edit and give to `extract --patch`.", show_default=False
         ),
     ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            help="A csv with columns row,group of people or videos, to compare near-duplicates with; else the cache's.",
+            show_default=False,
+        ),
+    ] = None,
     show: Annotated[int, typer.Option(min=0, help="How many findings to print of each check; --json prints all.")] = 10,
     json: Json = False,
 ) -> None:
@@ -41,6 +51,7 @@ def doctor(
     from kptool.doctor import examine, proposals
     from kptool.files import write_text
     from kptool.patches import to_text
+    from kptool.splits import assign, read_groups
 
     with Cache(cache) as opened, progress(quiet=json) as bar:
         found, images = None, len(opened)
@@ -50,18 +61,20 @@ def doctor(
             found, judged = unseen_predictions(run, opened, bar)
             if judged < images:
                 note(f"kptool: {run} tells about {judged} of {images} images, those it was not trained on")
-        findings, suspicion = examine(opened, found, bar)
+        rows = opened.read("row")
+        known = None if groups is None else assign(read_groups(groups), rows, groups)
+        done = examine(opened, found, bar, known)
+        findings, agreement = done.findings, done.agreement
         if html is not None:
             from kptool.checkup import write_page
 
             write_text(html, write_page(findings, opened))
         if patch is not None:
             write_text(patch, to_text(proposals(findings, opened), opened.info.names))
-        rows = opened.read("row")
     counts = Counter(finding.check for finding in findings)
     written = [path for path in (html, patch) if path is not None]
     if json:
-        first = [int(rows[sample]) for sample in suspicion.ranking()[:100]]
+        first = [int(rows[sample]) for sample in done.suspicion.ranking()[:100]]
         emit_json(
             {
                 "cache": cache,
@@ -69,6 +82,7 @@ def doctor(
                 "counts": counts,
                 "findings": findings,
                 "suspects": first,
+                "near_duplicates": agreement,
                 "wrote": written,
             }
         )
@@ -77,6 +91,17 @@ def doctor(
         for check, count in counts.items():
             some = [f for f in findings if f.check == check][:show]
             emit(f"{check}: {count}", *(f"  sample {f.sample} (row {f.row}): {f.detail}" for f in some))
+        if agreement is not None:
+            emit(_against(agreement, str(groups or "the cache's groups")))
         emit(*(f"wrote {path}" for path in written))
     if findings:
         raise typer.Exit(1)
+
+
+def _against(agreement: Agreement, groups: str) -> str:
+    """How near-duplicates compare with groups, in words."""
+    shares = ("-" if share is None else f"{share:.1%}" for share in (agreement.precision, agreement.recall))
+    text = f"near-duplicates against {groups}: {next(shares)} of their pairs are of one group, which is {next(shares)} of its"
+    if agreement.leaking:
+        text += f"; {agreement.found} of {agreement.leaking} validation images whose group is in training are reported"
+    return text
