@@ -17,7 +17,7 @@ from kptool.conformal import calibrate
 from kptool.detector import Detector
 from kptool.errors import CheckpointError
 from kptool.geometry import apply_affine, invert_affine
-from kptool.metrics import Metrics, mean_shape, measure
+from kptool.metrics import Metrics, diagonals, mean_shape, measure
 from kptool.progress import Progress, silent
 
 
@@ -94,7 +94,8 @@ def evaluate_arrays(
     factors = calibrate(distances, found.spread, visibility > 0)
     back = invert_affine(affines)
     points = apply_affine(back, found.points).astype(np.float32)
-    metrics = measure(points, apply_affine(back, truth), visibility, detectors[0].config.names)
+    spans = diagonals(detectors[0].config.size, back)
+    metrics = measure(points, apply_affine(back, truth), visibility, detectors[0].config.names, spans)
     return Evaluation(metrics, Found(points, found.scores, found.spread), factors)
 
 
@@ -131,7 +132,8 @@ def mean_shape_baseline(cache: Cache, split: str = "val") -> Metrics:
     truth, visibility, affines = (cache.read(name, index) for name in ("keypoints", "visibility", "affine"))
     back = invert_affine(affines)
     guess = np.broadcast_to(shape, truth.shape)
-    return measure(apply_affine(back, guess), apply_affine(back, truth), visibility, cache.info.names)
+    spans = diagonals(cache.info.size, back)
+    return measure(apply_affine(back, guess), apply_affine(back, truth), visibility, cache.info.names, spans)
 
 
 def trained_on(data: dict[str, object], cache: Cache, split: str) -> int:

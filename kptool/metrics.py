@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kptool.annotations import are_300w
 from kptool.errors import DataError
+from kptool.geometry import Size
 
 _OUTER_EYES, _OUTER_EYES_300W = ("left_eye_outer_corner", "right_eye_outer_corner"), (45, 36)
 FAILURE = 0.08
@@ -57,24 +58,35 @@ def image_nme(
 
 
 def normaliser(
-    points: NDArray[np.floating[Any]], labelled: NDArray[np.bool_], names: Sequence[str]
+    points: NDArray[np.floating[Any]],
+    labelled: NDArray[np.bool_],
+    names: Sequence[str],
+    diagonal: NDArray[np.floating[Any]] | float = 1.0,
 ) -> tuple[NDArray[np.float64], str]:
     """The length (N,) that NME divides by, and its name.
 
     The distance of the outer eye corners, where they exist and are labelled; for other images, and other skeletons,
-    the geometric mean of the sides of the box around the labelled keypoints.
+    the geometric mean of the sides of the box around the labelled keypoints; where fewer than three span none, the
+    `diagonal` (N,) of the image, in the pixels that points are in.
     """
     low = np.where(labelled[..., None], points, np.inf).min(1)
     high = np.where(labelled[..., None], points, -np.inf).max(1)
-    sides = np.where(labelled.any(1, keepdims=True), high - low, 1.0)
-    scale = np.sqrt(sides.prod(1, dtype=np.float64).clip(1.0))
+    sides = np.where(labelled.any(1, keepdims=True), high - low, 0.0)
+    area = sides.prod(1, dtype=np.float64)
+    boxed = (labelled.sum(1) > 2) & (area >= 1.0)
+    scale = np.where(boxed, np.sqrt(area), diagonal)
     corners = _outer_eye_corners(names)
     if corners is None:
-        return scale, "bounding box"
+        return scale, "bounding box" if len(names) > 2 else "image diagonal"
     a, b = corners
     between = np.linalg.norm(points[:, a] - points[:, b], axis=1)
     usable = labelled[:, a] & labelled[:, b] & (between >= 1.0)
     return np.where(usable, between, scale), "outer eye corners"
+
+
+def diagonals(size: Size, back: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The diagonals (N,) of images of `size` in the pixels of their sources; `back` (N, 2, 3) maps to these."""
+    return np.asarray(np.linalg.norm(back[:, :, :2] @ np.array(size[::-1], np.float64), axis=-1))
 
 
 def _outer_eye_corners(names: Sequence[str]) -> tuple[int, int] | None:
@@ -99,8 +111,9 @@ def measure(
     truth: NDArray[np.floating[Any]],
     visibility: NDArray[np.uint8],
     names: Sequence[str],
+    diagonal: NDArray[np.floating[Any]] | float = 1.0,
 ) -> Metrics:
-    """Compare points (N, K, 2), both in the pixels that errors are to be reported in.
+    """Compare points (N, K, 2), both in the pixels that errors are to be reported in; `diagonal` (N,) as in `normaliser`.
 
     Raises DataError where shapes differ or nothing is labelled.
     """
@@ -113,7 +126,8 @@ def measure(
         raise DataError("no image has a labelled keypoint, so there is nothing to measure against")
     errors, labelled = (predicted - truth)[some], (visibility > 0)[some]
     distances = np.linalg.norm(errors, axis=-1)
-    scale, label = normaliser(truth[some], labelled, names)
+    spans = np.broadcast_to(diagonal, some.shape)[some]
+    scale, label = normaliser(truth[some], labelled, names, spans)
     nme = image_nme(distances, labelled, scale)
     relative = (distances / scale[:, None])[labelled]
     return Metrics(

@@ -26,7 +26,7 @@ from kptool.errors import DataError
 from kptool.evaluation import Evaluation
 from kptool.files import atomic
 from kptool.geometry import apply_affine, flip_points, invert_affine, swap_order
-from kptool.metrics import FAILURE, image_nme, normaliser
+from kptool.metrics import FAILURE, diagonals, image_nme, normaliser
 
 LEFT, RIGHT, MIDDLE, TRUTH = "#ff9f1c", "#2ec4b6", "#f15bb5", "#ffffff"
 _STYLE = """
@@ -192,8 +192,9 @@ def per_image_nme(cache: Cache, split: str, found: Evaluation) -> NDArray[np.flo
     """The NME of every image of a split, in source pixels."""
     index = cache.index(split)
     labelled = cache.read("visibility", index) > 0
-    truth = apply_affine(invert_affine(cache.read("affine", index)), cache.read("keypoints", index))
-    scale, _ = normaliser(truth, labelled, cache.info.names)
+    back = invert_affine(cache.read("affine", index))
+    truth = apply_affine(back, cache.read("keypoints", index))
+    scale, _ = normaliser(truth, labelled, cache.info.names, diagonals(cache.info.size, back))
     return image_nme(np.linalg.norm(found.points - truth, axis=-1), labelled, scale)
 
 

@@ -164,3 +164,21 @@ def test_mean_shape_is_the_mean_of_what_is_labelled() -> None:
 def test_shapes_that_do_not_belong_together_are_refused() -> None:
     with pytest.raises(DataError, match="do not belong together"):
         metrics.measure(faces(3), faces(4), np.full((4, 15), 2, np.uint8), FACE15.names)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_point_or_two_are_measured_by_the_images_diagonal(count: int) -> None:
+    """They span no box. Images of 60x80 that were made from twice and from half as large ones."""
+    truth = np.full((2, count, 2), 20.0) + np.arange(count)[:, None] * [30.0, 0.5]
+    back = np.array([np.eye(2, 3) * 2, np.eye(2, 3) / 2])
+    spans = metrics.diagonals((60, 80), back)
+    assert spans.tolist() == [200, 50]
+    found = metrics.measure(truth + [3.0, 4.0], truth, np.full((2, count), 2, np.uint8), ("a", "b")[:count], spans)
+    assert found.nme == pytest.approx((5 / 200 + 5 / 50) / 2)
+    assert found.normaliser == "image diagonal"
+
+
+def test_an_image_with_a_single_label_is_measured_by_its_diagonal() -> None:
+    truth = np.array([[[0.0, 0.0], [30.0, 0.0], [0.0, 40.0]]])
+    scale, label = metrics.normaliser(truth, np.array([[True, False, False]]), ("a", "b", "c"), np.array([70.0]))
+    assert (scale.tolist(), label) == ([70.0], "bounding box")
