@@ -77,25 +77,34 @@ def infer(
 
 
 def by_name(names: Sequence[str]) -> tuple[Pairs, list[int]]:
-    """Pairs of names that differ in their side alone ("left_eye", "eyeR", "l-ear", "Lhip"), and sided names without partner."""
+    """Pairs of names that differ in their side alone ("left_eye", "eyeR", "l-ear", "Lhip"), and sided names without partner.
+
+    left and right always say a side; l and r, or a leading L and R, do once a pair of names is told by them.
+    """
     parts = [_tokens(name) for name in names]
     index = {tuple(part): k for k, part in enumerate(parts)}
     partner: dict[int, int] = {}
-    sided = []
+    told: dict[int, str] = {}
+    sided: dict[int, set[str]] = {}
     for k, (name, part) in enumerate(zip(names, parts, strict=True)):
         prefix = {"L": "R", "R": "L"}.get(name[:1])
         if prefix and prefix + name[1:] in names:
-            partner[k] = names.index(prefix + name[1:])
+            partner[k], told[k] = names.index(prefix + name[1:]), "prefix"
         swaps = [i for i, token in enumerate(part) if token in _OTHER]
         for i in swaps:
             other = index.get((*part[:i], _OTHER[part[i]], *part[i + 1 :]))
             if other is not None:
-                partner[k] = other
-        if any(part[i] in ("left", "right") for i in swaps):
-            sided.append(k)
+                partner[k], told[k] = other, _word(part[i])
+        sided[k] = {_word(part[i]) for i in swaps} | ({"prefix"} if prefix and name[1:2].islower() else set())
     pairs = tuple((k, other) for k, other in partner.items() if k < other and partner.get(other) == k)
     paired = {k for pair in pairs for k in pair}
-    return pairs, [k for k in sided if k not in paired]
+    used = {"left"} | {told[k] for k in paired}
+    return pairs, [k for k, words in sided.items() if k not in paired and words & used]
+
+
+def _word(token: str) -> str:
+    """What both sides' words are filed under: the left one."""
+    return token if token in _SIDES else _OTHER[token]
 
 
 def _tokens(name: str) -> list[str]:

@@ -340,6 +340,7 @@ def test_shapes_without_symmetry_are_not_mirrored() -> None:
         (["LEar", "REar", "Lhip", "Rhip"], {(0, 1), (2, 3)}),
         (["hipLeft", "hipRight", "left knee", "right knee"], {(0, 1), (2, 3)}),
         (["L_Wrist", "R_Wrist", "tail"], {(0, 1)}),
+        (["Left_Eye", "Right_Eye", "Rump", "point_l"], {(0, 1)}),
     ],
 )
 def test_sides_in_names(names: list[str], pairs: set[tuple[int, int]]) -> None:
@@ -348,7 +349,18 @@ def test_sides_in_names(names: list[str], pairs: set[tuple[int, int]]) -> None:
     assert set(found.pairs) == pairs
 
 
-@pytest.mark.parametrize("names", [["left_ear", "nose"], ["a", "b", "c"], ["lip", "rip"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["left_ear", "nose"],
+        ["a", "b", "c"],
+        ["lip", "rip"],
+        ["l_eye", "r_eye", "l_ear"],
+        ["eyeL", "eyeR", "earR"],
+        ["Lhip", "Rhip", "Lknee"],
+        ["lt_eye", "rt_eye", "rt_ear"],
+    ],
+)
 def test_names_without_a_counterpart_turn_mirroring_off(names: list[str]) -> None:
     assert not flips.infer(names).mirror
 
