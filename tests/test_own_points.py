@@ -172,3 +172,15 @@ def test_a_cache_that_does_not_say_how_large_pictures_were_is_judged_by_its_imag
     with h5py.File("o/dataset.h5", "r+") as file:
         file["picture_size"] = np.zeros((3, 2), np.int32)
     assert "/picture_size is int32 (3, 2)" in kptool("doctor", "o/dataset.h5").err
+
+
+def test_suggestions_of_models_of_crops_for_whole_pictures_say_so(
+    kptool: Any, in_tmp: Path, faces: Path, run_folder: Path
+) -> None:
+    boxed(in_tmp, 12)
+    assert kptool("extract", "labels.csv", "--out", "o", "--size", 48).code == 0
+    wanted = ("--suggest", 2, "--pool", "0.png", "--pool", "1.png", "--run", run_folder)
+    ran = kptool("learn-curve", "o/dataset.h5", *wanted)
+    assert ran.code == 0, ran.err
+    assert "the pool's are taken whole" in ran.err
+    assert "taken whole" not in kptool("learn-curve", faces, *wanted).err

@@ -162,6 +162,11 @@ def _suggest(
     detectors = [checkpoint.load_detector(path, devices.pick(device))[0] for path, _ in found]
     info = cache.info
     suggesting.check_models(detectors, info)
+    if info.margin is not None:
+        note(
+            "kptool: the labelled images are cut out of their pictures, and the pool's are taken whole, which these models"
+            " never saw; give a pool of pictures that are cut out likewise"
+        )
     names, pool, failed = suggesting.read(pictures.read(waiting), info.size, info.channels)
     with progress(quiet) as bar:
         chosen = suggesting.suggest(names, pool, cache.read("images"), detectors, count, progress=bar)
