@@ -108,7 +108,11 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         update_average(self.average, self.detector, min(self.config.ema, self.step / (self.step + 9)))
-        return loss.detach()
+        whole = loss.detach()
+        if self.share.world > 1:  # a process's own, scaled by `world`, is far from it
+            dist.all_reduce(whole)
+            whole /= self.share.world
+        return whole
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean loss over labelled keypoints of the whole batch.
