@@ -36,7 +36,7 @@ def learn_curve(
     ] = None,
     pool: Annotated[
         list[str] | None,
-        typer.Option(help="Pictures without labels: files, folders, or globs; may be repeated."),
+        typer.Option(help="Pictures without labels: a folder, a file, or a glob in quotes; may be repeated."),
     ] = None,
     run: Annotated[
         list[str] | None,
