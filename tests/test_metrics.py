@@ -102,11 +102,13 @@ def test_the_outer_eye_corners_count_from_one_pixel_on() -> None:
     assert scale.tolist() == pytest.approx([1.0, np.hypot(0.9, 10), np.sqrt(50 * 49)])
 
 
-def test_a_box_is_at_least_one_pixel_and_needs_a_label() -> None:
-    truth = np.array([[[0.0, 0.0], [1.5, 1.0]], [[0.0, 0.0], [0.5, 1.0]], [[0.0, 0.0], [9.0, 9.0]]], np.float32)
-    scale, _ = metrics.normaliser(truth, np.array([[True, True], [True, True], [False, False]]), ("a", "b"))
+def test_a_box_is_at_least_one_pixel_and_needs_three_labels() -> None:
+    corners = [[[0.0, 0.0], [1.5, 1.0], [1.0, 1.0]], [[0.0, 0.0], [0.5, 1.0], [0.2, 0.9]]]
+    truth = np.array([*corners, [[0.0, 0.0], [9.0, 9.0], [5.0, 5.0]], [[3.0, 3.0]] * 3], np.float32)
+    labelled = np.array([[True] * 3, [True] * 3, [True, True, False], [False] * 3])
+    scale, _ = metrics.normaliser(truth, labelled, ("a", "b", "c"), np.array([70.0, 71.0, 72.0, 73.0]))
     assert scale.dtype == np.float64
-    assert scale.tolist() == pytest.approx([np.sqrt(1.5), 1.0, 1.0])
+    assert scale.tolist() == pytest.approx([np.sqrt(1.5), 71.0, 72.0, 73.0])
 
 
 def test_float32_is_added_up_in_float64() -> None:
@@ -127,11 +129,11 @@ def test_float32_is_added_up_in_float64() -> None:
 
 
 def test_what_lies_on_a_threshold_is_within() -> None:
-    truth = np.array([[[0.0, 0.0], [100.0, 100.0]]])
+    truth, seen = np.array([[[0.0, 0.0], [100.0, 100.0], [50.0, 40.0]]]), np.full((1, 3), 2, np.uint8)
     for distance, level in ((5, "0.05"), (10, "0.1"), (20, "0.2")):
-        found = metrics.measure(truth + [distance, 0.0], truth, np.full((1, 2), 2, np.uint8), ("a", "b"))
+        found = metrics.measure(truth + [distance, 0.0], truth, seen, ("a", "b", "c"))
         assert found.pck[level] == 1.0
-    found = metrics.measure(truth + [8.0, 0.0], truth, np.full((1, 2), 2, np.uint8), ("a", "b"))
+    found = metrics.measure(truth + [8.0, 0.0], truth, seen, ("a", "b", "c"))
     assert found.nme == metrics.FAILURE
     assert (found.failure_rate, found.auc) == (0.0, 0.0)
 

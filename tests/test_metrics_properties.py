@@ -34,13 +34,14 @@ class Case:
         return [math.dist(p, t) for p, t, seen in pairs if seen]
 
     def scale(self, n: int) -> float:
-        """What the NME of an image is relative to: the outer eye corners, else the box of what is labelled."""
+        """What the NME of an image is relative to: the outer eye corners, else the labelled points' box, else 1."""
         if self.names == FACE15.names and self.visibility[n, LEFT] and self.visibility[n, RIGHT]:
             between = math.dist(self.truth[n, LEFT].tolist(), self.truth[n, RIGHT].tolist())
             if between >= 1:
                 return between
         x, y = self.truth[n][self.visibility[n] > 0].astype(float).T
-        return math.sqrt(max((max(x) - min(x)) * (max(y) - min(y)), 1.0))
+        area = (max(x) - min(x)) * (max(y) - min(y))
+        return math.sqrt(area) if len(x) > 2 and area >= 1 else 1.0
 
     def images(self) -> list[int]:
         return [n for n in range(len(self.truth)) if self.visibility[n].any()]
