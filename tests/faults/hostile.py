@@ -247,7 +247,9 @@ def main() -> int:
         "--inputs", type=Path, default=None, help="a folder to keep the valid inputs in for another time"
     )
     options = parser.parse_args()
-    started, report = time.perf_counter(), Report(options.keep)
+    started, report, done = time.perf_counter(), Report(options.keep), 0
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))  # the report is of what was done so far
     with tempfile.TemporaryDirectory(dir=_SHM if _SHM.is_dir() else None) as name:
         folder = Path(name)
         valid = options.inputs or folder / "valid"
@@ -256,12 +258,15 @@ def main() -> int:
         given = [one for one in made(valid) if one.kind.startswith(options.kind)]
         load_everything()
         for number in range(options.first, options.first + options.count):
+            if stopped:
+                break
             rng = random.Random(f"{options.seed} {number}")
             one = rng.choices(given, [each.share for each in given])[0]
             report.add(number, one, *one_case(one, rng, folder), folder / "case" / "inner")
+            done += 1
             if (number + 1) % 500 == 0:
                 print(f"{number + 1} inputs, {len(report.wrong)} wrong", file=sys.stderr, flush=True)
-    document = {"inputs": options.count, "seed": options.seed, "seconds": round(time.perf_counter() - started)}
+    document = {"inputs": done, "seed": options.seed, "seconds": round(time.perf_counter() - started)}
     print(json.dumps({**document, **report.document()}, indent=1))
     return int(bool(report.wrong))
 
