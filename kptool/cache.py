@@ -188,7 +188,7 @@ class Cache:
 def _take(dataset: h5py.Dataset, index: NDArray[np.int64]) -> NDArray[Any]:
     """The samples at ascending `index`, chunk by chunk: HDF5 itself is slow at picking single ones."""
     taken = np.empty((len(index), *dataset.shape[1:]), dataset.dtype)
-    step = dataset.chunks[0] if dataset.chunks else len(dataset)
+    step = dataset.chunks[0]
     begin = 0
     for part in np.split(index, np.flatnonzero(np.diff(index // step)) + 1) if len(index) else ():
         end, first = begin + len(part), int(part[0])
@@ -199,7 +199,7 @@ def _take(dataset: h5py.Dataset, index: NDArray[np.int64]) -> NDArray[Any]:
 
 def _damage(dataset: h5py.Dataset) -> str:
     """Which chunk of a dataset cannot be read, in words."""
-    step = dataset.chunks[0] if dataset.chunks else len(dataset)
+    step = dataset.chunks[0]
     for start in range(0, len(dataset), step):
         try:
             dataset[start : start + step]

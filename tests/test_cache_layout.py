@@ -211,16 +211,15 @@ def test_datasets_that_are_elsewhere_or_no_datasets_are_refused(tmp_path: Path) 
             Cache(path)
 
 
-def test_a_cache_whose_datasets_lie_in_one_piece_is_read(tmp_path: Path) -> None:
-    """As another program may write it: without chunks, so without checksums."""
+def test_a_cache_that_is_not_stored_as_kptool_stores_it_is_refused(tmp_path: Path) -> None:
+    """Without chunks, so without checksums."""
     path = write(tmp_path / "a.h5", [samples(4)])
     with h5py.File(path, "r+") as file:
         rows = file["row"][:]
         del file["row"]
         file["row"] = rows
-        assert file["row"].chunks is None
-    with Cache(path) as cache:
-        assert cache.read("row", np.array([1, 3])).tolist() == rows[[1, 3]].tolist()
+    with pytest.raises(CacheError, match="/row is not stored as kptool stores it"):
+        Cache(path)
 
 
 @pytest.mark.parametrize(
@@ -247,11 +246,11 @@ def test_damage_is_named(tmp_path: Path, sample: int, name: str, sentence: str) 
         assert str(path) in str(caught.value)
 
 
-def test_damage_outside_of_chunks_is_named_as_well() -> None:
+def test_damage_that_is_gone_when_looked_for_is_named_as_well() -> None:
     class Broken:
-        """A dataset in one piece whose file cannot be read, or could not for a moment."""
+        """A dataset whose file cannot be read, or could not for a moment."""
 
-        name, chunks, for_good = "/row", None, True
+        name, chunks, for_good = "/row", (9,), True
 
         def __len__(self) -> int:
             return 9
