@@ -29,7 +29,7 @@ def _card(header: dict[str, Any], rng: random.Random) -> None:
         card = json.loads(header["__metadata__"]["kptool"])
         table = rng.choice([card, card["config"], card["config"], card["config"], card["metrics"], card["data"]])
         table[rng.choice([*table, "radius90", "mean_shape", "margin"])] = rng.choice(_VALUES)
-    except (KeyError, TypeError):  # damaged before
+    except (KeyError, TypeError, ValueError, AttributeError):  # damaged before
         card = rng.choice(_VALUES)
     text = json.dumps(card) if rng.random() < 0.95 else rng.choice(["", "{", "[" * 9000, "null", "\x00"])
     header["__metadata__"] = rng.choice([{"kptool": text}] * 9 + [{}])
