@@ -69,12 +69,17 @@ def refused(kptool: Any) -> Any:
 
 
 def kaggle_csv(path: Path, rows: int = 6, *, side: int = 8, partial: int = 0, seed: int = 0) -> Path:
-    """A training.csv of random pictures; the last `partial` rows lack all but two keypoints."""
+    """A training.csv of random pictures, left and right as in faces; the last `partial` rows lack all but two keypoints."""
     rng = np.random.default_rng(seed)
+    half = rng.uniform(0.6, [0.4 * side, side - 2], (len(FACE15.names), 2))  # x from the middle
+    shape = half * [0, 1]
+    for left, right in FACE15.flip_pairs:
+        shape[[left, right]] = half[left] * [[1, 1], [-1, 1]]
+    shape += [side / 2 - 0.5, 0.5]
     header = [f"{name}_{axis}" for name in FACE15.names for axis in "xy"] + ["Image"]
     lines = [",".join(header)]
     for row in range(rows):
-        cells = [f"{value:.6f}" for value in rng.uniform(0, side - 1, 30)]
+        cells = [f"{value:.6f}" for value in (shape + rng.uniform(-0.1, 0.1, shape.shape)).ravel()]
         if row >= rows - partial:
             cells[4:] = [""] * 26
         lines.append(",".join([*cells, " ".join(map(str, rng.integers(0, 256, side * side)))]))

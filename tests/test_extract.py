@@ -16,6 +16,7 @@ from PIL import Image
 from kptool import images
 from kptool.annotations import FACE15
 from kptool.cache import Cache
+from kptool.sources import find_source
 
 
 def zipped(csv: Path, path: Path, name: str = "training.csv") -> Path:
@@ -236,3 +237,14 @@ def test_pngs_hold_what_was_given(shape: tuple[int, ...]) -> None:
         read.verify()
     with Image.open(io.BytesIO(images.encode_png(image))) as read:
         assert np.array_equal(np.asarray(read), image)
+
+
+def test_left_and_right_of_kaggles_columns_are_confirmed_by_where_the_points_lie(tmp_path: Path) -> None:
+    path = kaggle_csv(tmp_path / "training.csv", rows=12)
+    assert find_source(path).sides == "6 left/right pairs, by name, confirmed by where they lie"
+    header, _, rows = path.read_text().partition("\n")
+    columns = header.split(",")
+    path.write_text(",".join([*columns[6:30], *columns[:6], "Image"]) + "\n" + rows)
+    source = find_source(path)
+    assert not source.skeleton.mirror
+    assert "the points do not lie so" in source.sides

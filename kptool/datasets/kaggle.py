@@ -59,7 +59,7 @@ def open_training(path: Path) -> Source:
     if not names or missing:
         what = f"{missing[0]} is missing" if missing else "there are none"
         raise DataError(f"{path}: expected columns NAME_x and NAME_y for every keypoint, and Image; {what}")
-    sides = flips.infer(names)
+    sides = _sides(path, table, names)
     return Source(
         label=str(path),
         skeleton=Skeleton(names, sides.pairs, sides.mirror),
@@ -69,6 +69,15 @@ def open_training(path: Path) -> Source:
         files=(path,),
         sides=sides.why,
     )
+
+
+def _sides(path: Path, table: Table, names: tuple[str, ...]) -> flips.Sides:
+    """Left and right by name, and by where the first some hundred faces' points lie."""
+    try:
+        first = next(_training_blocks(path, table, names), None)
+    except DataError:  # which whoever reads the blocks is told
+        first = None
+    return flips.infer(names) if first is None else flips.infer(names, first.keypoints, first.visibility)
 
 
 def read_test(path: Path) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
