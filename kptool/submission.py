@@ -56,7 +56,7 @@ def submit(
 def read_lookup(path: Path) -> pd.DataFrame:
     """RowId, ImageId, FeatureName of IdLookupTable.csv. Raises DataError where it is anything else, or asks for nothing."""
     try:
-        table = pd.read_csv(path, usecols=["RowId", "ImageId", "FeatureName"])
+        table = pd.read_csv(path, usecols=["RowId", "ImageId", "FeatureName"], dtype={"FeatureName": str})
     except OSError as error:
         raise DataError(f"the lookup table {path} cannot be read: {error.strerror or error}") from error
     except (ValueError, pd.errors.ParserError) as error:
@@ -68,6 +68,9 @@ def read_lookup(path: Path) -> pd.DataFrame:
     for column in ("RowId", "ImageId"):
         if table[column].dtype.kind not in "iu":
             raise DataError(f"{path}: {column} must be whole numbers in every row")
+    if table["FeatureName"].isna().any():
+        row = int(table["FeatureName"].isna().to_numpy().argmax())
+        raise DataError(f"{path}, row {row}: FeatureName is empty; download it again")
     repeated = table["RowId"].duplicated()
     if repeated.any():
         raise DataError(
@@ -78,7 +81,7 @@ def read_lookup(path: Path) -> pd.DataFrame:
 
 def asks_few(asked: pd.DataFrame, detector: Detector, few: Detector | None = None) -> NDArray[np.bool_]:
     """For each row: whether its picture asks for fewer keypoints than `detector` has, and `few`, if given, has them all."""
-    feature, picture = asked["FeatureName"].astype(str), asked["ImageId"]
+    feature, picture = asked["FeatureName"], asked["ImageId"]
     keypoints = feature.str.rsplit("_", n=1).str[0].groupby(picture).transform("nunique")
     rare: NDArray[np.bool_] = (keypoints < len(detector.config.names)).to_numpy(bool)
     if few is None:

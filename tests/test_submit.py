@@ -143,6 +143,8 @@ def test_what_cannot_be_answered_is_refused(refused: Any, pictures: Any, run_fol
     assert "asks for FeatureName mouth_left_corner_x" in said([(1, "mouth_left_corner_x")], "--model", few_model)
     Path("lookup.csv").write_text("RowId,ImageId,FeatureName,Location\n")
     assert "nothing to predict" in refused("submit", "test.csv", "lookup.csv", "--model", run_folder)
+    Path("lookup.csv").write_text("RowId,ImageId,,FeatureName,Location\n1,1,nose_tip_x,,\n")
+    assert "row 0: FeatureName is empty" in refused("submit", "test.csv", "lookup.csv", "--model", run_folder)
 
 
 @pytest.mark.parametrize("tta", ["--tta", "--no-tta"])

@@ -172,6 +172,8 @@ def one_case(one: Input, rng: random.Random, folder: Path) -> tuple[str, tuple[s
     shutil.rmtree(case.parent, ignore_errors=True)
     shutil.copytree(one.folder, case)
     data, way = mutate(one, (case / one.damaged).read_bytes(), rng)
+    if one.kind == "yolo" and not data:
+        way = "emptied"  # which is a picture without things
     (case / one.damaged).write_bytes(data)
     before = set(case.parent.rglob("*"))
     command = rng.choice(one.commands)
