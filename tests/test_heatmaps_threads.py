@@ -197,6 +197,6 @@ assert len(alone) == len(workers) == 24 and all(map(torch.equal, alone, workers)
 
 
 def test_workers_of_a_data_loader() -> None:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", LOADER]
+    command = [sys.executable, "-P", "-W", "ignore::DeprecationWarning", "-c", LOADER]
     ran = subprocess.run(command, timeout=2 * LIMIT, check=False, stderr=subprocess.PIPE, text=True)
     assert ran.returncode == 0, ran.stderr

@@ -17,7 +17,7 @@ import label_files
 import numpy as np
 
 from kptool import cards, config, extraction, images, networks, patches, recipes, submission
-from kptool.annotations import FACE15
+from kptool.annotations import FACE15, Samples
 from kptool.cache import Cache, CacheWriter, Info
 from kptool.datasets.kaggle import read_test
 from kptool.plugins import load
@@ -100,7 +100,9 @@ def _description(data: bytes, place: Path) -> None:
         place.mkdir(parents=True)
         info = Info(("a", "b"), (), (8, 8), 1, 2.0, 1, "none", 0, 0.0, "", "", "")
         with CacheWriter(place / "valid.h5", info) as file:
-            file.finish(np.zeros(0, np.uint8), np.zeros(0, np.int64))
+            points, seen = np.zeros((1, 2, 2), np.float32), np.zeros((1, 2), np.uint8)
+            file.append(Samples(np.zeros((1, 8, 8), np.uint8), points, seen, np.zeros(1, np.int64)), None)
+            file.finish(np.zeros(1, np.uint8), np.zeros(1, np.int64))
     path = place / "dataset.h5"
     shutil.copy(place / "valid.h5", path)
     with h5py.File(path, "r+") as file:
