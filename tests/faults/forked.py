@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
+import io
 import os
 import pkgutil
 import resource
@@ -16,27 +19,42 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KPTOOL_THREADS"):
     os.environ[_name] = "1"  # before torch and NumPy: a pool of threads would not survive a fork
 
-import kptool  # noqa: E402
-from kptool.cli.main import main as kptool_main  # noqa: E402
+import typer
+from PIL import Image
+
+import kptool
+import kptool.cli.main
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: its exit code, or minus the signal that killed it; the time it took; what it wrote."""
+    """How a run ended: its exit code, or minus the signal that killed it; seconds on the clock and of the processor; peak
+    memory in bytes; what it wrote."""
 
     code: int
     seconds: float
+    processor: float
+    peak: int
     out: str
     err: str
 
 
 def load_everything() -> None:
-    """Import all of kptool, and what it imports late."""
+    """Import all of kptool, and what it and typer import late."""
     for module in pkgutil.walk_packages(kptool.__path__, "kptool."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for late in ("h5py", "matplotlib.figure", "onnxruntime", "pandas", "PIL.Image", "torch", "torch._dynamo"):
+    for late in ("h5py", "matplotlib.figure", "onnxruntime", "pandas", "torch", "torch._dynamo"):
         importlib.import_module(late)
+    Image.init()
+    built = typer.main.get_command(kptool.cli.main.app)
+    typer.main.get_command = lambda app: built  # takes longer than many a command
+    for command in built.commands:
+        quiet = io.StringIO()
+        with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), contextlib.suppress(SystemExit):
+            kptool.cli.main.main([command, "--help"] if command == "bench" else [command, "--no-such-option"])
+    gc.collect()
+    gc.freeze()  # else the first collection in each process copies all of the memory
 
 
 def start(arguments: list[str], folder: Path, log: Path, prepare: Callable[[], object] = lambda: None) -> int:
@@ -49,9 +67,10 @@ def start(arguments: list[str], folder: Path, log: Path, prepare: Callable[[], o
 
 def finish(child: int, log: Path, started: float) -> Ended:
     """Wait for a process of `start`."""
-    _, status = os.waitpid(child, 0)
+    _, status, used = os.wait4(child, 0)
     out, err = ((log / name).read_text(errors="replace") for name in ("out", "err"))
-    return Ended(os.waitstatus_to_exitcode(status), time.perf_counter() - started, out, err)
+    seconds, processor = time.perf_counter() - started, used.ru_utime + used.ru_stime
+    return Ended(os.waitstatus_to_exitcode(status), seconds, processor, used.ru_maxrss * 1024, out, err)
 
 
 def run(
@@ -85,7 +104,7 @@ def _become(arguments: list[str], folder: Path, log: Path, prepare: Callable[[],
         for number, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(log / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
         prepare()
-        kptool_main(arguments)
+        kptool.cli.main.main(arguments)
         code = 0
     except SystemExit as stop:
         code = stop.code or 0

@@ -11,14 +11,9 @@ from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
 import dataclasses
-import gc
-import importlib
-import io
 import json
 import os
-import pkgutil
 import random
 import resource
 import shutil
@@ -30,52 +25,20 @@ from pathlib import Path
 from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KPTOOL_THREADS"):
-    os.environ[_name] = "1"
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    os.environ[_name] = "1"  # before NumPy, which others import before forked can
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
 
-import bombs  # noqa: E402
-import h5files  # noqa: E402
-import mutations  # noqa: E402
-import typer  # noqa: E402
-import weights  # noqa: E402
-from inputs import Input, inputs  # noqa: E402
-from PIL import Image  # noqa: E402
-
-import kptool  # noqa: E402
-import kptool.cli.main  # noqa: E402
+import bombs
+import h5files
+import mutations
+import weights
+from forked import Ended, load_everything, run
+from inputs import Input, inputs
 
 _SECONDS, _HANG, _BYTES = 10, 60, 1 << 30
 _BINARY = ("picture", "cache", "model", "last")
 _SHM = Path("/dev/shm")
-
-
-@dataclasses.dataclass(frozen=True)
-class Ran:
-    """How a process ended: its exit code, or minus the signal it died of; seconds on the clock and of the processor; peak
-    memory in bytes; what it printed."""
-
-    code: int
-    wall: float
-    seconds: float
-    peak: int
-    out: str
-    err: str
-
-
-def load_everything() -> None:
-    """Import all of kptool once, so that the processes that are forked need not."""
-    for module in pkgutil.walk_packages(kptool.__path__, "kptool."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    built = typer.main.get_command(kptool.cli.main.app)
-    typer.main.get_command = lambda app: built  # takes longer than most inputs
-    Image.init()
-    for command in built.commands:  # typer, too, imports when it is first used
-        quiet = io.StringIO()
-        with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), contextlib.suppress(SystemExit):
-            kptool.cli.main.main([command, "--help"] if command == "bench" else [command, "--no-such-option"])
-    gc.collect()
-    gc.freeze()  # else the first collection in each process copies all of the memory
 
 
 def mutate(given: Input, data: bytes, rng: random.Random) -> tuple[bytes, str]:
@@ -101,47 +64,21 @@ def mutate(given: Input, data: bytes, rng: random.Random) -> tuple[bytes, str]:
     return data, way.__name__
 
 
-def run(command: tuple[str, ...], opened: str, case: Path, log: Path) -> Ran:
-    """Run kptool in a forked process, in the folder `case`."""
-    started = time.perf_counter()
-    child = os.fork()
-    if child == 0:
-        _become(command, opened, case, log)
-    _, status, used = os.wait4(child, 0)
-    texts = [(log / name).read_text(errors="replace") for name in ("out", "err")]
-    seconds = used.ru_utime + used.ru_stime
-    wall = time.perf_counter() - started
-    return Ran(os.waitstatus_to_exitcode(status), wall, seconds, used.ru_maxrss * 1024, *texts)
+def limited() -> None:
+    """Bounds for this process, well above what is judged, so that nothing takes the machine down."""
+    signal.alarm(_HANG)
+    resource.setrlimit(resource.RLIMIT_CPU, (2 * _SECONDS, 2 * _SECONDS))
+    resource.setrlimit(resource.RLIMIT_DATA, (4 * _BYTES, 4 * _BYTES))
 
 
-def _become(command: tuple[str, ...], opened: str, case: Path, log: Path) -> None:
-    code = 70
-    try:
-        signal.alarm(_HANG)
-        resource.setrlimit(resource.RLIMIT_CPU, (2 * _SECONDS, 2 * _SECONDS))
-        resource.setrlimit(resource.RLIMIT_DATA, (4 * _BYTES, 4 * _BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        os.chdir(case)
-        for number, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(log / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
-        kptool.cli.main.main(["--debug", *(argument.format(opened) for argument in command)])
-        code = 0
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 0
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def judge(given: Input, way: str, command: tuple[str, ...], ran: Ran) -> str:
+def judge(given: Input, way: str, command: tuple[str, ...], ran: Ended) -> str:
     """What is wrong with how a command ended; nothing, if all is well."""
     if ran.code < 0:
         return f"died of {signal.Signals(-ran.code).name}"
     if ran.code not in (0, 1, 2):
         return f"exit code {ran.code}: {ran.err.strip().splitlines()[-1:]}"
-    if ran.seconds > _SECONDS:
-        return f"took {ran.seconds:.1f} s"
+    if ran.processor > _SECONDS:
+        return f"took {ran.processor:.1f} s"
     if ran.peak > _BYTES:
         return f"took {ran.peak >> 20} MiB"
     if ran.code == 2 and (not ran.err.strip() or (ran.out and command[0] != "predict")):  # which goes on with others
@@ -166,7 +103,7 @@ def strays(place: Path, allowed: Path, before: set[Path]) -> str:
     return next((f"made {p.relative_to(place)}" for p in sorted(made) if not p.is_relative_to(allowed)), "")
 
 
-def one_case(one: Input, rng: random.Random, folder: Path) -> tuple[str, tuple[str, ...], Ran, str]:
+def one_case(one: Input, rng: random.Random, folder: Path) -> tuple[str, tuple[str, ...], Ended, str]:
     """Damage `one` inside `folder`, run a command on it; how it was damaged, the command, how it ended, what is wrong."""
     log, case = folder / "log", folder / "case" / "inner"
     shutil.rmtree(case.parent, ignore_errors=True)
@@ -177,7 +114,7 @@ def one_case(one: Input, rng: random.Random, folder: Path) -> tuple[str, tuple[s
     (case / one.damaged).write_bytes(data)
     before = set(case.parent.rglob("*"))
     command = rng.choice(one.commands)
-    ran = run(command, one.opened, case, log)
+    ran = run(["--debug", *(word.format(one.opened) for word in command)], case, log, prepare=limited)
     return way, command, ran, judge(one, way, command, ran) or strays(case.parent, case / "out", before)
 
 
@@ -190,13 +127,13 @@ class Report:
         self.worst = dict[str, dict[str, Any]]()
 
     def add(
-        self, number: int, one: Input, way: str, command: tuple[str, ...], ran: Ran, problem: str, case: Path
+        self, number: int, one: Input, way: str, command: tuple[str, ...], ran: Ended, problem: str, case: Path
     ) -> None:
         """One more input."""
         self.codes[one.kind][str(ran.code)] += 1
         for what, value in (
-            ("seconds", ran.seconds),
-            ("seconds on the clock", ran.wall),
+            ("seconds", ran.processor),
+            ("seconds on the clock", ran.seconds),
             ("mebibytes", ran.peak >> 20),
         ):
             if value > self.worst.get(what, {"value": 0})["value"]:
@@ -208,7 +145,7 @@ class Report:
             print(json.dumps(found), file=sys.stderr, flush=True)
             self._keep(number, one, case, ran)
 
-    def _keep(self, number: int, one: Input, case: Path, ran: Ran) -> None:
+    def _keep(self, number: int, one: Input, case: Path, ran: Ended) -> None:
         if self.keep is not None:
             place = self.keep / f"{number}-{one.kind}"
             place.mkdir(parents=True, exist_ok=True)

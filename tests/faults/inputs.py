@@ -181,7 +181,8 @@ def _own_files(folder: Path) -> Iterator[Input]:
     yield Input("settings", place, "settings.toml", "settings.toml", (settings,), False)
     _train(place / "dataset.h5", place / "out" / "run")
     resume = ("train", "unet", "dataset.h5", *small, "--resume")
-    yield Input("last.ckpt", place, "out/run/last.ckpt", "out/run/last.ckpt", (resume,))
+    further = (*resume, "--epochs", "2")
+    yield Input("last.ckpt", place, "out/run/last.ckpt", "out/run/last.ckpt", (resume, further))
 
 
 def _train(cache: Path, out: Path) -> None:

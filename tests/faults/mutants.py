@@ -31,13 +31,13 @@ from typing import Any, cast
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KPTOOL_THREADS"):
     os.environ[_name] = "1"
 
-import hypothesis  # noqa: E402
-import libcst as cst  # noqa: E402
-import pytest  # noqa: E402
-from _pytest.main import pytest_runtestloop  # noqa: E402
-from libcst import matchers as m  # noqa: E402
-from mutmut.mutation.file_mutation import deep_replace  # noqa: E402
-from mutmut.mutation.mutators import mutation_operators, operator_string  # noqa: E402
+import hypothesis
+import libcst as cst
+import pytest
+from _pytest.main import pytest_runtestloop
+from libcst import matchers as m
+from mutmut.mutation.file_mutation import deep_replace
+from mutmut.mutation.mutators import mutation_operators, operator_string
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
