@@ -6,11 +6,9 @@ stopped leaves what was there before. Blocks are streamed: memory does not grow 
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import os
-import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -26,7 +24,7 @@ from kptool import __version__, heatmaps, patches, similar
 from kptool.annotations import Samples, Source
 from kptool.cache import CacheWriter, Info
 from kptool.errors import ConfigError, DataError
-from kptool.files import locked, lost_with, sha256, swap, sync
+from kptool.files import lost_with, sha256, staged, swap, sync
 from kptool.images import encode_png
 from kptool.patches import Patches
 from kptool.progress import Progress, silent
@@ -112,7 +110,8 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         mirror=source.skeleton.mirror,
         margin=source.margin,
     )
-    with _staged(out) as staging:
+    with staged(out, _STAGING) as staging:
+        (staging / IMAGES).mkdir()
         counts, split = _write(source, staging, info, options, groups, progress)
         _publish(staging, out)
     dropped = {reason: count for reason, count in counts.items() if reason not in ("rows", "kept")}
@@ -144,29 +143,6 @@ def _check_free(source: Source, out: Path, options: Options) -> None:
             )
     if taken and not options.force:
         raise ConfigError(f"{taken[0]} already exists; pass --force to replace it, or choose another folder with --out")
-
-
-@contextlib.contextmanager
-def _staged(out: Path) -> Iterator[Path]:
-    """A folder inside `out` to write to, of this process alone; folders that stay empty go again when it fails."""
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    staging = out / _STAGING
-    try:
-        with locked(out):
-            try:
-                shutil.rmtree(staging, ignore_errors=True)
-                (staging / IMAGES).mkdir(parents=True)
-                yield staging
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written: {error.strerror or error}; choose another folder with --out"
-        ) from error
-    finally:
-        for folder in made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
 
 
 def _write(

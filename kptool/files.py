@@ -8,6 +8,7 @@ import glob
 import hashlib
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -107,6 +108,32 @@ def _lock(handle: int, folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ConfigError(f"another kptool is writing to {folder}; wait for it, or choose another --out") from None
+
+
+@contextlib.contextmanager
+def staged(out: Path, name: str) -> Iterator[Path]:
+    """A folder `name` inside `out` to write to, of this process alone; folders that stay empty go again when it fails.
+
+    Raises ConfigError where another process writes to `out`, DataError where the disk does not let this one.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    staging = out / name
+    try:
+        with locked(out):
+            try:
+                shutil.rmtree(staging, ignore_errors=True)
+                staging.mkdir()
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"{out} cannot be written: {error.strerror or error}; choose another folder with --out"
+        ) from error
+    finally:
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def swap(one: Path, other: Path) -> None:

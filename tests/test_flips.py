@@ -1,0 +1,117 @@
+"""Which keypoints are each other's mirror image: found, stated, or not, and then nothing is mirrored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from label_files import put, write_wide
+from numpy.typing import NDArray
+
+from kptool import flips
+from kptool.cache import Cache
+from kptool.errors import DataError
+from kptool.extraction import Options, extract
+from kptool.sources import Opening, find_source
+
+
+def bodies(count: int, seed: int = 0) -> NDArray[np.float64]:
+    """Shapes of 7 points, mirror-symmetric on the whole, in which 0-1, 2-3 and 5-6 change places."""
+    base = np.array([[20, 0], [-20, 0], [10, 30], [-10, 30], [0, 50], [25, 70], [-25, 70]], np.float64)
+    rng = np.random.default_rng(seed)
+    return base + rng.normal(0, 3, (count, 7, 2)) + 100
+
+
+def test_pairs_are_found_by_where_points_lie() -> None:
+    shapes = bodies(60)
+    found = flips.infer([f"p{k}" for k in range(7)], shapes, np.ones((60, 7), np.uint8))
+    assert found.mirror
+    assert set(found.pairs) == {(0, 1), (2, 3), (5, 6)}
+    assert "by where the points lie" in found.why
+
+
+def test_shuffled_points_give_shuffled_pairs() -> None:
+    order = np.random.default_rng(3).permutation(7)
+    found = flips.infer([f"p{k}" for k in range(7)], bodies(60)[:, order], np.ones((60, 7), np.uint8))
+    assert {tuple(sorted((order[a], order[b]))) for a, b in found.pairs} == {(0, 1), (2, 3), (5, 6)}
+
+
+def test_names_that_the_points_contradict_turn_mirroring_off() -> None:
+    names = ["left_a", "left_b", "left_c", "right_a", "nose", "right_b", "right_c"]
+    found = flips.infer(names, bodies(60), np.ones((60, 7), np.uint8))
+    assert not found.mirror
+    assert "do not lie so" in found.why
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_few_samples_without_names_are_not_enough(count: int) -> None:
+    found = flips.infer([f"p{k}" for k in range(7)], bodies(count), np.ones((count, 7), np.uint8))
+    assert (found.pairs, found.mirror) == ((), False)
+
+
+def test_shapes_without_symmetry_are_not_mirrored() -> None:
+    rng = np.random.default_rng(1)
+    shapes = rng.normal(0, 30, (1, 9, 2)) + rng.normal(0, 2, (80, 9, 2))
+    assert not flips.infer([f"p{k}" for k in range(9)], shapes, np.ones((80, 9), np.uint8)).mirror
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        (["left_eye", "right_eye", "nose"], {(0, 1)}),
+        (["eye_l", "eye_r"], {(0, 1)}),
+        (["LEar", "REar", "Lhip", "Rhip"], {(0, 1), (2, 3)}),
+        (["hipLeft", "hipRight", "left knee", "right knee"], {(0, 1), (2, 3)}),
+        (["L_Wrist", "R_Wrist", "tail"], {(0, 1)}),
+        (["Left_Eye", "Right_Eye", "Rump", "point_l"], {(0, 1)}),
+    ],
+)
+def test_sides_in_names(names: list[str], pairs: set[tuple[int, int]]) -> None:
+    found = flips.infer(names)
+    assert found.mirror
+    assert set(found.pairs) == pairs
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["left_ear", "nose"],
+        ["a", "b", "c"],
+        ["lip", "rip"],
+        ["l_eye", "r_eye", "l_ear"],
+        ["eyeL", "eyeR", "earR"],
+        ["Lhip", "Rhip", "Lknee"],
+        ["lt_eye", "rt_eye", "rt_ear"],
+    ],
+)
+def test_names_without_a_counterpart_turn_mirroring_off(names: list[str]) -> None:
+    assert not flips.infer(names).mirror
+
+
+def test_a_file_can_state_the_pairs(tmp_path: Path) -> None:
+    table = write_wide(tmp_path)
+    stated = put(tmp_path / "pairs.txt", "nose,chin\n\n")
+    source = find_source(table, Opening(flips=stated))
+    assert source.skeleton.flip_pairs == ((2, 3),)
+    assert not find_source(table, Opening(flips=Path("none"))).skeleton.mirror
+    with pytest.raises(DataError, match=r"line 1: there is no keypoint 'ear'"):
+        find_source(table, Opening(flips=put(tmp_path / "pairs.txt", "nose,ear\n")))
+    with pytest.raises(DataError, match="holds no pair of names"):
+        find_source(table, Opening(flips=put(tmp_path / "pairs.txt", "\n")))
+
+
+def test_what_is_not_mirrored_is_neither_augmented_nor_averaged_so(tmp_path: Path) -> None:
+    import torch
+
+    from kptool.config import configure
+    from kptool.detector import Detector
+
+    table = write_wide(tmp_path)
+    done = extract(find_source(table, Opening(flips=Path("none"), size=(32, 32))), tmp_path / "o", Options())
+    with Cache(done.cache) as cache:
+        model, training = configure("unet", cache.info.skeleton, cache.info.size, 1, {"width": 4})
+    assert (model.mirror, training.augment.flip) == (False, 0.0)
+    detector = Detector(model).eval()
+    images = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
+    assert torch.equal(detector.points(images, flip=True)[0], detector.points(images)[0])
