@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    if "PYTEST_XDIST_WORKER" in os.environ:  # there is one for each core; threads of all would be in each other's way
+        os.environ.setdefault(_name, "1")
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -149,3 +153,16 @@ def collage(width: int, height: int, places: list[tuple[int, int, float]]) -> tu
         picture.paste(Image.fromarray(image).resize((int(side), int(side))), (x, y))
         truth.append((keypoints[order] + 0.5) * (side / 96) - 0.5 + [x, y])
     return picture, np.array(truth)
+
+
+@pytest.fixture(scope="session")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights of an untrained network, as a file."""
+    from kptool import cards, checkpoint
+    from kptool.config import ModelConfig
+    from kptool.detector import Detector
+
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    config = ModelConfig("unet", FACE15.names, FACE15.flip_pairs, width=2)
+    checkpoint.save_weights(path, Detector(config), cards.Card(config))
+    return path.read_bytes()

@@ -29,7 +29,9 @@ from kptool.errors import DataError
 from kptool.reading import csv_rows, first_line
 
 _BUFFER = 4 << 20
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
+_BROKEN_ZIP = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, UnicodeDecodeError,
+)  # fmt: skip
 _MAX_LINE = 24 << 20
 _ROWS, _BLOCK_PIXELS = 256, 1 << 26
 _MAX_SIDE, _MAX_COLUMNS = 2048, 3 * MAX_KEYPOINTS
@@ -234,7 +236,7 @@ def _open_text(path: Path, member: str) -> Iterator[IO[bytes]]:
     """The csv called `member`: `path` itself, inside it, or inside a zip of the same name inside it."""
     with contextlib.ExitStack() as stack:
         try:
-            if not zipfile.is_zipfile(path):
+            if not _is_zip(path):
                 if path.suffix.lower() == ".zip":
                     raise DataError(f"{path} is not a whole zip file; download it again")
                 yield stack.enter_context(path.open("rb"))
@@ -268,7 +270,14 @@ def matches(path: Path) -> bool:
     """Whether `path` is a zip, or a csv with a column Image."""
     if path.suffix.lower() == ".csv":
         return "Image" in first_line(path).replace('"', "").split(",")
-    return path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path))
+    return path.is_file() and (path.suffix.lower() == ".zip" or _is_zip(path))
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # it ends as a zip in several parts would
+        return False
 
 
 DATASET = Dataset(

@@ -54,7 +54,8 @@ def fuzz(name: str, work: Path, arguments: list[str]) -> None:
                 (found / mark).write_bytes(data)
                 (found / f"{mark}.txt").write_text(traceback.format_exc())
 
-    atheris.Setup([sys.argv[0], *arguments], one)
+    again = f"{sys.executable} {__file__} {name} --work {work} --inside"  # as what libFuzzer calls itself, in a shell
+    atheris.Setup([again, *arguments], one)
     atheris.Fuzz()
 
 
