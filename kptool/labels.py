@@ -19,6 +19,7 @@ from kptool.annotations import LabelFile, Labelled, Samples, Skeleton, Source
 from kptool.errors import ConfigError, DataError
 from kptool.flips import Sides, infer
 from kptool.geometry import Size, apply_affine, fit_box
+from kptool.reading import is_file
 
 Box = tuple[float, float, float, float]
 Cut = Callable[[Labelled, Path, int], tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size]]
@@ -156,14 +157,6 @@ def box_of(thing: Labelled) -> Box:
     grow = np.maximum(_LEAST_BOX - (high - low), 0) / 2
     (x, y), (width, height) = low - grow, high - low + 2 * grow
     return float(x), float(y), float(width), float(height)
-
-
-def is_file(place: Path) -> bool:
-    """Whether there is a file; a name that none can have is no error."""
-    try:
-        return place.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _check(path: Path, file: LabelFile, points: NDArray[np.float64], visibility: NDArray[np.uint8]) -> None:

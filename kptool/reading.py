@@ -79,3 +79,19 @@ def looks_like(path: Path, start: bytes) -> bool:
             return file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start)
     except OSError:
         return False
+
+
+def exists(place: Path) -> bool:
+    """Whether something is there; a name that nothing can have, as label files may hold, is no error."""
+    try:
+        return place.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(place: Path) -> bool:
+    """Whether there is a file; likewise."""
+    try:
+        return place.is_file()
+    except (OSError, ValueError):
+        return False

@@ -16,8 +16,8 @@ from kptool.config import require
 from kptool.errors import DataError, KptoolError
 from kptool.flips import Sides
 from kptool.geometry import Size, apply_affine, fit_box
-from kptool.labels import View, is_file, source
-from kptool.reading import csv_rows, read_text
+from kptool.labels import View, source
+from kptool.reading import csv_rows, is_file, read_text
 from kptool.sharing import Workers
 
 _DEFAULT_PLACES = ("training.zip", "training.csv", "facial-keypoints-detection.zip")

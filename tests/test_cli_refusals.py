@@ -47,6 +47,11 @@ def test_bad_models_caches_and_settings(refused: Any, in_tmp: Path, faces: Path,
     assert not Path("runs").exists()
 
 
+def test_a_path_that_cannot_be_is_no_bug(refused: Any, in_tmp: Path) -> None:
+    for command in (("extract",), ("predict",), ("info",), ("doctor",), ("convert", "--to", "csv", "--out", "o")):
+        assert "File name too long" in refused(*command, "x" * 5000)
+
+
 def test_a_model_for_another_data_set_is_refused(kptool: Any, refused: Any, in_tmp: Path, run_folder: Path) -> None:
     kptool("extract", kaggle_csv(Path("t.csv"), side=32), "--out", "f")
     assert "train on this cache" in refused("evaluate", run_folder, "f/dataset.h5")

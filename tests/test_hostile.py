@@ -87,6 +87,15 @@ def test_yaml_that_refers_to_itself_is_refused(tmp_path: Path) -> None:
         consume(path)
 
 
+@pytest.mark.parametrize("train", ["x" * 5000, "images/list.txt"])
+def test_names_too_long_for_any_file_are_refused(tmp_path: Path, train: str) -> None:
+    path = label_files.write_yolo(tmp_path)
+    (tmp_path / "images" / "list.txt").write_text(f"images/{'x' * 5000}.png\n")
+    path.write_text(path.read_text().replace('"images/train"', f'"{train}"'))
+    with pytest.raises(DataError, match=str(tmp_path)):
+        consume(path)
+
+
 def test_zips_in_zips_end(tmp_path: Path) -> None:
     content = kaggle_csv(tmp_path / "training.csv").read_bytes()
     for depth in range(300):

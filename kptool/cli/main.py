@@ -31,7 +31,7 @@ from kptool.cli import (
     train,
 )
 from kptool.cli.output import note
-from kptool.errors import KptoolError
+from kptool.errors import DataError, KptoolError
 from kptool.stopping import Stopped, raised
 
 app = typer.Typer(
@@ -101,6 +101,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()  # whoever read our output has left; Python would complain while flushing
         sys.exit(141)
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:  # what no place that reads or writes foresaw
+            _show(DataError(f"{error.filename}: {error.strerror}; give another path"), debug)
+            sys.exit(2)
         _show(error, debug)
         if isinstance(error, ModuleNotFoundError) and error.name == "torch":  # predicting does without, so it may be
             note("kptool: this needs torch: pip install torch")

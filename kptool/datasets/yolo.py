@@ -16,7 +16,7 @@ from PIL import Image
 
 from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled
 from kptool.errors import DataError
-from kptool.reading import read_text
+from kptool.reading import exists, is_file, read_text
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 _PARTS = ("train", "val", "test")
@@ -104,7 +104,7 @@ def _pictures(path: Path, base: Path, settings: dict[str, Any]) -> Iterator[str]
         stated = settings.get(part)
         for entry in stated if isinstance(stated, list) else [stated] if isinstance(stated, str) else []:
             for place in (base / home.name / str(entry), base / home / str(entry), base / str(entry)):
-                if place.exists() and place.resolve().is_relative_to(root):
+                if exists(place) and place.resolve().is_relative_to(root):
                     found.update(dict.fromkeys(_below(base, place)))
                     break
     if not found:
@@ -129,7 +129,7 @@ def _labels(base: Path, picture: str, count: int, each: int, wanted: int | None)
         raise DataError(f"{picture}: expected pictures in a folder called images, and labels in one called labels")
     last = len(parts) - 1 - parts[::-1].index("images")
     file = base.joinpath(*parts[:last], "labels", *parts[last + 1 :]).with_suffix(".txt")
-    if not file.is_file():
+    if not is_file(file):
         return
     width, height = _size(base / picture)
     scale = np.array([width, height], np.float64)

@@ -46,20 +46,23 @@ def _peaked(fit: Tensor) -> Tensor:
 def _solve(terms: Tensor, weight: Tensor, pull: Tensor) -> Tensor:
     """Least squares (M, 4) by elimination; an unknown that the pixels do not determine becomes 0."""
     matrix = (terms * weight[..., None]).transpose(1, 2) @ terms
-    right = (terms * pull[..., None]).sum(1)
-    diagonal = matrix.diagonal(dim1=1, dim2=2).clone()
-    used = torch.zeros_like(right, dtype=torch.bool)
+    right = (terms * pull[..., None]).sum(1, keepdim=True).transpose(1, 2)
+    rows = list(torch.cat([matrix, right], 2).unbind(1))  # nothing is written in place, which takes long to export
+    least = [_LEAST_PIVOT * row[:, i] for i, row in enumerate(rows)]
+    used, pivots = [], []
     for i in range(4):
-        used[:, i] = matrix[:, i, i] > _LEAST_PIVOT * diagonal[:, i]
-        pivot = torch.where(used[:, i], matrix[:, i, i], 1)
-        factor = torch.where(used[:, i, None], matrix[:, i + 1 :, i] / pivot[:, None], 0)
-        matrix[:, i + 1 :] -= factor[..., None] * matrix[:, i, None]
-        right[:, i + 1 :] -= factor * right[:, i, None]
-    solution = torch.zeros_like(right)
+        used.append(rows[i][:, i] > least[i])
+        pivots.append(torch.where(used[i], rows[i][:, i], 1))
+        for j in range(i + 1, 4):
+            factor = torch.where(used[i], rows[j][:, i] / pivots[i], 0)
+            rows[j] = rows[j] - factor[:, None] * rows[i]
+    solution: list[Tensor] = []
     for i in reversed(range(4)):
-        rest = right[:, i] - (matrix[:, i, i + 1 :] * solution[:, i + 1 :]).sum(1)
-        solution[:, i] = torch.where(used[:, i], rest / torch.where(used[:, i], matrix[:, i, i], 1), 0)
-    return solution
+        rest = rows[i][:, 4]
+        for j, known in enumerate(reversed(solution), start=i + 1):
+            rest = rest - rows[i][:, j] * known
+        solution.append(torch.where(used[i], rest / pivots[i], 0))
+    return torch.stack(solution[::-1], 1)
 
 
 DECODER = Decoder(decode_with(locate), "a Gaussian fitted to the window about the peak; the default")
