@@ -13,7 +13,8 @@ import torch
 
 from kptool import cards, checkpoint, engine, export, networks
 from kptool.cache import Cache
-from kptool.config import configure
+from kptool.config import ModelConfig, configure
+from kptool.detector import Detector
 from kptool.errors import CheckpointError, ConfigError
 
 
@@ -113,11 +114,13 @@ def test_files_that_are_no_graph_are_refused(graph: Path, tmp_path: Path) -> Non
         networks.load(graph, flip=True)
 
 
-def test_a_graph_that_differs_is_not_written(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig("vgg", ("a", "b"), (), loss="wing", width=2)
+    checkpoint.save_weights(tmp_path / cards.WEIGHTS, Detector(config).eval(), cards.Card(config))
     monkeypatch.setattr(export, "compare", lambda *_: (0.02, 0.0))
     with pytest.raises(ConfigError, match=r"0\.0200 pixels"):
-        export.export(run_folder / cards.WEIGHTS, tmp_path / "out.onnx")
-    assert not list(tmp_path.iterdir())
+        export.export(tmp_path / cards.WEIGHTS, tmp_path / "out.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == [cards.WEIGHTS]
 
 
 def test_export_on_the_command_line(
