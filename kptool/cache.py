@@ -30,9 +30,9 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from kptool import hdf5
+from kptool import hdf5, quarantine
 from kptool.annotations import Samples
-from kptool.cachefile import BLOCK, HEATMAP_DTYPES, ROWS, SCHEMA, Info, check, check_values, describe
+from kptool.cachefile import BLOCK, HEATMAP_DTYPES, ROWS, SCHEMA, Info, check_values, open_file
 from kptool.errors import CacheError, ConfigError
 from kptool.splits import SPLITS
 
@@ -46,7 +46,7 @@ class CacheWriter:
     """
 
     def __init__(self, path: Path, info: Info) -> None:
-        self.info, self._file, self.count = info, hdf5.NewFile(path), 0
+        self.info, self._path, self._file, self.count = info, path, hdf5.NewFile(path), 0
         k = len(info.names)
         self._create("images", info.image_shape, "u1")
         self._create("keypoints", (k, 2), "f4")
@@ -109,6 +109,7 @@ class CacheWriter:
         self._file.attrs["kptool"] = json.dumps(dataclasses.asdict(self.info))
         self._file.attrs["schema"] = SCHEMA
         self._file.close()
+        quarantine.trust(self._path)
 
     def __enter__(self) -> CacheWriter:
         return self
@@ -126,21 +127,8 @@ class Cache:
         self.path = path
         if not path.is_file():
             raise CacheError(f"there is no cache at {path}; make one with `kptool extract`")
-        try:
-            self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise CacheError(
-                f"{path} is not a readable HDF5 file; make it again with `kptool extract --force`"
-            ) from error
-        try:
-            self.info = describe(path, self._file)
-            check(path, self._file, self.info)
-        except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
-            self._file.close()
-            raise CacheError(f"{path} is damaged ({error}); make it again with `kptool extract --force`") from error
-        except BaseException:
-            self._file.close()
-            raise
+        quarantine.survive(path)
+        self._file, self.info = open_file(path)
 
     def __len__(self) -> int:
         return int(self._file["split"].shape[0])

@@ -7,6 +7,7 @@ nowhere; none of that is read. What is accepted is what `kptool.cache.CacheWrite
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,41 @@ class Info:
         return max(1, math.prod(self.heatmap_shape) * each)
 
 
+def open_file(path: Path) -> tuple[h5py.File, Info]:
+    """The open file, checked, and what it says of itself. Raises CacheError where it is not as kptool writes caches."""
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise CacheError(f"{path} is not a readable HDF5 file; make it again with `kptool extract --force`") from error
+    try:
+        info = describe(path, file)
+        check(path, file, info)
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        file.close()
+        raise CacheError(f"{path} is damaged ({error}); make it again with `kptool extract --force`") from error
+    except BaseException:
+        file.close()
+        raise
+    return file, info
+
+
+def walk(path: Path) -> None:
+    """Open the file and look up every chunk: all of it that libhdf5 itself understands. For a process of its own.
+
+    Some damage makes libhdf5 go round in circles, so the process ends after 8 s of work, and one more for each GiB.
+    """
+    if sys.platform != "win32":
+        import resource
+
+        seconds = 8 + (path.stat().st_size >> 30)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    file, info = open_file(path)
+    with file:
+        for dataset in check(path, file, info):
+            dataset.id.chunk_iter(lambda chunk: None)
+
+
 def describe(path: Path, file: h5py.File) -> Info:
     """What the file says of itself. Raises CacheError where that is missing, damaged, or of another schema."""
     schema = file.attrs.get("schema")
@@ -137,8 +173,8 @@ def _info(values: dict[str, Any]) -> Info:
     return Info(**{**values, **fixed})
 
 
-def check(path: Path, file: h5py.File, info: Info) -> None:
-    """Raise CacheError where a dataset is missing, or is anything but what the description promises."""
+def check(path: Path, file: h5py.File, info: Info) -> list[h5py.Dataset]:
+    """The datasets. Raises CacheError where one is missing, or is anything but what the description promises."""
     if len(file) > _MOST_DATASETS:
         raise CacheError(f"{path} holds {len(file)} datasets, and a cache at most 9; make it again")
     k = len(info.names)
@@ -155,7 +191,7 @@ def check(path: Path, file: h5py.File, info: Info) -> None:
         expected["heatmaps"] = (info.heatmap_shape, info.heatmaps)
     if "picture_size" in file:
         expected["picture_size"] = ((2,), "int32")
-    count = None
+    count, datasets = None, []
     for name, (shape, dtype) in expected.items():
         dataset = _own(path, file, name)
         count = dataset.shape[0] if count is None and dataset.shape else count
@@ -164,6 +200,8 @@ def check(path: Path, file: h5py.File, info: Info) -> None:
                 f"{path}: /{name} is {dataset.dtype} {dataset.shape}, expected {dtype} {(count, *shape)}; make it again"
             )
         _check_storage(path, dataset, name)
+        datasets.append(dataset)
+    return datasets
 
 
 def _own(path: Path, file: h5py.File, name: str) -> h5py.Dataset:

@@ -1,37 +1,49 @@
 """HDF5 files written onto disks that may be full or broken.
 
 libhdf5 crashes as the program ends if ever a write failed under it. So it never hears of one: a file is written through
-Python, which remembers the first error, stops writing, and raises it where Python can.
+Python, which remembers the first error, stops writing, and raises it where Python can. For the same reason signals wait:
+an exception of theirs, raised while libhdf5 writes, would be lost, and a part of the file with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 import h5py
 
+from kptool.stopping import deferred
+
 
 class NewFile(h5py.File):  # type: ignore[misc]
-    """An HDF5 file to write, in place of what is at `path`. Raises OSError, from `check` or `close`, where a write failed."""
+    """An HDF5 file to write, in place of what is at `path`.
+
+    Until it is closed, signals wait for `check`, which is to be called now and then. It and `close` raise OSError where a
+    write failed, and Stopped where a signal has come.
+    """
 
     def __init__(self, path: Path, **options: Any) -> None:
-        self._disk = _Disk(path)
-        super().__init__(self._disk, "w", **options)
+        with contextlib.ExitStack() as stack:
+            self._disk, self._request = _Disk(path), stack.enter_context(deferred(wait=True))
+            super().__init__(self._disk, "w", **options)
+            self._deferred = stack.pop_all()
 
     def check(self) -> None:
-        """Raise the OSError of the first write that failed, if any did."""
+        """Raise what has gone wrong since the last time, if anything did."""
+        self._request.check()
         if self._disk.error is not None:
             raise self._disk.error
 
     def close(self) -> None:
         """Close the file."""
-        try:
-            super().close()
-        finally:
-            self._disk.close()
-            self.check()
+        with self._deferred:
+            try:
+                super().close()
+            finally:
+                self._disk.close()
+                self.check()
 
 
 class _Disk:

@@ -136,7 +136,7 @@ class HeatmapFile:
             self._append("radius90", face.radius90)
             self._append("affine", face.affine)
             self._append("file", name)
-            self._file.check()
+        self._file.check()
 
     def _append(self, key: str, value: Any, **options: Any) -> None:
         if key not in self._sets:

@@ -23,10 +23,11 @@ class Stopped(BaseException):
 
 
 class Deferred:
-    """A request to end that waits until somebody asks for it; the second one does not wait."""
+    """A request to end that waits until somebody asks for it; the second one does not wait, unless all are to."""
 
-    def __init__(self) -> None:
+    def __init__(self, wait: bool = False) -> None:
         self._number: int | None = None
+        self._wait = wait
 
     def check(self) -> None:
         """Raise Stopped where a signal has come."""
@@ -34,7 +35,8 @@ class Deferred:
             raise Stopped(self._number)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.check()
+        if not self._wait:
+            self.check()
         self._number = number
 
 
@@ -46,9 +48,9 @@ def raised() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[Deferred]:
-    """Signals are remembered until `check` is called or the block ends."""
-    request = Deferred()
+def deferred(wait: bool = False) -> Iterator[Deferred]:
+    """Signals are remembered until `check` is called or the block ends; with `wait`, those that are repeated, too."""
+    request = Deferred(wait)
     with _handled_by(request._remember):
         yield request
     request.check()

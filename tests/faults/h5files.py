@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import random
@@ -24,6 +25,26 @@ def rebuilt(data: bytes, rng: random.Random) -> bytes:
     with h5py.File(memory, "r+") as file:
         rng.choice(_WAYS)(file, rng)
     return memory.getvalue()
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """The cache in `data` with a few of the bytes replaced that say how it is laid out, which libhdf5 reads."""
+    content, spots = bytearray(data), layout(data)
+    for _ in range(rng.choice([1, 1, 2, 4, 16])):
+        content[rng.choice(spots)] = rng.randrange(256)
+    return bytes(content)
+
+
+@functools.cache
+def layout(data: bytes) -> list[int]:
+    """Where bytes are that are neither 0 nor part of a chunk of values."""
+    says = bytearray(data)
+    with h5py.File(io.BytesIO(data)) as file:
+        for dataset in file.values():
+            for i in range(dataset.id.get_num_chunks()):
+                chunk = dataset.id.get_chunk_info(i)
+                says[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
+    return [i for i, byte in enumerate(says) if byte]
 
 
 def _description(file: h5py.File, rng: random.Random) -> None:

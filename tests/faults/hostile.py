@@ -47,8 +47,8 @@ def mutate(given: Input, data: bytes, rng: random.Random) -> tuple[bytes, str]:
         return data, "bomb"
     if given.kind.endswith(".zip") and rng.random() < 0.6:
         return mutations.zipped(data, rng), "zipped"
-    if given.kind == "cache" and rng.random() < 0.5:
-        return h5files.rebuilt(data, rng), "rebuilt"
+    if given.kind == "cache" and (share := rng.random()) < 0.7:
+        return (h5files.rebuilt(data, rng), "rebuilt") if share < 0.4 else (h5files.damaged(data, rng), "damaged")
     if given.kind == "model.safetensors" and rng.random() < 0.6:
         return weights.rebuilt(data, rng), "rebuilt"
     if given.kind == "last.ckpt" and rng.random() < 0.5:
