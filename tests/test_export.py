@@ -68,7 +68,7 @@ def test_resizing_averages_and_keeps_edges() -> None:
     assert torch.allclose(export.resize(ramp, 6, 12), ramp)
 
 
-@pytest.mark.parametrize("model", ["vgg", "fcn", "resnet"])
+@pytest.mark.parametrize("model", ["vgg", "resnet", pytest.param("fcn", marks=pytest.mark.slow)])  # as unet
 def test_every_kind_of_model_exports(model: str, faces: Path, tmp_path: Path, pictures: np.ndarray) -> None:
     with Cache(faces) as cache:
         info = cache.info
