@@ -16,7 +16,7 @@ import h5py
 import label_files
 import numpy as np
 
-from kptool import cards, config, extraction, images, networks, patches, recipes, submission
+from kptool import cards, config, extraction, images, networks, patches, quarantine, recipes, submission
 from kptool.annotations import FACE15, Samples
 from kptool.cache import Cache, CacheWriter, Info
 from kptool.datasets.kaggle import read_test
@@ -107,6 +107,7 @@ def _description(data: bytes, place: Path) -> None:
     shutil.copy(place / "valid.h5", path)
     with h5py.File(path, "r+") as file:
         file.attrs["kptool"] = data.decode("utf-8", "replace").replace("\0", "0")
+    quarantine.trust(path)  # or each would take a process
     with Cache(path) as cache:
         cache.index("all")
 
