@@ -48,13 +48,14 @@ class CacheWriter:
     def __init__(self, path: Path, info: Info) -> None:
         self.info, self._path, self._file, self.count = info, path, hdf5.NewFile(path), 0
         k = len(info.names)
-        self._create("images", info.image_shape, "u1")
-        self._create("keypoints", (k, 2), "f4")
-        self._create("visibility", (k,), "u1")
-        self._create("row", (), "i8")
-        self._create("affine", (2, 3), "f8")
-        if info.heatmaps != "none":
-            self._create("heatmaps", info.heatmap_shape, info.heatmaps, compression="gzip", compression_opts=1)
+        with self._file.writing():
+            self._create("images", info.image_shape, "u1")
+            self._create("keypoints", (k, 2), "f4")
+            self._create("visibility", (k,), "u1")
+            self._create("row", (), "i8")
+            self._create("affine", (2, 3), "f8")
+            if info.heatmaps != "none":
+                self._create("heatmaps", info.heatmap_shape, info.heatmaps, compression="gzip", compression_opts=1)
 
     def _create(self, name: str, shape: tuple[int, ...], dtype: str, **filters: Any) -> None:
         filters = filters or {"fletcher32": True}
@@ -66,19 +67,19 @@ class CacheWriter:
         """Add a block; `heatmaps` (n, K, h, w) has the cache's dtype, or is None for a cache without."""
         n = len(samples)
         identity = np.broadcast_to(np.eye(2, 3), (n, 2, 3))
-        self._extend("images", samples.images)
-        self._extend("keypoints", samples.keypoints)
-        self._extend("visibility", samples.visibility)
-        self._extend("row", samples.rows)
-        self._extend("affine", identity if samples.affines is None else samples.affines)
-        if samples.sizes is not None:
-            if not self.count:
-                self._create("picture_size", (2,), "i4")
-            self._extend("picture_size", samples.sizes)
-        if heatmaps is not None:
-            self._extend_heatmaps(heatmaps)
-        self.count += n
-        self._file.check()
+        with self._file.writing():
+            self._extend("images", samples.images)
+            self._extend("keypoints", samples.keypoints)
+            self._extend("visibility", samples.visibility)
+            self._extend("row", samples.rows)
+            self._extend("affine", identity if samples.affines is None else samples.affines)
+            if samples.sizes is not None:
+                if not self.count:
+                    self._create("picture_size", (2,), "i4")
+                self._extend("picture_size", samples.sizes)
+            if heatmaps is not None:
+                self._extend_heatmaps(heatmaps)
+            self.count += n
 
     def _extend(self, name: str, values: NDArray[Any]) -> None:
         dataset = self._file[name]
@@ -94,20 +95,24 @@ class CacheWriter:
 
     def rows(self) -> NDArray[np.int64]:
         """The source rows written so far, (count,)."""
-        rows: NDArray[np.int64] = self._file["row"][:]
+        with self._file.writing():
+            rows: NDArray[np.int64] = self._file["row"][:]
         return rows
 
     def images(self) -> Iterator[NDArray[np.uint8]]:
         """The images written so far, in blocks."""
         for start in range(0, self.count, BLOCK):
-            yield self._file["images"][start : start + BLOCK]
+            with self._file.writing():
+                block = self._file["images"][start : start + BLOCK]
+            yield block
 
     def finish(self, split: NDArray[np.uint8], groups: NDArray[np.int64]) -> None:
         """Store the split and the groups, (count,) each, of one sample or more, and the description; then close."""
-        self._file.create_dataset("split", data=split, chunks=(len(split),), fletcher32=True)
-        self._file.create_dataset("group", data=groups, chunks=(len(groups),), fletcher32=True)
-        self._file.attrs["kptool"] = json.dumps(dataclasses.asdict(self.info))
-        self._file.attrs["schema"] = SCHEMA
+        with self._file.writing():
+            self._file.create_dataset("split", data=split, chunks=(len(split),), fletcher32=True)
+            self._file.create_dataset("group", data=groups, chunks=(len(groups),), fletcher32=True)
+            self._file.attrs["kptool"] = json.dumps(dataclasses.asdict(self.info))
+            self._file.attrs["schema"] = SCHEMA
         self._file.close()
         quarantine.trust(self._path)
 

@@ -6,6 +6,7 @@ nowhere; none of that is read. What is accepted is what `kptool.cache.CacheWrite
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from dataclasses import dataclass
@@ -123,18 +124,21 @@ def open_file(path: Path) -> tuple[h5py.File, Info]:
 def walk(path: Path) -> None:
     """Open the file and look up every chunk: all of it that libhdf5 itself understands. For a process of its own.
 
-    Some damage makes libhdf5 go round in circles, so the process ends after 8 s of work, and one more for each GiB.
+    Some damage makes libhdf5 go round in circles, so the process ends after 8 s of work, and one more for each 64 MiB. What
+    is refused, is left to be said where the file is opened.
     """
     if sys.platform != "win32":
         import resource
 
-        seconds = 8 + (path.stat().st_size >> 30)
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        seconds = 8 + (path.stat().st_size >> 26)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds if hard < 0 else min(seconds, hard), hard))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    file, info = open_file(path)
-    with file:
-        for dataset in check(path, file, info):
-            dataset.id.chunk_iter(lambda chunk: None)
+    with contextlib.suppress(CacheError):
+        file, info = open_file(path)
+        with file:
+            for dataset in check(path, file, info):
+                dataset.id.chunk_iter(lambda chunk: None)
 
 
 def describe(path: Path, file: h5py.File) -> Info:

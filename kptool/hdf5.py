@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +19,28 @@ from kptool.stopping import deferred
 
 
 class NewFile(h5py.File):  # type: ignore[misc]
-    """An HDF5 file to write, in place of what is at `path`.
-
-    Until it is closed, signals wait for `check`, which is to be called now and then. It and `close` raise OSError where a
-    write failed, and Stopped where a signal has come.
-    """
+    """An HDF5 file to write, in place of what is at `path`. All that is done with it belongs into `writing`."""
 
     def __init__(self, path: Path, **options: Any) -> None:
-        with contextlib.ExitStack() as stack:
-            self._disk, self._request = _Disk(path), stack.enter_context(deferred(wait=True))
+        self._disk = _Disk(path)
+        with deferred(wait=True):
             super().__init__(self._disk, "w", **options)
-            self._deferred = stack.pop_all()
 
-    def check(self) -> None:
-        """Raise what has gone wrong since the last time, if anything did."""
-        self._request.check()
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Signals wait until the block ends, which then raises Stopped, or the OSError of the first write that failed."""
+        with deferred(wait=True):
+            yield
         if self._disk.error is not None:
             raise self._disk.error
 
     def close(self) -> None:
-        """Close the file."""
-        with self._deferred:
+        """Close the file. Raises as `writing` does."""
+        with self.writing():
             try:
                 super().close()
             finally:
                 self._disk.close()
-                self.check()
 
 
 class _Disk:
@@ -74,7 +71,9 @@ class _Disk:
 
     def readinto(self, buffer: memoryview) -> int:
         """What was written, then zeros."""
-        size = os.readv(self._file.fileno(), [buffer])
+        size = 0
+        while size < len(buffer) and (more := self._file.readinto(buffer[size:])):
+            size += more
         buffer[size:] = bytes(len(buffer) - size)
         return len(buffer)
 

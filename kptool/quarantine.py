@@ -10,32 +10,35 @@ from pathlib import Path
 
 from kptool.errors import CacheError
 
-_SECONDS = 60
-_WINDOWS_CRASH = 0xC0000000
 _CODE = "import sys, pathlib; from kptool.cachefile import walk; walk(pathlib.Path(sys.argv[1]))"
+_AGAIN = "make it again with `kptool extract --force`"
 _survived: set[tuple[int, ...]] = set()
 
 
 def survive(path: Path) -> None:
-    """Open the cache at `path` in another process, once for each file as it is: about a quarter of a second.
+    """Open the cache at `path` in another process, once for each file as it is: about 0.3 s, and 2 s for a million chunks.
 
-    Raises CacheError where that process dies of it, or takes a minute. Whatever else is wrong, opening it here will say.
+    Raises CacheError where that process dies of it. Whatever else is wrong, opening it here will say; where no other
+    process can be had, it is opened as it is.
     """
-    if _mark(path) in _survived or not sys.executable:
+    mark = _mark(path)
+    if mark in _survived or not sys.executable:
         return
-    command = [sys.executable, "-c", _CODE, str(path)]
+    command = [sys.executable, "-P", "-c", _CODE, str(path)]  # -P: the current folder may be a stranger's, too
     paths = os.pathsep.join(entry for entry in sys.path if entry)
     try:
-        ran = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": paths}, timeout=_SECONDS, check=False,
+        code = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": paths}, check=False, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        died = ran.returncode >= _WINDOWS_CRASH or -ran.returncode in _deadly()
-    except subprocess.TimeoutExpired:
-        died = True
-    if died:
-        raise CacheError(f"{path} is damaged: HDF5 itself fails on it; make it again with `kptool extract --force`")
-    trust(path)
+        ).returncode  # fmt: skip
+    except OSError:
+        return
+    if -code in _deadly():
+        raise CacheError(f"{path} is damaged: HDF5 itself fails on it; {_AGAIN}")
+    if code == -getattr(signal, "SIGKILL", 0) != 0:
+        raise CacheError(f"{path} could not be looked at: the process that did was killed, for its memory perhaps")
+    if code == 0:
+        _survived.add(mark)
 
 
 def trust(path: Path) -> None:
@@ -49,6 +52,6 @@ def _mark(path: Path) -> tuple[int, ...]:
 
 
 def _deadly() -> set[int]:
-    """Signals that a process ends of by its own fault; not Ctrl-C, which reaches it as well."""
-    names = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGKILL", "SIGXCPU")
+    """Signals that a process ends of by its own fault."""
+    names = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGXCPU")
     return {getattr(signal, name) for name in names if hasattr(signal, name)}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +84,20 @@ def looks_like(path: Path, start: bytes) -> bool:
 
 def exists(place: Path) -> bool:
     """Whether something is there; a name that nothing can have, as label files may hold, is no error."""
-    try:
-        return place.exists()
-    except (OSError, ValueError):
-        return False
+    return _asked(place.exists)
 
 
 def is_file(place: Path) -> bool:
     """Whether there is a file; likewise."""
+    return _asked(place.is_file)
+
+
+def _asked(question: Callable[[], bool]) -> bool:
     try:
-        return place.is_file()
-    except (OSError, ValueError):
+        return question()
+    except ValueError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
         return False

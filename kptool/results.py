@@ -121,22 +121,23 @@ class HeatmapFile:
 
     def __init__(self, file: NewFile, names: Sequence[str], size: tuple[int, int]) -> None:
         self._file = file
-        file.attrs["coordinates"] = CONVENTION
-        file.attrs["names"] = json.dumps(list(names))
-        file.attrs["image_size"] = size
+        with file.writing():
+            file.attrs["coordinates"] = CONVENTION
+            file.attrs["names"] = json.dumps(list(names))
+            file.attrs["image_size"] = size
         self._sets: dict[str, h5py.Dataset] = {}
 
     def add(self, name: str, faces: Sequence[Face]) -> None:
         """Append the faces of one picture."""
-        for face in faces:
-            assert face.heatmaps is not None
-            self._append("heatmaps", face.heatmaps.astype(np.float16), compression="gzip", compression_opts=1)
-            self._append("keypoints", face.keypoints)
-            self._append("scores", face.scores)
-            self._append("radius90", face.radius90)
-            self._append("affine", face.affine)
-            self._append("file", name)
-        self._file.check()
+        with self._file.writing():
+            for face in faces:
+                assert face.heatmaps is not None
+                self._append("heatmaps", face.heatmaps.astype(np.float16), compression="gzip", compression_opts=1)
+                self._append("keypoints", face.keypoints)
+                self._append("scores", face.scores)
+                self._append("radius90", face.radius90)
+                self._append("affine", face.affine)
+                self._append("file", name)
 
     def _append(self, key: str, value: Any, **options: Any) -> None:
         if key not in self._sets:

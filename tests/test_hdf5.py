@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -81,10 +83,6 @@ def test_a_cache_that_kills_whoever_opens_it_is_refused(
     monkeypatch.setattr(quarantine, "_CODE", DIES.format(name))
     with pytest.raises(CacheError, match=f"{path} is damaged: HDF5 itself fails on it"):
         Cache(path)
-    monkeypatch.setattr(quarantine, "_CODE", "while True: pass")
-    monkeypatch.setattr(quarantine, "_SECONDS", 0.5)
-    with pytest.raises(CacheError, match="HDF5 itself fails on it"):
-        Cache(path)
 
 
 def test_another_process_looks_at_a_file_once_as_it_is(
@@ -101,19 +99,34 @@ def test_another_process_looks_at_a_file_once_as_it_is(
     for _ in range(2):
         Cache(path).close()
     assert len(started) == 1
-    monkeypatch.setattr(quarantine, "_CODE", DIES.format("SIGINT"))
+    monkeypatch.setattr(quarantine, "_CODE", DIES.format("SIGTERM"))
     os.utime(path, (1, 1))
-    Cache(path).close()  # Ctrl-C reaches all processes; it says nothing of the file
-    assert len(started) == 2
+    for _ in range(2):
+        Cache(path).close()  # whoever stopped the other process said nothing of the file
+    assert len(started) == 3
+
+
+def test_the_other_process_takes_no_code_from_the_current_folder(in_tmp: Path, faces: Path) -> None:
+    for name in ("h5py", "numpy", "kptool"):
+        Path(f"{name}.py").write_text("open('proof', 'w')")
+    Path("dataset.h5").write_bytes(faces.read_bytes())
+    quarantine.survive(Path("dataset.h5"))
+    assert not Path("proof").exists()
 
 
 @pytest.mark.parametrize(("at", "value"), [(309333, 190), (309333, 111), (309404, 220)])
 def test_damage_that_libhdf5_dies_of_or_never_ends_with_is_refused_or_read(tmp_path: Path, at: int, value: int) -> None:
-    """With HDF5 2.0 it does; other versions may see that something is wrong."""
+    """With HDF5 2.0 it does both; other versions may see that something is wrong, or read it."""
     golden = Path(__file__).parent / "golden" / "grey.h5.gz"
     content = bytearray(gzip.decompress(golden.read_bytes()))
     content[at] = value
     path = tmp_path / "dataset.h5"
     path.write_bytes(content)
-    with pytest.raises(CacheError, match="is damaged"):
+    known = h5py.version.hdf5_version_tuple[:2] == (2, 0)
+    with pytest.raises(CacheError, match="HDF5 itself fails on it") if known else contextlib.suppress(CacheError):
         Cache(path)
+
+
+def test_signals_wait_only_while_something_is_written(tmp_path: Path) -> None:
+    with raised(), CacheWriter(tmp_path / "dataset.h5", INFO), pytest.raises(Stopped):
+        signal.raise_signal(signal.SIGTERM)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -101,8 +102,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()  # whoever read our output has left; Python would complain while flushing
         sys.exit(141)
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:  # what no place that reads or writes foresaw
-            _show(DataError(f"{error.filename}: {error.strerror}; give another path"), debug)
+        if isinstance(error, OSError) and error.filename is not None and error.errno != errno.ENOENT:
+            refusal = DataError(f"{error.filename}: {error.strerror}; give another path, or mend what is wrong with it")
+            refusal.__cause__ = error
+            _show(refusal, debug)  # of the machine, and not foreseen where it happened
             sys.exit(2)
         _show(error, debug)
         if isinstance(error, ModuleNotFoundError) and error.name == "torch":  # predicting does without, so it may be

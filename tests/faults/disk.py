@@ -8,6 +8,7 @@ is 1 where anything was wrong.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import errno
 import mmap
@@ -21,11 +22,13 @@ from functools import partial
 from pathlib import Path
 
 
-def with_failing_disk(folder: Path) -> None:
+def with_failing_disk() -> None:
     """Start this program again with the library loaded, once."""
-    if "failing_disk" in os.environ.get("LD_PRELOAD", ""):
+    loaded = os.environ.get("LD_PRELOAD", "")
+    if loaded.endswith("failing_disk.so"):
+        atexit.register(shutil.rmtree, Path(loaded).parent, ignore_errors=True)
         return
-    library = folder / "failing_disk.so"
+    library = Path(tempfile.mkdtemp()) / "failing_disk.so"
     source = Path(__file__).with_name("failing_disk.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     os.environ["LD_PRELOAD"] = str(library)
@@ -33,7 +36,7 @@ def with_failing_disk(folder: Path) -> None:
 
 
 if __name__ == "__main__":  # before all that takes long to import
-    with_failing_disk(Path(tempfile.gettempdir()))
+    with_failing_disk()
 sys.path.insert(0, str(Path(__file__).parent))
 
 import forked
@@ -46,8 +49,9 @@ class Disk:
     """Counts, in memory shared with the processes it is armed in, the calls that change files below a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._memory = mmap.mmap(-1, 8)
+        self._memory = mmap.mmap(-1, 16)
         self._count = ctypes.c_long.from_buffer(self._memory)
+        self._replaceable = ctypes.c_long.from_buffer(self._memory, 8)
         self._arm = ctypes.CDLL(None).fault_arm
         self.folder = folder
 
@@ -56,9 +60,14 @@ class Disk:
         """Calls in the process that was armed last."""
         return self._count.value
 
+    @property
+    def replaceable(self) -> bool:
+        """Whether the call that failed is one that the program can do without."""
+        return bool(self._replaceable.value)
+
     def armed(self, at: int, error: int = 0, lasting: int = 0) -> Callable[[], object]:
         """What makes the `at`-th call of a process fail; 0: none, only count."""
-        self._count.value = 0
+        self._count.value = self._replaceable.value = 0
         path = os.fsencode(self.folder)
         return lambda: self._arm(ctypes.byref(self._count), ctypes.c_long(at), error, lasting, path)
 
@@ -105,8 +114,7 @@ def fail_train(rounds: Rounds, times: int) -> None:
 def fail(rounds: Rounds, disk: Disk, arguments: list[str], fault: str, what: str, through: Callable[[], bool]) -> str:
     """Run a command whose disk fails at a random moment; returns `what`, with the moment.
 
-    It may have done all the same what it was to do, as `through` tells: where folders cannot change places in one step,
-    there is another way.
+    Where folders cannot change places in one step there is another way, and it must be `through` all the same.
     """
     if arguments[0] not in _calls:
         forked.run(arguments, rounds.folder, rounds.folder / "log", prepare=disk.armed(0))
@@ -116,7 +124,9 @@ def fail(rounds: Rounds, disk: Disk, arguments: list[str], fault: str, what: str
     ended = forked.run(arguments, rounds.folder, rounds.folder / "log", prepare=disk.armed(at, *_FAULTS[fault]))
     what = f"{what} at call {at} of {_calls[arguments[0]]}"
     rounds.ends[ended.code] += 1
-    if disk.calls >= at and not (ended.code == 0 and through()):
+    if disk.calls < at or (ended.code == 0 and disk.replaceable):
+        rounds.expect(ended.code == 0 and through(), f"{what}: exit code {ended.code}, {ended.err[-400:]!r}")
+    else:
         judge(rounds, ended, what, os.strerror(_FAULTS[fault][0]))
     return what
 

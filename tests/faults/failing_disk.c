@@ -19,6 +19,8 @@ static long fail_at = -1;  /* 0: count only */
 static int error_number, fail_on;
 static char below[PATH_MAX];
 
+static int replaceable; /* whether the call at hand has a substitute */
+
 void fault_arm(long *counter, long at, int error, int lasting, const char *folder) {
     calls = counter;
     fail_at = at;
@@ -37,6 +39,7 @@ static int fails(const char *path) {
     if (strncmp(path, below, strlen(below)) != 0) return 0;
     long number = __atomic_add_fetch(calls, 1, __ATOMIC_SEQ_CST);
     if (fail_at == 0 || number < fail_at || (number > fail_at && !fail_on)) return 0;
+    calls[1] = replaceable;
     errno = error_number;
     return 1;
 }
@@ -79,7 +82,10 @@ int mkdir(const char *path, mode_t mode) {
 }
 
 int renameat2(int from, const char *path, int to, const char *other, unsigned int flags) {
-    if (fails(path)) return -1;
+    replaceable = 1;
+    int failed = fails(path);
+    replaceable = 0;
+    if (failed) return -1;
     return NEXT(renameat2)(from, path, to, other, flags);
 }
 

@@ -25,6 +25,8 @@ from PIL import Image
 import kptool
 import kptool.cli.main
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -59,9 +61,11 @@ def load_everything() -> None:
 
 def start(arguments: list[str], folder: Path, log: Path, prepare: Callable[[], object] = lambda: None) -> int:
     """Start kptool in `folder`, its output in `log`; returns the process's id. `prepare` is called in the new process."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # else one could come where the new process still runs our code
     child = os.fork()
     if child == 0:
         _become(arguments, folder, log, prepare)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     return child
 
 
@@ -99,11 +103,13 @@ def _become(arguments: list[str], folder: Path, log: Path, prepare: Callable[[],
     code: object = 70
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as to SIGTERM, before kptool listens and after
         os.chdir(folder)
         log.mkdir(parents=True, exist_ok=True)
         for number, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(log / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
         prepare()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         kptool.cli.main.main(arguments)
         code = 0
     except SystemExit as stop:

@@ -81,6 +81,9 @@ def judge(given: Input, way: str, command: tuple[str, ...], ran: Ended) -> str:
         return f"took {ran.processor:.1f} s"
     if ran.peak > _BYTES:
         return f"took {ran.peak >> 20} MiB"
+    last = ran.err.strip().splitlines()[-1:]
+    if "Traceback" in ran.err or (ran.code == 2 and not (last and last[0].startswith("kptool: "))):
+        return f"was refused with {ran.err[-200:]!r}"
     if ran.code == 2 and (not ran.err.strip() or (ran.out and command[0] != "predict")):  # which goes on with others
         return f"was refused with {ran.out[:80]!r} on stdout and {ran.err[:80]!r} on stderr"
     if ran.code == 0 and (way == "replaced" or (given.whole and way == "truncated")):
@@ -114,7 +117,7 @@ def one_case(one: Input, rng: random.Random, folder: Path) -> tuple[str, tuple[s
     (case / one.damaged).write_bytes(data)
     before = set(case.parent.rglob("*"))
     command = rng.choice(one.commands)
-    ran = run(["--debug", *(word.format(one.opened) for word in command)], case, log, prepare=limited)
+    ran = run([word.format(one.opened) for word in command], case, log, prepare=limited)
     return way, command, ran, judge(one, way, command, ran) or strays(case.parent, case / "out", before)
 
 
