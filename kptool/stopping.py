@@ -42,9 +42,23 @@ class Deferred:
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Signals raise Stopped, wherever the program is, until the block ends."""
-    with _handled_by(_raise):
-        yield
+    """Signals raise Stopped, wherever the program is, until the block ends.
+
+    Libraries in C may put an error of their own in its place; whatever error follows a signal is taken for its doing.
+    """
+    came: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise Stopped(number)
+
+    with _handled_by(stop):
+        try:
+            yield
+        except Exception as error:
+            if came:
+                raise Stopped(came[-1]) from error
+            raise
 
 
 @contextlib.contextmanager
@@ -54,10 +68,6 @@ def deferred(wait: bool = False) -> Iterator[Deferred]:
     with _handled_by(request._remember):
         yield request
     request.check()
-
-
-def _raise(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
 
 
 @contextlib.contextmanager

@@ -83,6 +83,27 @@ def test_what_was_written_is_read(tmp_path: Path, kind: str, channels: int) -> N
             cache.index("test")
 
 
+def test_sizes_of_pictures_are_kept_where_they_are_given(tmp_path: Path) -> None:
+    plain = write(tmp_path / "plain.h5", [samples(2, INFO)])
+    with Cache(plain) as cache:
+        assert cache.picture_sizes() is None
+    sizes = np.array([[20, 30], [40, 50]], np.int32)
+    blocks = [dataclasses.replace(samples(2, INFO), sizes=part) for part in (sizes, sizes + 1)]
+    with Cache(write(tmp_path / "sizes.h5", blocks)) as cache:
+        kept = cache.picture_sizes()
+    assert kept is not None
+    assert kept.dtype == np.int32
+    assert np.array_equal(kept, np.concatenate([sizes, sizes + 1]))
+
+
+def test_values_that_make_no_sense_are_refused_by_the_name_of_file_and_dataset(tmp_path: Path) -> None:
+    path = write(tmp_path / "dataset.h5", [samples(2, INFO)])
+    with h5py.File(path, "r+") as file:
+        file["row"][0] = -1
+    with Cache(path) as cache, pytest.raises(CacheError, match=rf"{path}: /row has values that make no sense"):
+        cache.read("row")
+
+
 def test_a_writer_says_what_it_has_written(tmp_path: Path) -> None:
     with CacheWriter(tmp_path / "a.h5", INFO) as writer:
         assert writer.rows().shape == (0,)

@@ -130,3 +130,16 @@ def test_damage_that_libhdf5_dies_of_or_never_ends_with_is_refused_or_read(tmp_p
 def test_signals_wait_only_while_something_is_written(tmp_path: Path) -> None:
     with raised(), CacheWriter(tmp_path / "dataset.h5", INFO), pytest.raises(Stopped):
         signal.raise_signal(signal.SIGTERM)
+
+
+def test_an_error_in_the_place_of_a_signal_is_the_signal() -> None:
+    def replaced() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except Stopped:
+            raise ValueError("as C code that asks for a length does") from None
+
+    with pytest.raises(Stopped), raised():
+        replaced()
+    with pytest.raises(ValueError, match="no signal"), raised():
+        raise ValueError("no signal")
