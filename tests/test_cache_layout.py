@@ -96,6 +96,15 @@ def test_sizes_of_pictures_are_kept_where_they_are_given(tmp_path: Path) -> None
     assert np.array_equal(kept, np.concatenate([sizes, sizes + 1]))
 
 
+def test_chosen_samples_keep_their_dtype_and_a_closed_cache_is_closed(tmp_path: Path) -> None:
+    with Cache(write(tmp_path / "dataset.h5", [samples(3, INFO)])) as cache:
+        assert cache.read("keypoints", np.array([0, 2])).dtype == np.float32
+    assert not cache._file
+    other = Cache(tmp_path / "dataset.h5")
+    other.close()
+    assert not other._file
+
+
 def test_values_that_make_no_sense_are_refused_by_the_name_of_file_and_dataset(tmp_path: Path) -> None:
     path = write(tmp_path / "dataset.h5", [samples(2, INFO)])
     with h5py.File(path, "r+") as file:

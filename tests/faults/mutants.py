@@ -78,7 +78,7 @@ class _Changes(cst.CSTVisitor):
             return False
         if m.matches(node, _STATEMENT):
             self.found.append((node, cst.SimpleStatementLine([cst.Pass()])))
-        if m.matches(node, m.Raise() | _DOCSTRING):
+        if m.matches(node, m.Raise() | _DOCSTRING | _EXPORTS):
             return False
         for kind, operator in mutation_operators:
             if isinstance(node, kind):
@@ -89,6 +89,7 @@ class _Changes(cst.CSTVisitor):
 
 
 _DOCSTRING = m.SimpleStatementLine([m.Expr(m.SimpleString())])
+_EXPORTS = m.Assign([m.AssignTarget(m.Name("__all__"))])
 _STATEMENT = m.SimpleStatementLine([m.Expr(m.Call()) | m.Raise() | m.AugAssign()])
 
 
