@@ -11,7 +11,8 @@ from pathlib import Path
 from kptool.errors import CacheError
 
 _CODE = "import sys, pathlib; from kptool.cachefile import walk; walk(pathlib.Path(sys.argv[1]))"
-_AGAIN = "make it again with `kptool extract --force`"
+_DEADLY = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGXCPU")
+"""Signals that a process ends of by its own fault."""
 _survived: set[tuple[int, ...]] = set()
 
 
@@ -33,9 +34,9 @@ def survive(path: Path) -> None:
         ).returncode  # fmt: skip
     except OSError:
         return
-    if -code in _deadly():
-        raise CacheError(f"{path} is damaged: HDF5 itself fails on it; {_AGAIN}")
-    if code == -getattr(signal, "SIGKILL", 0) != 0:
+    if _ended_by(code, *_DEADLY):
+        raise CacheError(f"{path} is damaged: HDF5 itself fails on it; make it again with `kptool extract --force`")
+    if _ended_by(code, "SIGKILL"):
         raise CacheError(f"{path} could not be looked at: the process that did was killed, for its memory perhaps")
     if code == 0:
         _survived.add(mark)
@@ -51,7 +52,6 @@ def _mark(path: Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _deadly() -> set[int]:
-    """Signals that a process ends of by its own fault."""
-    names = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGXCPU")
-    return {getattr(signal, name) for name in names if hasattr(signal, name)}
+def _ended_by(code: int, *names: str) -> bool:
+    """Whether a process ended by one of these signals, as far as the system has them."""
+    return -code in {getattr(signal, name) for name in names if hasattr(signal, name)}
