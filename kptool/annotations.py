@@ -79,7 +79,7 @@ class Source:
     cache. `total` is None where counting would take a pass of its own. `complete` says whether rows that lack a keypoint
     are left out unless somebody asks for them. `sides` says how left and right were told apart. `pictures` has the file
     that each row was cut from, `originals` where these lie, `groups` the number of that file; None where rows are no
-    files. `margin` is the margin around the boxes that images were cut out with, None where they are whole pictures.
+    files. `notes` say what the source holds and is not used, and how the rest was understood, a sentence each. `margin` is the margin around the boxes that images were cut out with, None where they are whole pictures.
     `part(i, n)` gives every n-th block from the i-th on, where leaving out the others saves work.
     """
 
@@ -97,6 +97,7 @@ class Source:
     groups: NDArray[np.int64] | None = None
     margin: float | None = None
     part: Callable[[int, int], Iterator[Samples]] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,16 @@ class Labelled:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """What a label file holds. `flip_pairs` are given where the file states them; None leaves them to be inferred."""
+    """What a label file holds. `flip_pairs` are given where the file states them; None leaves them to be inferred.
+
+    `notes` count and name what the file says and is not used, a sentence each: nothing is dropped in silence.
+    """
 
     names: tuple[str, ...]
     things: Sequence[Labelled]
     flip_pairs: tuple[tuple[int, int], ...] | None = None
     files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,17 @@ _IMAGES, _LABELS = "images", "labels"
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion wrote: things and labelled keypoints, in how many pictures, and the file that describes them."""
+    """What a conversion wrote: things and labelled keypoints, in how many pictures, and the file that describes them.
+
+    `notes` say what the source holds and is not used, a sentence each.
+    """
 
     things: int
     keypoints: int
     pictures: int
     sides: str
     file: Path
+    notes: tuple[str, ...] = ()
 
 
 def convert(path: Path, out: Path, form: str, opening: Opening, *, progress: Progress = silent) -> Converted:
@@ -84,7 +88,8 @@ def _write(path: Path, staging: Path, out: Path, form: str, opening: Opening, pr
     staging.rename(out)
     labelled = sum(int((thing.visibility > 0).sum()) for thing in file.things)
     pictures = len({thing.picture for thing in file.things})
-    return Converted(len(file.things), labelled, pictures, sides.why, out / written.relative_to(staging))
+    place = out / written.relative_to(staging)
+    return Converted(len(file.things), labelled, pictures, sides.why, place, file.notes)
 
 
 def _inferred(file: LabelFile) -> Sides:

@@ -71,8 +71,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Extracted:
-    """What an extraction did: rows read, samples kept, rows dropped by reason, how left and right were told apart, and
-    where the cache is."""
+    """What an extraction did: rows read, samples kept, rows dropped by reason, how left and right were told apart, where
+    the cache is, and `notes` on what was not used or should be known, a sentence each."""
 
     source: str
     rows: int
@@ -83,6 +83,7 @@ class Extracted:
     sides: str
     cache: Path
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def extract(source: Source, out: Path, options: Options, *, progress: Progress = silent) -> Extracted:
@@ -128,6 +129,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         source.sides,
         out / CACHE,
         seconds,
+        source.notes,
     )
 
 

@@ -87,6 +87,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
         originals=places,
         groups=np.array([numbers[place] for place in places], dtype=np.int64),
         margin=view.margin if boxed else None,
+        notes=file.notes,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kptool.cli.options import Category, Images, Json
-from kptool.cli.output import emit, emit_json, progress
+from kptool.cli.output import emit, emit_json, note, progress
 
 
 def convert(
@@ -25,6 +25,8 @@ def convert(
 
     with progress(quiet=json) as report:
         done = library.convert(source, out, to, Opening(images, category), progress=report)
+    for text in done.notes:
+        note(f"kptool: {text}")
     if json:
         emit_json(done)
     else:

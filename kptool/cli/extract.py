@@ -88,6 +88,8 @@ def extract(
             note(f"kptool: no SOURCE was given; using {opened.label}")
         with progress(quiet=json) as report:
             done = extraction.extract(mixed, out, options, progress=report)
+    for text in done.notes:
+        note(f"kptool: {text}")
     if json:
         emit_json(done)
         return
