@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +19,13 @@ from kptool.config import ModelConfig, model_from_dict, to_dict
 from kptool.errors import CheckpointError, ConfigError, DataError
 from kptool.reading import strict_json
 
+log = logging.getLogger(__name__)
+
 SCHEMA = 1
 _MOST_CHARACTERS = 1 << 25
 WEIGHTS, STATE, GRAPH = "model.safetensors", "last.ckpt", "model.onnx"
+CLEARLY = 0.8
+"""A run counts as clearly better than its mean shape below this share of its RMSE; good runs lie near a third."""
 
 
 @dataclass(frozen=True)
@@ -77,24 +83,61 @@ def read_card(path: Path) -> Card:
     return parse_card(path, metadata)
 
 
-def resolve(model: str, runs: Path = Path("runs")) -> tuple[Path, str]:
+def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -> tuple[Path, str]:
     """The weights file that MODEL means, and where it came from, in words.
 
     MODEL is a weights file, a run folder, or a name: a finished run under `runs`, else weights that ship with kptool.
+    A run that has not shown that it is clearly better than its own mean shape (see `doubt`) is what a name means only
+    where it is to be measured (`measuring`): predictions are then those of the weights that ship, and a warning is
+    logged. Raises CheckpointError where there is no such model, and where only such a run is there to predict with.
     """
-    path = Path(model)
+    path, name = Path(model), Path(model).name == model
     if path.is_file():
         return path, str(path)
-    if (path / WEIGHTS).is_file():
-        return path / WEIGHTS, f"the run in {path}"
-    if (runs / model / WEIGHTS).is_file():
-        return runs / model / WEIGHTS, f"the run in {runs / model}"
+    places = (path, runs / model) if name else (path,)
+    run = next((place for place in places if (place / WEIGHTS).is_file()), None)
     shipped = Path(__file__).parent / "weights" / f"{path.name}.safetensors"
-    if path.name == model and shipped.is_file():
+    ships = name and shipped.is_file()
+    if run is not None:
+        why = doubt(read_card(run / WEIGHTS))
+        if why is None or measuring or not name:
+            if why is not None:
+                log.warning("do not rely on the run in %s: %s", run, why)
+            return run / WEIGHTS, f"the run in {run}"
+        told = f"the run in {run} is not used unasked: {why}"
+        by_path = f"name its folder, {run if len(run.parts) > 1 else f'./{run}'}, to use it all the same"
+        if not ships:
+            raise CheckpointError(f"{told}; train it longer, or {by_path}")
+        log.warning("%s; %s", told, by_path)
+    if ships:
         return shipped, f"the {model} weights that ship with kptool"
     raise CheckpointError(
         f"{model!r} is neither a weights file, nor a run folder, nor a finished run in {runs}/;"
         f" train one with `kptool train {model}`"
-        if path.name == model
+        if name
         else f"there is no weights file or finished run at {model}"
     )
+
+
+def doubt(card: Card) -> str | None:
+    """Why a run is not known to be clearly better than its own mean shape; None where it is.
+
+    It is where its RMSE on validation images, which it was not trained on, is below `CLEARLY` times that of its
+    training images' mean shape. A run that has no such images, or not both figures, cannot show it.
+    """
+    if card.data.get("val_rows") == []:
+        return "it was trained without a validation split, so nothing shows that it is better than its mean shape"
+    own, mean = (_figure(card, key) for key in ("rmse", "mean_shape_rmse"))
+    if own is None or mean is None:
+        return "its card does not hold its mean shape's RMSE beside its own, as an older kptool's does not"
+    if own < CLEARLY * mean:
+        return None
+    return (
+        f"its RMSE of {own:.2f} px on the validation images is not below {CLEARLY:g} times the {mean:.2f} px of its"
+        " mean shape"
+    )
+
+
+def _figure(card: Card, key: str) -> float | None:
+    value = card.metrics.get(key)
+    return float(value) if isinstance(value, float | int) and math.isfinite(value) else None

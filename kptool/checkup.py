@@ -38,7 +38,7 @@ def unseen_predictions(model: str, cache: Cache, progress: Progress = silent) ->
     from kptool import checkpoint
     from kptool.evaluation import run
 
-    folds = sorted(Path(model).glob(f"fold*/{cards.WEIGHTS}")) or [cards.resolve(model)[0]]
+    folds = sorted(Path(model).glob(f"fold*/{cards.WEIGHTS}")) or [cards.resolve(model, measuring=True)[0]]
     rows, info = cache.read("row"), cache.info
     found = np.full((len(cache), len(info.names), 2), np.nan)
     for number, weights in enumerate(folds):

@@ -39,7 +39,7 @@ def measure_all(
     detectors: list[Detector] = []
     for number, model in enumerate(models):
         progress("models", number, len(models))
-        path, _ = cards.resolve(model)
+        path, _ = cards.resolve(model, measuring=True)
         detector, card = checkpoint.load_detector(path)
         detectors.append(detector)
         found = evaluate_cache([detector], cache, split=split, flip=flip)

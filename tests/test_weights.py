@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import collage
 from PIL import Image
 
 import kptool as package
-from kptool import checkpoint, plugins
+from kptool import cards, checkpoint, plugins
 from kptool.annotations import FACE15
+from kptool.config import ModelConfig
 from kptool.detector import Detector
+from kptool.errors import CheckpointError
 
 WEIGHTS = sorted((Path(package.__file__).parent / "weights").glob("*.safetensors"))
 
@@ -51,3 +55,59 @@ def test_predict_works_right_after_installation(kptool: Any, in_tmp: Path) -> No
     left, right = (found[names.index(f"{side}_eye_center")] for side in ("left", "right"))
     assert left[0] > right[0]  # the subject's left is on the picture's right
     assert all(point["radius90"] > 0 for point in points)
+
+
+def card(**data: Any) -> cards.Card:
+    config = ModelConfig("unet", FACE15.names, FACE15.flip_pairs, width=2)
+    figures = {key: data.pop(key) for key in ("rmse", "mean_shape_rmse") if key in data}
+    return cards.Card(config, data={"val_rows": [1, 2], **data}, metrics=figures)
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (card(rmse=1.3, mean_shape_rmse=3.9), None),
+        (card(rmse=3.11, mean_shape_rmse=3.9), None),
+        (card(rmse=3.12, mean_shape_rmse=3.9), "its RMSE of 3.12 px .* not below 0.8 times the 3.90 px"),
+        (card(rmse=17.2, mean_shape_rmse=3.9), "not below"),
+        (card(rmse=1.3), "its card does not hold its mean shape's RMSE"),
+        (card(), "its card does not hold"),
+        (card(rmse=1.3, mean_shape_rmse=3.9, val_rows=[]), "without a validation split"),
+    ],
+)
+def test_a_run_that_has_not_shown_that_it_is_good_is_not_used_unasked(
+    written: cards.Card, why: str | None, in_tmp: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for run in ("runs/unet", "runs/vgg"):
+        Path(run).mkdir(parents=True)
+        checkpoint.save_weights(Path(run, cards.WEIGHTS), Detector(written.config), written)
+    if why is None:
+        assert cards.resolve("unet") == (Path("runs/unet", cards.WEIGHTS), "the run in runs/unet")
+        assert not caplog.messages
+        return
+    assert cards.resolve("unet")[1] == "the unet weights that ship with kptool"
+    assert re.search(
+        rf"^the run in runs/unet is not used unasked: .*{why}.*; name its folder, runs/unet", caplog.messages[0]
+    )
+    with pytest.raises(CheckpointError, match=why):
+        cards.resolve("vgg")
+    for asked in (cards.resolve("runs/unet"), cards.resolve("./runs/unet"), cards.resolve("unet", measuring=True)):
+        assert asked == (Path("runs/unet", cards.WEIGHTS), "the run in runs/unet")
+        assert re.search(f"^do not rely on the run in runs/unet: .*{why}", caplog.messages[-1])
+
+
+def test_results_say_whose_weights_they_are(kptool: Any, in_tmp: Path, run_folder: Path) -> None:
+    """Untrained weights in runs/unet: those that ship are used, and every output says so."""
+    bad = card(rmse=17.2, mean_shape_rmse=3.9)
+    Path("runs/unet").mkdir(parents=True)
+    checkpoint.save_weights(Path("runs/unet", cards.WEIGHTS), Detector(bad.config), bad)
+    collage(300, 200, [(20, 30, 120)])[0].save("face.png")
+    ran = kptool("predict", "face.png", "--out", "drawn")
+    assert ran.code == 0
+    assert "kptool: the run in runs/unet is not used unasked: its RMSE of 17.20 px" in ran.err
+    assert "face.png, by the unet weights that ship with kptool" in " ".join(ran.out.split())
+    assert "wrote pictures to drawn/: by the unet weights that ship" in " ".join(ran.out.split())
+    assert kptool("predict", "face.png", "--json").json()["model"] == "the unet weights that ship with kptool"
+    ran = kptool("predict", "face.png", "--model", "runs/unet", "--no-detect", "--json")
+    assert ran.json()["model"] == "the run in runs/unet"
+    assert "kptool: do not rely on the run in runs/unet: its RMSE of 17.20 px" in ran.err

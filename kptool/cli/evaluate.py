@@ -35,7 +35,7 @@ def evaluate(
     from kptool.cache import Cache
     from kptool.evaluation import evaluate_cache, mean_shape_baseline, trained_on
 
-    sources = [cards.resolve(name) for name in (model, *(ensemble or []))]
+    sources = [cards.resolve(name, measuring=True) for name in (model, *(ensemble or []))]
     origin = " + ".join(words for _, words in sources)
     note(f"kptool: using {origin}")
     loaded = [checkpoint.load_detector(path, devices.pick(device)) for path, _ in sources]

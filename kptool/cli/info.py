@@ -76,7 +76,7 @@ def _model(model: str) -> dict[str, Any]:
     from kptool import cards
     from kptool.config import to_dict
 
-    path, origin = cards.resolve(model)
+    path, origin = cards.resolve(model, measuring=True)
     card = cards.read_card(path)
     data = {key: value for key, value in card.data.items() if key != "val_rows"}
     return {

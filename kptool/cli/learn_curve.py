@@ -156,7 +156,7 @@ def _suggest(
     from kptool import cards, checkpoint, devices, pictures
     from kptool import suggest as suggesting
 
-    found = [cards.resolve(model) for model in models]
+    found = [cards.resolve(model, measuring=True) for model in models]
     origins = [origin for _, origin in found]
     note(f"kptool: using {', '.join(origins)}")
     detectors = [checkpoint.load_detector(path, devices.pick(device))[0] for path, _ in found]

@@ -13,6 +13,7 @@ from kptool.cli.output import emit, emit_json, note, progress
 from kptool.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from kptool.predictor import Predictor
     from kptool.results import Found
 
 _TABLES = 5
@@ -90,9 +91,9 @@ def predict(
 
         emit(*(",".join(map(str, row)) for row in (COLUMNS, *rows(found, predictor.names))))
     else:
-        emit(*_tables(found, predictor.names))
+        emit(*_tables(found, predictor))
         written = [f"pictures to {out}/"] * bool(out) + [str(path) for path in (coco, heatmaps) if path]
-        emit(*([f"wrote {', '.join(written)}"] if written else []))
+        emit(*([f"wrote {', '.join(written)}: {_about(predictor)}"] if written else []))
     if failed:
         raise typer.Exit(2)
 
@@ -118,22 +119,28 @@ def _json(predictor: Any, found: list[Found], failed: list[Any]) -> None:
     )
 
 
-def _tables(found: list[Found], names: tuple[str, ...]) -> list[Any]:
+def _about(predictor: Predictor) -> str:
+    """Whose weights said it, for the titles of results."""
+    return f"by {predictor.origin}"
+
+
+def _tables(found: list[Found], predictor: Predictor) -> list[Any]:
     """A table for each face, under the picture's name; of many faces, a line for each picture."""
     count = sum(len(each.faces) for each in found)
     if count > _TABLES:
         lines = [f"{each.name}: {len(each.faces)} face{'s' * (len(each.faces) != 1)}" for each in found]
-        return [*lines, f"{count} faces in {len(found)} pictures; --csv and --json print their keypoints"]
-    return [part for each in found for part in (_face_tables(each, names) or [f"{each.name}: no face found"])]
+        last = f"{count} faces in {len(found)} pictures, {_about(predictor)}; --csv and --json print their keypoints"
+        return [*lines, last]
+    return [part for each in found for part in (_face_tables(each, predictor) or [f"{each.name}: no face found"])]
 
 
-def _face_tables(found: Found, names: tuple[str, ...]) -> list[Any]:
+def _face_tables(found: Found, predictor: Predictor) -> list[Any]:
     from rich.table import Table
 
     tables = []
-    described = found.describe(names)["faces"]
+    described = found.describe(predictor.names)["faces"]
     for number, face in enumerate(described):
-        title = found.name if len(described) == 1 else f"{found.name}, face {number}"
+        title = f"{found.name if len(described) == 1 else f'{found.name}, face {number}'}, {_about(predictor)}"
         table = Table("keypoint", title=title, title_justify="left")
         for head in ("x", "y", "score", "90 % within"):
             table.add_column(head, justify="right")

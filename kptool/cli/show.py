@@ -54,7 +54,7 @@ def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
     from kptool.cache import Cache
     from kptool.evaluation import evaluate_cache
 
-    weights, origin = cards.resolve(model)
+    weights, origin = cards.resolve(model, measuring=True)
     note(f"kptool: using {origin}")
     detector, _ = checkpoint.load_detector(weights)
     with Cache(path) as cache:
