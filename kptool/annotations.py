@@ -45,6 +45,21 @@ class Skeleton:
         return len(self.names)
 
 
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Names in a sentence; of more than `most`, the first ones and how many more."""
+    some = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}"
+
+
+def never_labelled(names: Sequence[str], labels: NDArray[np.int64], images: int, what: str = "images") -> str | None:
+    """A sentence on the keypoints of which there is no label: `labels` (K,) are how many there are in so many `images`."""
+    none = [name for name, count in zip(names, labels, strict=True) if not count]
+    if not none:
+        return None
+    verb = "is" if len(none) == 1 else "are"
+    return f"{listed(none)} {verb} labelled in none of {images} {what}"
+
+
 @dataclass(frozen=True)
 class Samples:
     """A block of n samples, all cut to one size.

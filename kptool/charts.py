@@ -95,16 +95,21 @@ def histories(runs: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def keypoint_bars(models: Mapping[str, Mapping[str, float]]) -> Figure:
-    """RMSE of each keypoint, a bar for each model; of more than 40 keypoints, the 40 that are worst for the first."""
+def keypoint_bars(models: Mapping[str, Mapping[str, float | None]]) -> Figure:
+    """RMSE of each keypoint, a bar for each model; of more than 40 keypoints, the 40 that are worst for the first.
+
+    A keypoint without labels (None) has a dash in the place of its bars.
+    """
     first = next(iter(models.values()))
-    names = sorted(first, key=lambda name: -first[name])[:40]
+    names = sorted(first, key=lambda name: -(first[name] or 0))[:40]
     names = [name for name in first if name in names]
     figure = Figure(figsize=(9, 1 + 0.14 * len(names) * (len(models) + 1)), layout="constrained", facecolor="white")
     axis = figure.subplots()
     thick = 0.8 / len(models)
     for number, (label, values) in enumerate(models.items()):
-        axis.barh(np.arange(len(names)) + thick * number, [values[name] for name in names], thick, label=label)
+        lengths = [values[name] for name in names]
+        drawn = axis.barh(np.arange(len(names)) + thick * number, [v or 0 for v in lengths], thick, label=label)
+        axis.bar_label(drawn, ["-" if value is None else "" for value in lengths], padding=3, fontsize=8)
     axis.set_yticks(np.arange(len(names)) + 0.4 - thick / 2, names, fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel("RMSE, px")

@@ -242,7 +242,7 @@ def record_epoch(
     trainer.history.append(row)
     out.mkdir(parents=True, exist_ok=True)
     if row["rmse"] < best:
-        measured = {**metrics.to_dict(), "best_epoch": trainer.epoch, "radius90": evaluation.factors}
+        measured = data.describe(evaluation, trainer.detector.config.names, trainer.epoch)
         card = cards.Card(trainer.detector.config, settings["training"], settings["data"], measured)
         checkpoint.save_weights(out / cards.WEIGHTS, trainer.average, card)
     with atomic(out / "metrics.csv") as temporary:

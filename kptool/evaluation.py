@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from kptool.cache import Cache
 from kptool.conformal import calibrate
 from kptool.detector import Detector
-from kptool.errors import CheckpointError
+from kptool.errors import CheckpointError, DataError
 from kptool.geometry import apply_affine, invert_affine
-from kptool.metrics import Metrics, diagonals, mean_shape, measure
+from kptool.metrics import Metrics, diagonals, distances, mean_shape, measure, measure_mean_shape
 from kptool.progress import Progress, silent
 
 
@@ -36,8 +36,8 @@ class Evaluation:
 
     metrics: Metrics
     found: Found
-    factors: list[float]
-    """for each keypoint, the 90 % radius as a multiple of the spread: see `kptool.conformal`"""
+    factors: list[float | None]
+    """for each keypoint, the 90 % radius as a multiple of the spread, None where too few say it: see `kptool.conformal`"""
 
     @property
     def points(self) -> NDArray[np.float32]:
@@ -90,8 +90,7 @@ def evaluate_arrays(
 ) -> Evaluation:
     """Measure on images in memory; `truth` in their pixels, `affines` (N, 2, 3) from source pixels to theirs."""
     found = run(detectors, images, flip=flip, decoder=decoder, progress=progress)
-    distances = np.linalg.norm(found.points - truth, axis=-1)
-    factors = calibrate(distances, found.spread, visibility > 0)
+    factors = calibrate(distances(found.points, truth), found.spread, visibility > 0)
     back = invert_affine(affines)
     points = apply_affine(back, found.points).astype(np.float32)
     spans = diagonals(detectors[0].config.size, back)
@@ -117,7 +116,7 @@ def evaluate_cache(
             f"the model wants {len(config.names)} keypoints on {config.size} images with {config.channels} channel(s), and"
             f" {cache.path} holds {len(info.names)} on {info.size} with {info.channels}; train on this cache"
         )
-    index = cache.index(split)
+    index = samples(cache, split)
     arrays = [cache.read(name, index) for name in ("images", "keypoints", "visibility", "affine")]
     found = evaluate_arrays(
         detectors, arrays[0], arrays[1], arrays[2], arrays[3], flip=flip, decoder=decoder, progress=progress
@@ -125,15 +124,26 @@ def evaluate_cache(
     return Evaluation(found.metrics, finite(found.found), found.factors)
 
 
-def mean_shape_baseline(cache: Cache, split: str = "val") -> Metrics:
-    """What predicting the training images' mean shape for every image of a split would score: any model must beat it."""
-    shape = mean_shape(cache.read("keypoints", cache.index("train")), cache.read("visibility", cache.index("train")))
+def samples(cache: Cache, split: str) -> NDArray[np.int64]:
+    """The samples of a split. Raises DataError where it has none: there is nothing to measure on."""
     index = cache.index(split)
+    if not len(index):
+        what, other = ("validation", "train") if split == "val" else ("training", "val")
+        raise DataError(
+            f"{cache.path} has no {what} images to measure on; say --split {other}, or extract again with --val 0.1"
+        )
+    return index
+
+
+def mean_shape_baseline(cache: Cache, split: str = "val") -> Metrics | None:
+    """What predicting the training images' mean shape for every image of a split would score: any model must beat it.
+
+    None where the training images have no label of what the split's have.
+    """
+    train, index = cache.index("train"), samples(cache, split)
+    shape = mean_shape(cache.read("keypoints", train), cache.read("visibility", train))
     truth, visibility, affines = (cache.read(name, index) for name in ("keypoints", "visibility", "affine"))
-    back = invert_affine(affines)
-    guess = np.broadcast_to(shape, truth.shape)
-    spans = diagonals(cache.info.size, back)
-    return measure(apply_affine(back, guess), apply_affine(back, truth), visibility, cache.info.names, spans)
+    return measure_mean_shape(shape, truth, visibility, cache.info.names, cache.info.size, invert_affine(affines))
 
 
 def trained_on(data: dict[str, object], cache: Cache, split: str) -> int:

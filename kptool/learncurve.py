@@ -94,7 +94,7 @@ def measure(
         detector = fit(split.train, part, model, seeded, steps=steps, progress=bar)
         found = split.evaluate(detector)
         if len(part) == len(groups):
-            body = {**found.metrics.to_dict(), "best_epoch": config.epochs, "radius90": found.factors}
+            body = split.describe(found, model.names, config.epochs)
             path = full(out, repeat) / cards.WEIGHTS
             checkpoint.save_weights(path, detector, cards.Card(model, to_dict(seeded), data, body))
         seconds, people = round(time.perf_counter() - started, 2), len(np.unique(groups[part]))

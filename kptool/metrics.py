@@ -1,10 +1,12 @@
 """How good predictions are, in the units people compare: the numbers of `evaluate`, the reports and the tables.
 
-NumPy only. Every metric counts labelled keypoints alone (visibility above 0).
+NumPy only. Every metric counts labelled keypoints alone (visibility above 0); one that nobody labelled has no number.
+A prediction that is no finite number is infinitely far away: a miss and a failure, and no RMSE is made of it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from kptool.annotations import are_300w
 from kptool.errors import DataError
-from kptool.geometry import Size
+from kptool.geometry import Size, apply_affine
 
 _OUTER_EYES, _OUTER_EYES_300W = ("left_eye_outer_corner", "right_eye_outer_corner"), (45, 36)
 FAILURE = 0.08
@@ -26,14 +28,15 @@ class Metrics:
     """rmse: pixels, over x and y of every labelled keypoint, as Kaggle's leaderboard has it. nme: mean distance over
     the normaliser, averaged image by image. auc: area under the cumulative curve of the images' NME up to 0.08, over
     0.08. failure_rate: share of images with an NME above 0.08. pck: share of keypoints within that share of the
-    normaliser. per_keypoint: RMSE by name. images: how many had a label. normaliser: what NME divides by."""
+    normaliser. per_keypoint: RMSE by name, None where no image has a label of it. images: how many had a label.
+    normaliser: what NME divides by."""
 
     rmse: float
     nme: float
     auc: float
     failure_rate: float
     pck: dict[str, float]
-    per_keypoint: dict[str, float]
+    per_keypoint: dict[str, float | None]
     images: int
     normaliser: str
 
@@ -43,18 +46,27 @@ class Metrics:
 
 
 def rmse(errors: NDArray[np.floating[Any]], labelled: NDArray[np.bool_]) -> float:
-    """Root mean square over x and y of `errors` (N, K, 2) where `labelled` (N, K); 0 where nothing is."""
+    """Root mean square over x and y of `errors` (N, K, 2) where `labelled` (N, K); NaN where nothing is."""
     chosen = errors[labelled]
-    return float(np.sqrt(np.mean(np.square(chosen, dtype=np.float64)))) if chosen.size else 0.0
+    return float(np.sqrt(np.mean(np.square(chosen, dtype=np.float64)))) if chosen.size else math.nan
+
+
+def distances(predicted: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """How far points (..., 2) are from the truth, (...); infinitely far where they are no finite numbers."""
+    apart = np.linalg.norm(predicted - truth, axis=-1)
+    return np.where(np.isfinite(predicted).all(-1), apart, np.inf)
 
 
 def image_nme(
     distances: NDArray[np.floating[Any]], labelled: NDArray[np.bool_], scale: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
-    """The NME of each image, (N,): mean `distances` (N, K) over `labelled`, divided by `scale` (N,)."""
+    """The NME of each image, (N,): mean `distances` (N, K) over `labelled`, divided by `scale` (N,).
+
+    NaN for an image without a label, of which nothing is known.
+    """
     total = np.where(labelled, distances, 0).sum(1, dtype=np.float64)
-    nme: NDArray[np.float64] = total / labelled.sum(1).clip(1) / scale
-    return nme
+    count = labelled.sum(1)
+    return np.where(count > 0, total / count.clip(1) / scale, np.nan)
 
 
 def normaliser(
@@ -96,9 +108,10 @@ def _outer_eye_corners(names: Sequence[str]) -> tuple[int, int] | None:
 
 
 def cumulative_errors(nme: NDArray[np.float64], steps: int = 200) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Thresholds 0 to 0.08 and the share of images at or below each: the CED curve."""
+    """Thresholds 0 to 0.08 and the share of images at or below each: the CED curve. NaN, of no label, does not count."""
     thresholds = np.linspace(0.0, FAILURE, steps + 1)
-    return thresholds, np.searchsorted(np.sort(nme), thresholds, side="right") / max(len(nme), 1)
+    known = np.sort(nme[~np.isnan(nme)])
+    return thresholds, np.searchsorted(known, thresholds, side="right") / max(len(known), 1)
 
 
 def auc(nme: NDArray[np.float64]) -> float:
@@ -115,7 +128,7 @@ def measure(
 ) -> Metrics:
     """Compare points (N, K, 2), both in the pixels that errors are to be reported in; `diagonal` (N,) as in `normaliser`.
 
-    Raises DataError where shapes differ or nothing is labelled.
+    Raises DataError where shapes differ, nothing is labelled, or a prediction of something labelled is no finite number.
     """
     if predicted.shape != truth.shape or visibility.shape != truth.shape[:2]:
         raise DataError(
@@ -124,27 +137,62 @@ def measure(
     some = (visibility > 0).any(1)
     if not some.any():
         raise DataError("no image has a labelled keypoint, so there is nothing to measure against")
-    errors, labelled = (predicted - truth)[some], (visibility > 0)[some]
-    distances = np.linalg.norm(errors, axis=-1)
+    labelled = (visibility > 0)[some]
+    apart = distances(predicted[some], truth[some])
+    _require_finite(apart, labelled, names)
+    errors = np.where(labelled[..., None], (predicted - truth)[some], 0)
     spans = np.broadcast_to(diagonal, some.shape)[some]
     scale, label = normaliser(truth[some], labelled, names, spans)
-    nme = image_nme(distances, labelled, scale)
-    relative = (distances / scale[:, None])[labelled]
+    nme = image_nme(apart, labelled, scale)
+    relative = (apart / scale[:, None])[labelled]
     return Metrics(
         rmse=rmse(errors, labelled),
         nme=float(nme.mean()),
         auc=auc(nme),
         failure_rate=float((nme > FAILURE).mean()),
         pck={f"{level:g}": float((relative <= level).mean()) for level in PCK_LEVELS},
-        per_keypoint={name: rmse(errors[:, k], labelled[:, k]) for k, name in enumerate(names)},
+        per_keypoint={
+            name: rmse(errors[:, k], labelled[:, k]) if labelled[:, k].any() else None for k, name in enumerate(names)
+        },
         images=int(some.sum()),
         normaliser=label,
     )
 
 
+def _require_finite(apart: NDArray[np.floating[Any]], labelled: NDArray[np.bool_], names: Sequence[str]) -> None:
+    """Raise DataError naming the first labelled keypoint whose prediction is no finite number."""
+    wrong = np.argwhere(labelled & ~np.isfinite(apart))
+    if len(wrong):
+        image, keypoint = wrong[0]
+        raise DataError(
+            f"{len(wrong)} of {int(labelled.sum())} predictions are no finite numbers (the first: {names[keypoint]} of"
+            f" image {image}), so no error can be told; train the model again"
+        )
+
+
 def mean_shape(points: NDArray[np.floating[Any]], visibility: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The mean position (K, 2) of each labelled keypoint: the baseline that any model must beat."""
+    """The mean position (K, 2) of each keypoint: the baseline that any model must beat. NaN where it has no label."""
     labelled = (visibility > 0)[..., None]
     total = np.where(labelled, points, 0).sum(0, dtype=np.float64)
-    shape: NDArray[np.float64] = total / labelled.sum(0).clip(1)
-    return shape
+    count = labelled.sum(0)
+    return np.where(count > 0, total / count.clip(1), np.nan)
+
+
+def measure_mean_shape(
+    shape: NDArray[np.float64],
+    truth: NDArray[np.float32],
+    visibility: NDArray[np.uint8],
+    names: Sequence[str],
+    size: Size,
+    back: NDArray[np.float64],
+) -> Metrics | None:
+    """What a `mean_shape` (K, 2) scores as the prediction for images of `size`; `back` maps them to source pixels.
+
+    Keypoints without a place in it are left out; None where nothing is left that is labelled.
+    """
+    known = np.isfinite(shape).all(axis=1)
+    seen = np.where(known, visibility, 0).astype(np.uint8)
+    if not seen.any():
+        return None
+    guess = apply_affine(back, np.broadcast_to(np.where(known[:, None], shape, 0), truth.shape))
+    return measure(guess, apply_affine(back, truth), seen, names, diagonals(size, back))

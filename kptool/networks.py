@@ -82,9 +82,11 @@ def weights_hash(path: Path) -> str:
 def radius_factors(card: Card) -> Floats:
     """For each keypoint, the 90 % radius as a multiple of the heatmap's spread; NaN where the card does not say."""
     stored, count = card.metrics.get("radius90"), len(card.config.names)
-    if not isinstance(stored, list) or len(stored) != count or not all(isinstance(f, float | int) for f in stored):
+    if not isinstance(stored, list) or len(stored) != count:
         return np.full(count, np.nan, np.float32)
-    factors = np.array(stored, np.float64)
+    if not all(isinstance(factor, float | int | None) for factor in stored):
+        return np.full(count, np.nan, np.float32)
+    factors = np.array([np.nan if factor is None else factor for factor in stored], np.float64)
     return np.where(np.isfinite(factors) & (factors > 0), factors, np.nan).astype(np.float32)
 
 

@@ -79,9 +79,9 @@ def write_page(measured: Sequence[Measured], cache: Cache, split: str) -> str:
     return report.standalone("kptool report", parts)
 
 
-def _comparison(measured: Sequence[Measured], baseline: Metrics) -> str:
+def _comparison(measured: Sequence[Measured], baseline: Metrics | None) -> str:
     heads = ("", "loss", "decoder", "parameters", "RMSE px", "NME", "AUC", "failures")
-    rows = [("mean shape", "", "", "", *_figures(baseline))]
+    rows = [("mean shape", "", "", "", *_figures(baseline))] if baseline is not None else []
     for each in measured:
         config = each.card.config
         decoder = config.decoder if plugins.load_model(config.model).output == "heatmap" else ""
@@ -94,10 +94,12 @@ def _figures(metrics: Metrics) -> tuple[str, str, str, str]:
     return f"{metrics.rmse:.3f}", f"{metrics.nme:.2%}", f"{metrics.auc:.3f}", f"{metrics.failure_rate:.1%}"
 
 
-def _keypoint_table(measured: Sequence[Measured], baseline: Metrics) -> str:
+def _keypoint_table(measured: Sequence[Measured], baseline: Metrics | None) -> str:
+    columns = [each.evaluation.metrics.per_keypoint for each in measured]
+    columns.insert(0, {} if baseline is None else baseline.per_keypoint)
     rows = [
-        (name, f"{value:.2f}", *(f"{each.evaluation.metrics.per_keypoint[name]:.2f}" for each in measured))
-        for name, value in baseline.per_keypoint.items()
+        (name, *("-" if value is None else f"{value:.2f}" for value in (column.get(name) for column in columns)))
+        for name in columns[1]
     ]
     return _table(("RMSE px", "mean shape", *(each.label for each in measured)), rows)
 

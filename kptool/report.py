@@ -26,7 +26,7 @@ from kptool.errors import DataError
 from kptool.evaluation import Evaluation
 from kptool.files import atomic
 from kptool.geometry import apply_affine, flip_points, invert_affine, swap_order
-from kptool.metrics import FAILURE, diagonals, image_nme, normaliser
+from kptool.metrics import FAILURE, diagonals, distances, image_nme, normaliser
 
 LEFT, RIGHT, MIDDLE, TRUTH = "#ff9f1c", "#2ec4b6", "#f15bb5", "#ffffff"
 _STYLE = """
@@ -195,7 +195,7 @@ def per_image_nme(cache: Cache, split: str, found: Evaluation) -> NDArray[np.flo
     back = invert_affine(cache.read("affine", index))
     truth = apply_affine(back, cache.read("keypoints", index))
     scale, _ = normaliser(truth, labelled, cache.info.names, diagonals(cache.info.size, back))
-    return image_nme(np.linalg.norm(found.points - truth, axis=-1), labelled, scale)
+    return image_nme(distances(found.points, truth), labelled, scale)
 
 
 def metrics_table(metrics: dict[str, Any], title: str) -> Table:
@@ -211,8 +211,18 @@ def metrics_table(metrics: dict[str, Any], title: str) -> Table:
         table.add_row(f"PCK at {level}", f"{share:.1%}")
     table.add_section()
     for name, value in metrics["per_keypoint"].items():
-        table.add_row(name, f"{value:.3f} px")
+        table.add_row(name, "-" if value is None else f"{value:.3f} px")
     return table
+
+
+def beside_mean_shape(rmse: float, baseline: float | None, what: str = "the model") -> str:
+    """A model's RMSE beside that of the training images' mean shape, in a sentence: worse than that is no model."""
+    if baseline is None:
+        return "the training images' mean shape cannot be compared: they have no label of what is measured"
+    said = f"for comparison, the training images' mean shape: RMSE {baseline:.3f} px"
+    if rmse < baseline:
+        return said
+    return f"{said}; {what} is worse with {rmse:.3f} px, so it has learnt nothing that is of use; train it longer"
 
 
 def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -13,9 +13,11 @@ import torch
 from kptool import __version__
 from kptool.batches import Resident
 from kptool.cache import Cache
+from kptool.conformal import reason
 from kptool.detector import Detector
 from kptool.evaluation import Evaluation, evaluate_arrays
-from kptool.metrics import mean_shape
+from kptool.geometry import invert_affine
+from kptool.metrics import mean_shape, measure_mean_shape
 from kptool.splits import folds
 
 log = logging.getLogger(__name__)
@@ -25,10 +27,16 @@ Fold = tuple[int, int]
 
 @dataclass(frozen=True)
 class Split:
-    """Both sides of a cache: training images on the device, validation images to be measured, and their rows."""
+    """Both sides of a cache: training images on the device, validation images to be measured, and their rows.
+
+    mean_shape: (K, 2) of the training images, NaN where none has a label; baseline: what it scores, in RMSE, on the
+    images that are measured. Where there are no validation images, `val_rows` is empty and the training images are
+    measured.
+    """
 
     train: Resident
-    mean_shape: list[list[float]]
+    mean_shape: np.ndarray
+    baseline: float | None
     val_rows: list[int]
     images: np.ndarray
     points: np.ndarray
@@ -48,14 +56,28 @@ class Split:
             val = train
         arrays = [cache.read(name, train) for name in ("images", "keypoints", "visibility")]
         resident = Resident.upload(arrays[0], arrays[1], arrays[2], device)
-        shape = mean_shape(arrays[1], arrays[2]).round(4).tolist()
-        return cls(
-            resident, shape, rows, *(cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine"))
-        )
+        shape = mean_shape(arrays[1], arrays[2])
+        measured = [cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine")]
+        back, info = invert_affine(measured[3]), cache.info
+        guessed = measure_mean_shape(shape, measured[1], measured[2], info.names, info.size, back)
+        return cls(resident, shape, None if guessed is None else guessed.rmse, rows, *measured)
 
     def evaluate(self, detector: Detector) -> Evaluation:
         """Measure on the validation side."""
         return evaluate_arrays([detector], self.images, self.points, self.visibility, self.affines)
+
+    def describe(self, found: Evaluation, names: tuple[str, ...], epoch: int) -> dict[str, Any]:
+        """What a weights file says of its quality: the metrics of `epoch`, the mean shape's RMSE beside them, and the
+        factors of the 90 % radius, or why there are none."""
+        held_out = bool(self.val_rows)
+        factors = found.factors if held_out else None
+        return {
+            **found.metrics.to_dict(),
+            "best_epoch": epoch,
+            "mean_shape_rmse": self.baseline,
+            "radius90": factors,
+            "radius90_missing": reason(found.factors, names, held_out=held_out),
+        }
 
 
 def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
@@ -66,7 +88,7 @@ def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
         "source_sha256": info.source_sha256,
         "train_images": len(data.train),
         "val_rows": data.val_rows,
-        "mean_shape": data.mean_shape,
+        "mean_shape": [[None if np.isnan(v) else round(float(v), 4) for v in point] for point in data.mean_shape],
         "margin": info.margin,
         "kptool": __version__,
     }

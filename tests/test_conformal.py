@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kptool import heatmaps
-from kptool.conformal import calibrate, coverage
+from kptool.conformal import calibrate, coverage, reason
 from kptool.detector import spread
 
 
@@ -29,6 +29,7 @@ def test_nine_in_ten_lie_within() -> None:
     for _ in range(300):
         factors = calibrate(*errors(rng, 60))
         distances, wide, labelled = errors(rng, 200)
+        assert None not in factors
         shares.append([coverage(distances[:, [k]], factors[k] * wide[:, [k]], labelled[:, [k]]) for k in range(3)])
     assert np.abs(np.mean(shares, 0) - 0.91).max() < 0.01
 
@@ -38,7 +39,7 @@ def test_too_few_images_give_no_radius() -> None:
     distances, wide = np.ones((9, 2)), np.ones((9, 2))
     labelled = np.ones((9, 2), bool)
     labelled[0, 1] = False
-    assert calibrate(distances, wide, labelled) == [1.0, 0.0]
+    assert calibrate(distances, wide, labelled) == [1.0, None]
 
 
 @settings(max_examples=50, deadline=None)
@@ -50,10 +51,24 @@ def test_the_factor_is_the_least_that_holds_enough(seed: int, count: int, level:
         ratios = [d / s for d, s, seen in zip(distances[:, k], wide[:, k], labelled[:, k], strict=True) if seen]
         enough = math.ceil((len(ratios) + 1) * level)
         expected = [r for r in ratios if sum(other <= r for other in ratios) >= enough]
-        assert found == min(expected, default=0.0)
+        assert found == min(expected, default=None)
+        if found is None:
+            continue
         inside = [d <= found * s for d, s in zip(distances[labelled[:, k], k], wide[labelled[:, k], k], strict=True)]
         share = coverage(distances[:, [k]], found * wide[:, [k]], labelled[:, [k]])
-        assert share == pytest.approx(sum(inside) / len(inside) if inside else 0.0, abs=1e-12)
+        assert share == pytest.approx(sum(inside) / len(inside), abs=1e-12)
+
+
+def test_why_there_is_no_radius_is_said() -> None:
+    assert reason([1.0, 2.0], ("a", "b"), held_out=True) is None
+    assert reason([1.0, None], ("a", "b"), held_out=True) == (
+        "a 90 % radius takes 9 validation images in which the keypoint is labelled; there are fewer of b"
+    )
+    assert "fewer of every keypoint" in str(reason([None, None], ("a", "b"), held_out=True))
+    assert reason([1.0, 2.0], ("a", "b"), held_out=False) == (
+        "there were no validation images to measure a 90 % radius on"
+    )
+    assert math.isnan(coverage(np.ones((2, 1)), np.ones((2, 1)), np.zeros((2, 1), bool)))
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.5])

@@ -57,6 +57,50 @@ def test_unlabelled_keypoints_do_not_count() -> None:
     assert measured.auc == 1.0
 
 
+def test_a_keypoint_that_nobody_labelled_has_no_number() -> None:
+    truth = faces()
+    visibility = np.full((4, 15), 2, np.uint8)
+    visibility[:, 10] = 0
+    measured = metrics.measure(truth + [1.0, 1.0], truth, visibility, FACE15.names)
+    assert measured.per_keypoint.pop(FACE15.names[10]) is None
+    assert list(measured.per_keypoint.values()) == pytest.approx([1.0] * 14)
+    assert measured.rmse == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_prediction_that_is_no_number_counts_one_way(bad: float) -> None:
+    """Infinitely far away: a miss, a failure, no share of the area; and no RMSE is made of it."""
+    truth = faces(2)
+    found = truth.copy()
+    found[1, 3, 0] = bad
+    seen = np.full((2, 15), 2, np.uint8)
+    apart = metrics.distances(found, truth)
+    assert apart[1, 3] == math.inf
+    assert apart.sum(where=np.isfinite(apart)) == 0
+    nme = metrics.image_nme(apart, seen > 0, np.array([50.0, 50.0]))
+    assert nme.tolist() == [0.0, math.inf]
+    assert metrics.auc(nme) == 0.5
+    assert metrics.cumulative_errors(nme)[1].tolist() == [0.5] * 201
+    with pytest.raises(
+        DataError, match=rf"1 of 30 predictions are no finite numbers \(the first: {FACE15.names[3]} of image 1"
+    ):
+        metrics.measure(found, truth, seen, FACE15.names)
+    seen[1, 3] = 0
+    assert metrics.measure(found, truth, seen, FACE15.names).rmse == 0.0
+
+
+def test_the_mean_shape_is_measured_where_it_has_a_place() -> None:
+    truth = np.array([[[2.0, 4.0], [9.0, 9.0]], [[4.0, 8.0], [9.0, 9.0]]], np.float32)
+    seen = np.array([[2, 0], [2, 2]], np.uint8)
+    back = np.broadcast_to(np.eye(2, 3), (2, 2, 3)) * 2
+    shape = np.array([[2.0, 4.0], [math.nan, math.nan]])
+    found = metrics.measure_mean_shape(shape, truth, seen, ("a", "b"), (16, 16), back)
+    assert found is not None
+    assert found.rmse == pytest.approx(math.sqrt((0 + 0 + 16 + 64) / 4))
+    assert found.per_keypoint == {"a": pytest.approx(found.rmse), "b": None}
+    assert metrics.measure_mean_shape(shape * math.nan, truth, seen, ("a", "b"), (16, 16), back) is None
+
+
 def test_images_without_any_label_are_left_out() -> None:
     truth = faces()
     visibility = np.full((4, 15), 2, np.uint8)
@@ -118,11 +162,11 @@ def test_float32_is_added_up_in_float64() -> None:
     uneven = third * np.array([1.0, 0.1], np.float32)
     x, y = uneven[0, 0].tolist()
     assert metrics.rmse(uneven, labelled) == pytest.approx(math.sqrt((x * x + y * y) / 2), rel=1e-14)
-    assert metrics.rmse(third, ~labelled) == 0.0
+    assert math.isnan(metrics.rmse(third, ~labelled))
     many = np.full((2, 10_000), np.float32(exact))
     nme = metrics.image_nme(many, np.array([[True], [False]]) & (many > 0), np.array([1.0, 1.0]))
     assert nme.dtype == np.float64
-    assert nme.tolist() == pytest.approx([exact, 0.0], rel=1e-12)  # and nothing labelled is no error
+    assert nme.tolist() == pytest.approx([exact, math.nan], rel=1e-12, nan_ok=True)  # and nothing labelled, no number
     shape = metrics.mean_shape(np.full((10_000, 1, 2), np.float32(exact)), np.ones((10_000, 1), np.uint8))
     assert shape.dtype == np.float64
     assert shape.tolist() == [pytest.approx([exact, exact], rel=1e-12)]
@@ -160,7 +204,8 @@ def test_mean_shape_is_the_mean_of_what_is_labelled() -> None:
     assert metrics.mean_shape(points, np.array([[0], [0], [1]], np.uint8)).tolist() == [[99.0, 99.0]]
     two = np.repeat(points, 2, axis=1)
     shape = metrics.mean_shape(two, np.array([[2, 0], [1, 0], [0, 0]], np.uint8))
-    assert shape.tolist() == [[3.0, 6.0], [0.0, 0.0]]
+    assert shape[0].tolist() == [3.0, 6.0]
+    assert np.isnan(shape[1]).all()
 
 
 def test_shapes_that_do_not_belong_together_are_refused() -> None:

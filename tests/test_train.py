@@ -112,7 +112,10 @@ def test_a_run_leaves_what_it_should(faces: Path, run_folder: Path) -> None:
     assert list(history["epoch"]) == [1, 2]
     card = cards.read_card(run_folder / "model.safetensors")
     assert card.metrics["best_epoch"] == 1 + int(history["rmse"].argmin())
+    assert None not in card.metrics["radius90"]
+    assert card.metrics["radius90_missing"] is None
     with Cache(faces) as cache:
+        assert card.metrics["mean_shape_rmse"] == pytest.approx(mean_shape_baseline(cache).rmse, rel=1e-6)
         assert card.data["val_rows"] == cache.read("row", cache.index("val")).tolist()
     assert sorted(p.name for p in run_folder.iterdir()) == ["last.ckpt", "metrics.csv", "model.safetensors"]
 

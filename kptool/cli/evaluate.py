@@ -57,13 +57,13 @@ def evaluate(
                 "split": split,
                 "trained_on": seen,
                 **found.metrics.to_dict(),
-                "mean_shape": {"rmse": baseline.rmse, "nme": baseline.nme},
+                "mean_shape": None if baseline is None else {"rmse": baseline.rmse, "nme": baseline.nme},
             }
         )
         return
-    from kptool.report import metrics_table
+    from kptool.report import beside_mean_shape, metrics_table
 
     emit(
         metrics_table(found.metrics.to_dict(), f"{origin}, {found.metrics.images} {split} images of {cache}"),
-        f"for comparison, the training images' mean shape: RMSE {baseline.rmse:.3f} px, NME {baseline.nme:.2%}",
+        beside_mean_shape(found.metrics.rmse, None if baseline is None else baseline.rmse),
     )

@@ -88,6 +88,7 @@ def train(
     else:
         only = documents[0]
         emit(report.metrics_table(only["val"], f"{model}, best epoch {only['best_epoch']} of {only['epochs']}"))
+    emit(*dict.fromkeys(_beside_mean_shape(each) for each in documents))
     emit(*(f"wrote {folder}/" for folder in folders.values()))
 
 
@@ -147,9 +148,18 @@ def _train_one(
     return _document(result)
 
 
+def _beside_mean_shape(document: dict[str, Any]) -> str:
+    from kptool import report
+
+    val = document["val"]
+    return report.beside_mean_shape(val["rmse"], val.get("mean_shape_rmse"), document["model"])
+
+
 def _over_folds(folds: list[dict[str, Any]]) -> dict[str, Any]:
     """One model's folds as one document: the means of the figures, and the standard deviation of RMSE and NME."""
     val = {key: statistics.mean(fold["val"][key] for fold in folds) for key in ("rmse", "nme", "auc", "failure_rate")}
+    baselines = [fold["val"].get("mean_shape_rmse") for fold in folds]
+    val["mean_shape_rmse"] = None if None in baselines else statistics.mean(baselines)
     spread = {key: statistics.stdev(fold["val"][key] for fold in folds) for key in ("rmse", "nme")}
     means = {key: statistics.mean(fold[key] for fold in folds) for key in ("best_epoch", "images_per_second")}
     total = sum(fold["seconds"] for fold in folds)
