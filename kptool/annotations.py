@@ -94,7 +94,8 @@ class Source:
     cache. `total` is None where counting would take a pass of its own. `complete` says whether rows that lack a keypoint
     are left out unless somebody asks for them. `sides` says how left and right were told apart. `pictures` has the file
     that each row was cut from, `originals` where these lie, `groups` the number of that file; None where rows are no
-    files. `notes` say what the source holds and is not used, and how the rest was understood, a sentence each. `margin` is the margin around the boxes that images were cut out with, None where they are whole pictures.
+    files. `notes` say what the source holds and is not used, and how the rest was understood, a sentence each. `margin` is
+    the margin around the boxes that images were cut out with, None where they are whole pictures.
     `part(i, n)` gives every n-th block from the i-th on, where leaving out the others saves work.
     """
 

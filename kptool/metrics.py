@@ -190,7 +190,7 @@ def measure_mean_shape(
 
     Keypoints without a place in it are left out; None where nothing is left that is labelled.
     """
-    known = np.isfinite(shape).all(axis=1)
+    known = np.asarray(np.isfinite(shape).all(axis=1))
     seen = np.where(known, visibility, 0).astype(np.uint8)
     if not seen.any():
         return None
