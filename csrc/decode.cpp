@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "dispatch.hpp"
 #include "fit.hpp"
 #include "parallel.hpp"
 #include "peak.hpp"
-#include "window.hpp"
+#include "top.hpp"
 
 namespace kptool {
 namespace {
@@ -77,12 +78,13 @@ Point centroid(const Map<T>& map, Pixel peak) {
     return weighted_mean(map, Window{peak.x - rx, peak.x + rx + 1, peak.y - ry, peak.y + ry + 1});
 }
 
-// One Newton step on the logarithm: p - H^-1 g, with the finite differences of the authors' code.
-// Zhang et al., Distribution-aware coordinate representation for human pose estimation, CVPR 2020.
+// The step -H^-1 g on the logarithm, with the finite differences of the authors' code, shortened to one
+// pixel: longer ones start from no maximum that a parabola describes. None near a border, and where there is
+// no maximum. Zhang et al., Distribution-aware coordinate representation for human pose estimation, CVPR
+// 2020.
 template <class T>
-Point dark(const Map<T>& map, Pixel peak) {
-    const Point stay{static_cast<double>(peak.x), static_cast<double>(peak.y)};
-    if (peak.x < 2 || peak.y < 2 || peak.x >= map.width - 2 || peak.y >= map.height - 2) return stay;
+std::optional<Point> newton(const Map<T>& map, Pixel peak) {
+    if (peak.x < 2 || peak.y < 2 || peak.x >= map.width - 2 || peak.y >= map.height - 2) return std::nullopt;
     const auto log = [&](std::ptrdiff_t dx, std::ptrdiff_t dy) {
         return std::log(std::max(map.at(peak.x + dx, peak.y + dy), dark_floor));
     };
@@ -93,21 +95,39 @@ Point dark(const Map<T>& map, Pixel peak) {
     const double dyy = 0.25 * (log(0, 2) - middle + log(0, -2));
     const double dxy = 0.25 * (log(1, 1) - log(1, -1) - log(-1, 1) + log(-1, -1));
     const double det = dxx * dyy - dxy * dxy;
-    if (dxx >= 0.0 || det <= 0.0) return stay;
-    return {stay.x - (dyy * dx - dxy * dy) / det, stay.y - (dxx * dy - dxy * dx) / det};
+    if (dxx >= 0.0 || det <= 0.0) return std::nullopt;
+    const Point step{-(dyy * dx - dxy * dy) / det, -(dxx * dy - dxy * dx) / det};
+    const double square = step.x * step.x + step.y * step.y;
+    if (square <= 1.0) return step;
+    const double shorter = 1.0 / std::sqrt(square);
+    return Point{shorter * step.x, shorter * step.y};
+}
+
+// Where the neighbours to both sides are as high there is no slope to follow: along that axis, and without a
+// step, the answer is the middle of the flat top.
+template <class T>
+Point dark(const Map<T>& map, const Top& top) {
+    const std::optional<Point> step = newton(map, top.pixel);
+    Point moved{static_cast<double>(top.pixel.x), static_cast<double>(top.pixel.y)};
+    if (step) moved = {moved.x + step->x, moved.y + step->y};
+    if (top.is_single()) return moved;
+    const Point still = middle(map, top);
+    if (!step || (top.left > 0 && top.right > 0)) moved.x = still.x;
+    if (!step || (top.up > 0 && top.down > 0)) moved.y = still.y;
+    return moved;
 }
 
 template <class T>
 Point locate(const Map<T>& map, Pixel peak, Method method) {
     switch (method) {
         case Method::centroid:
-            return centroid(map, peak);
+            return centroid(map, find_top(map, peak).pixel);
         case Method::centroid_global:
             return weighted_mean(map, Window{0, map.width, 0, map.height});
         case Method::dark:
-            return dark(map, peak);
+            return dark(map, find_top(map, peak));
         case Method::gaussian:
-            return fit_gaussian(map, peak);
+            return fit_gaussian(map, find_top(map, peak));
         case Method::argmax:
             break;
     }

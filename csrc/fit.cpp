@@ -1,5 +1,6 @@
 #include "fit.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -9,6 +10,7 @@ namespace {
 constexpr double log_floor = 0.2;
 constexpr double zero_floor = 1e-10;
 constexpr double least_pivot = 1e-9;
+constexpr double least_top = -0.01;  // relative to a flat top, which was rounded, or cut off
 constexpr std::size_t max_window = 2 * ((3 * max_reach + 1) / 2) + 1;
 
 using Fit = std::array<double, 4>;  // a, b, c, d
@@ -124,15 +126,18 @@ Fit refine(const Map<T>& map, Pixel peak, const Window& window, double unit, con
     return step;
 }
 
+// The first fit. Of a flat top, which says only that the Gaussian is at least as high there, nothing is used.
 template <class T>
-Fit fit_logarithms(const Map<T>& map, Pixel peak, const Window& window, double unit) {
-    const double to_share = 1.0 / map.at(peak.x, peak.y), to_units = 1.0 / unit;
+Fit fit_logarithms(const Map<T>& map, Pixel peak, const Window& window, double unit, bool flat) {
+    const double height = map.at(peak.x, peak.y), to_share = 1.0 / height, to_units = 1.0 / unit;
+    const std::ptrdiff_t near = flat ? -1 : 2;
     Equations e;
     for (std::ptrdiff_t y = window.y0; y < window.y1; ++y) {
         for (std::ptrdiff_t x = window.x0; x < window.x1; ++x) {
             const double value = map.at(x, y) * to_share;
             const std::ptrdiff_t dx = x - peak.x, dy = y - peak.y;
-            if (value > log_floor || (std::abs(dx) + std::abs(dy) <= 2 && value > zero_floor)) {
+            if ((value > log_floor || (std::abs(dx) + std::abs(dy) <= near && value > zero_floor)) &&
+                !(flat && map.at(x, y) == height)) {
                 e.add(static_cast<double>(dx) * to_units, static_cast<double>(dy) * to_units, value * value,
                       std::log(value));
             }
@@ -141,25 +146,41 @@ Fit fit_logarithms(const Map<T>& map, Pixel peak, const Window& window, double u
     return e.solve();
 }
 
+Point centre_of(const Fit& fit, Pixel origin, double unit) {
+    return {static_cast<double>(origin.x) - unit * fit[1] / (2.0 * fit[3]),
+            static_cast<double>(origin.y) - unit * fit[2] / (2.0 * fit[3])};
+}
+
+// The nearest point of the rectangle that a top spans.
+Point nearest_on(const Top& top, Point p) {
+    const auto [x, y] = top.pixel;
+    const auto clamp = [](double value, std::ptrdiff_t first, std::ptrdiff_t last) {
+        return std::min(std::max(value, static_cast<double>(first) - 0.5), static_cast<double>(last) + 0.5);
+    };
+    return {clamp(p.x, x - top.left, x + top.right), clamp(p.y, y - top.up, y + top.down)};
+}
+
 }  // namespace
 
 template <class T>
-Point fit_gaussian(const Map<T>& map, Pixel peak) {
+Point fit_gaussian(const Map<T>& map, const Top& top) {
+    const Pixel peak = top.pixel;
     const std::ptrdiff_t unit = reach(map, peak);
     const std::ptrdiff_t side = (3 * unit + 1) / 2;
     const Window window{std::max<std::ptrdiff_t>(peak.x - side, 0), std::min(peak.x + side + 1, map.width),
                         std::max<std::ptrdiff_t>(peak.y - side, 0), std::min(peak.y + side + 1, map.height)};
     const auto scale = static_cast<double>(unit);
-    Fit fit = fit_logarithms(map, peak, window, scale);
-    const Point pixel{static_cast<double>(peak.x), static_cast<double>(peak.y)};
-    if (!is_peaked(fit)) return pixel;
+    const bool flat = !top.is_single() && is_flat(map, top);
+    Fit fit = fit_logarithms(map, peak, window, scale, flat);
+    if (!is_peaked(fit) || (flat && fit[0] < least_top)) return middle(map, top);
+    if (flat) return nearest_on(top, centre_of(fit, peak, scale));
     const Fit better = refine(map, peak, window, scale, fit);
     if (is_peaked(better)) fit = better;
-    return {pixel.x - scale * fit[1] / (2.0 * fit[3]), pixel.y - scale * fit[2] / (2.0 * fit[3])};
+    return centre_of(fit, peak, scale);
 }
 
-template Point fit_gaussian(const Map<float>&, Pixel);
-template Point fit_gaussian(const Map<Half>&, Pixel);
-template Point fit_gaussian(const Map<std::uint8_t>&, Pixel);
+template Point fit_gaussian(const Map<float>&, const Top&);
+template Point fit_gaussian(const Map<Half>&, const Top&);
+template Point fit_gaussian(const Map<std::uint8_t>&, const Top&);
 
 }  // namespace kptool

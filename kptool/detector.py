@@ -145,10 +145,13 @@ def spread(maps: Tensor) -> Tensor:
 
 
 def decode(maps: Tensor, decoder: str) -> tuple[Tensor, Tensor]:
-    """Heatmaps (N, K, h, w) -> points in heatmap pixels and scores, on the CPU: the C++ core there, torch elsewhere."""
+    """Heatmaps (N, K, h, w) -> points in heatmap pixels and scores, float32 on the CPU.
+
+    By the C++ core where the maps are on the CPU and it knows the decoder; by the plugin's own function otherwise.
+    """
     plugin = plugins.load_decoder(decoder)
-    if maps.device.type == "cpu":
+    if maps.device.type == "cpu" and decoder in heatmaps.METHODS:
         points, scores = heatmaps.decode(maps.contiguous().numpy(), decoder, threads=torch.get_num_threads())
         return torch.from_numpy(np.asarray(points)), torch.from_numpy(np.asarray(scores))
     points_, scores_ = plugin.function(maps)
-    return points_.cpu(), scores_.cpu()
+    return points_.float().cpu(), scores_.float().cpu()

@@ -122,13 +122,16 @@ def decode(
     heatmaps (N, K, h, w): float32, float16, or uint8 (255 is 1), peak about 1.
     method: "argmax", the largest pixel, of several the first in reading order; "centroid", the weighted mean
         in a window around that; "centroid-global", over the whole map, which noise and borders bias; "dark",
-        a Newton step on the logarithm; "gaussian", the Gaussian that fits a window around the peak best,
-        whatever its width: the most precise, also where the keypoint lies at or just beyond a border.
+        a Newton step of at most one pixel on the logarithm; "gaussian", the Gaussian that fits a window around
+        the peak best, whatever its width: the most precise, also where the keypoint lies at or just beyond a
+        border. A flat top, several pixels as high side by side, as in maps that were cut off at 1 or 255,
+        counts as one peak for all but "argmax": windows lie about its middle, "gaussian" fits its flanks, and
+        without flanks "gaussian" and "dark" give the middle. Of equal peaks apart, the first in reading order.
     threads: as in `render`.
 
     Returns (coords, scores): coords (N, K, 2) float32, x and y in pixels of the heatmap, from -0.5 to w - 0.5
-    or h - 0.5, the map's edges; scores (N, K) float32, the largest value of each map. A map that is flat,
-    nowhere above zero, or holds NaN or infinity gives its centre and score 0.
+    or h - 0.5, the map's edges; scores (N, K) float32, the largest value of each map. A map that is the same
+    everywhere, nowhere above zero, or holds NaN or infinity gives its centre and score 0.
     Raises DataError for heatmaps, ConfigError for any other argument.
     Reference: `kptool.reference` states every method in NumPy and cites its source.
     """

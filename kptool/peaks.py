@@ -6,13 +6,15 @@ All maps of a batch are treated at once, as (M, h, w) with M = N * K, in float64
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 MAX_REACH = 11
 """As in the core: steps after which `Peaks.reach` stops."""
+ROUNDS = 3
+"""As in the core: how often `Peaks.centred` looks along rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,39 @@ class Peaks:
         width = maps.shape[-1]
         height = torch.where(usable, high, 0).double()
         return cls(maps, index % width, index // width, height)
+
+    def centred(self) -> Peaks:
+        """The same peaks, each moved to the middle of its flat top: see `kptool.reference.middle_pixel`."""
+        peaks = self
+        for _ in range(ROUNDS):
+            left, right = peaks._as_high(2)
+            peaks = replace(peaks, x=peaks.x + (right - left) // 2)
+            up, down = peaks._as_high(1)
+            peaks = replace(peaks, y=peaks.y + (down - up) // 2)
+        return peaks
+
+    def sides(self) -> Tensor:
+        """How many pixels beside each peak, in its row and column, are as high, (M, 4): left, right, up, down."""
+        return torch.stack([*self._as_high(2), *self._as_high(1)], -1)
+
+    def middle(self) -> tuple[Tensor, Tensor]:
+        """x and y (M,) of the mean position of the pixels as high, in the rectangle that `sides` spans."""
+        dx, dy, values, inside = self.window(*self.sides().unbind(1))
+        weight = (inside & (values == self.height[:, None])).double()
+        total = weight.sum(1).clamp_min(1)
+        return self.x + (weight * dx).sum(1) / total, self.y + (weight * dy).sum(1) / total
+
+    def _as_high(self, axis: int) -> tuple[Tensor, Tensor]:
+        """Pixels as high before and after each peak (M,), without a gap, in its column (axis 1) or row (axis 2)."""
+        across, along = (self.y, self.x) if axis == 2 else (self.x, self.y)
+        height, width = self.maps.shape[1:]
+        index = across[:, None, None].expand(-1, *((1, width) if axis == 2 else (height, 1)))
+        line = self.maps.gather(3 - axis, index).flatten(1)
+        at = torch.arange(line.shape[1], device=line.device) - along[:, None]
+        lower = (line.double() != self.height[:, None]) | (self.height[:, None] == 0)
+        before = torch.where(lower & (at < 0), at, -1 - along[:, None]).amax(1)
+        after = torch.where(lower & (at > 0), at, line.shape[1] - along[:, None]).amin(1)
+        return -1 - before, after - 1
 
     def at(self, dx: Tensor, dy: Tensor) -> Tensor:
         """Values at offsets (M, n) from the peaks, float64; offsets beyond the border read the nearest pixel."""

@@ -5,6 +5,7 @@ Every function takes one map, or one point, at a time; nothing here is meant for
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,12 @@ MAX_REACH = 11
 LOG_FLOOR = 0.2
 """Share of the peak below which a value is not fitted as a logarithm: noise has too much leverage there."""
 DARK_FLOOR = 1e-10
+MAX_STEP = 1.0
+"""Pixels: what a Newton step of `dark` is shortened to; one that starts at a Gaussian's largest pixel is shorter."""
+LEAST_TOP = -0.01
+"""Logarithm, relative to a flat top, that a Gaussian fitted to its flanks must reach: it was rounded, or cut off."""
+ROUNDS = 3
+"""How often `middle_pixel` looks along its row and its column."""
 _PIVOT = 1e-9
 
 
@@ -77,8 +84,44 @@ def decode_map(one: Map, method: str) -> tuple[Point, float]:
 
 
 def argmax(_: Map, px: int, py: int) -> Point:
-    """The peak's pixel."""
+    """The peak's pixel: of several that are as high, the first in reading order."""
     return px, py
+
+
+def run(line: Map, at: int) -> tuple[int, int]:
+    """The first and the last of the neighbours in a line that equal the value at `at`."""
+    first = last = at
+    while first > 0 and line[first - 1] == line[at]:
+        first -= 1
+    while last < len(line) - 1 and line[last + 1] == line[at]:
+        last += 1
+    return first, last
+
+
+def middle_pixel(one: Map, px: int, py: int) -> tuple[int, int]:
+    """The pixel in the middle of the flat top that the peak belongs to, as in maps that were cut off at 1 or 255.
+
+    From the middle of the row of equal pixels to the middle of the column, and so on: to the centre of a disc or a
+    rectangle at once. The peak itself where no neighbour is as high; of two equal peaks apart, the first.
+    """
+    for _ in range(ROUNDS):
+        px = sum(run(one[py], px)) // 2
+        py = sum(run(one[:, px], py)) // 2
+    return px, py
+
+
+def middle(one: Map, px: int, py: int) -> Point:
+    """The mean position of the pixels as high as a `middle_pixel`, in the rectangle that its row and column span."""
+    (x0, x1), (y0, y1) = run(one[py], px), run(one[:, px], py)
+    y, x = np.nonzero(one[y0 : y1 + 1, x0 : x1 + 1] == one[py, px])
+    return x0 + float(x.mean()), y0 + float(y.mean())
+
+
+def is_flat(one: Map, px: int, py: int) -> bool:
+    """Whether no pixel beside this one is lower, so that the top was cut off here."""
+    height, width = one.shape
+    beside = ((px + 1, py), (px - 1, py), (px, py + 1), (px, py - 1))
+    return all(one[y, x] == one[py, px] for x, y in beside if 0 <= x < width and 0 <= y < height)
 
 
 def weighted_mean(values: Map, x0: int = 0, y0: int = 0) -> Point:
@@ -94,7 +137,8 @@ def centroid_global(one: Map, px: int, py: int) -> Point:
 
 
 def centroid(one: Map, px: int, py: int) -> Point:
-    """The weighted mean in a window around the peak, which shrinks near a border so as to stay symmetric."""
+    """The weighted mean in a window around the peak's `middle_pixel`, which a border cuts evenly."""
+    px, py = middle_pixel(one, px, py)
     height, width = one.shape
     side = 2 * reach(one, px, py)
     rx, ry = min(side, px, width - 1 - px), min(side, py, height - 1 - py)
@@ -119,17 +163,32 @@ def reach(one: Map, px: int, py: int) -> int:
 
 
 def dark(one: Map, px: int, py: int) -> Point:
-    """One Newton step on the map's logarithm at the peak.
+    """One Newton step on the map's logarithm at the peak's `middle_pixel`, of at most MAX_STEP.
 
-    The finite differences are the authors', their smoothing is left out. The peak stays where it is within
-    two pixels of a border, and where the Hessian is not negative definite.
+    The finite differences are the authors', their smoothing is left out. No step is taken within two pixels of
+    a border, or where the Hessian is not negative definite. Where the neighbours to both sides are as high there
+    is no slope to follow: along that axis, and without a step, the answer is the flat top's `middle`.
 
     Reference: Zhang et al., Distribution-aware coordinate representation for human pose estimation, CVPR
     2020.
     """
+    px, py = middle_pixel(one, px, py)
+    x, y = middle(one, px, py)
+    (x0, x1), (y0, y1) = run(one[py], px), run(one[:, px], py)
+    step = newton(one, px, py)
+    if step is None:
+        return x, y
+    shorter = MAX_STEP / max(MAX_STEP, math.hypot(*step))
+    x = x if x0 < px < x1 else px + shorter * step[0]
+    y = y if y0 < py < y1 else py + shorter * step[1]
+    return x, y
+
+
+def newton(one: Map, px: int, py: int) -> Point | None:
+    """The step -H^-1 g from a pixel on the map's logarithm; None where `dark` takes none."""
     height, width = one.shape
     if not (2 <= px < width - 2 and 2 <= py < height - 2):
-        return px, py
+        return None
     log = np.log(np.maximum(one[py - 2 : py + 3, px - 2 : px + 3], DARK_FLOOR))
     dx, dy = 0.5 * (log[2, 3] - log[2, 1]), 0.5 * (log[3, 2] - log[1, 2])
     dxx = 0.25 * (log[2, 4] - 2 * log[2, 2] + log[2, 0])
@@ -137,21 +196,23 @@ def dark(one: Map, px: int, py: int) -> Point:
     dxy = 0.25 * (log[3, 3] - log[1, 3] - log[3, 1] + log[1, 1])
     det = dxx * dyy - dxy * dxy
     if dxx >= 0 or det <= 0:
-        return px, py
-    return px - (dyy * dx - dxy * dy) / det, py - (dxx * dy - dxy * dx) / det
+        return None
+    return -(dyy * dx - dxy * dy) / det, -(dxx * dy - dxy * dx) / det
 
 
 def gaussian_fit(one: Map, px: int, py: int) -> Point:
-    """The centre of the Gaussian that fits a window around the peak best.
+    """The centre of the Gaussian that fits a window around the peak's `middle_pixel` best.
 
-    log v = a + b x + c y + d (x^2 + y^2), in units of `reach` from the peak, has its peak at -(b, c) / 2d.
+    log v = a + b x + c y + d (x^2 + y^2), in units of `reach` from that pixel, has its peak at -(b, c) / 2d.
     Values above LOG_FLOOR or within two steps give a first fit, weighted with v^2: noise of one size in v is
     noise of size 1/v in log v. One Gauss-Newton step on the values themselves, over the whole window, then
     brings it to least squares. Symmetric blobs of other shapes keep their centre, borders only leave pixels
-    out, and no width has to be known.
+    out, and no width has to be known. Of a top that was cut off (`is_flat`) only the flanks are fitted, see
+    `flank_fit`; where no Gaussian fits, the answer is the `middle`.
 
     Reference: Guo, A simple algorithm for fitting a Gaussian function, IEEE Signal Processing Magazine, 2011.
     """
+    px, py = middle_pixel(one, px, py)
     height, width = one.shape
     unit = reach(one, px, py)
     side = (3 * unit + 1) // 2
@@ -164,14 +225,12 @@ def gaussian_fit(one: Map, px: int, py: int) -> Point:
     v = one[y0:y1, x0:x1] / one[py, px]
     y, x = (np.mgrid[y0:y1, x0:x1] - np.array([py, px])[:, None, None]) / unit
     terms = np.stack([np.ones_like(x), x, y, x * x + y * y], axis=-1)
+    if is_flat(one, px, py):
+        return flank_fit(one, px, py, unit, fit_logarithms(terms, v, (v > LOG_FLOOR) & (v < 1)))
     near = np.abs(x) + np.abs(y) < 2.5 / unit
-    used = (v > LOG_FLOOR) | (near & (v > DARK_FLOOR))
-    fit = solve(
-        (terms[used] * v[used][:, None] ** 2).T @ terms[used],
-        terms[used].T @ (v[used] ** 2 * np.log(v[used])),
-    )
+    fit = fit_logarithms(terms, v, (v > LOG_FLOOR) | (near & (v > DARK_FLOOR)))
     if not peaked(fit):
-        return px, py
+        return middle(one, px, py)
     model = np.exp(terms @ fit)
     better = fit + solve(
         np.einsum("yxi,yxj,yx->ij", terms, terms, model**2),
@@ -179,6 +238,25 @@ def gaussian_fit(one: Map, px: int, py: int) -> Point:
     )
     _, b, c, d = better if peaked(better) else fit
     return px - unit * b / (2 * d), py - unit * c / (2 * d)
+
+
+def fit_logarithms(terms: Floats64, v: Map, used: NDArray[np.bool_]) -> Floats64:
+    """a, b, c, d of `gaussian_fit` from the `used` ones of the values (h, w), terms (h, w, 4) at each."""
+    weighted = terms[used] * v[used][:, None] ** 2
+    return solve(weighted.T @ terms[used], weighted.T @ np.log(v[used]))
+
+
+def flank_fit(one: Map, px: int, py: int, unit: int, fit: Floats64) -> Point:
+    """The centre of a Gaussian fitted to a flat top's flanks alone, kept on the rectangle that the top spans.
+
+    The `middle` where it has no maximum, or is lower than the top, which then is no part of it.
+    """
+    a, b, c, d = fit
+    if not peaked(fit) or a < LEAST_TOP:
+        return middle(one, px, py)
+    (x0, x1), (y0, y1) = run(one[py], px), run(one[:, px], py)
+    x, y = px - unit * b / (2 * d), py - unit * c / (2 * d)
+    return min(max(x, x0 - 0.5), x1 + 0.5), min(max(y, y0 - 0.5), y1 + 0.5)
 
 
 def peaked(fit: Floats64) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import torch
 from kptool import heatmaps, plugins
 from kptool.annotations import FACE15, Dataset, Skeleton
 from kptool.config import RECIPES, configure
-from kptool.detector import Detector
+from kptool.detector import Detector, decode
 from kptool.errors import ConfigError
 
 MODELS, LOSSES = plugins.names("models"), plugins.names("losses")
@@ -169,3 +171,22 @@ def test_datasets_export_a_reader(name: str) -> None:
     reader = plugins.load("datasets", name)
     assert isinstance(reader, Dataset)
     assert reader.summary
+
+
+def test_a_decoder_that_only_torch_knows_decodes_on_the_cpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one file beside the others, it reaches training, evaluation and prediction: they decode by its name."""
+    module = types.ModuleType("kptool.decoders.own_way")
+    module.DECODER = plugins.Decoder(lambda maps: (maps.flatten(2)[..., :2] * 7, maps.amax((2, 3)).double()), "mine")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(plugins, "names", lambda kind, names=plugins.names: (*names(kind), "own-way"))
+    maps = torch.rand(3, 2, 5, 6)
+    points, scores = decode(maps, "own-way")
+    assert torch.equal(points, maps.flatten(2)[..., :2] * 7)
+    assert torch.equal(scores, maps.amax((2, 3)))
+    model, _ = configure("unet", Skeleton(("a", "b")), (32, 32), 1, {"width": 4, "decoder": "own-way"})
+    images = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    for detector in (Detector(model).eval(), Detector(replace(model, decoder="gaussian")).eval()):
+        points, scores, _ = detector.points(images, decoder="own-way")
+        expected = detector.output(images).detach().flatten(2)[..., :2] * 7
+        assert torch.allclose((points - detector.offset + 0.5) / detector.model.stride - 0.5, expected, atol=1e-4)
+        assert scores.dtype == torch.float32

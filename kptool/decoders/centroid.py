@@ -1,6 +1,7 @@
 """The mean position weighted by value, in a window about the largest pixel: robust, slightly biased.
 
-The window is two `reach` to each side; a border cuts it evenly, so that it stays symmetric about the peak.
+The window is two `reach` to each side; a border cuts it evenly, so that it stays symmetric about the peak: of a flat
+top, about its middle.
 """
 
 import torch
@@ -12,6 +13,7 @@ from kptool.plugins import Decoder
 
 def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     """x and y (M,) of the centres of mass; negative values count as zero."""
+    peaks = peaks.centred()
     side, room = 2 * peaks.reach(), peaks.room()
     rx = torch.minimum(side, room[:, :2].amin(1))
     ry = torch.minimum(side, room[:, 2:].amin(1))

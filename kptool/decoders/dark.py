@@ -1,7 +1,8 @@
 """DARK (Zhang et al., CVPR 2020, equations 4 to 8): one Newton step on the log of the map from its largest pixel.
 
 Central differences over one pixel give the gradient, over two the curvature. Without the paper's smoothing, which
-costs accuracy on clean maps. Peaks within two pixels of the border, and those that are no maximum, stay where they are.
+costs accuracy on clean maps. No step is longer than one pixel. Peaks within two pixels of the border, and those that are
+no maximum, stay where they are, and those with a flat top at its middle.
 """
 
 import torch
@@ -28,7 +29,8 @@ _OFFSETS = (
 
 
 def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
-    """x and y (M,) after the step."""
+    """x and y (M,) after the step; the flat top's middle along an axis on which both neighbours are as high."""
+    peaks = peaks.centred()
     dx, dy = (torch.tensor([axis], device=peaks.x.device) for axis in zip(*_OFFSETS, strict=True))
     logs = peaks.at(dx, dy).clamp_min(1e-10).log()
     o, e, w, s, n, ee, ww, ss, nn, se, sw, ne, nw = logs.unbind(1)
@@ -38,9 +40,13 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     det = xx * yy - xy * xy
     moves = (det > 0) & (xx < 0) & (peaks.room().amin(1) >= 2)
     det = torch.where(moves, det, 1)
-    x = torch.where(moves, (xy * gy - yy * gx) / det, 0)
-    y = torch.where(moves, (xy * gx - xx * gy) / det, 0)
-    return peaks.x + x, peaks.y + y
+    x, y = (xy * gy - yy * gx) / det, (xy * gx - xx * gy) / det
+    shorter = torch.hypot(x, y).clamp_min(1)
+    left, right, up, down = (peaks.sides() > 0).unbind(1)
+    middle = peaks.middle()
+    x = torch.where(moves & ~(left & right), peaks.x + x / shorter, middle[0])
+    y = torch.where(moves & ~(up & down), peaks.y + y / shorter, middle[1])
+    return x, y
 
 
 DECODER = Decoder(decode_with(locate), "Newton step on the log of the map (Zhang et al. 2020)")

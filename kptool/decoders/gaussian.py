@@ -3,7 +3,8 @@
 log v = a + b x + c y + d (x^2 + y^2), in units of `reach` from the peak, has its peak at -(b, c) / 2d (Guo, IEEE Signal
 Processing Magazine, 2011). Fitted first to logarithms weighted by v^2 (noise of one size in v is noise of size 1/v in
 log v), then brought to least squares on the values themselves by one Gauss-Newton step. The border cuts the window and
-not the fit, so a peak at the border is found from one side.
+not the fit, so a peak at the border is found from one side. A flat top, as of maps that were cut off at 1 or 255, says
+only that the Gaussian is at least as high there: its flanks are fitted, by their logarithms alone.
 """
 
 import torch
@@ -12,28 +13,32 @@ from torch import Tensor
 from kptool.peaks import Peaks, decode_with
 from kptool.plugins import Decoder
 
-_LOG_FLOOR, _ZERO_FLOOR, _LEAST_PIVOT = 0.2, 1e-10, 1e-9
+_LOG_FLOOR, _ZERO_FLOOR, _LEAST_PIVOT, _LEAST_TOP = 0.2, 1e-10, 1e-9, -0.01
 
 
 def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
-    """x and y (M,) of the fitted centres; the largest pixel itself where no Gaussian fits."""
-    unit = peaks.reach()
-    side = (3 * unit + 1) // 2
-    dx, dy, values, inside = peaks.window(*torch.minimum(side[:, None], peaks.room()).unbind(1))
+    """x and y (M,) of the fitted centres; where no Gaussian fits, the largest pixel, or the middle of a flat top."""
+    peaks = peaks.centred()
+    unit, sides, room = peaks.reach(), peaks.sides(), peaks.room()
+    flat = ((sides > 0) | (room == 0)).all(1, keepdim=True)
+    reach = (3 * unit + 1) // 2
+    dx, dy, values, inside = peaks.window(*torch.minimum(reach[:, None], room).unbind(1))
     x, y = dx / unit[:, None], dy / unit[:, None]
     terms = torch.stack([torch.ones_like(x), x, y, x.square() + y.square()], -1)
     v = values / peaks.height.clamp_min(1e-300)[:, None]
     near = dx.abs() + dy.abs() <= 2  # of a narrow Gaussian in a corner, few other pixels are left
-    used = inside & ((v > _LOG_FLOOR) | (near & (v > _ZERO_FLOOR)))
+    used = inside & ((v > _LOG_FLOOR) | (near & ~flat & (v > _ZERO_FLOOR))) & ~(flat & (v == 1))
     weight = torch.where(used, v.square(), 0)
     fit = _solve(terms, weight, weight * torch.where(used, v, 1).log())
-    there = _peaked(fit)
+    there = _peaked(fit) & (~flat[:, 0] | (fit[:, 0] >= _LEAST_TOP))
     model = (terms @ torch.where(there[:, None], fit, 0)[..., None])[..., 0].exp() * inside
     better = fit + _solve(terms, model.square(), model * (v - model))
-    fit = torch.where(_peaked(better)[:, None], better, fit)
-    _, b, c, d = fit.unbind(1)
-    half = -0.5 * unit / torch.where(there, d, -1)
-    return peaks.x + torch.where(there, half * b, 0), peaks.y + torch.where(there, half * c, 0)
+    fit = torch.where(_peaked(better)[:, None] & ~flat, better, fit)
+    shift = -0.5 * unit[:, None] * fit[:, 1:3] / torch.where(there, fit[:, 3], -1)[:, None]
+    least, most = -sides[:, 0::2] - 0.5, sides[:, 1::2] + 0.5
+    shift = torch.where(flat, torch.maximum(torch.minimum(shift, most), least), shift)
+    middle_x, middle_y = peaks.middle()
+    return torch.where(there, peaks.x + shift[:, 0], middle_x), torch.where(there, peaks.y + shift[:, 1], middle_y)
 
 
 def _peaked(fit: Tensor) -> Tensor:
