@@ -17,6 +17,8 @@ from kptool.errors import DataError
 from kptool.geometry import Size
 
 UNLABELLED, OCCLUDED, VISIBLE = 0, 1, 2
+ANY_SUFFIX = ".*"
+"""What a picture's name ends with where a label file does not tell its format."""
 MAX_KEYPOINTS = 2048
 _MOST_LABELS = 20_000_000
 
@@ -120,7 +122,7 @@ class Source:
 class Labelled:
     """One thing in one picture file, as a label file has it.
 
-    picture: the file's name, as written there. keypoints: (K, 2), the picture's pixels; NaN or anything where
+    picture: the file's name, as written there, or with ANY_SUFFIX. keypoints: (K, 2), the picture's pixels; NaN or anything where
     `visibility` (K,) is 0. box: (x, y, width, height) with x and y its left and top edge, or None. size: (H, W) of the
     picture that the labels are for, where the file says it.
     """

@@ -17,17 +17,20 @@ import yaml
 
 from kptool import images
 from kptool.annotations import LabelFile, Labelled, Source
+from kptool.boxes import boxes
 from kptool.errors import ConfigError, DataError
 from kptool.files import sync
 from kptool.flips import Sides, infer
 from kptool.geometry import from_edges, swap_order, to_edges
-from kptool.labels import box_of, given, locate, read_picture
+from kptool.labels import given, located, read_picture
 from kptool.progress import Progress, silent
 from kptool.sources import Opening, find_reader, read_labels
 
 log = logging.getLogger(__name__)
 
 FORMATS = ("coco", "yolo", "csv")
+_BOXED = ("coco", "yolo")
+"""Formats in which every thing has a box."""
 _IMAGES, _LABELS = "images", "labels"
 
 
@@ -77,8 +80,11 @@ def _write(path: Path, staging: Path, out: Path, form: str, opening: Opening, pr
         sides = Sides(source.skeleton.flip_pairs, source.skeleton.mirror, source.sides)
     else:
         file, folder = read_labels(path, reader, opening)
-        file = replace(file, things=list(_copied(path, file, folder, staging, progress)))
+        file, places = located(path, file, folder)
+        file = replace(file, things=list(_copied(file, places, staging, progress)))
         sides = given(file) or _inferred(file)
+    if form in _BOXED:
+        file = _boxed(file)
     written = {"coco": _coco, "yolo": _yolo, "csv": _csv}[form](staging, file, sides)
     staging.chmod(0o755)
     for place in (written, staging / _IMAGES, staging):
@@ -109,11 +115,24 @@ def _from_source(source: Source, staging: Path, progress: Progress) -> Iterator[
         progress("pictures", int(samples.rows[-1]) + 1, source.total)
 
 
-def _copied(path: Path, file: LabelFile, folder: Path, staging: Path, progress: Progress) -> Iterator[Labelled]:
+def _boxed(file: LabelFile) -> LabelFile:
+    """The labels with a box for every thing: where it has none, one made from its keypoints, or nothing without any."""
+    made = boxes(file.things, [Path(thing.picture) for thing in file.things])
+    nothing = (*from_edges(np.zeros(2)).tolist(), 0.0, 0.0)
+    things = [
+        thing if stated else replace(thing, box=tuple(edges) if labelled else nothing)
+        for thing, stated, labelled, edges in zip(
+            file.things, made.stated, made.labelled, made.edges.tolist(), strict=True
+        )
+    ]
+    notes = (
+        [f"{made.made} of {len(things)} things have no box; theirs are made from their keypoints"] if made.made else []
+    )
+    return replace(file, things=things, notes=(*file.notes, *made.notes, *notes))
+
+
+def _copied(file: LabelFile, places: Sequence[Path], staging: Path, progress: Progress) -> Iterator[Labelled]:
     """The things of a label file, their pictures copied under names of their own, their sizes known."""
-    if not file.things:
-        raise DataError(f"{path} holds no labelled pictures; label some, or export again with their keypoints")
-    places = locate(path, [thing.picture for thing in file.things], folder)
     done: dict[Path, tuple[str, tuple[int, int]]] = {}
     stems: set[str] = set()
     for number, (thing, place) in enumerate(zip(file.things, places, strict=True)):
@@ -161,7 +180,8 @@ def _coco(folder: Path, file: LabelFile, sides: Sides) -> Path:
         seen = thing.visibility > 0
         points = np.where(seen[:, None], thing.keypoints, 0)
         flat = np.column_stack([points, thing.visibility]).ravel().tolist()
-        x, y, width, height = _box(thing)
+        assert thing.box is not None
+        x, y, width, height = thing.box
         annotations.append(
             {
                 "id": len(annotations) + 1,
@@ -190,7 +210,8 @@ def _yolo(folder: Path, file: LabelFile, sides: Sides) -> Path:
         seen = thing.visibility > 0
         points = np.where(seen[:, None], to_edges(thing.keypoints) / scale, 0)
         outside += int(((points < 0) | (points > 1)).any(1).sum())
-        x, y, width, height = _box(thing)
+        assert thing.box is not None
+        x, y, width, height = thing.box
         box = np.array([x + 0.5 + width / 2, y + 0.5 + height / 2, width, height]) / np.tile(scale, 2)
         cells = ["0", *(f"{v:.10g}" for v in box)]
         for (px, py), visible in zip(points.tolist(), thing.visibility.tolist(), strict=True):
@@ -233,13 +254,6 @@ def _csv(folder: Path, file: LabelFile, sides: Sides) -> Path:
                 cells += [_short(x), _short(y), visible] if visible else ["", "", 0]
             table.writerow(cells)
     return folder / "keypoints.csv"
-
-
-def _box(thing: Labelled) -> Sequence[float]:
-    """The thing's box; where it has none, the one around its keypoints, or nothing where there are none."""
-    if thing.box is not None:
-        return thing.box
-    return box_of(thing) if (thing.visibility > 0).any() else (*from_edges(np.zeros(2)), 0.0, 0.0)
 
 
 def _short(value: float) -> float | int:

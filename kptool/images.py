@@ -57,6 +57,18 @@ _UNREADABLE = (
 """What Pillow's readers raise for damaged files: whatever their parsing stumbles over."""
 
 
+def size(source: Path) -> Size | None:
+    """(H, W) of the upright picture in a file, by its header alone; None where that cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(source) as image:
+                turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+                return image.size if turned else (image.height, image.width)
+    except _UNREADABLE:
+        return None
+
+
 def _turned(pixels: Pixels, orientation: object) -> Pixels:
     """The picture the way round that EXIF's `orientation` means (its table of 1 to 8; CIPA DC-008, section 4.6.4)."""
     if orientation not in range(2, 9):

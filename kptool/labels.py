@@ -7,25 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import images
-from kptool.annotations import LabelFile, Labelled, Samples, Skeleton, Source
+from kptool import coordinates, images
+from kptool.annotations import ANY_SUFFIX, LabelFile, Labelled, Samples, Skeleton, Source
+from kptool.boxes import Boxes, boxes
 from kptool.errors import ConfigError, DataError
 from kptool.flips import Sides, infer
 from kptool.geometry import Size, apply_affine, fit_box
-from kptool.reading import is_file
+from kptool.lookup import locate
 
-Box = tuple[float, float, float, float]
 Cut = Callable[[Labelled, Path, int], tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size]]
 CROPS = ("auto", "box", "picture")
 _BLOCK, _READERS, _LOOKED_AT = 32, 2, 8
-_FARTHEST, _LEAST_BOX = 1e6, 8.0
 _MOST_BEYOND = 3
 
 
@@ -33,9 +32,10 @@ _MOST_BEYOND = 3
 class View:
     """How pictures become images: their `size`, 1 channel (grey), 3 (colour) or None (as the pictures are), and `crop`.
 
-    "box" cuts out the labelled thing's box (the box around its keypoints, where there is none) with `margin`, a share of
-    the box, on every side; "picture" takes all of the picture; "auto" the box where every thing has one, or where a
-    picture shows several things. Neither changes the aspect: what lies beyond the picture repeats its edge.
+    "box" cuts out the labelled thing's box (one made from its keypoints, where there is none: `kptool.boxes`) with
+    `margin`, a share of the box, on every side; "picture" takes all of the picture; "auto" the box where at least half of
+    the things have one, or where a picture shows several things. Neither changes the aspect: what lies beyond the picture
+    repeats its edge.
     """
 
     size: Size = (128, 128)
@@ -58,20 +58,16 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
     `sides` are what a person said of left and right; else they are the file's, or inferred. Raises DataError for a
     picture that is missing, and for labels that make no sense.
     """
+    file, places = located(path, file, folder)
     things = file.things
-    if not things:
-        raise DataError(f"{path} holds no labelled pictures; label some, or export again with their keypoints")
-    places = locate(path, [thing.picture for thing in things], folder)
     points = np.stack([thing.keypoints for thing in things]).astype(np.float64)
     visibility = np.stack([thing.visibility for thing in things])
-    _check(path, file, points, visibility)
     sides = sides or given(file) or infer(file.names, points, visibility)
-    boxed = view.crop == "box" or (
-        view.crop == "auto" and (all(thing.box for thing in things) or len(set(places)) < len(places))
-    )
+    cuts = boxes(things, places)
+    boxed, how = _cropping(path, view, cuts, len(set(places)) < len(places))
     channels = view.channels or _channels(places)
     numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
-    cut = partial(_cut, path=path, view=view, channels=channels, boxed=boxed)
+    cut = partial(_cut, path=path, view=view, channels=channels, boxes=cuts.edges, boxed=boxed)
     return Source(
         label=str(path),
         skeleton=Skeleton(file.names, sides.pairs, sides.mirror),
@@ -87,8 +83,25 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
         originals=places,
         groups=np.array([numbers[place] for place in places], dtype=np.int64),
         margin=view.margin if boxed else None,
-        notes=file.notes,
+        notes=(*file.notes, *how),
     )
+
+
+def located(path: Path, file: LabelFile, folder: Path) -> tuple[LabelFile, list[Path]]:
+    """The file of each thing's picture, and the labels with notes on how these were found and whether labels fit them.
+
+    Raises DataError for a picture that is missing or not certain, and for labels that cannot be of their pictures.
+    """
+    if not file.things:
+        raise DataError(f"{path} holds no labelled pictures; label some, or export again with their keypoints")
+    found = locate(path, [thing.picture for thing in file.things], folder)
+    things = [
+        replace(thing, picture=place.relative_to(folder).as_posix()) if thing.picture.endswith(ANY_SUFFIX) else thing
+        for thing, place in zip(file.things, found.places, strict=True)
+    ]
+    file = replace(file, things=things)
+    odd = coordinates.check(path, file, found.places)
+    return replace(file, notes=(*file.notes, *found.notes, *odd)), found.places
 
 
 def given(file: LabelFile) -> Sides | None:
@@ -96,41 +109,6 @@ def given(file: LabelFile) -> Sides | None:
     if file.flip_pairs is None:
         return None
     return Sides(file.flip_pairs, True, f"{len(file.flip_pairs)} left/right pairs, stated by the file")
-
-
-def locate(path: Path, names: Sequence[str], folder: Path) -> list[Path]:
-    """The file of each picture: by its name as written, else by its last part anywhere below `folder`.
-
-    Nothing outside `folder` is ever opened, whatever a label file says. Raises DataError with the first that is missing.
-    """
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder} with the pictures of {path}; say where they are with --images")
-    known: dict[str, Path | None] = {}
-    below: dict[str, list[Path]] | None = None
-    for name in names:
-        if name in known:
-            continue
-        parts = PurePosixPath(name.replace("\\", "/"))
-        direct = folder / parts
-        inside = not parts.is_absolute() and ".." not in parts.parts and ":" not in name
-        if inside and name and is_file(direct):
-            known[name] = direct
-            continue
-        if below is None:
-            below = {}
-            for found in sorted(folder.rglob("*")):
-                below.setdefault(found.name, []).append(found)
-        matches = [p for p in below.get(parts.name, []) if p.is_file()]
-        if len(matches) > 1:
-            raise DataError(f"{path}: there are {len(matches)} pictures called {parts.name} below {folder}; name one")
-        known[name] = matches[0] if matches else None
-    missing = [name for name, place in known.items() if place is None]
-    if missing:
-        raise DataError(
-            f"{path}: {len(missing)} of {len(known)} pictures are not in {folder}, the first is {missing[0][:200]!r};"
-            " say where they are with --images"
-        )
-    return [place for name in names if (place := known[name])]
 
 
 def read_picture(thing: Labelled, place: Path) -> NDArray[np.uint8]:
@@ -147,28 +125,30 @@ def read_picture(thing: Labelled, place: Path) -> NDArray[np.uint8]:
     )
 
 
-def box_of(thing: Labelled) -> Box:
-    """The thing's box together with all its labelled keypoints, so that no label is ever cut off; at least 8 pixels."""
-    seen = thing.keypoints[thing.visibility > 0]
-    edges = np.concatenate([seen - 0.5, seen + 0.5])
-    if thing.box is not None:
-        x, y, width, height = thing.box
-        edges = np.concatenate([edges, [[x, y], [x + width, y + height]]])
-    low, high = edges.min(0), edges.max(0)
-    grow = np.maximum(_LEAST_BOX - (high - low), 0) / 2
-    (x, y), (width, height) = low - grow, high - low + 2 * grow
-    return float(x), float(y), float(width), float(height)
-
-
-def _check(path: Path, file: LabelFile, points: NDArray[np.float64], visibility: NDArray[np.uint8]) -> None:
-    sane = np.isfinite(points).all(-1) & (np.abs(np.nan_to_num(points)).max(-1) <= _FARTHEST)
-    wrong = np.argwhere((visibility > 0) & ~sane)
-    if len(wrong):
-        thing, k = wrong[0]
-        x, y = points[thing, k]
-        raise DataError(
-            f"{path}: {file.names[k]} of {file.things[thing].picture} is ({x:g}, {y:g}); correct it, or mark it unlabelled"
+def _cropping(path: Path, view: View, cuts: Boxes, several: bool) -> tuple[bool, tuple[str, ...]]:
+    """Whether things are cut out by boxes, and what to say of that; `several` things share a picture."""
+    stated, made = int((cuts.stated & cuts.labelled).sum()), cuts.made
+    possible = not made or cuts.usual.any()
+    if view.crop == "box" and not possible:
+        raise ConfigError(
+            f"{path}: --crop box has no box to cut out, because a single keypoint tells nothing of a thing's size; add"
+            " boxes, or take --crop picture"
         )
+    wanted = several or (stated > 0 and made <= stated)
+    if view.crop == "picture" or (view.crop == "auto" and not (possible and wanted)):
+        unused = f", the boxes of {stated} of {stated + made} things are not used" if stated else ""
+        return False, (f"pictures are taken whole{unused}",)
+    margin = f"with a margin of {view.margin:g} of the box on every side"
+    if not made:
+        return True, (*cuts.notes, f"things are cut out by their boxes, {margin}")
+    width, height = cuts.usual
+    least = f"at least {width:.0f}x{height:.0f} pixels where few of a thing's keypoints are labelled"
+    who = "things have no boxes and are cut out by boxes made from their keypoints"
+    if stated:
+        who = (
+            f"things are cut out by their boxes, {made} of {stated + made} without one by a box made from its keypoints"
+        )
+    return True, (*cuts.notes, f"{who}, {least}, {margin}")
 
 
 def _channels(places: Sequence[Path]) -> int:
@@ -201,13 +181,21 @@ def _blocks(
 
 
 def _cut(
-    thing: Labelled, place: Path, row: int, *, path: Path, view: View, channels: int, boxed: bool
+    thing: Labelled,
+    place: Path,
+    row: int,
+    *,
+    path: Path,
+    view: View,
+    channels: int,
+    boxes: NDArray[np.float64],
+    boxed: bool,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size]:
     """Image, keypoints in its pixels, the map to them, and the picture's size."""
     picture = read_picture(thing, place)
     whole = (-0.5, -0.5, float(picture.shape[1]), float(picture.shape[0]))
-    labelled = bool((thing.visibility > 0).any())
-    box = box_of(thing) if labelled or thing.box else whole
+    x, y, width, height = boxes[row].tolist()
+    box = whole if np.isnan(x) else (x, y, width, height)
     if max(abs(v) for v in box) > _MOST_BEYOND * max(whole):
         raise DataError(
             f"{path}, row {row}: labels or box of {thing.picture} lie far outside its {picture.shape[1]}x{picture.shape[0]}"

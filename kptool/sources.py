@@ -17,7 +17,8 @@ from kptool.errors import DataError, KptoolError
 from kptool.flips import Sides
 from kptool.geometry import Size, apply_affine, fit_box
 from kptool.labels import View, source
-from kptool.reading import csv_rows, is_file, read_text
+from kptool.lookup import lies_in
+from kptool.reading import csv_rows, read_text
 from kptool.sharing import Workers
 
 _DEFAULT_PLACES = ("training.zip", "training.csv", "facial-keypoints-detection.zip")
@@ -101,7 +102,7 @@ def read_labels(path: Path, reader: Dataset, opening: Opening) -> tuple[LabelFil
         return file, opening.images
     own = path if path.is_dir() else path.parent
     beside = own / "images"
-    here = file.things and is_file(own / file.things[0].picture)
+    here = file.things and lies_in(own, file.things[0].picture)
     return file, beside if beside.is_dir() and not here else own
 
 

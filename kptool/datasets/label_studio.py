@@ -6,7 +6,6 @@ without one belong together.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from kptool.errors import DataError
 from kptool.reading import looks_like, read_json
 
 _IMAGE_KEYS = ("image", "img", "picture", "photo")
-_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 
 
 def matches(path: Path) -> bool:
@@ -91,7 +89,7 @@ def _numbers(where: str, result: Any, value: Any, kind: str) -> tuple[tuple[int,
 
 
 def _picture(where: str, data: Any) -> str:
-    """The picture's file name out of an address: uploads have eight digits before it, local files a query."""
+    """The picture's file name out of an address, in which local files are a query; of uploads with their prefix."""
     values = data if isinstance(data, dict) else {}
     address = next((values[key] for key in _IMAGE_KEYS if isinstance(values.get(key), str)), None)
     if address is None:
@@ -100,7 +98,7 @@ def _picture(where: str, data: Any) -> str:
     local = parse_qs(split.query).get("d")
     path = local[0] if local else unquote(split.path)
     if "/upload/" in path:
-        return _UPLOADED.sub("", path.rsplit("/", 1)[-1])
+        return path.rsplit("/", 1)[-1]
     return path.lstrip("/") if local or not split.scheme else path.rsplit("/", 1)[-1]
 
 

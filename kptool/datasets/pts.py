@@ -1,30 +1,32 @@
-"""A folder of .pts files beside their pictures, as 300-W has it: ``version``, ``n_points``, and a line x y for each.
+"""A folder of .pts files, each for the picture of the same name, as 300-W has it: ``version``, ``n_points``, and a line x y
+for each point.
 
 The first pixel's centre is (1, 1) there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled
+from kptool.annotations import ANY_SUFFIX, VISIBLE, Dataset, LabelFile, Labelled
 from kptool.errors import DataError
 from kptool.reading import read_text
+from kptool.walking import files_below
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 _MOST_BYTES = 1 << 20
 
 
 def matches(path: Path) -> bool:
     """Whether `path` is a folder with .pts files in it, or below it."""
-    return path.is_dir() and next(path.rglob("*.pts"), None) is not None
+    return path.is_dir() and next(_files(path), None) is not None
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:
-    """Every .pts file below the folder, with the picture of the same name. Raises DataError naming the file."""
-    files = sorted(path.rglob("*.pts"))
+    """Every .pts file below the folder, of a picture of the same name. Raises DataError naming the file."""
+    files = sorted(_files(path))
     points = [_points(file) for file in files]
     counts = {len(each) for each in points}
     if len(counts) > 1:
@@ -32,18 +34,16 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         raise DataError(f"{odd} has another number of points than {files[0]}; keep files of one kind in the folder")
     names = tuple(f"p{k + 1:02d}" for k in range(counts.pop()))
     things = [
-        Labelled(_picture(path, file), each - 1, np.full(len(names), VISIBLE, np.uint8))
+        Labelled(
+            file.relative_to(path).with_suffix(ANY_SUFFIX).as_posix(), each - 1, np.full(len(names), VISIBLE, np.uint8)
+        )
         for file, each in zip(files, points, strict=True)
     ]
     return LabelFile(names, things, None, tuple(files))
 
 
-def _picture(folder: Path, file: Path) -> str:
-    beside = (file.with_suffix(suffix) for ending in _PICTURES for suffix in (ending, ending.upper()))
-    found = next((place for place in beside if place.is_file()), None)
-    if found is None:
-        raise DataError(f"{file}: there is no picture of that name beside it; expected one of {' '.join(_PICTURES)}")
-    return found.relative_to(folder).as_posix()
+def _files(folder: Path) -> Iterator[Path]:
+    return (file for file in files_below(folder) if file.suffix.lower() == ".pts")
 
 
 def _points(file: Path) -> np.ndarray:
