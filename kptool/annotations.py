@@ -95,9 +95,10 @@ class Source:
     `blocks` may be called once per pass; memory does not grow with the number of rows. `files` are hashed into the
     cache. `total` is None where counting would take a pass of its own. `complete` says whether rows that lack a keypoint
     are left out unless somebody asks for them. `sides` says how left and right were told apart. `pictures` has the file
-    that each row was cut from, `originals` where these lie, `groups` the number of that file; None where rows are no
-    files. `notes` say what the source holds and is not used, and how the rest was understood, a sentence each. `margin` is
-    the margin around the boxes that images were cut out with, None where they are whole pictures.
+    that each row was cut from, `originals` where these lie, `groups` the number of that file, or of what the file is a
+    part of, as a video; None where rows are no files. `notes` say what the source holds and is not used, and how the rest
+    was understood, a sentence each. `margin` is the margin around the boxes that images were cut out with, None where they
+    are whole pictures.
     `part(i, n)` gives every n-th block from the i-th on, where leaving out the others saves work.
     """
 
@@ -124,7 +125,8 @@ class Labelled:
 
     picture: the file's name, as written there, or with ANY_SUFFIX. keypoints: (K, 2), the picture's pixels; NaN or anything where
     `visibility` (K,) is 0. box: (x, y, width, height) with x and y its left and top edge, or None. size: (H, W) of the
-    picture that the labels are for, where the file says it.
+    picture that the labels are for, where the file says it. group: what stays together in a split, such as the video that
+    the picture is a frame of; None where that is the picture alone.
     """
 
     picture: str
@@ -132,6 +134,7 @@ class Labelled:
     visibility: NDArray[np.uint8]
     box: tuple[float, float, float, float] | None = None
     size: Size | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,13 @@ Cut = Callable[[Labelled, Path, int], tuple[NDArray[np.uint8], NDArray[np.float6
 CROPS = ("auto", "box", "picture")
 _BLOCK, _READERS, _LOOKED_AT = 32, 2, 8
 _MOST_BEYOND = 3
+_USUAL_SIZE, _LEAST_SIDE, _MOST_KEPT = (128, 128), 8, 512
 
 
 @dataclass(frozen=True)
 class View:
-    """How pictures become images: their `size`, 1 channel (grey), 3 (colour) or None (as the pictures are), and `crop`.
+    """How pictures become images: their `size`, None where the pictures' own may do (see `_size`), 1 channel (grey), 3
+    (colour) or None (as the pictures are), and `crop`.
 
     "box" cuts out the labelled thing's box (one made from its keypoints, where there is none: `kptool.boxes`) with
     `margin`, a share of the box, on every side; "picture" takes all of the picture; "auto" the box where at least half of
@@ -38,7 +40,7 @@ class View:
     repeats its edge.
     """
 
-    size: Size = (128, 128)
+    size: Size | None = None
     channels: int | None = None
     crop: str = "auto"
     margin: float = 0.15
@@ -48,7 +50,7 @@ class View:
             raise ConfigError(f"--crop must be one of {', '.join(CROPS)}; got {self.crop!r}")
         if not 0 <= self.margin <= 2:
             raise ConfigError(f"--margin is a share of the box, 0 to 2; got {self.margin}")
-        if not all(8 <= side <= 4096 for side in self.size):
+        if self.size is not None and not all(_LEAST_SIDE <= side <= 4096 for side in self.size):
             raise ConfigError(f"--size must be 8 to 4096 pixels; got {self.size[0]},{self.size[1]}")
 
 
@@ -66,12 +68,14 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
     cuts = boxes(things, places)
     boxed, how = _cropping(path, view, cuts, len(set(places)) < len(places))
     channels = view.channels or _channels(places)
-    numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
-    cut = partial(_cut, path=path, view=view, channels=channels, boxes=cuts.edges, boxed=boxed)
+    size = view.size or _size(places, boxed)
+    belonging = [thing.group or place for thing, place in zip(things, places, strict=True)]
+    numbers = {each: number for number, each in enumerate(dict.fromkeys(belonging))}
+    cut = partial(_cut, path=path, view=view, size=size, channels=channels, boxes=cuts.edges, boxed=boxed)
     return Source(
         label=str(path),
         skeleton=Skeleton(file.names, sides.pairs, sides.mirror),
-        size=view.size,
+        size=size,
         channels=channels,
         blocks=partial(_blocks, things, places, cut),
         part=lambda first, step: _blocks(things, places, cut, first, step),
@@ -81,7 +85,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
         sides=sides.why,
         pictures=[thing.picture for thing in things],
         originals=places,
-        groups=np.array([numbers[place] for place in places], dtype=np.int64),
+        groups=np.array([numbers[each] for each in belonging], dtype=np.int64),
         margin=view.margin if boxed else None,
         notes=(*file.notes, *how),
     )
@@ -151,6 +155,16 @@ def _cropping(path: Path, view: View, cuts: Boxes, several: bool) -> tuple[bool,
     return True, (*cuts.notes, f"{who}, {least}, {margin}")
 
 
+def _size(places: Sequence[Path], boxed: bool) -> Size:
+    """The pictures' own size where they are taken whole, all of one size, and small enough to train on; else 128."""
+    if boxed:
+        return _USUAL_SIZE
+    found = {images.size(place) for place in dict.fromkeys(places)}
+    one = found.pop()
+    kept = not found and one is not None and min(one) >= _LEAST_SIDE and max(one) <= _MOST_KEPT
+    return one if kept and one is not None else _USUAL_SIZE
+
+
 def _channels(places: Sequence[Path]) -> int:
     """3 where one of the first pictures is in colour, else 1."""
     for place in list(dict.fromkeys(places))[:_LOOKED_AT]:
@@ -187,6 +201,7 @@ def _cut(
     *,
     path: Path,
     view: View,
+    size: Size,
     channels: int,
     boxes: NDArray[np.float64],
     boxed: bool,
@@ -201,6 +216,6 @@ def _cut(
             f"{path}, row {row}: labels or box of {thing.picture} lie far outside its {picture.shape[1]}x{picture.shape[0]}"
             f" pixels, at {', '.join(f'{v:.0f}' for v in box[:2])}; correct them"
         )
-    affine = fit_box(box, view.size, view.margin) if boxed else fit_box(whole, view.size)
+    affine = fit_box(box, size, view.margin) if boxed else fit_box(whole, size)
     points = np.asarray(apply_affine(affine, thing.keypoints), np.float64)
-    return images.crop(picture, affine, view.size, channels), points, affine, (picture.shape[0], picture.shape[1])
+    return images.crop(picture, affine, size, channels), points, affine, (picture.shape[0], picture.shape[1])

@@ -25,13 +25,8 @@ def survive(path: Path) -> None:
     mark = _mark(path)
     if mark in _survived or not sys.executable:
         return
-    command = [sys.executable, "-P", "-c", _CODE, str(path)]  # -P: the current folder may be a stranger's, too
-    paths = os.pathsep.join(entry for entry in sys.path if entry)
     try:
-        code = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": paths}, check=False, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        ).returncode  # fmt: skip
+        code, _ = apart(_CODE, path, answers=False)
     except OSError:
         return
     if _ended_by(code, *_DEADLY):
@@ -40,6 +35,20 @@ def survive(path: Path) -> None:
         raise CacheError(f"{path} could not be looked at: the process that did was killed, for its memory perhaps")
     if code == 0:
         _survived.add(mark)
+
+
+def apart(code: str, path: Path, *, answers: bool = True) -> tuple[int, bytes]:
+    """Run Python `code` about `path`, its sys.argv[1], in a process of its own: how that ended, and what it printed.
+
+    Raises OSError where no process can be had.
+    """
+    command = [sys.executable, "-P", "-c", code, str(path)]  # -P: the current folder may be a stranger's, too
+    paths = os.pathsep.join(entry for entry in sys.path if entry)
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": paths}, check=False, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if answers else subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    return done.returncode, done.stdout or b""
 
 
 def trust(path: Path) -> None:

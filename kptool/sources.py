@@ -64,7 +64,7 @@ def find_source(path: Path | None, opening: Opening | None = None) -> Source:
         require(opening.images is None, f"{path} holds its pictures, so --images has no meaning")
         return _stated(_resized(reader.open(path), opening), opening)
     file, folder = read_labels(path, reader, opening)
-    view = View(opening.size or View().size, opening.channels, opening.crop, opening.margin)
+    view = View(opening.size, opening.channels, opening.crop, opening.margin)
     return source(path, file, folder, view, _sides(opening.flips, file.names))
 
 

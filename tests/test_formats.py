@@ -184,8 +184,8 @@ def test_colour_is_kept_where_there_is_some_and_can_be_chosen(tmp_path: Path) ->
     assert find_source(table).channels == 1
     Image.fromarray(np.full((HEIGHT, WIDTH, 3), (200, 10, 10), np.uint8)).save(tmp_path / "b.jpg")
     assert find_source(table).channels == 3
-    assert collect(find_source(table)).images.shape == (2, 3, 128, 128)
-    assert collect(find_source(table, Opening(channels=1))).images.shape == (2, 128, 128)
+    assert collect(find_source(table)).images.shape == (2, 3, HEIGHT, WIDTH)
+    assert collect(find_source(table, Opening(channels=1))).images.shape == (2, HEIGHT, WIDTH)
 
 
 def test_names_never_lead_out_of_the_folder(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_csv_with_a_keypoint_called_box_and_boxes_is_not_written(tmp_path: Pat
         ("image,a_x,a_y,box_x,box_y,box_width\na.png,1,2,3,4,5\n", "a box has the columns box_x"),
         ("image,a_x,a_y\na.png,1,2\nb.jpg,1,2,3\n", "line 3: 4 cells, and the header has 3"),
         ("image,a_x,a_y\na.png,1,2,3\nb.jpg,1,2,3\n", "line 2: 4 cells, and the header has 3"),
-        ("image;a_x;a_y\na.png;1,5;2\n", "line 2: a_x is '1,5', expected a number such as 12.5"),
+        ("image;a_x;a_y\na.png;1,5;2.5\n", "line 2: a_x is '1,5', expected a number such as 12.5"),
         ("image,keypoint,x,y\na.png,tip,1,5;2\n", "line 2: y is '5;2', expected a number such as 12.5"),
     ],
 )

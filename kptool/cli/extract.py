@@ -27,7 +27,8 @@ def extract(
     size: Annotated[
         str | None,
         typer.Option(
-            help="Height,width of the images, or one number for both; as they are, or 128 for pictures of all sizes.",
+            help="Height,width of the images, or one number for both; as the pictures are, where they are taken whole and"
+            " all of one size up to 512, else 128.",
             show_default=False,
         ),
     ] = None,

@@ -6,15 +6,10 @@ picture as text. Files are streamed: the C++ core parses whole lines of a buffer
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
-import lzma
 import math
 import re
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool import _core, flips
-from kptool.annotations import MAX_KEYPOINTS, VISIBLE, Dataset, Samples, Skeleton, Source
+from kptool.annotations import MAX_KEYPOINTS, Dataset, Samples, Skeleton, Source
+from kptool.archives import BROKEN, is_zip, open_text
+from kptool.columns import flags_of, not_used
 from kptool.errors import DataError
 from kptool.reading import csv_rows, first_line
+from kptool.visibility import judge
 
 _BUFFER = 4 << 20
-_BROKEN_ZIP = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, UnicodeDecodeError,
-)  # fmt: skip
 _MAX_LINE = 24 << 20
 _ROWS, _BLOCK_PIXELS = 256, 1 << 26
 _MAX_SIDE, _MAX_COLUMNS = 2048, 3 * MAX_KEYPOINTS
@@ -61,6 +56,8 @@ def open_training(path: Path) -> Source:
     if not names or missing:
         what = f"{missing[0]} is missing" if missing else "there are none"
         raise DataError(f"{path}: expected columns NAME_x and NAME_y for every keypoint, and Image; {what}")
+    flags, unused = _flags(table, names)
+    told = [table.columns[k] for places in flags.values() for k in places.values()]
     sides = _sides(path, table, names)
     return Source(
         label=str(path),
@@ -70,7 +67,24 @@ def open_training(path: Path) -> Source:
         blocks=partial(_training_blocks, path, table, names),
         files=(path,),
         sides=sides.why,
+        notes=(*_told(told), *not_used(unused)),
     )
+
+
+def _flags(table: Table, names: tuple[str, ...]) -> tuple[dict[str, dict[int, int]], tuple[str, ...]]:
+    """The columns, by number, that say of keypoints, by number, whether they are seen; and those that say nothing known."""
+    places = {f"{name}_{axis}" for name in names for axis in "xy"}
+    rest = [column for column in table.columns if column not in places and column not in ("Image", "ImageId", "")]
+    found, unused = flags_of(names, rest)
+    number = table.columns.index
+    return {what: {k: number(column) for k, column in each.items()} for what, each in found.items()}, unused
+
+
+def _told(columns: Sequence[str]) -> tuple[str, ...]:
+    """A note on columns that say whether keypoints are seen, if there are any."""
+    if not columns:
+        return ()
+    return (f"whether keypoints are labelled is also said by {', '.join(columns[:5])}{', ...' * (len(columns) > 5)}",)
 
 
 def _sides(path: Path, table: Table, names: tuple[str, ...]) -> flips.Sides:
@@ -98,12 +112,21 @@ def read_test(path: Path) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]
 
 def _training_blocks(path: Path, table: Table, names: tuple[str, ...]) -> Iterator[Samples]:
     order = [table.columns.index(f"{name}_{axis}") for name in names for axis in "xy"]
+    flags, _ = _flags(table, names)
     for rows, floats, images in _blocks(path, "training.csv", table):
         points = floats[:, order].reshape(len(rows), -1, 2)
         _check_points(path, table.side, names, rows, points)
-        labelled = ~np.isnan(points[..., 0])
-        visibility = np.where(labelled, VISIBLE, 0).astype(np.uint8)
-        yield Samples(images, np.where(labelled[..., None], points, 0).astype(np.float32), visibility, rows)
+        stated = {what: _texts(floats, places, len(names)) for what, places in flags.items()}
+        visibility, _ = judge(lambda row: _place(path, int(rows[row])), points, stated)  # noqa: B023
+        yield Samples(images, np.where(visibility[..., None] > 0, points, 0).astype(np.float32), visibility, rows)
+
+
+def _texts(floats: NDArray[np.float64], places: dict[int, int], count: int) -> NDArray[np.object_]:
+    """What columns state of `count` keypoints, as text (rows, count), empty where they state nothing."""
+    texts = np.full((len(floats), count), "", object)
+    for k, column in places.items():
+        texts[:, k] = ["" if np.isnan(value) else repr(value) for value in floats[:, column].tolist()]
+    return texts
 
 
 def _check_points(
@@ -132,7 +155,7 @@ def _blocks(
     """Row numbers (n,), numbers (n, columns) and images (n, S, S), in order."""
     count, pending = 0, b""
     most = max(1, min(_ROWS, _BLOCK_PIXELS // table.pixels))
-    with _open_text(path, member) as file:
+    with open_text(path, member) as file:
         _read_line(path, file)
         final = False
         while not final:
@@ -188,12 +211,14 @@ def _place(path: Path, row: int) -> str:
 
 def _read_table(path: Path, member: str) -> Table:
     """Header and image size, from the first two lines."""
-    with _open_text(path, member) as file:
+    with open_text(path, member) as file:
         try:
             header = _read_line(path, file).decode("utf-8-sig").strip()
             first = _read_line(path, file).decode("ascii", "replace")
         except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not text in UTF-8; expected Kaggle's {member}") from error
+            raise DataError(
+                f"{path} is not text in UTF-8; save it as UTF-8, as Kaggle's {member} is, or download it again"
+            ) from error
     if header.count(",") >= _MAX_COLUMNS:
         raise DataError(f"{path} has more than {_MAX_COLUMNS} columns; expected Kaggle's {member}")
     columns = tuple(next(csv_rows(path, [header]), []))
@@ -204,7 +229,10 @@ def _read_table(path: Path, member: str) -> Table:
     cells = next(csv_rows(path, [first]), [])
     pixels = _count(cells[columns.index("Image")]) if len(cells) == len(columns) else 0
     if pixels == 0:
-        raise DataError(f"{_place(path, 0)}: the column Image holds no pixels; expected Kaggle's {member}")
+        raise DataError(
+            f"{_place(path, 0)}: the column Image holds no pixels; expected Kaggle's {member}, or, where"
+            " it names picture files, a column called image"
+        )
     if math.isqrt(pixels) ** 2 != pixels or pixels > _MAX_SIDE**2:
         raise DataError(
             f"{_place(path, 0)}: Image has {pixels} pixels, which is not a square picture of at most {_MAX_SIDE}x{_MAX_SIDE}"
@@ -220,7 +248,7 @@ def _count(cell: str) -> int:
 def _read(path: Path, file: IO[bytes]) -> bytes:
     try:
         return file.read(_BUFFER)
-    except (*_BROKEN_ZIP, OSError) as error:
+    except (*BROKEN, OSError) as error:
         raise DataError(f"{path} is damaged or cut off ({error}); download it again") from error
 
 
@@ -231,53 +259,11 @@ def _read_line(path: Path, file: IO[bytes]) -> bytes:
     return line
 
 
-@contextlib.contextmanager
-def _open_text(path: Path, member: str) -> Iterator[IO[bytes]]:
-    """The csv called `member`: `path` itself, inside it, or inside a zip of the same name inside it."""
-    with contextlib.ExitStack() as stack:
-        try:
-            if not _is_zip(path):
-                if path.suffix.lower() == ".zip":
-                    raise DataError(f"{path} is not a whole zip file; download it again")
-                yield stack.enter_context(path.open("rb"))
-                return
-            yield _open_member(stack, path, stack.enter_context(zipfile.ZipFile(path)), member)
-        except _BROKEN_ZIP as error:
-            raise DataError(f"{path} is damaged, cut off or encrypted ({error}); download it again") from error
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _open_member(
-    stack: contextlib.ExitStack, path: Path, archive: zipfile.ZipFile, member: str, *, inside: bool = False
-) -> IO[bytes]:
-    """`member` of the archive, or of the zip called like it in there: `inside` that, there is no further one."""
-    names = archive.namelist()
-    for name in names:
-        if name.rsplit("/", 1)[-1] == member:
-            return stack.enter_context(archive.open(name))
-    nested = member.replace(".csv", ".zip")
-    for name in () if inside else names:
-        if name.rsplit("/", 1)[-1] == nested:
-            inner = io.BytesIO(archive.read(name)) if archive.getinfo(name).file_size <= 1 << 28 else None
-            if inner is None:
-                break
-            return _open_member(stack, path, stack.enter_context(zipfile.ZipFile(inner)), member, inside=True)
-    raise DataError(f"{path} holds no {member}; expected Kaggle's zip, got {', '.join(names[:4]) or 'an empty one'}")
-
-
 def matches(path: Path) -> bool:
     """Whether `path` is a zip, or a csv with a column Image."""
     if path.suffix.lower() == ".csv":
         return "Image" in first_line(path).replace('"', "").split(",")
-    return path.is_file() and (path.suffix.lower() == ".zip" or _is_zip(path))
-
-
-def _is_zip(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # it ends as a zip in several parts would
-        return False
+    return path.is_file() and (path.suffix.lower() == ".zip" or is_zip(path))
 
 
 DATASET = Dataset(

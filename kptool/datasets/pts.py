@@ -1,7 +1,7 @@
 """A folder of .pts files, each for the picture of the same name, as 300-W has it: ``version``, ``n_points``, and a line x y
 for each point.
 
-The first pixel's centre is (1, 1) there.
+The first pixel's centre is (1, 1) there. A point of NaN or -1 twice is no label.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kptool.annotations import ANY_SUFFIX, VISIBLE, Dataset, LabelFile, Labelled
+from kptool.annotations import ANY_SUFFIX, Dataset, LabelFile, Labelled
 from kptool.errors import DataError
 from kptool.reading import read_text
+from kptool.visibility import judge
 from kptool.walking import files_below
 
 _MOST_BYTES = 1 << 20
@@ -26,6 +27,8 @@ def matches(path: Path) -> bool:
 
 def read(path: Path, category: str | None = None) -> LabelFile:
     """Every .pts file below the folder, of a picture of the same name. Raises DataError naming the file."""
+    if category is not None:
+        raise DataError(f"{path}: .pts files are of one kind, so --category {category} has no meaning; leave it out")
     files = sorted(_files(path))
     points = [_points(file) for file in files]
     counts = {len(each) for each in points}
@@ -33,13 +36,12 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         odd = next(file for file, each in zip(files, points, strict=True) if len(each) != len(points[0]))
         raise DataError(f"{odd} has another number of points than {files[0]}; keep files of one kind in the folder")
     names = tuple(f"p{k + 1:02d}" for k in range(counts.pop()))
+    seen, notes = judge(lambda row: str(files[row]), np.stack(points), {})
     things = [
-        Labelled(
-            file.relative_to(path).with_suffix(ANY_SUFFIX).as_posix(), each - 1, np.full(len(names), VISIBLE, np.uint8)
-        )
-        for file, each in zip(files, points, strict=True)
+        Labelled(file.relative_to(path).with_suffix(ANY_SUFFIX).as_posix(), each - 1, visible)
+        for file, each, visible in zip(files, points, seen, strict=True)
     ]
-    return LabelFile(names, things, None, tuple(files))
+    return LabelFile(names, things, None, tuple(files), notes)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -55,7 +57,7 @@ def _points(file: Path) -> np.ndarray:
         values = np.array(inside.split(), np.float64)
     except ValueError:
         values = np.empty(1)
-    if not brace or not end or not len(values) or len(values) % 2 or not np.isfinite(values).all():
+    if not brace or not end or not len(values) or len(values) % 2 or np.isinf(values).any():
         raise DataError(f"{file} is not a .pts file: expected n_points, and two numbers in each line between {{ and }}")
     if stated and stated[0] != str(len(values) // 2):
         raise DataError(f"{file} holds {len(values) // 2} points and says {stated[0]}; it may be cut off")

@@ -1,200 +1,222 @@
 """A csv with a picture's name in each row. Wide: two columns for each keypoint; long: a row for each keypoint.
 
-Wide columns are ``NAME_x`` and ``NAME_y``, with ``NAME_visibility`` (0, 1, 2) where there is one, or plain numbers that
-alternate x and y. Long columns are a picture, a keypoint's name, x and y, and may be visibility. Either may have
-``box_x``, ``box_y``, ``box_width``, ``box_height``, measured like the points; without the last two, ``box`` is a keypoint
-like others. An empty cell is no label. An integer is a pixel's centre.
+Wide columns are ``NAME_x`` and ``NAME_y``, or plain numbers that alternate x and y; ``NAME_visibility`` and its like say
+what `kptool.visibility` makes of them. Long columns are a picture, a keypoint's name, x and y, and may be such flags and
+the number of the thing. Either may have a box, measured like the points. An empty cell is no label. An integer is a
+pixel's centre. Columns that say nothing known are named in a note.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
-from pathlib import Path, PurePath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from kptool.annotations import UNLABELLED, VISIBLE, Dataset, LabelFile, Labelled, bounded
+from kptool.annotations import Dataset, LabelFile, Labelled, bounded
+from kptool.columns import BoxColumns, box, not_used, wide
 from kptool.errors import DataError
-from kptool.reading import first_line
+from kptool.reading import first_line, numbers, read_rows, squared
+from kptool.visibility import judge, kind
 
+Box = tuple[float, float, float, float]
 _PICTURE = ("image", "image_name", "image_path", "filename", "file_name", "file", "path", "img", "name", "picture")
 _KEYPOINT = ("keypoint", "bodypart", "landmark", "label", "point", "part", "name")
-_BOX = ("box_x", "box_y", "box_width", "box_height")
+_INSTANCE = (
+    "instance", "instance_id", "face", "object", "object_id", "individual", "animal", "person", "person_id", "track",
+    "track_id", "detection",
+)  # fmt: skip
+_OWN = ({"score", "radius90"}, {"radius90", "frame", "time"}), ({"image", "row"}, {"row", "source"})
+"""Columns that tell a csv of kptool's own (of predict, of extract), and those in it that say nothing of labels."""
+_NAME = re.compile(r".*\.[A-Za-z][A-Za-z0-9]{0,7}", re.DOTALL)
 _MOST_BYTES = 1 << 30
-_RAGGED = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 _EXPECTED = (
     "expected one called image or filename, with their names, or the column Image of Kaggle's, with their pixels"
 )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The cells of a csv at `path`: `columns` by name, all of the same length; the number of each row's line."""
+
+    path: Path
+    columns: dict[str, list[str]]
+    lines: Sequence[int]
+    comma: bool
+
+    def where(self, row: int) -> str:
+        return f"{self.path}, line {self.lines[row]}"
+
+    def texts(self, names: Sequence[str]) -> NDArray[np.object_]:
+        """Cells (rows, columns)."""
+        result = np.empty((len(self.lines), len(names)), object)
+        for k, name in enumerate(names):
+            result[:, k] = self.columns[name]
+        return result
+
+    def numbers(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Cells as numbers (rows, columns), NaN where empty. Raises DataError, naming line and column."""
+        texts = self.texts(names)
+        values, wrong = numbers(texts, self.comma)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise DataError(
+                f"{self.where(row)}: {names[column]} is {texts[row, column][:40]!r}, expected a number such as 12.5, or"
+                " nothing; correct it, or empty the cell"
+            )
+        return values
+
+    def boxes(self, found: BoxColumns | None) -> tuple[list[Box | None], tuple[str, ...]]:
+        """The box of each row, None where there is none, and a note on those that are stated and have no size."""
+        if found is None:
+            return [None] * len(self.lines), ()
+        stated = self.numbers(found.columns)
+        rows = found.boxes(stated)
+        flat = int((np.isnan(rows[:, 0]) & ~np.isnan(stated).all(1)).sum())
+        boxes = [None if np.isnan(x) else (x, y, width, height) for x, y, width, height in rows.tolist()]
+        text = f"{flat} boxes have no size and are not used" if flat > 1 else "1 box has no size and is not used"
+        return boxes, (text,) if flat else ()
 
 
 def matches(path: Path) -> bool:
     """Whether `path` is a csv that is neither Kaggle's, whose pixels are in it, nor DeepLabCut's."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return False
-    header = first_line(path)
-    return "Image" not in header.replace('"', "").strip().split(",") and not header.startswith("scorer")
+    header = first_line(path).replace('"', "")
+    return "Image" not in header.split(",") and not re.match("scorer[,;\t]", header)
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:
     """Every row of a wide table, or every picture of a long one. Raises DataError, naming the column or the row."""
-    table = _cells(path)
-    picture = _find(table, _PICTURE) or table.columns[0]
-    if not PurePath(table[picture].iloc[0].strip()).suffix:
-        raise DataError(f"{path}: no column has the names of pictures; {_EXPECTED}")
-    keypoint = next((c for c in table.columns if c.lower() in _KEYPOINT and c != picture), None)
-    lower = {column.lower(): column for column in table.columns}
-    if keypoint and "x" in lower and "y" in lower:
-        return _long(path, table, picture, keypoint, lower)
-    return _wide(path, table, picture)
+    if category is not None:
+        raise DataError(f"{path}: a csv has things of one kind, so --category {category} has no meaning; leave it out")
+    table, notes = _table(path)
+    picture = _picture(table)
+    lower = {column.casefold(): column for column in table.columns if column != picture}
+    keypoint = next((lower[name] for name in _KEYPOINT if name in lower), None)
+    file = _long(table, picture, keypoint, lower) if keypoint and {"x", "y"} <= set(lower) else _wide(table, picture)
+    return LabelFile(file.names, file.things, None, (path,), (*notes, *file.notes))
 
 
-def _cells(path: Path) -> pd.DataFrame:
+def _table(path: Path) -> tuple[_Table, tuple[str, ...]]:
     """All cells as text, below the header's names, which differ. Raises DataError where rows are longer than it."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"{path} is larger than 1 GiB; split it")
-        # With a header of its own, pandas renames what is there twice, and takes a column too many for row names.
-        rows = pd.read_csv(path, sep=_separator(path), dtype=str, keep_default_na=False, header=None)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path} is empty; {_EXPECTED}") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        ragged = _RAGGED.search(str(error))
-        if ragged:
-            raise DataError(
-                f"{path}, line {ragged[2]}: {ragged[3]} cells, and the header has {ragged[1]}; quote what has a"
-                " separator in it, or remove what is too much"
-            ) from None
-        raise DataError(f"{path} is not a csv that can be read ({error}); export it again") from error
-    header = [str(cell).strip() for cell in rows.iloc[0]]
+    rows, separator = read_rows(path, _MOST_BYTES)
+    if not rows:
+        raise DataError(f"{path} is empty; {_EXPECTED}")
+    header = rows[0][1]
     twice = next((name for k, name in enumerate(header) if name and name in header[:k]), None)
     if twice:
         raise DataError(f"{path} has several columns {twice}; rename or remove all but one")
-    table = rows.iloc[1:].reset_index(drop=True)
-    table.columns = [name or f"unnamed {k}" for k, name in enumerate(header)]
-    if not len(table) or table.shape[1] < 2:
+    cells, notes = squared(path, rows[1:], len(header))
+    if not cells or len(header) < 2:
         raise DataError(f"{path}: expected a header, and below it a row for each picture; there is none")
-    return table
+    columns = {name or f"unnamed {k}": [row[k] for row in cells] for k, name in enumerate(header)}
+    return _Table(path, columns, [line for line, _ in rows[1:]], separator != ","), notes
 
 
-def _separator(path: Path) -> str:
-    header = first_line(path)
-    return max(",;\t", key=header.count)
+def _picture(table: _Table) -> str:
+    """The column with the pictures' names: the first of usual names, or any, that has a file's name in its first row."""
+    usual = [column for name in _PICTURE for column in table.columns if column.casefold() == name]
+    for column in (*usual, *table.columns):
+        if _NAME.fullmatch(next(filter(None, table.columns[column]), "")):
+            return column
+    raise DataError(f"{table.path}: no column has the names of pictures; {_EXPECTED}")
 
 
-def _find(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
-    return next((column for name in names for column in table.columns if column.lower() == name), None)
-
-
-def _wide(path: Path, table: pd.DataFrame, picture: str) -> LabelFile:
+def _wide(table: _Table, picture: str) -> LabelFile:
     columns = [column for column in table.columns if column != picture]
-    names = _names(path, columns)
-    if names:
-        order = [f"{name}_{axis}" for name in names for axis in "xy"]
-    else:
-        order = [column for column in columns if column.isdigit()]
-        if not order or len(order) % 2 or len(order) != len(columns):
-            raise DataError(
-                f"{path}: expected a column with the picture's name, and NAME_x and NAME_y for each keypoint;"
-                f" got {', '.join(table.columns[:5])}"
-            )
-        names = tuple(f"p{k + 1:02d}" for k in range(len(order) // 2))
-    bounded(path, names, len(table))
-    points = _numbers(path, table, order).reshape(len(table), -1, 2)
-    stated = np.full(points.shape[:2], np.nan)
-    has = [k for k, name in enumerate(names) if f"{name}_visibility" in table.columns]
-    if has:
-        stated[:, has] = _numbers(path, table, [f"{names[k]}_visibility" for k in has])
-    visibility = _visibility(path, points, stated)
-    boxes = list(_boxes(path, table))
-    things = [
-        Labelled(name, points[i], visibility[i], boxes[i]) for i, name in enumerate(table[picture].str.strip().tolist())
-    ]
-    return LabelFile(names, things, None, (path,))
-
-
-def _names(path: Path, columns: list[str]) -> tuple[str, ...]:
-    """The keypoints that have columns, in order. Raises DataError where a column lacks the other that belongs to it."""
-    known = set(columns)
-    boxed = known.issuperset(_BOX)
-    if not boxed and known.intersection(_BOX[2:]):
+    found = wide(str(table.path), columns, _numbered(table, columns))
+    if not found.names:
         raise DataError(
-            f"{path}: a box has the columns {', '.join(_BOX)}; add those that are missing, or remove the others"
+            f"{table.path}: expected a column with the picture's name, and NAME_x and NAME_y for each keypoint;"
+            f" got {', '.join(list(table.columns)[:5])}"
         )
-    for column in columns:
-        other = column[:-1] + {"x": "y", "y": "x"}.get(column[-1:], "")
-        if column.endswith(("_x", "_y")) and other not in known:
-            raise DataError(f"{path} has a column {column} and none called {other}; add it, or rename {column}")
-    return tuple(c[:-2] for c in columns if c.endswith("_x") and not (boxed and c in _BOX))
+    bounded(table.path, found.names, len(table.lines))
+    shape = len(table.lines), len(found.names)
+    points = table.numbers([column for pair in found.places for column in pair]).reshape(*shape, 2)
+    stated = {}
+    for what, places in found.flags.items():
+        stated[what] = np.full(shape, "", object)
+        stated[what][:, list(places)] = table.texts(list(places.values()))
+    visibility, notes = judge(table.where, points, stated, table.comma)
+    boxes, more = table.boxes(found.box)
+    things = [Labelled(name, points[i], visibility[i], boxes[i]) for i, name in enumerate(table.columns[picture])]
+    return LabelFile(found.names, things, None, (), (*notes, *more, *_rest(table, found.unused)))
 
 
-def _long(path: Path, table: pd.DataFrame, picture: str, keypoint: str, lower: dict[str, str]) -> LabelFile:
-    names = tuple(dict.fromkeys(table[keypoint].str.strip()))
-    bounded(path, names, table[picture].nunique())
-    index = {name: k for k, name in enumerate(names)}
-    values = _numbers(path, table, [lower["x"], lower["y"]])
-    stated = _numbers(path, table, [lower["visibility"]]) if "visibility" in lower else None
-    seen = _visibility(path, values[:, None], stated)[:, 0]
-    instance = table[lower["instance"]] if "instance" in lower else pd.Series([""] * len(table))
-    boxes = list(_boxes(path, table))
+def _numbered(table: _Table, columns: Sequence[str]) -> int:
+    """How many numbered columns a keypoint has: 3 where every third holds 0, 1 or 2 and the others more, else 2."""
+    names = [column for column in columns if column.isdigit()]
+    if not names or len(names) % 3:
+        return 2
+    values, _ = numbers(table.texts(names), table.comma)
+    third, others = values[:, 2::3], np.delete(values, np.s_[2::3], axis=1)
+    flags = np.isin(third[~np.isnan(third)], (0, 1, 2)).all() and not np.isnan(third).all()
+    return 3 if flags and np.nanmax(others, initial=0) > 2 else 2
+
+
+def _long(table: _Table, picture: str, keypoint: str, lower: dict[str, str]) -> LabelFile:
+    names = tuple(dict.fromkeys(table.columns[keypoint]))
+    bounded(table.path, names, len(set(table.columns[picture])))
+    points = table.numbers([lower["x"], lower["y"]])
+    flags: dict[str, str] = {}
+    for name, column in lower.items():
+        if kind(name) and column != keypoint:
+            flags.setdefault(str(kind(name)), column)
+    stated = {what: table.texts([column]) for what, column in flags.items()}
+    seen, notes = judge(table.where, points[:, None], stated, table.comma)
+    instance = next((lower[name] for name in _INSTANCE if name in lower and lower[name] != keypoint), None)
+    found = box(tuple(lower.values()), long=True)
+    boxes, more = table.boxes(found)
+    which = table.columns[instance] if instance else [""] * len(table.lines)
     things: dict[tuple[str, str], Labelled] = {}
-    given: set[tuple[str, str, int]] = set()
-    rows = zip(table[picture].str.strip(), instance, table[keypoint].str.strip(), strict=True)
-    for row, (name, which, part) in enumerate(rows):
-        key, k = (name, which), index[part]
-        if (name, which, k) in given:
-            raise DataError(
-                f"{path}, line {row + 2}: {part} of {name} is there twice; remove one, or number the instances"
-            )
-        given.add((name, which, k))
+    for row, (k, key) in enumerate(
+        _places(table, names, keypoint, list(zip(table.columns[picture], which, strict=True)))
+    ):
         if key not in things:
             empty = np.zeros(len(names), np.uint8)
-            things[key] = Labelled(name, np.full((len(names), 2), np.nan), empty, boxes[row])
-        things[key].keypoints[k], things[key].visibility[k] = values[row], seen[row]
-    return LabelFile(names, list(things.values()), None, (path,))
+            things[key] = Labelled(key[0], np.full((len(names), 2), np.nan), empty, boxes[row])
+        things[key].keypoints[k], things[key].visibility[k] = points[row], seen[row, 0]
+    used = {lower["x"], lower["y"], keypoint, instance, *flags.values(), *(found.columns if found else ())}
+    rest = [column for column in lower.values() if column not in used]
+    return LabelFile(names, list(things.values()), None, (), (*notes, *more, *_rest(table, rest)))
 
 
-def _numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> NDArray[np.float64]:
-    """Cells as numbers (rows, columns), NaN where empty."""
-    text = table[columns].apply(lambda column: column.str.strip())
-    values = text.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    empty = text.apply(lambda column: column.str.lower().isin(["", "nan", "na", "none", "null"])).to_numpy()
-    bad = np.argwhere(~np.isfinite(values) & ~empty)
-    if len(bad):
-        row, column = bad[0]
-        raise DataError(
-            f"{path}, line {row + 2}: {columns[column]} is {text.iat[row, column][:40]!r}, expected a number such as"
-            " 12.5, or nothing; correct it, or empty the cell"
-        )
-    return np.asarray(values)
+def _places(
+    table: _Table, names: tuple[str, ...], keypoint: str, keys: list[tuple[str, str]]
+) -> Iterator[tuple[int, tuple[str, str]]]:
+    """The keypoint's index of each row, and its thing's key. Raises DataError where a thing has a keypoint twice."""
+    index = {name: k for k, name in enumerate(names)}
+    given: set[tuple[int, tuple[str, str]]] = set()
+    for row, (part, key) in enumerate(zip(table.columns[keypoint], keys, strict=True)):
+        place = index[part], key
+        if place in given:
+            raise DataError(
+                f"{table.where(row)}: {part} of {key[0]} is there twice; remove one, or number the things in a column"
+                " called instance"
+            )
+        given.add(place)
+        yield place
 
 
-def _visibility(path: Path, points: NDArray[np.float64], stated: NDArray[np.float64] | None) -> NDArray[np.uint8]:
-    """0, 1 or 2 for each keypoint of each row: as stated, else by whether there are coordinates."""
-    empty = np.isnan(points)
-    half = np.argwhere(empty[..., 0] != empty[..., 1])
-    if len(half):
-        raise DataError(f"{path}, line {half[0][0] + 2}: a keypoint has one coordinate; give both, or none")
-    labelled = ~empty[..., 0]
-    if stated is None:
-        return np.where(labelled, VISIBLE, UNLABELLED).astype(np.uint8)
-    wrong = np.argwhere(~np.isnan(stated) & ~np.isin(stated, (0, 1, 2)))
-    if len(wrong):
-        raise DataError(f"{path}, line {wrong[0][0] + 2}: visibility must be 0, 1 or 2; correct it")
-    kept = np.where(np.isnan(stated), VISIBLE, stated)
-    return np.where(labelled, kept, UNLABELLED).astype(np.uint8)
+def _rest(table: _Table, columns: Sequence[str]) -> tuple[str, ...]:
+    """A note on the columns that are not used, but for what kptool itself writes, and what only counts the rows."""
+    known = {column.casefold() for column in table.columns}
+    own = {column for signs, names in _OWN if signs <= known for column in names}
+    return not_used([c for c in columns if c.casefold() not in own and not _counts(table.columns[c], c)])
 
 
-def _boxes(path: Path, table: pd.DataFrame) -> Iterator[tuple[float, float, float, float] | None]:
-    if not set(_BOX) <= set(table.columns):
-        yield from [None] * len(table)
-        return
-    for x, y, width, height in _numbers(path, table, list(_BOX)).tolist():
-        yield (x, y, width, height) if width > 0 and height > 0 else None
+def _counts(cells: list[str], name: str) -> bool:
+    """Whether a column is an index as pandas writes it, of no name and rising whole numbers, or empty."""
+    if not any(cells):
+        return True
+    nameless = re.fullmatch(r"(unnamed:? \d+|index|)", name.casefold())
+    whole = nameless and all(re.fullmatch("[0-9]{1,15}", cell) for cell in cells)
+    return bool(whole) and all(int(a) < int(b) for a, b in itertools.pairwise(cells))
 
 
 DATASET = Dataset("a csv with pictures' names and x, y columns, wide or long", matches, read=read)
