@@ -51,8 +51,7 @@ def locate(path: Path, names: Sequence[str], folder: Path) -> Located:
     named = {found[0].place.parent for found in matches.values() if len(found) == 1 and found[0].tail > 1}
     for name, found in matches.items():
         if len(name.parts) > 1 and found and found[0].tail == 1:
-            others = {match.place.parent for match in found} <= named
-            matches[name] = [] if others else found
+            matches[name] = [] if all(match.place.parent in named for match in found) else found
     _check(path, folder, asked, matches)
     kept = {text: matches[name][0] for text, name in asked.items()}
     notes = (*_how(kept, folder), *index.unlabelled({match.place for match in kept.values()}, path))
@@ -118,6 +117,7 @@ class _Index:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bases = tuple(dict.fromkeys((folder.absolute().as_posix(), folder.resolve().as_posix())))
+        self._alone: dict[str, list[_Match]] = {}
 
     def matches(self, name: _Name) -> list[_Match]:
         """The file that a name means; several where that cannot be told, none where there is none."""
@@ -127,14 +127,27 @@ class _Index:
         if not name.elsewhere and is_file(direct):
             return [_Match(direct, len(name.parts), True, len(name.parts))]
         last = name.parts[-1]
+        folder = f"{_folded(name.parts[-2])}/" if len(name.parts) > 1 else ""
+        for prefix, groups, end in self._ways(last):
+            if f"{folder}{end}" in groups:
+                return _best(self._match(name, place, prefix=prefix) for place in groups[f"{folder}{end}"])
+            if end in groups:  # its last name alone, whatever the folders before it
+                if last not in self._alone:
+                    self._alone[last] = _best(self._match(name, place, prefix=prefix) for place in groups[end])
+                return self._alone[last]
+        return []
+
+    def _ways(self, last: str) -> Iterator[tuple[bool, dict[str, list[Path]], str]]:
+        """Where to look for a last name, the better way first: whether that is with or without Label Studio's prefix, files
+        by how they end, and which end it is."""
         if last.endswith(ANY_SUFFIX):
-            found = [self._match(name, place) for place in self._by_stem.get(_folded(_stem(last)), [])]
+            yield False, self._by_stem, _folded(_stem(last))
+            return
+        yield False, self._by_last, _folded(last)
+        if _UPLOADED.match(last):
+            yield True, self._by_last, _folded(_UPLOADED.sub("", last, count=1))
         else:
-            found = [self._match(name, place) for place in self._by_last.get(_folded(last), [])]
-            found = found or [self._match(name, place, prefix=True) for place in self._uploaded(last)]
-        best = max((match.rank for match in found), default=None)
-        files = {os.path.realpath(match.place): match for match in found if match.rank == best}
-        return list(files.values())
+            yield True, self._by_original, _folded(last)
 
     def unlabelled(self, used: set[Path], path: Path) -> Iterator[str]:
         """What to say of pictures that no label names, around those that labels do.
@@ -158,24 +171,28 @@ class _Index:
 
     @cached_property
     def _by_last(self) -> dict[str, list[Path]]:
-        return _grouped(self._files, lambda place: _folded(place.name))
+        return self._grouped(self._files, lambda place: place.name)
 
     @cached_property
     def _by_stem(self) -> dict[str, list[Path]]:
         pictures = (place for place in self._files if place.suffix.lower() in SUFFIXES)
-        return _grouped(pictures, lambda place: _folded(place.stem))
+        return self._grouped(pictures, lambda place: place.stem)
 
     @cached_property
     def _by_original(self) -> dict[str, list[Path]]:
         """Files that have Label Studio's prefix, by their names without it."""
         uploaded = (place for place in self._files if _UPLOADED.match(place.name))
-        return _grouped(uploaded, lambda place: _folded(_UPLOADED.sub("", place.name, count=1)))
+        return self._grouped(uploaded, lambda place: _UPLOADED.sub("", place.name, count=1))
 
-    def _uploaded(self, last: str) -> list[Path]:
-        """Files whose names are `last` but for Label Studio's prefix, which one of them has."""
-        if _UPLOADED.match(last):
-            return self._by_last.get(_folded(_UPLOADED.sub("", last, count=1)), [])
-        return self._by_original.get(_folded(last), [])
+    def _grouped(self, places: Iterable[Path], last: Callable[[Path], str]) -> dict[str, list[Path]]:
+        """Files by their last name, folded, and by that with its folder before it."""
+        groups: dict[str, list[Path]] = {}
+        root = _folded(self.folder.absolute().name)
+        for place in places:
+            end, parent = _folded(last(place)), root if place.parent == self.folder else _folded(place.parent.name)
+            groups.setdefault(end, []).append(place)
+            groups.setdefault(f"{parent}/{end}", []).append(place)
+        return groups
 
     def _match(self, name: _Name, place: Path, *, prefix: bool = False) -> _Match:
         """How well a name fits a file whose last name is its own, folded, whatever the suffix or prefix."""
@@ -236,11 +253,12 @@ def _how(kept: Mapping[str, _Match], folder: Path) -> Iterator[str]:
         yield f"{len(texts)} {'pictures are' if len(texts) > 1 else 'picture is'} found {how}, {first}"
 
 
-def _grouped(places: Iterable[Path], key: Callable[[Path], str]) -> dict[str, list[Path]]:
-    groups: dict[str, list[Path]] = {}
-    for place in places:
-        groups.setdefault(key(place), []).append(place)
-    return groups
+def _best(found: Iterable[_Match]) -> list[_Match]:
+    """The matches of the highest rank, each file once."""
+    matches = list(found)
+    highest = max(match.rank for match in matches)
+    best = [match for match in matches if match.rank == highest]
+    return list({os.path.realpath(match.place): match for match in best}.values()) if len(best) > 1 else best
 
 
 def _stem(last: str) -> str:
