@@ -18,6 +18,7 @@ import yaml
 from kptool import images
 from kptool.annotations import LabelFile, Labelled, Source
 from kptool.boxes import boxes
+from kptool.coordinates import checked
 from kptool.errors import ConfigError, DataError
 from kptool.files import sync
 from kptool.flips import Sides, infer
@@ -74,7 +75,7 @@ def _write(path: Path, staging: Path, out: Path, form: str, opening: Opening, pr
     (staging / _IMAGES).mkdir()
     path, reader = find_reader(path)
     if reader.open is not None:
-        source = reader.open(path)
+        source = checked(reader.open(path))
         things = list(_from_source(source, staging, progress))
         file = LabelFile(source.skeleton.names, things)
         sides = Sides(source.skeleton.flip_pairs, source.skeleton.mirror, source.sides)

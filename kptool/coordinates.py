@@ -7,13 +7,14 @@ keypoints beyond their pictures. What may be real and looks odd is told.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kptool import images
-from kptool.annotations import LabelFile
+from kptool.annotations import LabelFile, Samples, Source
 from kptool.errors import DataError
 from kptool.geometry import Size
 
@@ -36,21 +37,43 @@ def check(path: Path, file: LabelFile, places: Sequence[Path]) -> tuple[str, ...
     _finite(path, file, points, seen)
     corner = in_first_pixel(points, seen)
     labelled = int(seen.any(1).sum())
+    first = int(np.argmax(corner))
     if corner.any() and corner.sum() * 2 >= labelled:
-        x, y = points[corner][0][seen[corner][0]][0]
-        raise DataError(
-            f"{path}: all keypoints of {corner.sum()} of {labelled} things lie in the first pixel of their pictures, as"
-            f" ({x:g}, {y:g}) of {file.things[int(np.argmax(corner))].picture}; these look like shares of the pictures'"
-            " width and height: multiply x by the width and y by the height"
-        )
+        raise _shares(path, int(corner.sum()), labelled, points[first][seen[first]][0], file.things[first].picture)
     notes = []
     if corner.any():
-        first = file.things[int(np.argmax(corner))].picture
         notes.append(
             f"all keypoints of {corner.sum()} of {labelled} things lie in the first pixel of their pictures, the first in"
-            f" {first}; they look like shares, not pixels"
+            f" {file.things[first].picture}; they look like shares, not pixels"
         )
     return (*notes, *_against_sizes(path, file, places, points, seen))
+
+
+def checked(source: Source) -> Source:
+    """A source that holds its images, which ends with a DataError where its labels cannot be pixels of these."""
+
+    def blocks() -> Iterator[Samples]:
+        corner, labelled, example = 0, 0, None
+        for samples in source.blocks():
+            seen = samples.visibility > 0
+            tiny = in_first_pixel(samples.keypoints, seen)
+            corner, labelled = corner + int(tiny.sum()), labelled + int(seen.any(1).sum())
+            if example is None and tiny.any():
+                i = int(np.argmax(tiny))
+                example = samples.keypoints[i][seen[i]][0], f"row {samples.rows[i]}"
+            yield samples
+        if example is not None and corner * 2 >= labelled:
+            raise _shares(source.label, corner, labelled, *example)
+
+    return replace(source, blocks=blocks)
+
+
+def _shares(path: Path | str, count: int, labelled: int, point: NDArray[np.floating], where: str) -> DataError:
+    return DataError(
+        f"{path}: all keypoints of {count} of {labelled} things lie in the first pixel of their pictures, as"
+        f" ({point[0]:g}, {point[1]:g}) of {where}; these look like shares of the pictures' width and height: multiply x by"
+        " the width and y by the height"
+    )
 
 
 def in_first_pixel(points: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -159,10 +159,10 @@ def _size(places: Sequence[Path], boxed: bool) -> Size:
     """The pictures' own size where they are taken whole, all of one size, and small enough to train on; else 128."""
     if boxed:
         return _USUAL_SIZE
-    found = {images.size(place) for place in dict.fromkeys(places)}
-    one = found.pop()
-    kept = not found and one is not None and min(one) >= _LEAST_SIDE and max(one) <= _MOST_KEPT
-    return one if kept and one is not None else _USUAL_SIZE
+    one = images.size(places[0])
+    if one is None or min(one) < _LEAST_SIDE or max(one) > _MOST_KEPT:
+        return _USUAL_SIZE
+    return one if all(images.size(place) == one for place in dict.fromkeys(places)) else _USUAL_SIZE
 
 
 def _channels(places: Sequence[Path]) -> int:

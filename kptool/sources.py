@@ -13,6 +13,7 @@ import numpy as np
 from kptool import images, plugins
 from kptool.annotations import Dataset, LabelFile, Samples, Skeleton, Source
 from kptool.config import require
+from kptool.coordinates import checked
 from kptool.errors import DataError, KptoolError
 from kptool.flips import Sides
 from kptool.geometry import Size, apply_affine, fit_box
@@ -62,7 +63,7 @@ def find_source(path: Path | None, opening: Opening | None = None) -> Source:
     path, reader = find_reader(path)
     if reader.open is not None:
         require(opening.images is None, f"{path} holds its pictures, so --images has no meaning")
-        return _stated(_resized(reader.open(path), opening), opening)
+        return _stated(_resized(checked(reader.open(path)), opening), opening)
     file, folder = read_labels(path, reader, opening)
     view = View(opening.size, opening.channels, opening.crop, opening.margin)
     return source(path, file, folder, view, _sides(opening.flips, file.names))

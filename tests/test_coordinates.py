@@ -14,6 +14,7 @@ from PIL import Image
 from kptool import convert, sources
 from kptool.coordinates import in_first_pixel
 from kptool.errors import DataError
+from kptool.extraction import Options, extract
 from kptool.sources import Opening, find_source
 
 WIDTH, HEIGHT = 120, 80
@@ -148,3 +149,16 @@ def test_pictures_that_cannot_be_read_are_named_by_their_reader(tmp_path: Path) 
     source = sources.find_source(labels, Opening(channels=1))
     with pytest.raises(DataError, match=r"3\.png is not a picture"):
         list(source.blocks())
+
+
+def test_shares_beside_pixels_of_images_are_refused(tmp_path: Path) -> None:
+    """A source that holds its images is known only when all of it was read; nothing is left of it then."""
+    pixels = " ".join(["7"] * 64)
+    rows = [",".join([*(f"{v:.4f}" for v in each.ravel()), pixels]) for each in INSIDE / [WIDTH, HEIGHT]]
+    path = put(tmp_path / "training.csv", "\n".join(["a_x,a_y,b_x,b_y,c_x,c_y,Image", *rows]))
+    for opening in (Opening(), Opening(size=(16, 16))):
+        with pytest.raises(DataError, match=r"training\.csv: .* 6 of 6 things .* of row 0; .* multiply x by the width"):
+            extract(find_source(path, opening), tmp_path / "out", Options(heatmaps="none"))
+    with pytest.raises(DataError, match="multiply x by the width"):
+        convert.convert(path, tmp_path / "out", "csv", Opening())
+    assert [place.name for place in tmp_path.iterdir()] == ["training.csv"]
