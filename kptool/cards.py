@@ -9,7 +9,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from kptool.config import ModelConfig, model_from_dict, to_dict
 from kptool.errors import CheckpointError, ConfigError, DataError
 from kptool.reading import strict_json
+from kptool.shifts import LabelShift
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +31,19 @@ CLEARLY = 0.8
 
 @dataclass(frozen=True)
 class Card:
-    """What a weights file says of itself beside its configuration: training settings, data, split, metrics."""
+    """What a weights file says of itself beside its configuration: training settings, data, split, metrics, and how far
+    its data's labels lie from the features that they name (`kptool.shifts.LabelShift.of` reads it)."""
 
     config: ModelConfig
     training: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shift(self) -> LabelShift:
+        """How far labels lie from features."""
+        return LabelShift.of(self.labels, len(self.config.names))
 
     def to_json(self) -> str:
         """The text that files carry."""
@@ -45,6 +53,7 @@ class Card:
             "training": self.training,
             "data": self.data,
             "metrics": self.metrics,
+            "labels": self.labels,
         }
         return json.dumps(body)
 
@@ -59,7 +68,7 @@ def parse_card(path: Path, metadata: Mapping[str, str]) -> Card:
             raise CheckpointError(
                 f"{path} has weights schema {body['schema']} and this kptool reads {SCHEMA}; train again"
             )
-        parts = [body[name] for name in ("training", "data", "metrics")]
+        parts = [*(body[name] for name in ("training", "data", "metrics")), body.get("labels", {})]
         if not all(isinstance(part, dict) for part in parts):
             raise CheckpointError(f"{path} is not a readable weights file of kptool's (its metadata is no table)")
         return Card(model_from_dict(body["config"]), *parts)
@@ -72,15 +81,21 @@ def parse_card(path: Path, metadata: Mapping[str, str]) -> Card:
 
 
 def read_card(path: Path) -> Card:
-    """The card of a safetensors file. Raises CheckpointError where it is missing, damaged or of another schema."""
+    """The card of a safetensors file, with the labels' offset that is among its tensors.
+
+    Raises CheckpointError where it is missing, damaged or of another schema.
+    """
     if not path.is_file():
         raise CheckpointError(f"there are no weights at {path}; train some with `kptool train`")
     try:
         with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+            card = parse_card(path, file.metadata() or {})
+            offset = [len(card.config.names), 2]
+            if "offset" in file.keys() and file.get_slice("offset").get_shape() == offset:  # noqa: SIM118 - not a dict
+                return replace(card, labels={**card.labels, "offset": file.get_tensor("offset").astype(float).tolist()})
+            return card
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a readable weights file of kptool's ({error})") from error
-    return parse_card(path, metadata)
 
 
 def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -> tuple[Path, str]:

@@ -153,7 +153,7 @@ def write_page(tallies: Sequence[Tally], cases: Sequence[Case], pictures: int, m
     rows = [tally.describe() for tally in tallies]
     parts = [
         f"<h1>kptool beside {html.escape(', '.join(t.name for t in tallies[1:]))}</h1>",
-        f"<p>{pictures} pictures, {html.escape(model)}, kptool {__version__}. Milliseconds for each picture, faces found"
+        f"<p>{pictures} pictures, {html.escape(model)}; kptool {__version__}. Milliseconds for each picture, faces found"
         " and points predicted, the median, with as many threads as each likes. Distances from kptool's points are"
         " shares of the distance between the eyes; the toolkits do not mean quite the same by every name.</p>",
         _table(rows),

@@ -2,6 +2,8 @@
 
 images uint8 (n, C, H, W), any size -> resize -> normalise -> network -> activation -> sub-pixel decoder
     -> points float32 (n, K, 2) in the given images' pixels, scores (n, K), radius90 (n, K), heatmaps (n, K, h, w)
+
+Points are where the features are, or where labels would be; the graph's metadata say which, under the key ``points``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from kptool.detector import Detector, normalised_to_pixels, spread
 from kptool.errors import ConfigError
 from kptool.files import atomic
 from kptool.networks import OnnxNetwork, TorchNetwork, radius_factors, weights_hash
+from kptool.shifts import FEATURE
 
 TOLERANCE = 0.01
 """Pixels: the largest difference between the graph and torch that is let through."""
@@ -39,13 +42,18 @@ class Exported:
     images: int
     largest_difference: float
     largest_score_difference: float
+    points: str
 
 
 class Graph(nn.Module):
     """The computation of `Detector.points`, with the resizing before it, in operations that ONNX has."""
 
-    def __init__(self, detector: Detector, card: Card) -> None:
+    def __init__(self, detector: Detector, card: Card, *, as_labelled: bool = False) -> None:
         super().__init__()
+        self.points = card.shift.points(as_labelled)
+        off = card.shift.vector() if self.points == FEATURE else np.float32(0)
+        self.register_buffer("shift", detector.offset - torch.from_numpy(np.asarray(off)))
+        self.shift: Tensor
         self.detector = detector
         self.decoder = plugins.load_decoder(detector.config.decoder).function
         self.register_buffer("factors", torch.from_numpy(radius_factors(card)))
@@ -56,12 +64,12 @@ class Graph(nn.Module):
         small = resize(images.float(), height, width)
         output = self.detector.output(small)
         if self.detector.model.output == "coordinates":
-            points = normalised_to_pixels(output, (height, width)) + self.detector.offset
+            points = normalised_to_pixels(output, (height, width)) + self.shift
             ones = torch.ones_like(points[..., 0])
             return self._back(points, images), ones, self.factors * ones * self._stretch(images)
         found, scores = self.decoder(output)
         stride = self.detector.model.stride
-        points = (found + 0.5) * stride - 0.5 + self.detector.offset
+        points = (found + 0.5) * stride - 0.5 + self.shift
         radius = self.factors * spread(output) * stride
         return self._back(points, images), scores.clamp(0, 1), radius * self._stretch(images), output
 
@@ -96,12 +104,20 @@ def _weights(source: Tensor, target: int) -> Tensor:
     return weight / weight.sum(1, keepdim=True)
 
 
-def export(weights: Path, out: Path, pictures: NDArray[np.uint8] | None = None, *, half: bool = False) -> Exported:
+def export(
+    weights: Path,
+    out: Path,
+    pictures: NDArray[np.uint8] | None = None,
+    *,
+    half: bool = False,
+    as_labelled: bool = False,
+) -> Exported:
     """Write the model in `weights` as a graph to `out`, all or nothing, once it has shown that it equals torch.
 
     `pictures` uint8 (n, H, W) or (n, C, H, W), of the model's size, are what it is compared on; random ones where there
-    are none. `half` stores weights in float16, half the size; the arithmetic stays in float32. Raises ConfigError where a
-    package is missing, or where the graph differs by more than `TOLERANCE`.
+    are none. Its points are where the features are, or with `as_labelled` where labels would be. `half` stores weights
+    in float16, half the size; the arithmetic stays in float32. Raises ConfigError where a package is missing, or where
+    the graph differs by more than `TOLERANCE`.
     """
     require_packages()
     detector, card = checkpoint.load_detector(weights)
@@ -110,14 +126,14 @@ def export(weights: Path, out: Path, pictures: NDArray[np.uint8] | None = None, 
         shape = (8, config.channels, *config.size)
         pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     with atomic(out) as temporary:
-        _write(Graph(detector, card).eval(), card, weights_hash(weights), temporary, half)
+        _write(Graph(detector, card, as_labelled=as_labelled).eval(), card, weights_hash(weights), temporary, half)
         difference, scores = compare(temporary, weights, pictures)
         if not difference <= TOLERANCE:
             raise ConfigError(
                 f"the graph of {weights} differs from torch by {difference:.4f} pixels and {TOLERANCE} are allowed;"
                 " nothing was written"
             )
-    return Exported(out, out.stat().st_size, len(pictures), difference, scores)
+    return Exported(out, out.stat().st_size, len(pictures), difference, scores, card.shift.points(as_labelled))
 
 
 def compare(graph: Path, weights: Path, pictures: NDArray[np.uint8]) -> tuple[float, float]:
@@ -174,7 +190,7 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
     _strip(proto)
     if half:
         _halve(proto)
-    onnx.helper.set_model_props(proto, {"kptool": card.to_json(), "weights": weights})
+    onnx.helper.set_model_props(proto, {"kptool": card.to_json(), "weights": weights, "points": graph.points})
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, str(path))
 

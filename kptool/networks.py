@@ -15,8 +15,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.cards import Card, parse_card
+from kptool.cards import Card, parse_card, read_card
 from kptool.errors import CheckpointError, ConfigError
+from kptool.shifts import AS_LABELLED, FEATURE
 
 Floats = NDArray[np.float32]
 _BATCH = 64
@@ -25,6 +26,8 @@ _BATCH = 64
 @dataclass(frozen=True)
 class Output:
     """points (N, K, 2) and radius90 (N, K) in pixels of the images, scores (N, K) in 0..1; float32.
+
+    Points are where labels of the model's training data would be: `card.shift` says how far that is off the features.
 
     heatmaps: float32 (N, K, h, w), where they were asked for; None for direct regression, which has none.
     """
@@ -70,6 +73,7 @@ def load(path: Path, device: str = "auto", *, flip: bool = False) -> Network:
     if not flip and graph.is_file() and (device == "cpu" or (device == "auto" and not _has_gpu())):
         network = OnnxNetwork(graph)
         if network.weights == weights_hash(path):
+            network.card = read_card(path)  # a graph of an older kptool's knows less of its labels
             return network
     return TorchNetwork(path, device, flip=flip)
 
@@ -141,6 +145,9 @@ class OnnxNetwork:
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.card = parse_card(path, metadata)
         self.weights = metadata.get("weights", "")
+        self.points = metadata.get("points", AS_LABELLED)
+        """What the graph's own points are; `run` gives them as labelled in any case."""
+        self._shift = self.card.shift.vector() if self.points == FEATURE else np.float32(0)
         self._outputs = [output.name for output in self._session.get_outputs()]
         expected, config = {"points", "scores", "radius90"}, self.card.config
         inputs = [(put.name, put.shape[1]) for put in self._session.get_inputs() if len(put.shape) > 1]
@@ -153,7 +160,13 @@ class OnnxNetwork:
         names += ["heatmaps"] if heatmaps and "heatmaps" in self._outputs else []
         stacked = _stack(images)
         parts = [self._run(names, stacked[start : start + _BATCH]) for start in range(0, len(stacked), _BATCH)]
-        return Output(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        points, *others = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return Output(points + self._shift * self._scale(stacked), *others)
+
+    def _scale(self, images: NDArray[np.uint8]) -> Floats:
+        """Pixels of the images for each of the network's, x and y: the graph answers in the pixels of any size."""
+        (height, width), size = images.shape[2:], self.card.config.size
+        return np.array([width / size[1], height / size[0]], np.float32)
 
     def _run(self, names: list[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The named outputs. Raises CheckpointError where the graph fails, or gives anything but what its card says."""

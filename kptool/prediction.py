@@ -65,11 +65,10 @@ def outputs(
     predictor: Predictor, folder: Path | None, heatmaps: Path | None, *, names: bool = False
 ) -> Iterator[Outputs]:
     """The outputs of a prediction; the heatmaps' file takes its place when the block ends well."""
-    config = predictor.card.config
     with ExitStack() as stack:
         file = None
         if heatmaps is not None:
-            file = stack.enter_context(results.heatmap_file(heatmaps, predictor.names, config.size))
+            file = stack.enter_context(results.heatmap_file(heatmaps, predictor))
         yield Outputs(predictor.names, folder, file, names)
 
 
@@ -145,4 +144,4 @@ def write(predictor: Predictor, found: Sequence[Found], *, out: Path | None = No
     if out is not None:
         results.write_csv(out / "keypoints.csv", found, predictor.names)
     if coco is not None:
-        results.write_coco(coco, found, predictor.names, predictor.origin)
+        results.write_coco(coco, found, predictor)

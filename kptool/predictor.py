@@ -31,10 +31,11 @@ class Face:
     """One face in one picture, in that picture's pixels, where an integer is a pixel's centre.
 
     box: (x, y, width, height) of the face as it was found or given, x and y its left and top edge. keypoints: float32
-    (K, 2). scores: float32 (K,), 0..1, the height of the heatmap's peak; 1 for direct regression, which has none.
-    radius90: float32 (K,), pixels about each keypoint that hold the true one 9 times in 10, for faces like those the
-    model was validated on; NaN where the model does not say. affine: float64 (2, 3), picture's pixels -> pixels of the
-    crop that the network saw. heatmaps: float32 (K, h, w), where they were asked for and the model has them.
+    (K, 2), the features or where labels would be: `Predictor.points` says which. scores: float32 (K,), 0..1, the height
+    of the heatmap's peak; 1 for direct regression, which has none. radius90: float32 (K,), pixels about each keypoint
+    that held the label 9 times in 10 on the validation images; about a feature, this presumes that labels are off by the
+    same for every face; NaN where the model does not say. affine: float64 (2, 3), picture's pixels -> pixels of the crop
+    that the network saw. heatmaps: float32 (K, h, w), where they were asked for and the model has them.
     """
 
     box: Box
@@ -59,8 +60,10 @@ class Predictor:
 
     `model` is a name, a run folder, a weights file or an exported .onnx; `device` is "auto", "cpu" or "cuda". `detect`
     says whether faces are looked for, or the whole picture is one; None looks where the model's keypoints are a
-    face's. `flip` averages with the prediction of the mirrored picture. Raises CheckpointError where there is no such
-    model, ConfigError for what it cannot do.
+    face's. `flip` averages with the prediction of the mirrored picture. Keypoints are where the features are, as far as
+    it is known how far the training data's labels lie off them; with `as_labelled`, where its labels would be. `points`
+    says which of both they are, `shift` what is known. Raises CheckpointError where there is no such model, ConfigError
+    for what it cannot do.
 
     >>> import numpy as np
     >>> predictor = Predictor("unet")
@@ -72,12 +75,21 @@ class Predictor:
     """
 
     def __init__(
-        self, model: str = "unet", device: str = "auto", *, detect: bool | None = None, flip: bool = False
+        self,
+        model: str = "unet",
+        device: str = "auto",
+        *,
+        detect: bool | None = None,
+        flip: bool = False,
+        as_labelled: bool = False,
     ) -> None:
         path, self.origin = cards.resolve(model)
         self.network = networks.load(path, device, flip=flip)
         self.card = self.network.card
         self.names = self.card.config.names
+        self.as_labelled, self.shift = as_labelled, self.card.shift
+        self.points = self.shift.points(as_labelled)
+        self._off = np.zeros_like(self.shift.vector()) if as_labelled else self.shift.vector()
         self._aligner = crops.Aligner.of(self.card)
         self.detect = self._aligner is not None if detect is None else detect
         if self.detect and self._aligner is None:
@@ -115,7 +127,7 @@ class Predictor:
         if self._aligner is not None and (self.detect or boxes is not None):
             looks, output = self._refine(looks, arrays, output, heatmaps)
         for i, look in enumerate(looks):
-            found[look.picture].append(_face(look, output, i))
+            found[look.picture].append(_face(look, output, i, self._off))
         return found
 
     def _looks(self, number: int, image: NDArray[np.uint8], boxes: Sequence[Box] | None) -> list[_Look]:
@@ -158,7 +170,10 @@ class Predictor:
         return looks, output
 
     def _better(self, look: _Look, arrays: list[NDArray[np.uint8]], points: NDArray[np.float32]) -> _Look | None:
-        """Where to look instead, by what was found; None where that is much the same, or makes no sense."""
+        """Where to look instead, by what was found; None where that is much the same, or makes no sense.
+
+        Points are as labelled here, as those of the mean shape are.
+        """
         assert self._aligner is not None
         affine = self._aligner.from_keypoints(apply_affine(invert_affine(look.affine), points))
         height, width = arrays[look.picture].shape[:2]
@@ -173,12 +188,13 @@ class Predictor:
         return self.network.run(np.stack(cut), heatmaps=heatmaps)
 
 
-def _face(look: _Look, output: Output, i: int) -> Face:
+def _face(look: _Look, output: Output, i: int, off: NDArray[np.float32]) -> Face:
+    """The `i`-th face in its picture's pixels; `off` (K, 2) is taken off its points in the crop."""
     back = invert_affine(look.affine)
     scale = np.float32(np.linalg.norm(back[:, :2], ord=2))
     return Face(
         box=look.box,
-        keypoints=apply_affine(back, output.points[i]).astype(np.float32),
+        keypoints=apply_affine(back, output.points[i] - off).astype(np.float32),
         scores=output.scores[i],
         radius90=output.radius90[i] * scale,
         affine=look.affine,

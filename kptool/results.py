@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from kptool import __version__
 from kptool.annotations import VISIBLE
 from kptool.files import atomic, write_text
-from kptool.predictor import Face
+from kptool.predictor import Face, Predictor
 
 if TYPE_CHECKING:
     import h5py
@@ -78,14 +78,19 @@ def write_csv(path: Path, found: Sequence[Found], names: Sequence[str]) -> None:
         writer.writerows(rows(found, names))
 
 
-def write_coco(path: Path, found: Sequence[Found], names: Sequence[str], model: str) -> None:
+def write_coco(path: Path, found: Sequence[Found], predictor: Predictor) -> None:
     """COCO's keypoint format: one category, an annotation for each face, every point visible.
 
     Its boxes are measured from the picture's edges, its keypoints, as everywhere here, from the first pixel's centre.
     """
-    about = f"{CONVENTION}; boxes from the picture's edges"
+    about, names = f"{CONVENTION}; boxes from the picture's edges", predictor.names
     document: dict[str, Any] = {
-        "info": {"description": f"predicted by kptool {__version__} with {model}", "coordinates": about},
+        "info": {
+            "description": f"predicted by kptool {__version__} with {predictor.origin}",
+            "coordinates": about,
+            "points": predictor.points,
+            "labels": predictor.shift.describe(),
+        },
         "images": [],
         "annotations": [],
         "categories": [{"id": 1, "name": "face", "supercategory": "person", "keypoints": list(names), "skeleton": []}],
@@ -117,14 +122,17 @@ class HeatmapFile:
 
     /heatmaps float16 (F, K, h, w), a face after the other; /keypoints float32 (F, K, 2), /scores and /radius90 (F, K);
     /affine float64 (F, 2, 3), picture's pixels -> pixels of the network's image; /file, the picture's name of each.
+    The maps are the network's own: what labels are off in x is in none of them, what they are off in y is.
     """
 
-    def __init__(self, file: NewFile, names: Sequence[str], size: tuple[int, int]) -> None:
+    def __init__(self, file: NewFile, predictor: Predictor) -> None:
         self._file = file
         with file.writing():
             file.attrs["coordinates"] = CONVENTION
-            file.attrs["names"] = json.dumps(list(names))
-            file.attrs["image_size"] = size
+            file.attrs["model"], file.attrs["points"] = predictor.origin, predictor.points
+            file.attrs["labels"] = json.dumps(predictor.shift.describe())
+            file.attrs["names"] = json.dumps(list(predictor.names))
+            file.attrs["image_size"] = predictor.card.config.size
         self._sets: dict[str, h5py.Dataset] = {}
 
     def add(self, name: str, faces: Sequence[Face]) -> None:
@@ -160,12 +168,12 @@ class HeatmapFile:
 
 
 @contextmanager
-def heatmap_file(path: Path, names: Sequence[str], size: tuple[int, int]) -> Iterator[HeatmapFile]:
+def heatmap_file(path: Path, predictor: Predictor) -> Iterator[HeatmapFile]:
     """A `HeatmapFile` that takes its place at `path` when the block ends well."""
     from kptool.hdf5 import NewFile
 
     with atomic(path) as temporary, NewFile(temporary, track_order=True) as file:
-        yield HeatmapFile(file, names, size)
+        yield HeatmapFile(file, predictor)
 
 
 def draw(image: NDArray[np.uint8], faces: Sequence[Face], names: Sequence[str], *, label: bool = False) -> Image.Image:

@@ -84,7 +84,7 @@ def test_the_graph_says_nothing_of_the_machine_it_was_made_on(graph: Path) -> No
     content = graph.read_bytes()
     assert str(Path(export.__file__).parent).encode() not in content
     assert str(Path(torch.__file__).parent).encode() not in content
-    assert {p.key for p in onnx.load(graph).metadata_props} == {"kptool", "weights"}
+    assert {p.key for p in onnx.load(graph).metadata_props} == {"kptool", "weights", "points"}
 
 
 def test_a_graph_beside_its_weights_runs_in_their_place(graph: Path, run_folder: Path, tmp_path: Path) -> None:

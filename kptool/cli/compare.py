@@ -30,16 +30,26 @@ def compare(
         raise ConfigError("say what to compare with: --with dlib, --with mediapipe, or both")
     wanted = list(reading.read(reading.expand(pictures)))
     predictor = Predictor(model, "cpu")
-    note(f"kptool: using {predictor.origin}")
+    note(f"kptool: using {predictor.origin}; {predictor.shift.sentence(False)}")
     with progress(quiet=json) as bar:
         tallies, cases = comparing.compare(predictor, wanted, names, progress=bar)
     failed = [picture for picture in wanted if picture.pixels is None]
     for picture in failed:
         note(f"kptool: {' '.join(picture.error.split())}")
-    write_text(out, comparing.write_page(tallies, cases, len(wanted) - len(failed), predictor.origin))
+    about = f"{predictor.origin}, whose {predictor.shift.sentence(False)}"
+    write_text(out, comparing.write_page(tallies, cases, len(wanted) - len(failed), about))
     rows = [tally.describe() for tally in tallies]
     if json:
-        emit_json({"model": predictor.origin, "pictures": len(wanted) - len(failed), "page": out, "toolkits": rows})
+        emit_json(
+            {
+                "model": predictor.origin,
+                "points": predictor.points,
+                "labels": predictor.shift.describe(),
+                "pictures": len(wanted) - len(failed),
+                "page": out,
+                "toolkits": rows,
+            }
+        )
     else:
         for row in rows:
             apart = "" if row["mean_distance"] is None else f", {row['mean_distance']:.1%} of the eyes' distance apart"

@@ -30,10 +30,11 @@ def evaluate(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Measure a model on images whose keypoints are known."""
+    """Measure a model on images whose keypoints are known, its points as labelled."""
     from kptool import cards, checkpoint, devices
     from kptool.cache import Cache
     from kptool.evaluation import evaluate_cache, mean_shape_baseline, trained_on
+    from kptool.shifts import AS_LABELLED
 
     sources = [cards.resolve(name, measuring=True) for name in (model, *(ensemble or []))]
     origin = " + ".join(words for _, words in sources)
@@ -54,6 +55,7 @@ def evaluate(
         emit_json(
             {
                 "model": origin,
+                "points": AS_LABELLED,
                 "split": split,
                 "trained_on": seen,
                 **found.metrics.to_dict(),

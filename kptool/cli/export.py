@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, Json
+from kptool.cli.options import DEFAULT_CACHE, AsLabelled, Json
 from kptool.cli.output import emit, emit_json, note
 
 
@@ -18,6 +18,7 @@ def export(
     ] = None,
     cache: Annotated[Path, typer.Option(help="Whose images the graph is compared with torch on.")] = DEFAULT_CACHE,
     half: Annotated[bool, typer.Option("--half", help="Store weights in float16: half the size.")] = False,
+    as_labelled: AsLabelled = False,
     json: Json = False,
 ) -> None:
     """Write a model as an ONNX graph: uint8 images in, normalised, predicted and decoded inside, points out.
@@ -27,13 +28,14 @@ def export(
     """
     from kptool import cards
     from kptool import export as exporting
+    from kptool.shifts import POINTS
 
     exporting.require_packages()
     weights, origin = cards.resolve(model)
     note(f"kptool: exporting {origin}")
     target = out or (weights.with_suffix(".onnx") if "ship with" not in origin else Path(f"{weights.stem}.onnx"))
     images = exporting.read_images(cache, cards.read_card(weights).config) if cache.is_file() else None
-    done = exporting.export(weights, target, images, half=half)
+    done = exporting.export(weights, target, images, half=half, as_labelled=as_labelled)
     on = (
         f"{done.images} images of {cache}"
         if images is not None
@@ -44,6 +46,7 @@ def export(
             {
                 "model": origin,
                 "out": done.path,
+                "points": done.points,
                 "bytes": done.size,
                 "images": done.images,
                 "real_images": images is not None,
@@ -53,6 +56,6 @@ def export(
         )
     else:
         emit(
-            f"wrote {done.path}: {done.size / 1e6:.1f} MB; on {on} it is at most {done.largest_difference:.2g} px from torch,"
-            f" scores {done.largest_score_difference:.2g}"
+            f"wrote {done.path}, its points {POINTS[done.points]}: {done.size / 1e6:.1f} MB; on {on} it is at most"
+            f" {done.largest_difference:.2g} px from torch, scores {done.largest_score_difference:.2g}"
         )

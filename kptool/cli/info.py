@@ -86,4 +86,5 @@ def _model(model: str) -> dict[str, Any]:
         "training": card.training,
         "data": data,
         "metrics": card.metrics,
+        "labels": card.shift.describe(),
     }

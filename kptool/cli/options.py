@@ -24,6 +24,10 @@ Images = Annotated[
 Category = Annotated[
     str | None, typer.Option(help="Which things, where SOURCE labels several kinds.", show_default=False)
 ]
+AsLabelled = Annotated[
+    bool,
+    typer.Option("--as-labelled", help="Points where the training data's labels would be, not where the features are."),
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
 

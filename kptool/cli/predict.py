@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kptool.cli.options import Device, Json, ModelName
+from kptool.cli.options import AsLabelled, Device, Json, ModelName
 from kptool.cli.output import emit, emit_json, note, progress
 from kptool.errors import ConfigError, DataError
 
@@ -47,12 +47,14 @@ def predict(
         int | None, typer.Option(min=1, help="Of a video, at most so many frames.", show_default=False)
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction of the mirrored picture.")] = False,
+    as_labelled: AsLabelled = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Find faces and predict their keypoints, in the pixels of the picture that was given.
 
-    An integer coordinate is a pixel's centre; left and right are the subject's. A picture that cannot be read is
+    An integer coordinate is a pixel's centre; left and right are the subject's. Points are where the features are, as
+    far as it is known how far labels lie off them; --as-labelled: where labels would be. A picture that cannot be read is
     named, the others go on, and the exit code is 2.
     """
     if csv and json:
@@ -63,13 +65,13 @@ def predict(
 
     boxes = [_box(text) for text in box] if box else None
     wanted = reading.expand(pictures)
-    predictor = Predictor(model, device, detect=False if boxes else detect, flip=tta)
+    predictor = Predictor(model, device, detect=False if boxes else detect, flip=tta, as_labelled=as_labelled)
     with sharing.workers() as mine, ExitStack() as stack:
         if heatmaps and mine.world > 1:
             raise ConfigError("--heatmaps writes one file, so run it as one process, without torchrun")
         quiet = json or mine.rank > 0
         if mine.rank == 0:
-            note(f"kptool: using {predictor.origin}")
+            note(f"kptool: using {predictor.origin}; {predictor.shift.sentence(as_labelled)}")
         bar = stack.enter_context(progress(quiet=quiet))
         outputs = stack.enter_context(prediction.outputs(predictor, out, heatmaps, names=names))
         outputs.reserve(wanted)
@@ -108,10 +110,14 @@ def _box(text: str) -> tuple[float, float, float, float]:
 
 def _json(predictor: Any, found: list[Found], failed: list[Any]) -> None:
     from kptool.results import CONVENTION
+    from kptool.shifts import RADIUS
 
     emit_json(
         {
             "model": predictor.origin,
+            "points": predictor.points,
+            "labels": predictor.shift.describe(),
+            "radius90": RADIUS,
             "coordinates": CONVENTION,
             "images": [each.describe(predictor.names) for each in found],
             "failed": [{"file": picture.name, "error": picture.error} for picture in failed],
@@ -120,8 +126,10 @@ def _json(predictor: Any, found: list[Found], failed: list[Any]) -> None:
 
 
 def _about(predictor: Predictor) -> str:
-    """Whose weights said it, for the titles of results."""
-    return f"by {predictor.origin}"
+    """Whose weights said it, and what its points are, for the titles of results."""
+    from kptool.shifts import POINTS
+
+    return f"by {predictor.origin}, {POINTS[predictor.points]}"
 
 
 def _tables(found: list[Found], predictor: Predictor) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,8 +43,9 @@ def submit(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Write Kaggle's RowId,Location, one row for each that the lookup table asks for."""
+    """Write Kaggle's RowId,Location, one row for each that the lookup table asks for: where its labels would be."""
     from kptool import cards, checkpoint, devices, submission
+    from kptool.shifts import AS_LABELLED
 
     sources = [cards.resolve(name) for name in (model, model_few) if name is not None]
     origins = [origin for _, origin in sources]
@@ -59,7 +60,8 @@ def submit(
             "kptool: no picture asks for fewer keypoints than --model has, of which --model-few has all; it went unused"
         )
     if json:
-        document = {"model": origins[0], "model_few": origins[1] if few else None, "submission": out, **counts}
+        document: dict[str, Any] = {"model": origins[0], "model_few": origins[1] if few else None, "submission": out}
+        document.update(points=AS_LABELLED, **counts)
         emit_json(document if expected is None else {**document, "estimate": expected})
         return
     emit(f"wrote {out}: {counts['rows']} rows for {counts['images']} pictures")
