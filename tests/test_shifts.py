@@ -71,25 +71,25 @@ def test_features_are_the_default_and_labels_on_request(weights: Path, picture: 
     assert np.allclose(apart[1], 4 * np.array([[2.5, 0.5], [2.5, -0.5], [2.5, 0]]), atol=1e-3)
 
 
-def test_graphs_of_both_kinds_say_the_same_to_kptool(weights: Path, picture: Image.Image, tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_labelled", [False, pytest.param(True, marks=pytest.mark.slow)])  # an export takes seconds
+def test_graphs_of_both_kinds_say_the_same_to_kptool(
+    weights: Path, picture: Image.Image, tmp_path: Path, as_labelled: bool
+) -> None:
     images = np.array(picture.resize((32, 32)))[None, None]
     expected = networks.TorchNetwork(weights, "cpu").run(images).points
-    for as_labelled, kind in ((False, "feature"), (True, "as labelled")):
-        done = export.export(weights, tmp_path / "out.onnx", as_labelled=as_labelled)
-        assert done.points == kind
-        session = onnxruntime.InferenceSession(done.path)
-        assert session.get_modelmeta().custom_metadata_map["points"] == kind
-        (raw,) = session.run(["points"], {"images": images})
-        shift = 0 if as_labelled else np.array(OFFSET) + [0, 0.5]
-        assert np.allclose(raw, expected - shift, atol=1e-3)
-        network = networks.OnnxNetwork(done.path)
-        assert np.allclose(network.run(images).points, expected, atol=1e-3)
-        assert np.allclose(network._scale(np.zeros((1, 1, 64, 96), np.uint8)), [3, 2])
-        for flag in (False, True):
-            (a,), (b,) = (
-                Predictor(str(each), "cpu", as_labelled=flag).predict(picture) for each in (done.path, weights)
-            )
-            assert np.allclose(a.keypoints, b.keypoints, atol=0.01)
+    done = export.export(weights, tmp_path / "out.onnx", as_labelled=as_labelled)
+    assert done.points == ("as labelled" if as_labelled else "feature")
+    session = onnxruntime.InferenceSession(done.path)
+    assert session.get_modelmeta().custom_metadata_map["points"] == done.points
+    (raw,) = session.run(["points"], {"images": images})
+    shift = 0 if as_labelled else np.array(OFFSET) + [0, 0.5]
+    assert np.allclose(raw, expected - shift, atol=1e-3)
+    network = networks.OnnxNetwork(done.path)
+    assert np.allclose(network.run(images).points, expected, atol=1e-3)
+    assert np.allclose(network._scale(np.zeros((1, 1, 64, 96), np.uint8)), [3, 2])
+    for flag in (False, True):
+        (a,), (b,) = (Predictor(str(each), "cpu", as_labelled=flag).predict(picture) for each in (done.path, weights))
+        assert np.allclose(a.keypoints, b.keypoints, atol=0.01)
 
 
 def test_where_nothing_is_known_points_are_as_labelled(tmp_path: Path, picture: Image.Image) -> None:
@@ -100,7 +100,7 @@ def test_where_nothing_is_known_points_are_as_labelled(tmp_path: Path, picture: 
     assert predictor.points == "as labelled"
     assert set(predictor.shift.describe().values()) == {None}
     assert "is unknown" in predictor.shift.sentence(False)
-    assert export.export(path, tmp_path / "out.onnx").points == "as labelled"
+    assert cards.read_card(path).shift.points(False) == "as labelled"
 
 
 @pytest.mark.parametrize(

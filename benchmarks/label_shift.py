@@ -1,0 +1,172 @@
+"""How far a data set's labels lie from the features they name, in x and in y: three ways that share no assumption.
+
+    kptool extract training.zip --groups groups.csv --out faces
+    python benchmarks/label_shift.py find faces/dataset.h5 unet.npz                  where kptool's weights run
+    python benchmarks/label_shift.py find faces/dataset.h5 dlib.npz --with dlib      where that toolkit is installed
+    python benchmarks/label_shift.py measure faces/dataset.h5 unet.npz dlib.npz
+
+Every image is turned upright about its face's own axis, looked at as it is and mirrored, and both answers are averaged:
+what is found then has no side, on average, whoever finds it. See docs/label-shift.md for what is made of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from kptool import cards, peers
+from kptool.annotations import FACE15
+from kptool.cache import Cache
+from kptool.geometry import apply_affine, fit_similarity, flip_points, invert_affine
+
+Floats = NDArray[np.float64]
+_SCALE, _SIDE = 3, 480
+
+
+def named(points: Floats, names: tuple[str, ...]) -> Floats:
+    """The 15 points that are compared, (N, 15, 2), from those or from the 68 of 300-W."""
+    if tuple(names) == FACE15.names:
+        return points
+    return np.stack([np.stack(list(peers._mean(each, peers._IBUG68).values())) for each in points])
+
+
+def mean_shape() -> Floats:
+    """The shape (15, 2) that faces are brought onto, mirror-symmetric, in pixels of a face of 96x96."""
+    card = cards.read_card(Path(cards.__file__).parent / "weights" / "unet.safetensors")
+    shape = np.array(card.data["mean_shape"])
+    return (shape + flip_points(shape, 96, FACE15.flip_pairs)) / 2
+
+
+def upright(points: Floats) -> tuple[Floats, Floats]:
+    """Maps (N, 2, 3) that bring each face upright onto the middle of a canvas, `_SCALE` times the size of one of 96x96,
+    by its labels (N, 15, 2); and how far the faces are tilted, (N,), in radians."""
+    target = (mean_shape() - 47.5) * _SCALE + (_SIDE - 1) / 2
+    affines = np.stack([fit_similarity(each, target) for each in points])
+    return affines, np.arctan2(-affines[:, 1, 0], affines[:, 0, 0])
+
+
+def canvas(image: NDArray[np.uint8], affine: Floats) -> NDArray[np.uint8]:
+    """The image (H, W) or (3, H, W) under its map, its border carried on outwards, (H, W, 3)."""
+    colour = np.stack([image] * 3, -1) if image.ndim == 2 else np.moveaxis(image, 0, -1)
+    pad = max(colour.shape) // 2
+    padded = Image.fromarray(np.pad(colour, ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
+    back = invert_affine(affine)
+    shift = back[:, 2] + pad + 0.5 - back[:, :2] @ np.array([0.5, 0.5])
+    data = (*back[0, :2], shift[0], *back[1, :2], shift[1])
+    return np.asarray(padded.transform((_SIDE, _SIDE), Image.Transform.AFFINE, data, Image.Resampling.BICUBIC))
+
+
+def finder(name: str) -> Callable[[NDArray[np.uint8], Floats], Floats | None]:
+    """canvas, the face's box on it -> points (K, 2) as kptool names them, or None."""
+    if name == "kptool":
+        from kptool import Predictor
+
+        predictor = Predictor("unet", "cpu", as_labelled=True)
+        return lambda image, box: predictor.predict(image, boxes=[tuple(box)])[0].keypoints.astype(float)
+    find = peers.load(name)
+
+    def search(image: NDArray[np.uint8], box: Floats) -> Floats | None:
+        faces = [np.array([face[key] for key in FACE15.names]) for face in find(image)]
+        middle = box[:2] + box[2:] / 2
+        faces = [face for face in faces if np.linalg.norm(face.mean(0) - middle) < 0.3 * box[2]]
+        return faces[0] if faces else None
+
+    return search
+
+
+def find(cache: Path, out: Path, name: str, *, split: str, every: int) -> None:
+    """Points (N, K, 2) of a split's images in their pixels, NaN where a toolkit finds no face."""
+    search = finder(name)
+    with Cache(cache) as opened:
+        index, info = opened.index(split)[::every], opened.info
+        images, points = opened.read("images", index), opened.read("keypoints", index).astype(float)
+    points = named(points, info.names)
+    affines, _ = upright(points)
+    found = np.full(points.shape, np.nan)
+    for i, (image, affine) in enumerate(zip(images, affines, strict=True)):
+        placed, drawn = apply_affine(affine, points[i]), canvas(image, affine)
+        low, high = placed.min(0), placed.max(0)
+        box = np.array([*(low - 0.15 * (high - low)), *(1.3 * (high - low))])
+        mirrored = box.copy()
+        mirrored[0] = _SIDE - 1 - box[0] - box[2]
+        here, there = search(drawn, box), search(np.ascontiguousarray(drawn[:, ::-1]), mirrored)
+        if here is not None and there is not None:
+            both = (here + flip_points(there, _SIDE, FACE15.flip_pairs)) / 2
+            found[i] = apply_affine(invert_affine(affine), both)
+    np.savez(out, found=found, index=index, name=name)
+    print(f"{name}: {int(np.isfinite(found).all((1, 2)).sum())} of {len(found)} faces")
+
+
+def regress(x: Floats, y: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Least squares of y (N,) on x (N, D), and standard errors that allow for what images of one group share."""
+    inverse = np.linalg.inv(x.T @ x)
+    beta = inverse @ (x.T @ y)
+    score = x * (y - x @ beta)[:, None]
+    sums = np.stack([score[groups == g].sum(0) for g in np.unique(groups)])
+    return beta, np.sqrt(np.diag(inverse @ (sums.T @ sums) @ inverse))
+
+
+def measure(cache: Path, files: list[Path]) -> None:
+    """Print what each way gives."""
+    with Cache(cache) as opened:
+        names = opened.info.names
+        every, group = named(opened.read("keypoints").astype(float), names), opened.read("group")
+    group = np.where(group >= 0, group, -1 - np.arange(len(group)))
+    for file in files:
+        stored = np.load(file)
+        good = np.isfinite(stored["found"]).all((1, 2))
+        index = stored["index"][good]
+        report(str(stored["name"]), every[index], stored["found"][good], group[index])
+
+
+def report(name: str, labels: Floats, found: Floats, groups: NDArray[np.int64]) -> None:
+    """The shift by one finder, over faces (N), all in pixels of a face brought to 96x96."""
+    affines, tilt = upright(labels)
+    scale = np.sqrt(np.linalg.det(affines[:, :, :2])) / _SCALE
+    error = (labels - found).mean(1) * scale[:, None]  # (N, 2): what an image's 15 keypoints share
+    placed = apply_affine(affines, found)
+    nose = placed[:, 10, 0] - placed[:, [2, 4], 0].mean(1)  # how far the head is turned: it changes sign in the mirror
+    turn = nose / np.ptp(placed[..., 0], axis=1)
+    kept = (np.abs(error - np.median(error, axis=0)) < 5).all(1)
+    tilt, error, groups, turn, steps = tilt[kept], error[kept], groups[kept], turn[kept], scale[kept]
+    cos, sin, one = np.cos(tilt), np.sin(tilt), np.ones(len(tilt))
+    across, along = error[:, 0] * cos + error[:, 1] * sin, -error[:, 0] * sin + error[:, 1] * cos
+    print(
+        f"\n{name}: {len(tilt)} faces, tilted by {np.degrees(tilt).std():.1f} degrees, on average {steps.mean():.2f} enlarged"
+    )
+    for axis, what in enumerate("xy"):
+        beta, se = regress(one[:, None], error[:, axis], groups)
+        print(f"  plain difference in {what}: {beta[0]:+.3f} +- {se[0]:.3f}")
+    beta, se = regress(np.stack([cos, sin, turn, turn**3], 1), across, groups)
+    print(f"  across the face, in its mirror: x {beta[0]:+.3f} +- {se[0]:.3f}, y {beta[1]:+.3f} +- {se[1]:.3f}")
+    beta, se = regress(np.stack([-sin, one, turn**2], 1), along, groups)
+    print(f"  along the face, by tilt: x {beta[0]:+.3f} +- {se[0]:.3f}")
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    finding = commands.add_parser("find")
+    finding.add_argument("cache", type=Path)
+    finding.add_argument("out", type=Path)
+    finding.add_argument("--with", dest="name", default="kptool")
+    finding.add_argument("--split", default="all")
+    finding.add_argument("--every", type=int, default=1)
+    measuring = commands.add_parser("measure")
+    measuring.add_argument("cache", type=Path)
+    measuring.add_argument("files", type=Path, nargs="+")
+    options = parser.parse_args()
+    if options.command == "find":
+        find(options.cache, options.out, options.name, split=options.split, every=options.every)
+    else:
+        measure(options.cache, options.files)
+
+
+if __name__ == "__main__":
+    main()
