@@ -97,8 +97,8 @@ class Source:
     are left out unless somebody asks for them. `sides` says how left and right were told apart. `pictures` has the file
     that each row was cut from, `originals` where these lie, `groups` the number of that file, or of what the file is a
     part of, as a video; None where rows are no files. `notes` say what the source holds and is not used, and how the rest
-    was understood, a sentence each. `margin` is the margin around the boxes that images were cut out with, None where they
-    are whole pictures.
+    was understood, a sentence each. `split` (total,) is the data's own, as `kptool.splits.own_split` has it, None where they
+    have none. `margin` is the margin around the boxes that images were cut out with, None where they are whole pictures.
     `part(i, n)` gives every n-th block from the i-th on, where leaving out the others saves work.
     """
 
@@ -117,6 +117,7 @@ class Source:
     margin: float | None = None
     part: Callable[[int, int], Iterator[Samples]] | None = None
     notes: tuple[str, ...] = ()
+    split: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ class Labelled:
     picture: the file's name, as written there, or with ANY_SUFFIX. keypoints: (K, 2), the picture's pixels; NaN or anything where
     `visibility` (K,) is 0. box: (x, y, width, height) with x and y its left and top edge, or None. size: (H, W) of the
     picture that the labels are for, where the file says it. group: what stays together in a split, such as the video that
-    the picture is a frame of; None where that is the picture alone.
+    the picture is a frame of; None where that is the picture alone. split: the part of the set that the file puts the
+    picture into, "train", "val" or "test"; "" where it says none.
     """
 
     picture: str
@@ -135,12 +137,14 @@ class Labelled:
     box: tuple[float, float, float, float] | None = None
     size: Size | None = None
     group: str | None = None
+    split: str = ""
 
 
 @dataclass(frozen=True)
 class LabelFile:
     """What a label file holds. `flip_pairs` are given where the file states them; None leaves them to be inferred.
 
+    `folder` is where the pictures' names start, where the reader has found them itself.
     `notes` count and name what the file says and is not used, a sentence each: nothing is dropped in silence.
     """
 
@@ -149,6 +153,7 @@ class LabelFile:
     flip_pairs: tuple[tuple[int, int], ...] | None = None
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +169,37 @@ class Dataset:
     matches: Callable[[Path], bool]
     open: Callable[..., Source] | None = None
     read: Callable[[Path, str | None], LabelFile] | None = None
+
+
+def stated_visibility(stated: NDArray[np.float64]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """What a set's third numbers (n, K) say of its keypoints, as visibility (n, K), and notes on how they were read.
+
+    Whole numbers are 0 no label, 1 occluded, 2 visible. Where some have fractions they are a model's confidences, 0 to 1:
+    those above 0 are visible; a set that has 2 as well keeps 1 as occluded. Raises ValueError for any other number.
+    """
+    fraction = stated % 1 != 0
+    wrong = ~np.isfinite(stated) | (stated < 0) | (stated > np.where(fraction, 1, VISIBLE))
+    if wrong.any():
+        raise ValueError(f"{stated[wrong][0]:g}")
+    seen = np.where(fraction, VISIBLE, stated).astype(np.uint8)
+    whole, notes = seen[~fraction], []
+    if fraction.any():
+        if not (whole == VISIBLE).any():
+            seen[seen > 0] = VISIBLE
+        given = stated[stated > 0]
+        notes.append(
+            f"the keypoints' third numbers are confidences ({given.min():.3g} to {given.max():.3g}), not visibilities:"
+            f" all above 0 count as visible, {int((seen == 0).sum())} keypoints have none"
+        )
+    elif (seen == OCCLUDED).any() and not (seen == VISIBLE).any():
+        notes.append("every labelled keypoint has visibility 1, which means occluded; 2 means visible")
+    return seen, tuple(notes)
+
+
+def counted(count: int, sentence: str, **values: object) -> tuple[str, ...]:
+    """A note that counts, "{n} box{es} {are} not used" with `values` in it; none where there is nothing to count."""
+    words = {"s": "", "es": "", "are": "is"} if count == 1 else {"s": "s", "es": "es", "are": "are"}
+    return (sentence.format(n=count, **words, **values),) if count else ()
 
 
 def bounded(path: Path, names: Sequence[str], things: int) -> None:

@@ -26,6 +26,7 @@ from kptool.geometry import from_edges, swap_order, to_edges
 from kptool.labels import given, located, read_picture
 from kptool.progress import Progress, silent
 from kptool.sources import Opening, find_reader, read_labels
+from kptool.splits import PARTS
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,9 @@ def _write(path: Path, staging: Path, out: Path, form: str, opening: Opening, pr
         sides = given(file) or _inferred(file)
     if form in _BOXED:
         file = _boxed(file)
+    elif any(thing.split for thing in file.things):
+        lost = "a csv does not say what is for training, validation or test, so the data's own split is not written"
+        file = replace(file, notes=(*file.notes, lost))
     written = {"coco": _coco, "yolo": _yolo, "csv": _csv}[form](staging, file, sides)
     staging.chmod(0o755)
     for place in (written, staging / _IMAGES, staging):
@@ -165,7 +169,8 @@ def _copy(thing: Labelled, place: Path, staging: Path, stem: str) -> tuple[str, 
 
 
 def _coco(folder: Path, file: LabelFile, sides: Sides) -> Path:
-    """annotations.json. Pairs that change places in a mirror are added to the category, as `flip_pairs` from 0."""
+    """annotations.json. Pairs that change places in a mirror are added to the category, as `flip_pairs` from 0, and the
+    part of the set to each image, as `split`, where the source says it."""
     category: dict[str, Any] = {"id": 1, "name": "thing", "keypoints": list(file.names), "skeleton": []}
     if sides.mirror:
         category["flip_pairs"] = [list(pair) for pair in sides.pairs]
@@ -177,7 +182,8 @@ def _coco(folder: Path, file: LabelFile, sides: Sides) -> Path:
             numbers[thing.picture] = len(numbers) + 1
             assert thing.size is not None
             name, size = Path(thing.picture).name, {"width": thing.size[1], "height": thing.size[0]}
-            pictures.append({"id": numbers[thing.picture], "file_name": name, **size})
+            part = {"split": thing.split} if thing.split else {}
+            pictures.append({"id": numbers[thing.picture], "file_name": name, **size, **part})
         seen = thing.visibility > 0
         points = np.where(seen[:, None], thing.keypoints, 0)
         flat = np.column_stack([points, thing.visibility]).ravel().tolist()
@@ -224,8 +230,7 @@ def _yolo(folder: Path, file: LabelFile, sides: Sides) -> Path:
         log.warning("%d keypoints lie outside their pictures, which Ultralytics does not take", outside)
     settings: dict[str, Any] = {
         "path": ".",
-        "train": _IMAGES,
-        "val": _IMAGES,
+        **_parts(folder, file),
         "names": {0: "thing"},
         "kpt_shape": [len(file.names), 3],
         "kpt_names": {0: list(file.names)},
@@ -234,6 +239,18 @@ def _yolo(folder: Path, file: LabelFile, sides: Sides) -> Path:
         settings["flip_idx"] = swap_order(len(file.names), sides.pairs)
     (folder / "data.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return folder / "data.yaml"
+
+
+def _parts(folder: Path, file: LabelFile) -> dict[str, str]:
+    """The yaml's parts: a list of pictures each, which is written, where the source says the part of all; else all of them."""
+    parts = {thing.picture: thing.split for thing in file.things}
+    if not {"train", "val"} <= set(parts.values()) or "" in parts.values():
+        return {"train": _IMAGES, "val": _IMAGES}
+    lists = {part: [p for p, its in parts.items() if its == part] for part in PARTS.values()}
+    lists = {part: pictures for part, pictures in lists.items() if pictures}
+    for part, pictures in lists.items():
+        (folder / f"{part}.txt").write_text("".join(f"./{picture}\n" for picture in pictures), encoding="utf-8")
+    return {part: f"{part}.txt" for part in lists}
 
 
 def _csv(folder: Path, file: LabelFile, sides: Sides) -> Path:

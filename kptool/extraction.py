@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import __version__, heatmaps, patches, similar
+from kptool import __version__, allotment, heatmaps, patches, similar
 from kptool.annotations import Samples, Source
 from kptool.cache import CacheWriter, Info
 from kptool.errors import ConfigError, DataError
@@ -42,28 +42,32 @@ class Options:
     """The settings of an extraction.
 
     `keypoints`: "complete" keeps rows with every keypoint, "all" those with any, "auto" what the source is meant for.
-    `split`: "similar" keeps near-duplicates on one side, "random" does not look. `groups` and `patch` are csv files.
+    `split`: "own" keeps the data's, "similar" keeps near-duplicates on one side, "random" does not look; "auto" is own where
+    the data have a split, else random. `val` is the share for validation of a split that is drawn, 0.1 where it is None.
+    `groups` and `patch` are csv files.
     """
 
     keypoints: str = "auto"
     sigma: float = 2.0
     stride: int = 1
     heatmaps: str = "uint8"
-    val: float = 0.1
+    val: float | None = None
     seed: int = 0
     groups: Path | None = None
     force: bool = False
-    split: str = "random"
+    split: str = "auto"
     patch: Path | None = None
 
     def __post_init__(self) -> None:
         if self.keypoints not in ("auto", "complete", "all"):
             raise ConfigError(f"--keypoints must be auto, complete or all; got {self.keypoints!r}")
-        if self.split not in ("random", "similar"):
-            raise ConfigError(f"--split must be random or similar; got {self.split!r}")
+        if self.split not in ("auto", "own", "random", "similar"):
+            raise ConfigError(f"--split must be own, random or similar; got {self.split!r}")
         if self.split == "similar" and self.groups is not None:
             raise ConfigError("--groups says what belongs together, so --split similar has nothing to find; give one")
-        if not 0 <= self.val < 1:
+        if self.split == "own" and self.val is not None:
+            raise ConfigError("--split own keeps the data's validation part, so --val has no meaning; give one of them")
+        if self.val is not None and not 0 <= self.val < 1:
             raise ConfigError(f"--val is the share of images kept for validation, from 0 to below 1; got {self.val}")
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"--seed must be 0 to 2**32 - 1; got {self.seed}")
@@ -94,6 +98,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
     """
     started = time.perf_counter()
     _check_free(source, out, options)
+    own = allotment.kept(source, options.split, options.val)
     groups = source.groups if options.groups is None else read_groups(options.groups)
     info = Info(
         names=source.skeleton.names,
@@ -104,7 +109,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         stride=options.stride,
         heatmaps=options.heatmaps,
         seed=options.seed,
-        val=options.val,
+        val=allotment.share(options.val, own),
         source=source.label,
         source_sha256=_sha256(source),
         version=__version__,
@@ -113,24 +118,15 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
     )
     with staged(out, _STAGING) as staging:
         (staging / IMAGES).mkdir()
-        counts, split = _write(source, staging, info, options, groups, progress)
+        counts, split = _write(source, staging, info, options, groups, own=own, progress=progress)
         _publish(staging, out)
     dropped = {reason: count for reason, count in counts.items() if reason not in ("rows", "kept")}
     val = int((split == VAL).sum())
     splits = {"train": len(split) - val, "val": val}
-    seconds = time.perf_counter() - started
-    return Extracted(
-        source.label,
-        counts["rows"],
-        counts["kept"],
-        dropped,
-        len(info.names),
-        splits,
-        source.sides,
-        out / CACHE,
-        seconds,
-        source.notes,
-    )
+    notes = (*source.notes, *allotment.said(own, counts, splits))
+    rows, kept, seconds = counts["rows"], counts["kept"], time.perf_counter() - started
+    names, cache = len(info.names), out / CACHE
+    return Extracted(source.label, rows, kept, dropped, names, splits, source.sides, cache, seconds, notes)
 
 
 def _check_free(source: Source, out: Path, options: Options) -> None:
@@ -153,6 +149,8 @@ def _write(
     info: Info,
     options: Options,
     groups: NDArray[np.int64] | None,
+    *,
+    own: NDArray[np.int8] | None,
     progress: Progress,
 ) -> tuple[Counter[str], NDArray[np.uint8]]:
     """Stream the source into the staging folder; returns the counts and the split."""
@@ -168,7 +166,7 @@ def _write(
         columns = [f"{name}_{part}" for name in info.names for part in ("x", "y", "visibility")]
         table.writerow(["image", "row", *(["source"] if source.pictures else []), *columns])
         most = max(1, _MOST_BYTES // info.heatmap_bytes)
-        blocks = source.blocks()
+        blocks = allotment.untested(source, counts)
         if options.patch is not None:
             blocks = _patched(blocks, patches.read(options.patch, info.names), info, counts)
         for samples in pieces(keep(blocks, which, counts), most):
@@ -182,7 +180,10 @@ def _write(
         assigned = assign(groups, cache.rows(), options.groups)
         if options.split == "similar":
             assigned = joined(assigned, similar.clusters(cache.images()))
-        split = choose_split(assigned, options.val, options.seed)
+        if own is None:
+            split = choose_split(assigned, allotment.share(options.val, own), options.seed)
+        else:
+            split = allotment.taken(own, cache.rows(), assigned, options.groups)
         cache.finish(split, assigned)
     for path in (staging / KEYPOINTS, staging / CACHE, staging / IMAGES, staging):
         sync(path)

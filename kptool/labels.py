@@ -21,6 +21,7 @@ from kptool.errors import ConfigError, DataError
 from kptool.flips import Sides, infer
 from kptool.geometry import Size, apply_affine, fit_box
 from kptool.lookup import locate
+from kptool.splits import own_split
 
 Cut = Callable[[Labelled, Path, int], tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size]]
 CROPS = ("auto", "box", "picture")
@@ -88,6 +89,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
         groups=np.array([numbers[each] for each in belonging], dtype=np.int64),
         margin=view.margin if boxed else None,
         notes=(*file.notes, *how),
+        split=own_split([thing.split for thing in things]),
     )
 
 

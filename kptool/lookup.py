@@ -35,13 +35,14 @@ class Located:
     notes: tuple[str, ...]
 
 
-def locate(path: Path, names: Sequence[str], folder: Path) -> Located:
+def locate(path: Path, names: Sequence[str], folder: Path, *, whole: bool = True) -> Located:
     """The file below `folder` of each picture's name in the label file `path`.
 
     A name that leads to a file from `folder` on is that file. Else it is, of the files of its last name, the one whose
     path has most of the last parts in common with it; letter case, the form of Unicode and Label Studio's prefix may
-    differ where that leaves one file. A folder that labels name has no pictures of other folders. Raises DataError with
-    the first name that is missing, that fits several files, or that fits a file that is another name's.
+    differ where that leaves one file. A folder that labels name has no pictures of other folders. Pictures without labels
+    are told where `names` are the `whole` of what is labelled in the folder. Raises DataError with the first name that is
+    missing, that fits several files, or that fits a file that is another name's.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder} with the pictures of {path}; say where they are with --images")
@@ -54,7 +55,8 @@ def locate(path: Path, names: Sequence[str], folder: Path) -> Located:
             matches[name] = [] if all(match.place.parent in named for match in found) else found
     _check(path, folder, asked, matches)
     kept = {text: matches[name][0] for text, name in asked.items()}
-    notes = (*_how(kept, folder), *index.unlabelled({match.place for match in kept.values()}, path))
+    left = index.unlabelled({match.place for match in kept.values()}, path) if whole else ()
+    notes = (*_how(kept, folder), *left)
     return Located([kept[name].place for name in names], notes)
 
 

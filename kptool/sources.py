@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kptool import images, plugins
+from kptool import images, parts, plugins, strangers
 from kptool.annotations import Dataset, LabelFile, Samples, Skeleton, Source
 from kptool.config import require
 from kptool.coordinates import checked
@@ -18,12 +18,11 @@ from kptool.errors import DataError, KptoolError
 from kptool.flips import Sides
 from kptool.geometry import Size, apply_affine, fit_box
 from kptool.labels import View, source
-from kptool.lookup import lies_in
 from kptool.reading import csv_rows, read_text
 from kptool.sharing import Workers
 
 _DEFAULT_PLACES = ("training.zip", "training.csv", "facial-keypoints-detection.zip")
-_ENDINGS = {".json", ".csv", ".tsv", ".xml", ".yaml", ".yml"}
+_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ class Opening:
 
     images: the folder of the pictures that labels are about. category: which things, where a file labels several kinds.
     size (H, W), channels, crop, margin: see `kptool.labels.View`. flips: a csv of names that change places in the mirror,
-    two in a line, or the word "none". count, seed: of synthetic faces.
+    two in a line, or the word "none". count, seed: of synthetic faces. val_from: the labels of the validation part, where
+    these are in a file of their own.
     """
 
     images: Path | None = None
@@ -44,6 +44,7 @@ class Opening:
     flips: Path | None = None
     count: int = 1000
     seed: int = 0
+    val_from: Path | None = None
 
 
 def find_source(path: Path | None, opening: Opening | None = None) -> Source:
@@ -52,6 +53,7 @@ def find_source(path: Path | None, opening: Opening | None = None) -> Source:
     Raises DataError where the path does not exist or no reader knows it.
     """
     opening = opening or Opening()
+    require(path is not None or opening.val_from is None, "--val-from wants SOURCE, the labels of the training part")
     if path is None:
         places = (Path(folder) / name for folder in (".", "data") for name in _DEFAULT_PLACES)
         path = next((place for place in places if place.is_file()), None)
@@ -62,6 +64,9 @@ def find_source(path: Path | None, opening: Opening | None = None) -> Source:
         return _stated(synthetic.open(None, count=opening.count, seed=opening.seed, **size), opening)
     path, reader = find_reader(path)
     if reader.open is not None:
+        require(
+            opening.val_from is None, f"{path} holds its pictures, and is split by --val, so --val-from has no meaning"
+        )
         require(opening.images is None, f"{path} holds its pictures, so --images has no meaning")
         return _stated(_resized(checked(reader.open(path)), opening), opening)
     file, folder = read_labels(path, reader, opening)
@@ -76,20 +81,81 @@ def find_reader(path: Path) -> tuple[Path, Dataset]:
             f"there is no file or folder {path}; give Kaggle's training.zip, or nothing for synthetic faces"
         )
     readers: list[Dataset] = [plugins.load("datasets", name) for name in plugins.names("datasets")]
-    known = "; ".join(reader.summary for reader in readers)
-    candidates = [path]
-    if path.is_dir() and not any(reader.matches(path) for reader in readers):
-        candidates = [p for p in sorted(path.iterdir()) if p.suffix.lower() in _ENDINGS and p.is_file()]
+    own = not path.is_dir() or any(reader.matches(path) for reader in readers)
+    candidates = [path] if own else parts.label_files(path)
     fitting = [(place, reader) for place in candidates for reader in readers if reader.matches(place)]
-    if len({place for place, _ in fitting}) > 1:
-        raise DataError(f"{path} holds several label files: {', '.join(p.name for p, _ in fitting[:5])}; name one")
-    if not fitting:
-        raise DataError(f"{path} is of no format that kptool reads ({known})")
+    places = list(dict.fromkeys(place for place, _ in fitting))
+    one_kind = len({id(reader) for _, reader in fitting}) == 1 and fitting[0][1].read is not None
+    if len(places) > 1 and one_kind and parts.by_part(path, places):
+        return path, fitting[0][1]
+    if len(places) > 1:
+        _refuse_several(path, places)
+    _refuse_strangers(path, places or candidates, known=bool(fitting))
     return fitting[0]
 
 
+def _refuse_several(path: Path, places: list[Path]) -> None:
+    """Raise DataError for a folder of several label files."""
+    kind = strangers.named_whole(places[0])
+    if kind:
+        raise DataError(f"{path} holds {len(places)} files of labels, and {places[0].name} {kind}")
+    names = ", ".join(place.relative_to(path).as_posix() for place in places[:5])
+    raise DataError(
+        f"{path} holds several label files: {names}; name one, and the labels of its validation part, where they are in"
+        " another, with --val-from"
+    )
+
+
+def _refuse_strangers(path: Path, places: list[Path], *, known: bool) -> None:
+    """Raise DataError for files of a kind that kptool does not read, and for what is `known` to no reader."""
+    if not places and path.is_dir():
+        places = [place for place in sorted(path.iterdir()) if place.is_file()][:_LOOKED_AT]
+    looked = (place for place in places if not known or place.suffix.lower() in (".csv", ".tsv"))
+    kinds = ((place, strangers.named_file(place)) for place in looked)
+    place, kind = next(((place, kind) for place, kind in kinds if kind), (path, None))
+    if kind:
+        raise DataError(f"{place} {kind}")
+    if not known:
+        raise DataError(
+            f"{path} is of no format that kptool reads: give it COCO keypoints, a csv, or another that"
+            " `kptool extract --help` lists"
+        )
+
+
 def read_labels(path: Path, reader: Dataset, opening: Opening) -> tuple[LabelFile, Path]:
-    """What the label file says, and the folder of its pictures: --images, else "images" beside it, else its own."""
+    """What the label file says, or the files of the parts of one set say, and the folder of the pictures."""
+    files = parts.files_of(path, reader)
+    if opening.val_from is not None:
+        require("" in files, f"{path} holds its own parts, so --val-from has no meaning; name the file to train on")
+        files = {"train": path, "val": _validation(path, reader, opening.val_from)}
+    if "" in files:
+        part = _read(files[""], reader, opening)
+        return part.file, part.folder
+    read, skipped = {}, []
+    for name, file in files.items():
+        try:
+            read[name] = _read(file, reader, opening)
+        except DataError as error:
+            if name != "test":  # there often is one without labels, for a contest
+                raise
+            skipped.append(f"the test part is not used: {error}")
+    whole = parts.merged(read, tuple(skipped))
+    assert whole.folder is not None
+    return whole, whole.folder
+
+
+def _validation(path: Path, reader: Dataset, val_from: Path) -> Path:
+    """The file of labels that --val-from names, of the same format."""
+    other, its = find_reader(val_from)
+    require(its is reader, f"--val-from {other} is another format than {path}; give both as {reader.summary}")
+    require(
+        other.resolve() != path.resolve(), f"--val-from names {path} itself; give the labels of the validation part"
+    )
+    return other
+
+
+def _read(path: Path, reader: Dataset, opening: Opening) -> parts.Part:
+    """What one label file says, and the folder of its pictures."""
     assert reader.read is not None
     try:
         file = reader.read(path, opening.category)
@@ -99,12 +165,11 @@ def read_labels(path: Path, reader: Dataset, opening: Opening) -> tuple[LabelFil
         Skeleton(file.names, file.flip_pairs or ())
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    if opening.images is not None:
-        return file, opening.images
-    own = path if path.is_dir() else path.parent
-    beside = own / "images"
-    here = file.things and lies_in(own, file.things[0].picture)
-    return file, beside if beside.is_dir() and not here else own
+    if not file.things:
+        raise DataError(f"{path} holds no labelled pictures; label some, or export again with their keypoints")
+    if file.folder is not None and opening.images is None:
+        return parts.Part(path, file, file.folder)
+    return parts.Part(path, file, parts.picture_folder(path, file, opening.images))
 
 
 def shared(opened: Source, mine: Workers) -> Source | None:

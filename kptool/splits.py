@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,33 @@ from kptool.errors import ConfigError, DataError
 
 TRAIN, VAL = 0, 1
 SPLITS = {"train": TRAIN, "val": VAL}
+TEST, TO_DRAW = 2, -1
+"""In the split that data bring along: kept out of training and validation; and left to be drawn."""
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+}
+"""What the parts of a set are called, in the order in which the later one takes a picture that stands in several."""
+
+
+def part_of(text: str) -> str:
+    """The part of a set that a name speaks of, as train2017 or valid: "train", "val", "test"; "" where none or several."""
+    found = {PARTS[word] for word in re.findall("[a-z]+", text.lower()) if word in PARTS}
+    return found.pop() if len(found) == 1 else ""
+
+
+def own_split(parts: Sequence[str]) -> NDArray[np.int8] | None:
+    """The split that data bring along, (N,): 0 train, 1 val, 2 test, -1 to be drawn; None where they have none.
+
+    `parts` has "train", "val", "test" or "" for each sample. Training and validation are the data's own only where both
+    are there, and every sample says where it belongs; a test part counts where there is anything else.
+    """
+    codes = np.array([{"train": TRAIN, "val": VAL, "test": TEST}.get(part, TO_DRAW) for part in parts], np.int8)
+    rest = codes != TEST
+    if {TRAIN, VAL} != set(codes[rest].tolist()):
+        codes[rest] = TO_DRAW
+    return codes if rest.any() and (codes != TO_DRAW).any() else None
 
 
 def read_groups(path: Path) -> NDArray[np.int64]:

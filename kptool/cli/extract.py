@@ -55,7 +55,17 @@ def extract(
     sigma: Annotated[float, typer.Option(help="Standard deviation of the Gaussians, in heatmap pixels.")] = 2.0,
     stride: Annotated[int, typer.Option(help="Image pixels per heatmap pixel.")] = 1,
     heatmaps: Annotated[str, typer.Option(help="uint8, float16, float32 or none.")] = "uint8",
-    val: Annotated[float, typer.Option(help="Share of the images kept for validation.")] = 0.1,
+    val: Annotated[
+        float | None,
+        typer.Option(help="Share of the images kept for validation where a split is drawn; 0.1.", show_default=False),
+    ] = None,
+    val_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="The labels of the validation part, where they are in a second file of SOURCE's format.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     groups: Annotated[
         Path | None,
@@ -64,8 +74,13 @@ def extract(
         ),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="random, or similar: near-duplicates stay on one side of the split.")
-    ] = "random",
+        str | None,
+        typer.Option(
+            help="own: as the data say, the default where they do; random, the default elsewhere; or similar:"
+            " near-duplicates stay on one side.",
+            show_default=False,
+        ),
+    ] = None,
     patch: Annotated[
         Path | None,
         typer.Option(help="Corrections to apply: a csv as `kptool doctor --patch` writes it.", show_default=False),
@@ -77,9 +92,9 @@ def extract(
     """Extract images and keypoints into a folder, with heatmaps and a train/val split in one HDF5 cache."""
     from kptool import extraction, sharing, sources
 
-    options = extraction.Options(keypoints, sigma, stride, heatmaps, val, seed, groups, force, split, patch)
+    options = extraction.Options(keypoints, sigma, stride, heatmaps, val, seed, groups, force, split or "auto", patch)
     channels = None if colour is None else 3 if colour else 1
-    opening = sources.Opening(images, category, parse_size(size), channels, crop, margin, flips, count, seed)
+    opening = sources.Opening(images, category, parse_size(size), channels, crop, margin, flips, count, seed, val_from)
     opened = sources.find_source(source, opening)
     with sharing.workers() as mine:
         mixed = sources.shared(opened, mine)

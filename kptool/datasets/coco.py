@@ -1,19 +1,28 @@
 """COCO's keypoint json: images, annotations with keypoints (x, y, v) and a box, categories with the keypoints' names.
 
-An integer keypoint is a pixel's centre; a box is measured from the picture's edge.
+An integer keypoint is a pixel's centre; a box is measured from the picture's edge. `v` is 0 no label, 1 occluded, 2 visible;
+true and false, or a model's confidence, are understood. Ids may be numbers in one part and text in another. An image may
+say the part of the set that it belongs to, as ``"split": "val"``, which is no part of COCO's format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kptool.annotations import Dataset, LabelFile, Labelled, bounded
+from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled, bounded, counted, stated_visibility
 from kptool.errors import DataError
 from kptool.reading import looks_like, read_json
+from kptool.splits import part_of
+from kptool.strangers import named
+
+_Row = dict[str, Any]
+_PARTS = ("images", "annotations", "categories")
+_LABELS = {"keypoints", "bbox", "segmentation"}
 
 
 def matches(path: Path) -> bool:
@@ -24,63 +33,218 @@ def matches(path: Path) -> bool:
 def read(path: Path, category: str | None = None) -> LabelFile:
     """All annotations that have keypoints, of one category. Raises DataError, naming the annotation, for what is wrong."""
     document = read_json(path)
+    tables = _tables(path, document)
+    kinds = _Ids(path, "category", tables["categories"])
+    pictures = _Ids(path, "image", tables["images"])
+    crowds = [row for row in tables["annotations"] if row.get("iscrowd") and row.get("keypoints")]
+    labelled = [row for row in tables["annotations"] if row.get("keypoints") and not row.get("iscrowd")]
+    chosen, wanted = _category(path, tables["categories"], kinds, labelled, category)
+    rows = [row for row in labelled if wanted is None or kinds.key(row.get("category_id")) in wanted]
+    names = _names(path, chosen, rows)
+    bounded(path, names, len(tables["annotations"]))
+    where = [f"{path}, annotation {row.get('id', number)}" for number, row in enumerate(rows)]
+    flat = [_flat(place, row["keypoints"], names) for place, row in zip(where, rows, strict=True)]
+    seen, notes = _visibility(where, rows, flat)
+    things = [
+        _thing(place, row, pictures, points[:, :2], visible)
+        for place, row, points, visible in zip(where, rows, flat, seen, strict=True)
+    ]
+    notes = (
+        *_unnamed(chosen, names),
+        *notes,
+        *counted(len(crowds), "{n} annotation{s} of crowds {are} not used"),
+        *_others(tables, kinds, labelled, rows),
+        *_unused(document, rows),
+        *(note for ids in (pictures, kinds) for note in ids.notes()),
+    )
+    return LabelFile(names, things, _pairs(path, chosen, len(names)), (path,), notes)
+
+
+def _tables(path: Path, document: Any) -> dict[str, list[_Row]]:
+    """COCO's three lists; categories may be missing."""
     tables = {}
-    for part in ("images", "annotations", "categories"):
-        table = document.get(part)
+    for part in _PARTS:
+        table = document.get(part, [] if part == "categories" else None)
         if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
+            other = named(document)
+            if other:
+                raise DataError(f"{path} {other}")
             raise DataError(f"{path}: expected COCO's keypoint format, with a list of objects called {part}")
         tables[part] = table
-    chosen = _category(path, tables["categories"], tables["annotations"], category)
-    names = tuple(map(str, chosen["keypoints"]))
-    bounded(path, names, len(tables["annotations"]))
-    same = {c.get("id") for c in tables["categories"] if c.get("keypoints") == chosen["keypoints"]}
-    ids = same if category is None else {chosen.get("id")}
-    pictures = {row.get("id"): row for row in tables["images"]}
-    things = [
-        _thing(f"{path}, annotation {row.get('id', number)}", row, pictures, len(names))
-        for number, row in enumerate(tables["annotations"])
-        if row.get("category_id") in ids and row.get("keypoints") and not row.get("iscrowd")
-    ]
-    return LabelFile(names, things, _pairs(path, chosen, len(names)), (path,))
+    return tables
+
+
+class _Ids:
+    """The rows of a part by their ids. Raises DataError where two rows have one."""
+
+    def __init__(self, path: Path, kind: str, rows: list[_Row]) -> None:
+        self.kind, self._alike = kind, 0
+        self.rows: dict[Any, _Row] = {}
+        self._texts: dict[str, list[Hashable]] = {}
+        for row in rows:
+            before = self.rows.get(row.get("id"))
+            if before is not None and before != row:
+                raise DataError(f"{path}: two {kind} rows have the id {row.get('id')!r:.40}; give each its own")
+            if before is None:
+                self._texts.setdefault(_plain(row.get("id")), []).append(row.get("id"))
+            self.rows[row.get("id")] = row
+
+    def key(self, stated: Any) -> Any:
+        """The id that a reference means: itself, or the only one that reads alike, as 1 and "1"; None where none does."""
+        if stated in self.rows:
+            return stated
+        alike = self._texts.get(_plain(stated), [])
+        return alike[0] if len(alike) == 1 else None
+
+    def find(self, stated: Any) -> _Row | None:
+        """The row of that id."""
+        key = self.key(stated)
+        self._alike += key is not None and type(key) is not type(stated)
+        return None if key is None else self.rows[key]
+
+    def notes(self) -> tuple[str, ...]:
+        """How often an id was found by how it reads alone."""
+        return counted(
+            self._alike, "{n} {kind} id{s} {are} text in one part and a number in another, and matched", kind=self.kind
+        )
+
+
+def _plain(stated: Any) -> str:
+    """How an id reads: numbers without leading zeros."""
+    text = str(stated).strip()
+    return text.lstrip("0") or "0" if text.isascii() and text.isdigit() else text
 
 
 def _category(
-    path: Path, categories: list[dict[str, Any]], annotations: list[dict[str, Any]], wanted: str | None
-) -> dict[str, Any]:
-    """The category whose keypoints are read: the one asked for, or the only one that is used."""
-    named = {str(c.get("name", c.get("id"))): c for c in categories if isinstance(c.get("keypoints"), list)}
+    path: Path, categories: list[_Row], kinds: _Ids, rows: list[_Row], wanted: str | None
+) -> tuple[_Row, set[Any] | None]:
+    """The category whose keypoints are read, the one asked for or the only one that is used, and the ids that have them.
+
+    None instead of the ids where the file has no categories at all.
+    """
+    if not categories and rows and wanted is None:
+        return {}, None
+    used = {kinds.key(row.get("category_id")) for row in rows} - {None}
+    listed = {str(c.get("name", c.get("id"))): c for c in categories if c.get("id") in used or c.get("keypoints")}
     if wanted is not None:
-        if wanted not in named:
-            raise DataError(f"{path} has no category {wanted!r} with keypoints; choose one of {', '.join(named)}")
-        return named[wanted]
-    used = {row.get("category_id") for row in annotations if row.get("keypoints")}
-    lists = {name: c for name, c in named.items() if c.get("id") in used}
+        if wanted not in listed:
+            raise DataError(f"{path} has no category {wanted!r} with keypoints; choose one of {', '.join(listed)}")
+        return listed[wanted], {listed[wanted].get("id")}
+    lists = {name: c for name, c in listed.items() if c.get("id") in used}
     if not lists:
-        raise DataError(f"{path} has no annotation with keypoints whose category names them; expected COCO keypoints")
-    if len({tuple(map(str, c["keypoints"])) for c in lists.values()}) > 1:
+        raise DataError(f"{path} has no annotation with keypoints whose category is there; expected COCO keypoints")
+    if len({tuple(map(str, c.get("keypoints") or ())) for c in lists.values()}) > 1:
         raise DataError(
             f"{path} has categories with different keypoints; choose one with --category: {', '.join(lists)}"
         )
-    return next(iter(lists.values()))
+    return next(iter(lists.values())), {c.get("id") for c in lists.values()}
 
 
-def _thing(where: str, row: Mapping[str, Any], pictures: Mapping[Any, Mapping[str, Any]], count: int) -> Labelled:
-    picture = pictures.get(row.get("image_id"))
-    if picture is None or not isinstance(picture.get("file_name"), str):
-        raise DataError(f"{where}: there is no image {row.get('image_id')} with a file_name; add it, or remove this")
+def _names(path: Path, category: _Row, rows: list[_Row]) -> tuple[str, ...]:
+    """The category's names of its keypoints, else p01, p02, ..., as many as every annotation has."""
+    stated = category.get("keypoints")
+    if isinstance(stated, list) and stated:
+        return tuple(map(str, stated))
+    numbers = Counter(len(_spread(row["keypoints"])) for row in rows)
+    length = numbers.most_common(1)[0][0] if numbers else 0
+    if len(numbers) > 1:
+        raise DataError(
+            f"{path}: its category does not name the keypoints, and annotations have {min(numbers)} to {max(numbers)}"
+            " numbers; add the names as keypoints of the category"
+        )
+    return tuple(f"p{k + 1:02d}" for k in range(length // 3 if length % 3 == 0 else length // 2))
+
+
+def _unnamed(category: _Row, names: tuple[str, ...]) -> tuple[str, ...]:
+    if category.get("keypoints"):
+        return ()
+    return (f"its category does not name the keypoints, so they are called {names[0]} to {names[-1]}",)
+
+
+def _flat(where: str, stated: Any, names: tuple[str, ...]) -> np.ndarray:
+    """x, y, v of each keypoint, (K, 3)."""
     try:
-        flat = np.array(row["keypoints"], np.float64).reshape(count, 3)
+        flat = np.array(stated, np.float64).ravel()
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{where}: expected {len(names)} keypoints as x, y, v each ({error})") from None
+    if len(flat) == 2 * len(names):
+        raise DataError(
+            f"{where}: its keypoints are {len(flat)} numbers, x and y of {len(names)}; write x, y, v of each, with v 2 where"
+            " it is labelled and 0 where not"
+        )
+    if len(flat) != 3 * len(names):
+        raise DataError(
+            f"{where}: expected {len(names)} keypoints as x, y, v each, and got {len(flat)} numbers; correct it"
+        )
+    return flat.reshape(-1, 3)
+
+
+def _spread(stated: Any) -> list[Any]:
+    """The numbers in one list, where each keypoint may be a list of its own."""
+    return [v for point in stated for v in point] if stated and isinstance(stated[0], list) else list(stated)
+
+
+def _visibility(where: list[str], rows: list[_Row], flat: list[np.ndarray]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Visibility (n, K), and how it was read. True and false are visible and no label."""
+    stated = np.array([points[:, 2] for points in flat]) if flat else np.empty((0, 1))
+    if any(isinstance(v, bool) for row in rows for v in _spread(row["keypoints"])):
+        truth = np.isin(stated, (0, 1)).all()
+        stated = np.where(stated == 1, VISIBLE, stated) if truth else stated
+    try:
+        return stated_visibility(stated)
+    except ValueError as error:
+        wrong = ~np.isfinite(stated) | ~np.isin(stated, (0, 1, 2)) & ((stated < 0) | (stated > 1))
+        odd = int(np.flatnonzero(wrong.any(1))[0])
+        raise DataError(
+            f"{where[odd]}: a keypoint's v is {error}, and must be 0 (no label), 1 (occluded) or 2 (visible), or a confidence"
+            " from 0 to 1; correct it"
+        ) from None
+
+
+def _thing(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: np.ndarray) -> Labelled:
+    picture = pictures.find(row.get("image_id"))
+    if picture is None or not isinstance(picture.get("file_name"), str):
+        raise DataError(f"{where}: there is no image {row.get('image_id')!r} with a file_name; add it, or remove this")
+    try:
         box = None if row.get("bbox") is None else np.array(row["bbox"], np.float64).reshape(4)
         size = (int(picture["height"]), int(picture["width"])) if "height" in picture and "width" in picture else None
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(
-            f"{where}: expected {count} keypoints as x, y, v each, and bbox as 4 numbers ({error})"
+            f"{where}: expected bbox as 4 numbers, and whole numbers as its image's size ({error})"
         ) from None
-    if not np.isin(flat[:, 2], (0, 1, 2)).all():
-        raise DataError(f"{where}: a keypoint's v must be 0 (no label), 1 (hidden) or 2 (visible); correct it")
     given = box is not None and bool(np.isfinite(box).all()) and box[2] > 0 and box[3] > 0
     edges = (box[0] - 0.5, box[1] - 0.5, box[2], box[3]) if box is not None and given else None
-    return Labelled(picture["file_name"], flat[:, :2], flat[:, 2].astype(np.uint8), edges, size)
+    part = part_of(str(picture.get("split", "")))
+    return Labelled(picture["file_name"], points, seen, edges, size, split=part)
+
+
+def _others(tables: Mapping[str, list[_Row]], kinds: _Ids, labelled: list[_Row], rows: list[_Row]) -> tuple[str, ...]:
+    """Notes on annotations of other categories, and on those that have no keypoints."""
+    ours = {id(row) for row in rows}
+    names = {key: str(row.get("name", key)) for key, row in kinds.rows.items()}
+    other = Counter(names.get(kinds.key(r.get("category_id")), "none") for r in labelled if id(r) not in ours)
+    bare = sum(1 for row in tables["annotations"] if not row.get("keypoints"))
+    listed = ", ".join(f"{name[:40]} {count}" for name, count in other.most_common(5))
+    return (
+        *counted(sum(other.values()), "{n} annotation{s} of other categories {are} not used ({listed})", listed=listed),
+        *counted(bare, "{n} annotation{s} without keypoints {are} not used"),
+    )
+
+
+def _unused(document: Mapping[str, Any], rows: list[_Row]) -> tuple[str, ...]:
+    """Notes on other labels that annotations or the file hold."""
+    fields = {key for row in rows for key in row if key.endswith("_kpts") or key.startswith("keypoints_")}
+    parts = {
+        key: len(value)
+        for key, value in document.items()
+        if key not in _PARTS
+        and isinstance(value, list)
+        and any(isinstance(row, dict) and _LABELS & set(row) for row in value)
+    }
+    return (
+        *((f"the annotations' {', '.join(sorted(fields))} are not used, only their keypoints",) if fields else ()),
+        *(f"the file's part {key[:40]!r}, with {count} rows, is not used" for key, count in parts.items()),
+    )
 
 
 def _pairs(path: Path, category: Mapping[str, Any], count: int) -> tuple[tuple[int, int], ...] | None:

@@ -1,22 +1,39 @@
 """CVAT's xml ("CVAT for images"): skeletons with named points, or points elements, in each image.
 
-Places are pixels measured from the picture's edges.
+Places are pixels measured from the picture's edges. Skeletons of one label are one kind of thing, points elements of
+several points another, and single points, which belong together in an image, a third; a file of several kinds is read one
+at a time.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
-from kptool.annotations import OCCLUDED, VISIBLE, Dataset, LabelFile, Labelled, bounded
+from kptool.annotations import OCCLUDED, VISIBLE, Dataset, LabelFile, Labelled, bounded, counted
 from kptool.errors import DataError
 from kptool.reading import looks_like, read_text
+from kptool.strangers import named_xml
 
 _MOST_BYTES = 1 << 28
+_LOOSE = "points"
+"""What --category calls the single points of images."""
 _Places = dict[str, tuple[float, float, int]]
+
+
+@dataclass(frozen=True)
+class _Thing:
+    """One skeleton, one points element, or the single points of an image: its kind, picture, size and keypoints."""
+
+    kind: str
+    picture: str
+    size: tuple[int, int]
+    places: _Places
 
 
 def matches(path: Path) -> bool:
@@ -25,7 +42,7 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:
-    """All skeletons and points; `category` is their label, where there are several. Raises DataError naming the image."""
+    """All things of one kind; `category` names it, where there are several. Raises DataError naming the image."""
     text = read_text(path, _MOST_BYTES)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DataError(
@@ -35,18 +52,48 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError) as error:
         raise DataError(f"{path} is not valid xml ({error}); it may be cut off, so export it again") from error
-    things = [thing for image in root.iter("image") for thing in _things(path, image, category)]
-    names = tuple(dict.fromkeys(name for _, _, places in things for name in places))
+    other = named_xml(root)
+    if other:
+        raise DataError(f"{path} {other}")
+    left: Counter[str] = Counter()
+    things = [thing for image in root.iter("image") for thing in _things(path, image, left)]
+    wanted = _kinds(path, things, category)
+    chosen = [thing for thing in things if thing.kind in wanted]
+    names = tuple(dict.fromkeys(name for thing in chosen for name in thing.places))
+    bounded(path, names, len(chosen))
+    others = Counter(thing.kind for thing in things if thing.kind not in wanted)
+    notes = (
+        *_unused(root, left),
+        *(
+            note
+            for kind, n in others.items()
+            for note in counted(n, "{n} thing{s} of the kind {kind!r} {are} not used", kind=kind)
+        ),
+    )
+    return LabelFile(names, [_labelled(names, thing) for thing in chosen], None, (path,), notes)
+
+
+def _kinds(path: Path, things: list[_Thing], category: str | None) -> set[str]:
+    """The kinds that are read: the one asked for, or all where they have the same keypoints."""
+    names: dict[str, set[str]] = {}
+    for thing in things:
+        names.setdefault(thing.kind, set()).update(thing.places)
     if not names:
         raise DataError(f"{path} has no skeletons or points in images; export as 'CVAT for images'")
-    bounded(path, names, len(things))
-    return LabelFile(names, [_labelled(names, *thing) for thing in things], None, (path,))
+    listed = "; ".join(
+        f"{kind} ({', '.join(sorted(parts)[:4])}{', ...' if len(parts) > 4 else ''})" for kind, parts in names.items()
+    )
+    if category is not None:
+        if category not in names:
+            raise DataError(f"{path} has no {category!r} with keypoints; choose one of {listed}")
+        return {category}
+    if len({frozenset(parts) for parts in names.values()}) > 1:
+        raise DataError(f"{path} has things of several kinds; choose one with --category: {listed}")
+    return set(names)
 
 
-def _things(
-    path: Path, image: ElementTree.Element, category: str | None
-) -> Iterator[tuple[str, tuple[int, int], _Places]]:
-    """Picture, size and keypoints of each skeleton; single points of an image belong together."""
+def _things(path: Path, image: ElementTree.Element, left: Counter[str]) -> Iterator[_Thing]:
+    """The things of an image; single points of it belong together. What is no keypoint is counted in `left`."""
     name = image.get("name", "")
     where = f"{path}, image {name!r}"
     try:
@@ -56,18 +103,34 @@ def _things(
     single: _Places = {}
     for shape in image:
         label = shape.get("label", "")
-        if shape.tag == "skeleton" and category in (None, label):
-            yield name, size, {part.get("label", ""): _places(where, part)[0] for part in shape.iter("points")}
-        elif shape.tag == "points":
+        if shape.tag == "skeleton" and shape.get("outside") != "1":
+            yield _Thing(label, name, size, _parts(where, label, shape))
+        elif shape.tag == "points" and shape.get("outside") != "1":
             places = _places(where, shape)
-            if len(places) > 1 and category in (None, label):
-                yield name, size, {f"{label}{k + 1:02d}": place for k, place in enumerate(places)}
-            elif len(places) == 1:
-                if label in single:
-                    raise DataError(f"{where}: {label} is there twice; remove one, or label with skeletons")
+            if len(places) > 1:
+                yield _Thing(label, name, size, {f"{label}{k + 1:02d}": place for k, place in enumerate(places)})
+            elif label in single:
+                raise DataError(f"{where}: {label} is there twice; remove one, or label with skeletons")
+            else:
                 single[label] = places[0]
-    if single and category is None:
-        yield name, size, single
+        else:
+            left["outside" if shape.get("outside") == "1" else shape.tag] += 1
+    if single:
+        yield _Thing(_LOOSE, name, size, single)
+
+
+def _parts(where: str, label: str, skeleton: ElementTree.Element) -> _Places:
+    """The points of a skeleton by their names."""
+    places: _Places = {}
+    for part in skeleton.iter("points"):
+        name, found = part.get("label", ""), _places(where, part)
+        if name in places or len(found) != 1:
+            raise DataError(
+                f"{where}: the {label} has {name!r} twice, or in several places; correct it, and export again"
+            )
+        x, y, seen = found[0]
+        places[name] = (x, y, min(seen, OCCLUDED) if skeleton.get("occluded") == "1" else seen)
+    return places
 
 
 def _places(where: str, shape: ElementTree.Element) -> list[tuple[float, float, int]]:
@@ -79,11 +142,25 @@ def _places(where: str, shape: ElementTree.Element) -> list[tuple[float, float, 
         raise DataError(f"{where}: points must be x,y pairs with ; between; got {shape.get('points')!r}") from None
 
 
-def _labelled(names: tuple[str, ...], picture: str, size: tuple[int, int], places: _Places) -> Labelled:
+def _unused(root: ElementTree.Element, left: Counter[str]) -> tuple[str, ...]:
+    """Notes on shapes that have no keypoints, and on tracks."""
+    outside = left.pop("outside", 0)
+    tracks = sum(1 for _ in root.iter("track"))
+    shapes = ", ".join(f"{tag[:40]} {n}" for tag, n in left.most_common(8))
+    return (
+        *counted(
+            sum(left.values()), "{n} shape{s} or tag{s} without keypoints {are} not used ({shapes})", shapes=shapes
+        ),
+        *counted(outside, "{n} shape{s} outside of the picture, as CVAT says, {are} not used"),
+        *counted(tracks, "{n} track{s} of videos {are} not used; export as 'CVAT for images'"),
+    )
+
+
+def _labelled(names: tuple[str, ...], thing: _Thing) -> Labelled:
     points, seen = np.full((len(names), 2), np.nan), np.zeros(len(names), np.uint8)
-    for name, (x, y, visible) in places.items():
+    for name, (x, y, visible) in thing.places.items():
         points[names.index(name)], seen[names.index(name)] = (x, y), visible
-    return Labelled(picture, points, seen, None, size)
+    return Labelled(thing.picture, points, seen, None, thing.size)
 
 
 DATASET = Dataset("CVAT for images (xml)", matches, read=read)

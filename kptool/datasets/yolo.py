@@ -1,26 +1,38 @@
 """YOLO pose, as Ultralytics has it: a yaml with ``kpt_shape``, and a text file of labels beside each picture.
 
-A line is class, box (middle and size), and x, y, or x, y and visibility, for each keypoint; lengths are shares of the
-picture's, measured from its edges. Labels of ``images/.../a.jpg`` lie in ``labels/.../a.txt``.
+A line is class, box (middle and size), and x, y, or x, y and a third number, for each keypoint; lengths are shares of the
+picture's, measured from its edges. The third number is 0 (no label), 1 (occluded) or 2 (visible), or, where some have
+fractions, a model's confidence. Labels of ``images/.../a.jpg`` lie in ``labels/.../a.txt``; the yaml says which pictures are
+for training, validation and test.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from PIL import Image
 
-from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled
+from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled, counted, stated_visibility
 from kptool.errors import DataError
-from kptool.reading import exists, is_file, read_text
+from kptool.reading import is_file, read_text
+from kptool.yolopaths import Pictures, find_pictures, labels_of
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
-_PARTS = ("train", "val", "test")
 _MOST_BYTES, _MOST_SETTINGS = 1 << 20, 1 << 18
+_NO_LABELS = ("classes.txt", "labels.txt")  # lists of class names that tools write among the files of labels
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of labels: its file and number, in words, its picture, and its numbers."""
+
+    where: str
+    picture: Path
+    values: np.ndarray
 
 
 class _Plain(yaml.SafeLoader):  # type: ignore[misc]
@@ -40,18 +52,29 @@ def matches(path: Path) -> bool:
 def read(path: Path, category: str | None = None) -> LabelFile:
     """The labels of all pictures that the yaml names, of one class. Raises DataError with file, line and fix."""
     settings = _settings(path)
-    count, each = _shape(path, settings.get("kpt_shape"))
+    shape = _shape(path, settings.get("kpt_shape"))
     classes = _named(settings.get("names"))
     wanted = None
     if category is not None:
         wanted = next((number for number, name in classes.items() if name == category), None)
         if wanted is None:
             raise DataError(f"{path} has no class {category!r}; choose one of {', '.join(classes.values())}")
-    base = path.parent
-    things = [
-        thing for picture in _pictures(path, base, settings) for thing in _labels(base, picture, count, each, wanted)
-    ]
-    return LabelFile(_names(settings, count), things, _pairs(path, settings.get("flip_idx"), count), (path,))
+    pictures, base = find_pictures(path, settings), path.parent.absolute()
+    every = list(_lines(pictures, base, 5 + shape[0] * shape[1]))
+    chosen = [line for line in every if wanted is None or int(line.values[0]) == wanted]
+    lines = [line for line in chosen if len(line.values) > 5]
+    things, notes = _things(pictures, lines, shape)
+    notes = (
+        *pictures.notes,
+        *notes,
+        *counted(len(chosen) - len(lines), "{n} line{s} of labels with a box and no keypoints {are} not used"),
+        *counted(
+            len(every) - len(chosen), "{n} line{s} of labels of other classes than {name} {are} not used", name=category
+        ),
+        *_orphans(pictures, base),
+    )
+    pairs = _pairs(path, settings.get("flip_idx"), shape[0])
+    return LabelFile(_names(settings, shape[0]), things, pairs, (path,), notes, pictures.folder)
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -95,68 +118,78 @@ def _pairs(path: Path, stated: Any, count: int) -> tuple[tuple[int, int], ...] |
     return tuple((k, other) for k, other in enumerate(stated) if k < other)
 
 
-def _pictures(path: Path, base: Path, settings: dict[str, Any]) -> Iterator[str]:
-    """The pictures' names below the yaml's folder, of all its parts, each once."""
-    root = base.resolve()
-    home = PurePosixPath(str(settings.get("path") or "."))
-    found: dict[str, None] = {}
-    for part in _PARTS:
-        stated = settings.get(part)
-        for entry in stated if isinstance(stated, list) else [stated] if isinstance(stated, str) else []:
-            for place in (base / home.name / str(entry), base / home / str(entry), base / str(entry)):
-                if exists(place) and place.resolve().is_relative_to(root):
-                    found.update(dict.fromkeys(_below(base, place)))
-                    break
-    if not found:
-        raise DataError(f"{path}: its {', '.join(_PARTS)} name no folder of pictures beside it; keep them together")
-    yield from found
-
-
-def _below(base: Path, place: Path) -> list[str]:
-    if place.is_dir():
-        return sorted(p.relative_to(base).as_posix() for p in place.rglob("*") if p.suffix.lower() in _SUFFIXES)
-    listed = [PurePosixPath(line.strip()) for line in read_text(place, 64 * _MOST_BYTES).split("\n") if line.strip()]
-    outside = next((name for name in listed if name.is_absolute() or ".." in name.parts), None)
-    if outside is not None:
-        raise DataError(f"{place} names {outside}, outside of its folder; name pictures from the yaml's folder on")
-    return [name.as_posix() for name in listed]
-
-
-def _labels(base: Path, picture: str, count: int, each: int, wanted: int | None) -> Iterator[Labelled]:
-    """The labelled things of one picture; of none, where it has no file of labels."""
-    parts = PurePosixPath(picture).parts
-    if "images" not in parts:
-        raise DataError(f"{picture}: expected pictures in a folder called images, and labels in one called labels")
-    last = len(parts) - 1 - parts[::-1].index("images")
-    file = base.joinpath(*parts[:last], "labels", *parts[last + 1 :]).with_suffix(".txt")
-    if not is_file(file):
-        return
-    width, height = _size(base / picture)
-    scale = np.array([width, height], np.float64)
-    for number, line in enumerate(read_text(file, _MOST_BYTES).splitlines(), start=1):
-        cells = line.split()
-        try:
-            values = np.array(cells, np.float64)
-        except ValueError:
-            values = np.empty(0)
-        if not cells:
+def _lines(pictures: Pictures, base: Path, width: int) -> Iterator[_Line]:
+    """Every line of labels of every picture. Raises DataError naming file and line of one that has other numbers."""
+    for picture in pictures.parts:
+        file = labels_of(picture, base)
+        if not is_file(file):
             continue
-        if len(values) != 5 + count * each or not np.isfinite(values).all():
-            raise DataError(
-                f"{file}, line {number}: expected a class, 4 numbers of a box, and {count} times {each} numbers"
-            )
-        if wanted is None or int(values[0]) == wanted:
-            yield _thing(picture, values, scale, count, each)
+        for number, line in enumerate(read_text(file, _MOST_BYTES).splitlines(), start=1):
+            cells = line.split()
+            try:
+                values = np.array(cells, np.float64)
+            except ValueError:
+                values = np.empty(0)
+            if not cells:
+                continue
+            if len(values) not in (5, width) or not np.isfinite(values).all():
+                raise DataError(
+                    f"{file}, line {number}: expected a class, 4 numbers of a box, and {width - 5} of keypoints, as"
+                    " kpt_shape says"
+                )
+            yield _Line(f"{file}, line {number}", picture, values)
 
 
-def _thing(picture: str, values: np.ndarray, scale: np.ndarray, count: int, each: int) -> Labelled:
-    middle, size = values[1:3] * scale, values[3:5] * scale
-    x, y = middle - size / 2 - 0.5
-    points = values[5:].reshape(count, each)
-    absent = (points == 0).all(1)  # how a keypoint without a label is written
-    seen = np.where(absent, 0, points[:, 2].clip(0, 2) if each == 3 else VISIBLE).astype(np.uint8)
-    box = (float(x), float(y), float(size[0]), float(size[1])) if (size > 0).all() else None
-    return Labelled(picture, points[:, :2] * scale - 0.5, seen, box)
+def _things(pictures: Pictures, lines: list[_Line], shape: tuple[int, int]) -> tuple[list[Labelled], tuple[str, ...]]:
+    """The labelled things of lines that have keypoints, (count, 2 or 3) each, and notes on how visibility was read."""
+    points = np.array([line.values[5:] for line in lines], np.float64).reshape(-1, *shape)
+    given = np.where((points == 0).all(-1), 0, VISIBLE)  # without a third number, 0 0 is how no label is written
+    stated = points[..., 2] if shape[1] == 3 else given.astype(np.float64)
+    seen, notes = _visibility(lines, stated)
+    sizes = {picture: _size(picture) for picture in dict.fromkeys(line.picture for line in lines)}
+    things = []
+    for line, places, visible in zip(lines, points[..., :2], seen, strict=True):
+        name, part = line.picture.relative_to(pictures.folder.absolute()).as_posix(), pictures.parts[line.picture]
+        things.append(_thing(name, part, line.values[1:5], places, visible, np.array(sizes[line.picture], np.float64)))
+    return things, notes
+
+
+def _visibility(lines: list[_Line], stated: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Visibility (n, K) of third numbers (n, K), and notes. Whole numbers beyond 0 to 2 are what other tools write."""
+    beyond = (stated % 1 == 0) & ((stated < 0) | (stated > VISIBLE))
+    try:
+        seen, notes = stated_visibility(np.where(beyond, stated.clip(0, VISIBLE), stated))
+    except ValueError as error:
+        odd = np.flatnonzero(((stated % 1 != 0) & ((stated < 0) | (stated > 1))).any(1))[0]
+        raise DataError(
+            f"{lines[odd].where}: a keypoint's third number is {error}; expected 0 (no label), 1 (occluded), 2 (visible),"
+            " or a confidence from 0 to 1"
+        ) from None
+    below, above = int((stated[beyond] < 0).sum()), int((stated[beyond] > VISIBLE).sum())
+    return seen, (
+        *notes,
+        *counted(below, "{n} keypoint{s} with a third number below 0 {are} read as without a label"),
+        *counted(above, "{n} keypoint{s} with a third number above 2 {are} read as visible"),
+    )
+
+
+def _thing(name: str, part: str, box: np.ndarray, points: np.ndarray, seen: np.ndarray, scale: np.ndarray) -> Labelled:
+    """Shares of the picture's width and height, `scale`, in pixels."""
+    size = box[2:] * scale
+    x, y = box[:2] * scale - size / 2 - 0.5
+    edges = (float(x), float(y), float(size[0]), float(size[1])) if (size > 0).all() else None
+    return Labelled(name, points * scale - 0.5, seen, edges, split=part)
+
+
+def _orphans(pictures: Pictures, base: Path) -> tuple[str, ...]:
+    """A note on files of labels that have no picture."""
+    files = {labels_of(picture, base) for picture in pictures.parts}
+    there = {file for folder in {file.parent for file in files} for file in folder.glob("*.txt")}
+    left = sorted(file.name for file in there - files if file.name not in _NO_LABELS)
+    first = next(iter(left), "")
+    return counted(
+        len(left), "{n} file{s} of labels without a picture {are} not used, the first is {first}", first=first
+    )
 
 
 def _size(picture: Path) -> tuple[int, int]:
