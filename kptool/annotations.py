@@ -69,7 +69,8 @@ class Samples:
     images: uint8 (n, H, W), or (n, 3, H, W) in colour. keypoints: float32 (n, K, 2), pixels of `images`.
     visibility: uint8 (n, K), 0 unlabelled, 1 occluded, 2 visible. rows: int64 (n,), the sample's row in its source.
     affines: float64 (n, 2, 3), source pixels -> pixels of `images`; sizes: int32 (n, 2), H and W of the pictures that
-    they were made from; None where these are the same.
+    they were made from; None where these are the same. remarks: what there is to say of each sample's picture, see
+    `kptool.tones`; not kept by `select`.
     """
 
     images: NDArray[np.uint8]
@@ -78,6 +79,7 @@ class Samples:
     rows: NDArray[np.int64]
     affines: NDArray[np.float64] | None = None
     sizes: NDArray[np.int32] | None = None
+    remarks: Sequence[tuple[str, ...]] = ()
 
     def __len__(self) -> int:
         return len(self.images)

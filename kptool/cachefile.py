@@ -43,6 +43,16 @@ _FILTERS = {h5z.FILTER_FLETCHER32, h5z.FILTER_DEFLATE}
 _FARTHEST = 1e6
 
 
+def check_heatmaps(kind: str, sigma: float, stride: int) -> None:
+    """Raise ConfigError for heatmaps of a kind, a standard deviation or a stride that caches do not have."""
+    if kind not in HEATMAP_DTYPES:
+        raise ConfigError(f"heatmaps must be one of {', '.join(HEATMAP_DTYPES)}; got {kind!r}")
+    if not 0.3 <= sigma <= 50:
+        raise ConfigError(f"sigma must be 0.3 to 50 heatmap pixels; got {sigma}")
+    if not 1 <= stride <= 64:
+        raise ConfigError(f"stride must be 1 to 64; got {stride}")
+
+
 @dataclass(frozen=True)
 class Info:
     """What a cache says of itself. `heatmaps` is their dtype or "none"; `source_sha256` is of the source's files.
@@ -74,12 +84,7 @@ class Info:
             )
         if not all(1 <= side <= MAX_SIDE for side in self.size):
             raise ConfigError(f"images must be 1 to {MAX_SIDE} pixels wide and high; got {self.size}")
-        if self.heatmaps not in HEATMAP_DTYPES:
-            raise ConfigError(f"heatmaps must be one of {', '.join(HEATMAP_DTYPES)}; got {self.heatmaps!r}")
-        if not 0.3 <= self.sigma <= 50:
-            raise ConfigError(f"sigma must be 0.3 to 50 heatmap pixels; got {self.sigma}")
-        if not 1 <= self.stride <= 64:
-            raise ConfigError(f"stride must be 1 to 64; got {self.stride}")
+        check_heatmaps(self.heatmaps, self.sigma, self.stride)
 
     @property
     def skeleton(self) -> Skeleton:

@@ -7,7 +7,7 @@ import base64
 import html
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from kptool import __version__, peers
 from kptool.errors import DataError
+from kptool.images import Decoded
 from kptool.peers import Find, Points
 from kptool.pictures import Picture
 from kptool.predictor import Predictor
@@ -68,32 +69,40 @@ class Case:
 
 
 def compare(
-    predictor: Predictor, pictures: Sequence[Picture], others: Sequence[str], *, progress: Progress = silent
+    predictor: Predictor,
+    pictures: Iterable[Picture],
+    others: Sequence[str],
+    *,
+    total: int | None = None,
+    progress: Progress = silent,
 ) -> tuple[list[Tally], list[Case]]:
     """Run kptool and `others` on pictures, one at a time; the cases are those farthest apart, worst first.
 
-    Raises ConfigError for a toolkit that is not there, DataError where no picture can be read.
+    One picture is in memory at a time. What cannot be read is passed over. Raises ConfigError for a toolkit that is not
+    there, DataError where no picture can be read.
     """
     finders: dict[str, Find] = {"kptool": _ours(predictor), **{name: peers.load(name) for name in others}}
     tallies = {name: Tally(name) for name in finders}
     cases: list[Case] = []
-    readable = [picture for picture in pictures if picture.pixels is not None]
-    if not readable:
-        raise DataError("none of the pictures can be read; there is nothing to compare")
-    for number, picture in enumerate(readable):
-        assert picture.pixels is not None
+    done = 0
+    for picture in pictures:
+        if picture.pixels is None:
+            continue
         colour = np.asarray(Image.fromarray(picture.pixels).convert("RGB"))
-        found = {name: _timed(find, colour, tallies[name], warm=number == 0) for name, find in finders.items()}
+        found = {name: _timed(find, colour, tallies[name], warm=done == 0) for name, find in finders.items()}
         for name in others:
             cases += _pair(picture.name, colour, found["kptool"], found[name], tallies[name])
         cases = sorted(cases, key=lambda case: -case.distance)[:_WORST]
-        progress("pictures", number + 1, len(readable))
+        done += 1
+        progress("pictures", done, total)
+    if not done:
+        raise DataError("none of the pictures can be read; there is nothing to compare")
     return list(tallies.values()), cases
 
 
 def _ours(predictor: Predictor) -> Find:
     def find(image: NDArray[np.uint8]) -> list[Points]:
-        faces = predictor.predict(image)
+        faces = predictor.predict(Decoded(image))
         return [dict(zip(predictor.names, face.keypoints.astype(np.float64), strict=True)) for face in faces]
 
     return find

@@ -173,7 +173,7 @@ def configure(
         if key not in homes:
             near = difflib.get_close_matches(key, homes, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"there is no setting {key!r}{hint} Known: {', '.join(sorted(homes))}")
+            raise ConfigError(f"there is no setting {key!r}{hint}; known: {', '.join(sorted(homes))}")
         parts[homes[key]].update(_typed(homes[key], {key.removeprefix("augment."): value}))
     augment = AugmentConfig(**parts[AugmentConfig])
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -149,7 +150,11 @@ def _copied(file: LabelFile, places: Sequence[Path], staging: Path, progress: Pr
 
 
 def _unused(stem: str, number: int, taken: set[str]) -> str:
-    """A name of no other picture, whatever their suffixes: the labels of a.png and a.jpg would both be a.txt."""
+    """A name of no other picture, whatever their suffixes: the labels of a.png and a.jpg would both be a.txt.
+
+    Bytes that are no UTF-8 become underscores: not every reader of the new labels takes such names.
+    """
+    stem = re.sub("[\ud800-\udfff]", "_", stem)
     while stem.casefold() in taken:
         stem = f"{number:06d}-{stem}"
     taken.add(stem.casefold())
@@ -158,7 +163,7 @@ def _unused(stem: str, number: int, taken: set[str]) -> str:
 
 def _copy(thing: Labelled, place: Path, staging: Path, stem: str) -> tuple[str, tuple[int, int]]:
     """Copy a picture as it is; as a PNG where it must be turned to be the way round that its labels are for."""
-    pixels = read_picture(thing, place)
+    pixels = read_picture(thing, place).pixels
     turned = pixels.shape != images.read(place).shape
     name = f"{_IMAGES}/{stem}{'.png' if turned else place.suffix.lower()}"
     if turned:

@@ -17,21 +17,26 @@ from kptool.errors import ConfigError
 from kptool.geometry import Size, heatmap_size, swap_order
 
 
+def parts(config: ModelConfig) -> tuple[plugins.Model, plugins.Loss]:
+    """The plugins that a network is made of. Raises ConfigError where there are none, or they do not fit each other."""
+    model, loss = plugins.load_model(config.model), plugins.load_loss(config.loss)
+    plugins.load_decoder(config.decoder)
+    if loss.output != model.output:
+        fitting = [n for n in plugins.names("losses") if plugins.load_loss(n).output == model.output]
+        raise ConfigError(
+            f"loss {config.loss!r} is for {loss.output} and {config.model} predicts {model.output};"
+            f" choose one of {', '.join(fitting)}"
+        )
+    return model, loss
+
+
 class Detector(nn.Module):
     """The network of a `ModelConfig`, and its reading. Raises ConfigError where model, loss and decoder do not fit."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.model = plugins.load_model(config.model)
-        self.loss = plugins.load_loss(config.loss)
-        plugins.load_decoder(config.decoder)
-        if self.loss.output != self.model.output:
-            fitting = [n for n in plugins.names("losses") if plugins.load_loss(n).output == self.model.output]
-            raise ConfigError(
-                f"loss {config.loss!r} is for {self.loss.output} and {config.model} predicts {self.model.output};"
-                f" choose one of {', '.join(fitting)}"
-            )
+        self.model, self.loss = parts(config)
         self.network = self.model.build(len(config.names), config.size, config.channels, config.width)
         self._swap = swap_order(len(config.names), config.flip_pairs)
         self.register_buffer("offset", torch.zeros(len(config.names), 2))

@@ -13,22 +13,25 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import __version__, allotment, heatmaps, patches, similar
+from kptool import __version__, allotment, heatmaps, similar
 from kptool.annotations import Samples, Source
 from kptool.cache import CacheWriter, Info
+from kptool.cachefile import check_heatmaps
 from kptool.errors import ConfigError, DataError
 from kptool.files import lost_with, sha256, staged, swap, sync
 from kptool.images import encode_png
-from kptool.patches import Patches
+from kptool.noticed import Noticed, patched, unused_groups
 from kptool.progress import Progress, silent
 from kptool.splits import VAL, assign, choose_split, joined, read_groups
+from kptool.text import printable
 
 IMAGES, KEYPOINTS, CACHE = "images", "keypoints.csv", "dataset.h5"
 _STAGING = ".kptool-extract"
@@ -59,6 +62,7 @@ class Options:
     patch: Path | None = None
 
     def __post_init__(self) -> None:
+        check_heatmaps(self.heatmaps, self.sigma, self.stride)
         if self.keypoints not in ("auto", "complete", "all"):
             raise ConfigError(f"--keypoints must be auto, complete or all; got {self.keypoints!r}")
         if self.split not in ("auto", "own", "random", "similar"):
@@ -100,6 +104,8 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
     _check_free(source, out, options)
     own = allotment.kept(source, options.split, options.val)
     groups = source.groups if options.groups is None else read_groups(options.groups)
+    noticed = Noticed(source.pictures)
+    heard = replace(source, blocks=lambda: noticed.listen(source.blocks()))
     info = Info(
         names=source.skeleton.names,
         flip_pairs=source.skeleton.flip_pairs,
@@ -110,7 +116,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         heatmaps=options.heatmaps,
         seed=options.seed,
         val=allotment.share(options.val, own),
-        source=source.label,
+        source=printable(source.label),
         source_sha256=_sha256(source),
         version=__version__,
         mirror=source.skeleton.mirror,
@@ -118,12 +124,13 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
     )
     with staged(out, _STAGING) as staging:
         (staging / IMAGES).mkdir()
-        counts, split = _write(source, staging, info, options, groups, own=own, progress=progress)
+        counts, split = _write(heard, staging, info, options, groups, own=own, progress=progress)
         _publish(staging, out)
     dropped = {reason: count for reason, count in counts.items() if reason not in ("rows", "kept")}
     val = int((split == VAL).sum())
     splits = {"train": len(split) - val, "val": val}
-    notes = (*source.notes, *allotment.said(own, counts, splits))
+    notes = (*source.notes, *allotment.said(own, counts, splits), *noticed.sentences())
+    notes = (*notes, *unused_groups(groups, noticed.rows, options.groups))
     rows, kept, seconds = counts["rows"], counts["kept"], time.perf_counter() - started
     names, cache = len(info.names), out / CACHE
     return Extracted(source.label, rows, kept, dropped, names, splits, source.sides, cache, seconds, notes)
@@ -166,9 +173,10 @@ def _write(
         columns = [f"{name}_{part}" for name in info.names for part in ("x", "y", "visibility")]
         table.writerow(["image", "row", *(["source"] if source.pictures else []), *columns])
         most = max(1, _MOST_BYTES // info.heatmap_bytes)
-        blocks = allotment.untested(source, counts)
         if options.patch is not None:
-            blocks = _patched(blocks, patches.read(options.patch, info.names), info, counts)
+            fixed = partial(patched, source.blocks, options.patch, info.names, info.flip_pairs, counts)
+            source = replace(source, blocks=fixed)
+        blocks = allotment.untested(source, counts)
         for samples in pieces(keep(blocks, which, counts), most):
             names = [f"{IMAGES}/{cache.count + i:05d}.png" for i in range(len(samples))]
             images.write(names, samples.images)
@@ -207,18 +215,6 @@ def keep(blocks: Iterator[Samples], which: str, counts: Counter[str]) -> Iterato
 def _sha256(source: Source) -> str:
     """What tells sources apart: of the contents of its files, or of its label where it has none."""
     return sha256(source.files) if source.files else hashlib.sha256(source.label.encode()).hexdigest()
-
-
-def _patched(blocks: Iterator[Samples], patch: Patches, info: Info, counts: Counter[str]) -> Iterator[Samples]:
-    """The samples as a person corrected them; those to be left out are counted."""
-    for samples in blocks:
-        kept = patch.apply(samples, info.flip_pairs)
-        gone = len(samples) - len(kept)
-        if gone:
-            counts["rows"] += gone
-            counts["left out by the patch"] += gone
-        if len(kept):
-            yield kept
 
 
 def pieces(blocks: Iterator[Samples], most: int) -> Iterator[Samples]:
@@ -281,7 +277,7 @@ def _write_images(folder: Path, names: list[str], images: NDArray[np.uint8]) -> 
 def _csv_row(name: str, samples: Samples, i: int, pictures: Sequence[str] | None) -> list[object]:
     """One line of keypoints.csv; an unlabelled keypoint has empty coordinates."""
     row = int(samples.rows[i])
-    cells: list[object] = [name, row, *([pictures[row]] if pictures else [])]
+    cells: list[object] = [name, row, *([printable(pictures[row])] if pictures else [])]
     for (x, y), visible in zip(samples.keypoints[i].tolist(), samples.visibility[i].tolist(), strict=True):
         cells += [f"{x:.9g}", f"{y:.9g}", visible] if visible else ["", "", 0]
     return cells

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kptool.errors import ConfigError, DataError
+from kptool.text import printable
 
 _ME = "".join(c for c in platform.node() if c.isalnum()) or "here"
 _HERE, _EXCHANGE = -100, 2
@@ -50,8 +51,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file at `path` by `text` in UTF-8, all or nothing."""
-    write_bytes(path, text.encode())
+    """Replace the file at `path` by `text` in UTF-8, all or nothing; names of files that are none: see kptool.text."""
+    write_bytes(path, printable(text).encode())
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:

@@ -6,14 +6,16 @@ import math
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from kptool import tones
 from kptool.errors import DataError
 from kptool.geometry import Size, apply_affine, invert_affine, scale_affine
 
@@ -22,10 +24,26 @@ Pixels = NDArray[np.uint8]
 _BAND = 1 << 22
 """Pixels that are converted at a time: of the largest pictures Pillow's copies would not fit the memory."""
 _ORIENTATION = 0x0112
+_DEEP = ("I", "F")
+"""Pillow's modes of 32 bits; those of 16 are called I;16 and more."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture's pixels, uint8 (H, W) grey or (H, W, 3) colour, and what there is to say of how they came about."""
+
+    pixels: Pixels
+    remarks: tuple[str, ...] = ()
+    """How values of other kinds were brought to 0..255, and whether the picture is all but constant: see kptool.tones."""
 
 
 def read(source: Path | BinaryIO, name: str = "", *, upright: bool = True) -> Pixels:
-    """The picture in a file or stream: uint8 (H, W) grey or (H, W, 3) colour.
+    """The picture in a file or stream: the pixels of `decode`."""
+    return decode(source, name, upright=upright).pixels
+
+
+def decode(source: Path | BinaryIO, name: str = "", *, upright: bool = True) -> Decoded:
+    """The picture in a file or stream, and what there is to say of it.
 
     `upright` turns it as its EXIF orientation says. What counts is the content, not the file's name; of several frames
     the first. Raises DataError, with `name`, where it is missing, no picture, damaged, or above 67 million pixels.
@@ -40,8 +58,8 @@ def read(source: Path | BinaryIO, name: str = "", *, upright: bool = True) -> Pi
                         f"{name} has {image.width}x{image.height} pixels; kptool reads up to {MAX_PIXELS:,},"
                         f" {MAX_SIDE:,} along a side, so make it smaller"
                     )
-                pixels, orientation = from_pil(image), image.getexif().get(_ORIENTATION) if upright else None
-        return _turned(pixels, orientation)
+                decoded, orientation = from_pil(image), image.getexif().get(_ORIENTATION) if upright else None
+        return Decoded(_turned(decoded.pixels, orientation), decoded.remarks)
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not a picture that can be read; expected PNG, JPEG, WebP, BMP or TIFF") from error
     except FileNotFoundError as error:
@@ -82,42 +100,70 @@ def _turned(pixels: Pixels, orientation: object) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def from_pil(image: Image.Image) -> Pixels:
-    """A Pillow image of any mode as uint8 (H, W) or (H, W, 3). 16 bits become 8 by their upper half; alpha lies on white."""
+def from_pil(image: Image.Image) -> Decoded:
+    """A Pillow image of any mode as uint8 (H, W) or (H, W, 3). Alpha lies on white; see kptool.tones of deeper samples."""
     image.load()
     width, height = image.size
     rows = max(1, _BAND // max(1, width))
-    first = _band(image.crop((0, 0, width, min(rows, height))))
+    tops = range(0, height, rows)
+
+    def band(top: int) -> Image.Image:
+        return image.crop((0, top, width, min(top + rows, height)))
+
+    rule, remarks = tones.AS_IT_IS, tuple[str, ...]()
+    if image.mode in _DEEP or image.mode.startswith("I;16"):
+        rule, remarks = tones.rule(np.asarray(band(top)) for top in tops)
+    first = _band(band(0), rule)
     pixels = np.empty((height, *first.shape[1:]), np.uint8)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        pixels[top:bottom] = _band(image.crop((0, top, width, bottom))) if top else first
-    return pixels
+    for top in tops:
+        pixels[top : top + rows] = _band(band(top), rule) if top else first
+    return _judged(pixels, remarks)
 
 
-def _band(image: Image.Image) -> Pixels:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
-    if image.mode == "F":
-        return np.asarray(np.nan_to_num(np.asarray(image)).clip(0, 255), np.uint8)
+def _judged(pixels: Pixels, remarks: tuple[str, ...]) -> Decoded:
+    return Decoded(pixels, (*remarks, tones.FLAT) if pixels.size and tones.flat(pixels) else remarks)
+
+
+def _band(image: Image.Image, rule: tones.Rule) -> Pixels:
+    if image.mode in _DEEP or image.mode.startswith("I;16"):
+        return rule.apply(np.asarray(image))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
-def check(image: object) -> Pixels:
-    """An array, Pillow image or path as uint8 (H, W) or (H, W, 3). Raises DataError for anything else."""
+def check(image: object) -> Decoded:
+    """An array, Pillow image or path as `Decoded`. Raises DataError for anything else.
+
+    Arrays are (H, W), (H, W, 1) or (H, W, 3). Other numbers than uint8 become 0..255 as they do in files. What is
+    `Decoded` already comes back without remarks, as somebody has them.
+    """
+    if isinstance(image, Decoded):
+        return Decoded(image.pixels)
     if isinstance(image, str | Path):
-        return read(Path(image))
+        return decode(Path(image))
     if isinstance(image, Image.Image):
         return from_pil(image)
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size:
-        if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3):
-            return image
+    if isinstance(image, np.ndarray) and image.dtype.kind in "buif" and image.size:
         if image.ndim == 3 and image.shape[2] == 1:
-            return image[:, :, 0]
+            image = image[:, :, 0]
+        if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3):
+            return _from_array(image)
     what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise DataError(f"expected a path, a Pillow image, or a uint8 array (H, W) or (H, W, 3); got {what}")
+    raise DataError(
+        f"expected a path, a Pillow image, or an array (H, W) or (H, W, 3) of uint8 or other real numbers; got {what}"
+    )
+
+
+def _from_array(image: NDArray[Any]) -> Decoded:
+    if image.dtype == np.uint8:
+        return _judged(image, ())
+    if image.dtype == np.bool_:
+        return _judged(image * np.uint8(255), ())
+    rows = max(1, _BAND // max(1, image[0].size))
+    bands = [image[top : top + rows] for top in range(0, len(image), rows)]
+    rule, remarks = tones.rule(bands)
+    return _judged(np.concatenate([rule.apply(band) for band in bands]), remarks)
 
 
 def fit(image: Pixels, size: Size, channels: int) -> tuple[Pixels, NDArray[np.float64]]:

@@ -23,7 +23,10 @@ from kptool.geometry import Size, apply_affine, fit_box
 from kptool.lookup import locate
 from kptool.splits import own_split
 
-Cut = Callable[[Labelled, Path, int], tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size]]
+Cut = Callable[
+    [Labelled, Path, int],
+    tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size, tuple[str, ...]],
+]
 CROPS = ("auto", "box", "picture")
 _BLOCK, _READERS, _LOOKED_AT = 32, 2, 8
 _MOST_BEYOND = 3
@@ -117,13 +120,14 @@ def given(file: LabelFile) -> Sides | None:
     return Sides(file.flip_pairs, True, f"{len(file.flip_pairs)} left/right pairs, stated by the file")
 
 
-def read_picture(thing: Labelled, place: Path) -> NDArray[np.uint8]:
+def read_picture(thing: Labelled, place: Path) -> images.Decoded:
     """The thing's picture, the way round that its labels are for. Raises DataError where the sizes contradict."""
-    picture = images.read(place)
+    decoded = images.decode(place)
+    picture = decoded.pixels
     if thing.size is None or picture.shape[:2] == thing.size:
-        return picture
-    raw = images.read(place, upright=False)
-    if raw.shape[:2] == thing.size:
+        return decoded
+    raw = images.decode(place, upright=False)
+    if raw.pixels.shape[:2] == thing.size:
         return raw
     raise DataError(
         f"{place} has {picture.shape[1]}x{picture.shape[0]} pixels and its labels are for {thing.size[1]}x{thing.size[0]};"
@@ -184,7 +188,8 @@ def _blocks(
         for start in range(first * _BLOCK, len(things), step * _BLOCK):
             rows = range(start, min(start + _BLOCK, len(things)))
             parts = list(pool.map(cut, [things[i] for i in rows], [places[i] for i in rows], rows))
-            pixels, points, affines, sizes = (np.stack(part) for part in zip(*parts, strict=True))
+            *arrays, remarks = zip(*parts, strict=True)
+            pixels, points, affines, sizes = (np.stack(part) for part in arrays)
             visibility = np.stack([things[i].visibility for i in rows])
             yield Samples(
                 pixels,
@@ -193,6 +198,7 @@ def _blocks(
                 np.array(rows, dtype=np.int64),
                 affines,
                 sizes.astype(np.int32),
+                remarks,
             )
 
 
@@ -207,9 +213,10 @@ def _cut(
     channels: int,
     boxes: NDArray[np.float64],
     boxed: bool,
-) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size]:
-    """Image, keypoints in its pixels, the map to them, and the picture's size."""
-    picture = read_picture(thing, place)
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size, tuple[str, ...]]:
+    """Image, keypoints in its pixels, the map to them, the picture's size, and what there is to say of how it was read."""
+    decoded = read_picture(thing, place)
+    picture = decoded.pixels
     whole = (-0.5, -0.5, float(picture.shape[1]), float(picture.shape[0]))
     x, y, width, height = boxes[row].tolist()
     box = whole if np.isnan(x) else (x, y, width, height)
@@ -220,4 +227,5 @@ def _cut(
         )
     affine = fit_box(box, size, view.margin) if boxed else fit_box(whole, size)
     points = np.asarray(apply_affine(affine, thing.keypoints), np.float64)
-    return images.crop(picture, affine, size, channels), points, affine, (picture.shape[0], picture.shape[1])
+    image = images.crop(picture, affine, size, channels)
+    return image, points, affine, (picture.shape[0], picture.shape[1]), decoded.remarks

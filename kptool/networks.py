@@ -7,7 +7,8 @@ torch, so where a graph made by ``kptool export`` lies beside the weights it is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from kptool.cards import Card, parse_card, read_card
 from kptool.errors import CheckpointError, ConfigError
 from kptool.shifts import AS_LABELLED, FEATURE
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 _BATCH = 64
@@ -65,17 +68,31 @@ def load(path: Path, device: str = "auto", *, flip: bool = False) -> Network:
     the prediction for the mirrored image, which takes torch. Raises CheckpointError for a file that is not kptool's,
     ConfigError for what a graph cannot do, and for a device that is not there.
     """
+    if device not in ("auto", "cpu"):  # which take no torch to know
+        from kptool import devices
+
+        devices.pick(device)
     if path.suffix == ".onnx":
         if flip or device not in ("auto", "cpu"):
             raise ConfigError(f"{path} runs on the CPU and without --tta; give the weights it was made from instead")
         return OnnxNetwork(path)
     graph = path.with_suffix(".onnx")
     if not flip and graph.is_file() and (device == "cpu" or (device == "auto" and not _has_gpu())):
-        network = OnnxNetwork(graph)
-        if network.weights == weights_hash(path):
-            network.card = read_card(path)  # a graph of an older kptool's knows less of its labels
-            return network
+        try:
+            network = OnnxNetwork(graph)
+            if network.weights == weights_hash(path):
+                network.run(nothing(network.card))  # what is broken may show no earlier
+                network.card = read_card(path)  # a graph of an older kptool's knows less of its labels
+                return network
+        except CheckpointError as error:
+            log.warning("%s; the weights %s are used in its place, by torch", error, path)
     return TorchNetwork(path, device, flip=flip)
+
+
+def nothing(card: Card) -> NDArray[np.uint8]:
+    """One black image of the model's size."""
+    config = card.config
+    return np.zeros((1, config.channels, *config.size), np.uint8)
 
 
 def weights_hash(path: Path) -> str:
@@ -135,7 +152,7 @@ class OnnxNetwork:
         options.intra_op_num_threads = threads  # 0: as many as there are cores
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._path = path
+        self._path, self._threads = path, threads
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
@@ -153,6 +170,10 @@ class OnnxNetwork:
         inputs = [(put.name, put.shape[1]) for put in self._session.get_inputs() if len(put.shape) > 1]
         if not expected <= set(self._outputs) or inputs != [("images", config.channels)]:
             raise CheckpointError(f"{path} is not a graph of kptool's; export it again with `kptool export`")
+
+    def __reduce__(self) -> tuple[Callable[[Path, int, Card], OnnxNetwork], tuple[Path, int, Card]]:
+        """Pickled by its file, which another process opens again: a session of ONNX Runtime is of one process."""
+        return _open, (self._path.absolute(), self._threads, self.card)
 
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
         """See `Network.run`."""
@@ -180,6 +201,12 @@ class OnnxNetwork:
         if not same or not all(np.isfinite(array).all() for array in arrays[:2]):
             raise CheckpointError(f"{self._path} gives no keypoints; export it again with `kptool export`")
         return arrays
+
+
+def _open(path: Path, threads: int, card: Card) -> OnnxNetwork:
+    network = OnnxNetwork(path, threads=threads)
+    network.card = card
+    return network
 
 
 def _stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

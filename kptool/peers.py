@@ -104,11 +104,16 @@ PEERS = {
 }
 
 
-def load(name: str) -> Find:
-    """The finder of a toolkit. Raises ConfigError where there is no such one, or it is not installed."""
+def known(name: str) -> Peer:
+    """The toolkit of that name. Raises ConfigError where there is no such one."""
     if name not in PEERS:
         raise ConfigError(f"there is no toolkit {name!r} to compare with; known: {', '.join(PEERS)}")
-    peer = PEERS[name]
+    return PEERS[name]
+
+
+def load(name: str) -> Find:
+    """The finder of a toolkit. Raises ConfigError where there is no such one, or it is not installed."""
+    peer = known(name)
     try:
         return peer.load()
     except ImportError as error:

@@ -82,7 +82,7 @@ def load(kind: Kind, name: str) -> Any:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"there is no {kind.removesuffix('s').removesuffix('e')} {name!r}{hint} Known: {', '.join(known)}"
+            f"there is no {kind.removesuffix('s').removesuffix('e')} {name!r}{hint}; known: {', '.join(known)}"
         )
     module = importlib.import_module(f"kptool.{kind}.{name.replace('-', '_')}")
     return getattr(module, _CONSTANTS[kind])

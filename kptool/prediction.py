@@ -8,10 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kptool import results
+from kptool import networks, results
 from kptool.errors import ConfigError
-from kptool.files import atomic
-from kptool.pictures import Picture
+from kptool.files import atomic, write_text
+from kptool.geometry import Size
+from kptool.images import Decoded
+from kptool.pictures import Picture, heard
 from kptool.predictor import Box, Face, Predictor
 from kptool.progress import Progress, silent
 from kptool.results import Found, HeatmapFile
@@ -64,12 +66,32 @@ def _numbers() -> Iterator[str]:
 def outputs(
     predictor: Predictor, folder: Path | None, heatmaps: Path | None, *, names: bool = False
 ) -> Iterator[Outputs]:
-    """The outputs of a prediction; the heatmaps' file takes its place when the block ends well."""
+    """The outputs of a prediction; the heatmaps' file takes its place when the block ends well.
+
+    Raises ConfigError where heatmaps are wanted of a model that has none.
+    """
     with ExitStack() as stack:
         file = None
         if heatmaps is not None:
-            file = stack.enter_context(results.heatmap_file(heatmaps, predictor))
+            file = stack.enter_context(results.heatmap_file(heatmaps, predictor, heatmap_size(predictor)))
         yield Outputs(predictor.names, folder, file, names)
+
+
+def heatmap_size(predictor: Predictor) -> Size:
+    """The size (H, W) of a model's heatmaps, by a look at nothing. Raises ConfigError where it has none."""
+    maps = predictor.network.run(networks.nothing(predictor.card), heatmaps=True).heatmaps
+    if maps is None:
+        raise ConfigError(f"{predictor.origin} predicts coordinates and has no heatmaps to write")
+    return maps.shape[2], maps.shape[3]
+
+
+@dataclass
+class Predicted:
+    """What was found in each picture, those that could not be read, and what there is to say of some: see `kptool.tones`."""
+
+    found: list[Found] = field(default_factory=list)
+    failed: list[Picture] = field(default_factory=list)
+    remarks: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
 
 def run(
@@ -80,44 +102,42 @@ def run(
     boxes: Sequence[Box] | None = None,
     outputs: Outputs | None = None,
     progress: Progress = silent,
-) -> tuple[list[Found], list[Picture]]:
-    """What is found in each picture, and the pictures that could not be read. `boxes` are those of every picture."""
-    found: list[Found] = []
-    failed: list[Picture] = []
+) -> Predicted:
+    """What is found in each picture. `boxes` are those of every picture."""
+    done = Predicted()
     maps = outputs is not None and outputs.heatmaps is not None
-    for batch in _batches(pictures):
+    for batch in _batches(heard(pictures, done.remarks)):
         good = [picture for picture in batch if picture.pixels is not None]
-        failed += [picture for picture in batch if picture.pixels is None]
+        done.failed += [picture for picture in batch if picture.pixels is None]
         each = predictor.predict_many(
-            [picture.pixels for picture in good],
+            [Decoded(picture.pixels) for picture in good if picture.pixels is not None],
             boxes=None if boxes is None else [boxes] * len(good),
             heatmaps=maps,
         )
         for picture, faces in zip(good, each, strict=True):
             assert picture.pixels is not None
-            if maps and any(face.heatmaps is None for face in faces):
-                raise ConfigError(f"{predictor.origin} predicts coordinates and has no heatmaps to write")
             if outputs is not None:
                 outputs.add(picture, faces)
-            found.append(Found(picture.name, (picture.pixels.shape[0], picture.pixels.shape[1]), faces))
-            if maps:
-                found[-1] = Found(picture.name, found[-1].size, [_light(face) for face in faces])
-        done = len(found) + len(failed)
-        progress("pictures", done, total if total is None or done <= total else None)
-    return found, failed
+            size = picture.pixels.shape[0], picture.pixels.shape[1]
+            light = [_light(face) for face in faces] if maps else faces
+            done.found.append(Found(picture.name, size, light, picture.frame, picture.time))
+        count = len(done.found) + len(done.failed)
+        progress("pictures", count, total if total is None or count <= total else None)
+    return done
 
 
-def merge(
-    wanted: Sequence[str], parts: Sequence[tuple[list[Found], list[Picture]]]
-) -> tuple[list[Found], list[Picture]]:
-    """What several processes found and failed to read, in the order of the pictures that were asked for."""
+def merge(wanted: Sequence[str], parts: Sequence[Predicted]) -> Predicted:
+    """What several processes found, in the order of the pictures that were asked for."""
     position = {name: number for number, name in enumerate(wanted)}
 
-    def order(each: Found | Picture) -> int:
-        return position.get(each.name, position.get(each.name.rpartition("#")[0], 0))
+    def place(name: str) -> int:
+        return position.get(name, position.get(name.rpartition("#")[0], 0))
 
-    found = sorted((each for some, _ in parts for each in some), key=order)
-    return found, sorted((each for _, some in parts for each in some), key=order)
+    return Predicted(
+        sorted((each for part in parts for each in part.found), key=lambda each: place(each.name)),
+        sorted((each for part in parts for each in part.failed), key=lambda each: place(each.name)),
+        sorted((each for part in parts for each in part.remarks), key=lambda each: place(each[0])),
+    )
 
 
 def _light(face: Face) -> Face:
@@ -142,6 +162,6 @@ def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
 def write(predictor: Predictor, found: Sequence[Found], *, out: Path | None = None, coco: Path | None = None) -> None:
     """The files that are written at the end: OUT/keypoints.csv, and the COCO json."""
     if out is not None:
-        results.write_csv(out / "keypoints.csv", found, predictor.names)
+        write_text(out / "keypoints.csv", results.csv_text(found, predictor.names))
     if coco is not None:
         results.write_coco(coco, found, predictor)

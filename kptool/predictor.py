@@ -9,17 +9,20 @@ the model does.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import cards, crops, faces, images, networks
+from kptool import cards, crops, faces, images, networks, tones
 from kptool.errors import ConfigError, DataError
 from kptool.geometry import apply_affine, invert_affine
 from kptool.networks import Output
 from kptool.progress import Progress, silent
+
+log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
 _LARGEST = 1e6
@@ -99,8 +102,9 @@ class Predictor:
             )
 
     def predict(self, image: object, *, boxes: Sequence[Box] | None = None, heatmaps: bool = False) -> list[Face]:
-        """The faces in a picture: a path, a Pillow image, or a uint8 array (H, W) or (H, W, 3), from left to right.
+        """The faces in a picture: a path, a Pillow image, or an array (H, W) or (H, W, 3), from left to right.
 
+        An array of other numbers than uint8 is brought to 0..255 as pictures are: see kptool.tones.
         `boxes` (x, y, width, height) in pixels say where the faces are, instead of looking for them. Raises DataError
         for what is no picture or no box.
         """
@@ -115,7 +119,11 @@ class Predictor:
         progress: Progress = silent,
     ) -> list[list[Face]]:
         """`predict` for several pictures at once, which is faster; `boxes` are those of each picture."""
-        arrays = [images.check(picture) for picture in pictures]
+        if boxes is not None and len(boxes) != len(pictures):
+            raise DataError(
+                f"boxes are given for {len(boxes)} of {len(pictures)} pictures; give a list of them for each"
+            )
+        arrays = _pixels(pictures)
         looks: list[_Look] = []
         for number, array in enumerate(arrays):
             looks += self._looks(number, array, None if boxes is None else boxes[number])
@@ -186,6 +194,15 @@ class Predictor:
         config = self.card.config
         cut = [images.crop(arrays[look.picture], look.affine, config.size, config.channels) for look in looks]
         return self.network.run(np.stack(cut), heatmaps=heatmaps)
+
+
+def _pixels(pictures: Sequence[object]) -> list[NDArray[np.uint8]]:
+    """The pictures' pixels; what was odd about them is logged, a line for each kind."""
+    decoded = [images.check(picture) for picture in pictures]
+    named = [(f"picture {number}", each.remarks) for number, each in enumerate(decoded)]
+    for sentence in tones.sentences(named):
+        log.log(logging.WARNING if sentence.endswith(tones.FLAT) else logging.INFO, "%s", sentence)
+    return [each.pixels for each in decoded]
 
 
 def _face(look: _Look, output: Output, i: int, off: NDArray[np.float32]) -> Face:

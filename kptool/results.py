@@ -7,6 +7,7 @@ down, and an integer is a pixel's centre.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,9 @@ from PIL import Image, ImageDraw, ImageFont
 from kptool import __version__
 from kptool.annotations import VISIBLE
 from kptool.files import atomic, write_text
+from kptool.geometry import Size
 from kptool.predictor import Face, Predictor
+from kptool.text import printable
 
 if TYPE_CHECKING:
     import h5py
@@ -30,23 +33,32 @@ if TYPE_CHECKING:
     from kptool.hdf5 import NewFile
 
 CONVENTION = "pixels of the given picture; x to the right, y down; an integer is a pixel's centre"
-COLUMNS = ("file", "face", "keypoint", "x", "y", "score", "radius90")
+COLUMNS = ("file", "face", "keypoint", "x", "y", "score", "radius90", "frame", "time")
 LEFT, RIGHT, MIDDLE = "#ff9f1c", "#2ec4b6", "#f15bb5"
 _LEAST_SIDE, _MOST_SIDE, _LABELLED_FACE = 480, 4000, 500
 
 
 @dataclass(frozen=True)
 class Found:
-    """The faces of one picture of `size` (H, W)."""
+    """The faces of one picture of `size` (H, W). `frame` and `time` (seconds) are those of a video's frame, else None."""
 
     name: str
     size: tuple[int, int]
     faces: list[Face]
+    frame: int | None = None
+    time: float | None = None
 
     def describe(self, names: Sequence[str]) -> dict[str, Any]:
         """Plain values, as ``kptool predict --json`` prints them."""
         faces = [{"box": [round(v, 4) for v in face.box], "keypoints": _points(face, names)} for face in self.faces]
-        return {"file": self.name, "width": self.size[1], "height": self.size[0], "faces": faces}
+        about = {
+            "file": self.name,
+            "width": self.size[1],
+            "height": self.size[0],
+            "frame": self.frame,
+            "time": self.time,
+        }
+        return {**about, "faces": faces}
 
 
 def _points(face: Face, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -63,19 +75,21 @@ def _points(face: Face, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def rows(found: Sequence[Found], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """A row of `COLUMNS` for each keypoint; an empty radius90 where the model does not say."""
+    """A row of `COLUMNS` for each keypoint; what the model or the picture does not say is empty."""
     for each in found:
         for number, face in enumerate(each.faces):
             for point in _points(face, names):
-                yield (each.name, number, *("" if value is None else value for value in point.values()))
+                cells = (printable(each.name), number, *point.values(), each.frame, each.time)
+                yield tuple("" if cell is None else cell for cell in cells)
 
 
-def write_csv(path: Path, found: Sequence[Found], names: Sequence[str]) -> None:
-    """A csv of `rows`, all or nothing."""
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows(found, names))
+def csv_text(found: Sequence[Found], names: Sequence[str]) -> str:
+    """A csv of `rows`, below their names."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows(found, names))
+    return text.getvalue()
 
 
 def write_coco(path: Path, found: Sequence[Found], predictor: Predictor) -> None:
@@ -86,7 +100,7 @@ def write_coco(path: Path, found: Sequence[Found], predictor: Predictor) -> None
     about, names = f"{CONVENTION}; boxes from the picture's edges", predictor.names
     document: dict[str, Any] = {
         "info": {
-            "description": f"predicted by kptool {__version__} with {predictor.origin}",
+            "description": f"predicted by kptool {__version__} with {printable(predictor.origin)}",
             "coordinates": about,
             "points": predictor.points,
             "labels": predictor.shift.describe(),
@@ -97,7 +111,8 @@ def write_coco(path: Path, found: Sequence[Found], predictor: Predictor) -> None
     }
     for image_id, each in enumerate(found, start=1):
         height, width = each.size
-        document["images"].append({"id": image_id, "file_name": each.name, "width": width, "height": height})
+        image = {"id": image_id, "file_name": printable(each.name), "width": width, "height": height}
+        document["images"].append(image if each.frame is None else {**image, "frame": each.frame, "time": each.time})
         for face in each.faces:
             flat = [v for x, y in face.keypoints.round(4).tolist() for v in (round(x, 4), round(y, 4), VISIBLE)]
             box = [round(value + shift, 4) for value, shift in zip(face.box, (0.5, 0.5, 0, 0), strict=True)]
@@ -125,55 +140,61 @@ class HeatmapFile:
     The maps are the network's own: what labels are off in x is in none of them, what they are off in y is.
     """
 
-    def __init__(self, file: NewFile, predictor: Predictor) -> None:
-        self._file = file
+    def __init__(self, file: NewFile, predictor: Predictor, maps: Size) -> None:
+        import h5py
+
+        self._file, count = file, len(predictor.names)
+        about: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
+            "heatmaps": ((count, *maps), np.float16, {"compression": "gzip", "compression_opts": 1}),
+            "keypoints": ((count, 2), np.float32, {}),
+            "scores": ((count,), np.float32, {}),
+            "radius90": ((count,), np.float32, {}),
+            "affine": ((2, 3), np.float64, {}),
+            "file": ((), h5py.string_dtype(), {}),
+        }
         with file.writing():
             file.attrs["coordinates"] = CONVENTION
-            file.attrs["model"], file.attrs["points"] = predictor.origin, predictor.points
+            file.attrs["model"], file.attrs["points"] = printable(predictor.origin), predictor.points
             file.attrs["labels"] = json.dumps(predictor.shift.describe())
             file.attrs["names"] = json.dumps(list(predictor.names))
             file.attrs["image_size"] = predictor.card.config.size
-        self._sets: dict[str, h5py.Dataset] = {}
+            self._sets: dict[str, h5py.Dataset] = {
+                key: file.create_dataset(
+                    key,
+                    (0, *shape),
+                    kind,
+                    maxshape=(None, *shape),
+                    chunks=(1 if len(shape) == 3 else 64, *shape),
+                    **more,
+                )
+                for key, (shape, kind, more) in about.items()
+            }
 
     def add(self, name: str, faces: Sequence[Face]) -> None:
         """Append the faces of one picture."""
         with self._file.writing():
             for face in faces:
                 assert face.heatmaps is not None
-                self._append("heatmaps", face.heatmaps.astype(np.float16), compression="gzip", compression_opts=1)
+                self._append("heatmaps", face.heatmaps.astype(np.float16))
                 self._append("keypoints", face.keypoints)
                 self._append("scores", face.scores)
                 self._append("radius90", face.radius90)
                 self._append("affine", face.affine)
-                self._append("file", name)
+                self._append("file", printable(name))
 
-    def _append(self, key: str, value: Any, **options: Any) -> None:
-        if key not in self._sets:
-            array = np.asarray(value)
-            import h5py
-
-            dtype = h5py.string_dtype() if key == "file" else array.dtype
-            shape = () if key == "file" else array.shape
-            self._sets[key] = self._file.create_dataset(
-                key,
-                (0, *shape),
-                dtype,
-                maxshape=(None, *shape),
-                chunks=(1 if array.ndim == 3 else 64, *shape),
-                **options,
-            )
+    def _append(self, key: str, value: Any) -> None:
         data = self._sets[key]
         data.resize(len(data) + 1, axis=0)
         data[-1] = value
 
 
 @contextmanager
-def heatmap_file(path: Path, predictor: Predictor) -> Iterator[HeatmapFile]:
-    """A `HeatmapFile` that takes its place at `path` when the block ends well."""
+def heatmap_file(path: Path, predictor: Predictor, maps: Size) -> Iterator[HeatmapFile]:
+    """A `HeatmapFile` that takes its place at `path` when the block ends well; `maps` is its maps' size (h, w)."""
     from kptool.hdf5 import NewFile
 
     with atomic(path) as temporary, NewFile(temporary, track_order=True) as file:
-        yield HeatmapFile(file, predictor)
+        yield HeatmapFile(file, predictor, maps)
 
 
 def draw(image: NDArray[np.uint8], faces: Sequence[Face], names: Sequence[str], *, label: bool = False) -> Image.Image:

@@ -46,6 +46,9 @@ class Opening:
     seed: int = 0
     val_from: Path | None = None
 
+    def __post_init__(self) -> None:
+        View(self.size or View().size, self.channels, self.crop, self.margin)  # checks, before anything is read
+
 
 def find_source(path: Path | None, opening: Opening | None = None) -> Source:
     """Open `path` with the reader it fits; without a path, Kaggle's file in . or data/, else synthetic faces.

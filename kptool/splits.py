@@ -47,8 +47,9 @@ def read_groups(path: Path) -> NDArray[np.int64]:
     import pandas as pd  # takes longer to import than most groups files to read
 
     try:
-        table = pd.read_csv(path, usecols=["row", "group"])
-        rows, groups = table["row"].to_numpy(), table["group"].to_numpy()
+        table = pd.read_csv(path, usecols=["row", "group"], skip_blank_lines=False).dropna(how="all")
+        table = table.convert_dtypes()  # a blank line made the numbers fractions
+        lines, rows, groups = (each.to_numpy() for each in (table.index + 2, table["row"], table["group"]))
     except OSError as error:
         raise DataError(f"the groups file {path} cannot be read: {error.strerror or error}") from error
     except (ValueError, pd.errors.ParserError) as error:
@@ -57,6 +58,11 @@ def read_groups(path: Path) -> NDArray[np.int64]:
         raise DataError(f"{path}: row and group must be whole numbers, row from 0")
     if len(rows) and rows.max() > 10**8:
         raise DataError(f"{path}: row {rows.max()} is larger than any source kptool reads")
+    twice = np.flatnonzero(pd.Series(rows).duplicated().to_numpy())
+    if len(twice):
+        row, line = rows[twice[0]], lines[twice[0]]
+        first = lines[np.flatnonzero(rows == row)[0]]
+        raise DataError(f"{path}, line {line}: row {row} has a group already, in line {first}; remove one of them")
     result = np.full(int(rows.max(initial=-1)) + 1, -1, dtype=np.int64)
     result[rows] = groups
     return result

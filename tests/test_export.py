@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from kptool import cards, checkpoint, engine, export, networks
+from kptool import Predictor, cards, checkpoint, engine, export, networks
 from kptool.cache import Cache
 from kptool.config import ModelConfig, configure
 from kptool.detector import Detector
@@ -98,6 +99,31 @@ def test_a_graph_beside_its_weights_runs_in_their_place(graph: Path, run_folder:
         detector.offset += 1
     checkpoint.save_weights(weights, detector, card)
     assert networks.load(weights, "cpu").backend == "torch"  # the graph is of other weights now
+
+
+def test_a_broken_graph_beside_good_weights_is_passed_over(
+    graph: Path, run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes((run_folder / "model.safetensors").read_bytes())
+    data = graph.read_bytes()
+    for broken in (data[: len(data) // 2], b"nonsense", b""):
+        (tmp_path / "model.onnx").write_bytes(broken)
+        caplog.clear()
+        assert networks.load(weights, "cpu").backend == "torch"
+        assert "model.onnx is not a readable graph" in caplog.text
+        assert "are used in its place" in caplog.text
+
+
+def test_a_predictor_pickles_on_either_backend(graph: Path, run_folder: Path, pictures: np.ndarray) -> None:
+    """As multiprocessing and joblib hand it to other processes."""
+    picture = pictures[0] if pictures.ndim == 3 else pictures[0, 0]
+    for model, backend in ((graph, "onnxruntime"), (run_folder / "model.safetensors", "torch")):
+        one = Predictor(str(model), "cpu", detect=False)
+        assert one.network.backend == backend
+        other = pickle.loads(pickle.dumps(one))
+        assert other.network.backend == backend
+        assert np.array_equal(other.predict(picture)[0].keypoints, one.predict(picture)[0].keypoints)
 
 
 def test_files_that_are_no_graph_are_refused(graph: Path, tmp_path: Path) -> None:

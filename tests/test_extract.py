@@ -195,6 +195,13 @@ def test_broken_zips(refused: Any, in_tmp: Path) -> None:
     assert not Path("data").exists()
 
 
+def test_groups_of_rows_that_are_not_there_are_told(kptool: Any, in_tmp: Path) -> None:
+    kaggle_csv(Path("training.csv"))
+    Path("g.csv").write_text("row,group\n" + "".join(f"{row},{row}\n" for row in range(9)))
+    ran = kptool("extract", "training.csv", "--groups", "g.csv", "--json")
+    assert ran.json()["notes"] == ["3 rows of g.csv are not used, from row 6 on: the source has 6 rows"]
+
+
 def test_bad_options_and_groups(refused: Any, in_tmp: Path) -> None:
     kaggle_csv(Path("training.csv"))
     cases = {
@@ -211,6 +218,10 @@ def test_bad_options_and_groups(refused: Any, in_tmp: Path) -> None:
     Path("g.csv").write_text("row,group\n0,1\n")
     assert "there is no group for row 1" in refused("extract", "training.csv", "--groups", "g.csv", "--out", "f")
     Path("g.csv").write_text("a,b\n0,1\n")
+    Path("g.csv").write_text("row,group\n0,1\n\n1,1\n2,5\n1,7\n")
+    twice = refused("extract", "training.csv", "--groups", "g.csv", "--out", "f")
+    assert "g.csv, line 6: row 1 has a group already, in line 4; remove one of them" in twice
+    Path("g.csv").write_text("row;group\n")
     assert "columns row and group" in refused("extract", "training.csv", "--groups", "g.csv", "--out", "f")
     assert not Path("f").exists()
 

@@ -56,6 +56,22 @@ def test_samples_that_no_line_names_are_passed_on(tmp_path: Path) -> None:
     assert read(tmp_path, HEADER + "1,drop,,,,\n").apply(before, []) is before
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("99,drop,,,,\n", "patch.csv: the source does not have row 99; give the source that the patch was made for"),
+        ("0,drop,,,,\n7,drop,,,,\n8,drop,,,,\n", "does not have row 7 and 1 more rows that it names"),
+        ("0,swap,,,,\n", "row 0 swaps left and right, of which this source has no pairs; name them with --flips"),
+    ],
+)
+def test_a_patch_for_another_source_is_refused(refused: Any, in_tmp: Path, text: str, said: str) -> None:
+    Image.fromarray(np.arange(1600, dtype=np.uint16).astype(np.uint8).reshape(40, 40)).save("a.png")
+    Path("labels.csv").write_text("image,a_x,a_y,b_x,b_y,c_x,c_y\n" + "a.png,10,10,20,12,15,20\n" * 3)
+    Path("patch.csv").write_text(HEADER + text)
+    assert said in refused("extract", "labels.csv", "--patch", "patch.csv", "--flips", "none")
+    assert not Path("data").exists()
+
+
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     changes = [Change(3, "drop", reason='a, "b"\nc'), Change(3, "set", 2, 1.25, -7.5), Change(4, "unlabel", 0)]
     found = read(tmp_path, patches.to_text(changes, NAMES)).changes

@@ -147,6 +147,18 @@ def test_what_cannot_be_answered_is_refused(refused: Any, pictures: Any, run_fol
     assert "row 0: FeatureName is empty" in refused("submit", "test.csv", "lookup.csv", "--model", run_folder)
 
 
+def test_an_image_id_that_is_there_twice_is_refused(refused: Any, pictures: Any, run_folder: Path) -> None:
+    """Else one picture would silently get the other's points."""
+    lines = Path("test.csv").read_text().splitlines()
+    again = lines[1].split(",", 1)[0] + "," + lines[3].split(",", 1)[1]
+    Path("test.csv").write_text("\n".join([*lines, again]) + "\n")
+    write_lookup(all_of(int(lines[2].split(",", 1)[0])))
+    number, last = lines[1].split(",", 1)[0], len(lines) - 1
+    said = refused("submit", "test.csv", "lookup.csv", "--model", run_folder)
+    assert f"row {last} (line {last + 2}): ImageId {number} is that of test.csv, row 0 (line 2), too" in said
+    assert not Path("submission.csv").exists()
+
+
 @pytest.mark.parametrize("tta", ["--tta", "--no-tta"])
 def test_asked_for_everything_the_estimate_is_the_rmse(
     kptool: Any, pictures: Any, run_folder: Path, faces: Path, tta: str

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kptool.cli.options import Json, ModelName
 from kptool.cli.output import emit, emit_json, note, progress
 from kptool.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kptool.pictures import Picture
 
 
 def compare(
@@ -21,6 +25,7 @@ def compare(
 ) -> None:
     """Find the same faces with other toolkits: how far their points lie apart, how long each takes, the worst cases."""
     from kptool import compare as comparing
+    from kptool import peers, tones
     from kptool import pictures as reading
     from kptool.files import write_text
     from kptool.predictor import Predictor
@@ -28,24 +33,29 @@ def compare(
     names = list(dict.fromkeys(others or []))
     if not names:
         raise ConfigError("say what to compare with: --with dlib, --with mediapipe, or both")
-    wanted = list(reading.read(reading.expand(pictures)))
+    for name in names:
+        peers.known(name)
+    wanted = reading.expand(pictures)
     predictor = Predictor(model, "cpu")
     note(f"kptool: using {predictor.origin}; {predictor.shift.sentence(False)}")
+    failed: list[str] = []
+    remarks: list[tuple[str, tuple[str, ...]]] = []
     with progress(quiet=json) as bar:
-        tallies, cases = comparing.compare(predictor, wanted, names, progress=bar)
-    failed = [picture for picture in wanted if picture.pixels is None]
-    for picture in failed:
-        note(f"kptool: {' '.join(picture.error.split())}")
-    about = f"{predictor.origin}, whose {predictor.shift.sentence(False)}"
-    write_text(out, comparing.write_page(tallies, cases, len(wanted) - len(failed), about))
+        some = _readable(reading.heard(reading.read(wanted), remarks), failed)
+        tallies, cases = comparing.compare(predictor, some, names, total=len(wanted), progress=bar)
+    for text in (*tones.sentences(remarks), *failed):
+        note(f"kptool: {text}")
     rows = [tally.describe() for tally in tallies]
+    count = len(tallies[0].milliseconds)
+    about = f"{predictor.origin}, whose {predictor.shift.sentence(False)}"
+    write_text(out, comparing.write_page(tallies, cases, count, about))
     if json:
         emit_json(
             {
                 "model": predictor.origin,
                 "points": predictor.points,
                 "labels": predictor.shift.describe(),
-                "pictures": len(wanted) - len(failed),
+                "pictures": count,
                 "page": out,
                 "toolkits": rows,
             }
@@ -57,3 +67,12 @@ def compare(
         emit(f"wrote {out}")
     if failed:
         raise typer.Exit(2)
+
+
+def _readable(pictures: Iterator[Picture], failed: list[str]) -> Iterator[Picture]:
+    """The pictures that could be read; why the others could not is added to `failed`."""
+    for picture in pictures:
+        if picture.pixels is None:
+            failed.append(" ".join(picture.error.split()))
+        else:
+            yield picture

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_split
 from kptool.cli.output import emit, emit_json, note, progress
 
 
@@ -31,15 +31,19 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a model on images whose keypoints are known, its points as labelled."""
-    from kptool import cards, checkpoint, devices
+    check_split(split)
+    from kptool import cards, checkpoint, devices, plugins
     from kptool.cache import Cache
     from kptool.evaluation import evaluate_cache, mean_shape_baseline, trained_on
     from kptool.shifts import AS_LABELLED
 
+    if decoder is not None:
+        plugins.load_decoder(decoder)
+    place = devices.pick(device)
     sources = [cards.resolve(name, measuring=True) for name in (model, *(ensemble or []))]
     origin = " + ".join(words for _, words in sources)
     note(f"kptool: using {origin}")
-    loaded = [checkpoint.load_detector(path, devices.pick(device)) for path, _ in sources]
+    loaded = [checkpoint.load_detector(path, place) for path, _ in sources]
     with Cache(cache) as opened, progress(quiet=json) as bar:
         detectors = [detector for detector, _ in loaded]
         found = evaluate_cache(detectors, opened, split=split, flip=tta, decoder=decoder, progress=bar)

@@ -69,7 +69,9 @@ def _cache(path: Path) -> dict[str, Any]:
 
     with Cache(path) as cache:
         splits = {split: len(cache.index(split)) for split in ("train", "val")}
-        return {"cache": str(path), "images": len(cache), **splits, **dataclasses.asdict(cache.info)}
+        about = dataclasses.asdict(cache.info)
+        about["val_share"] = about.pop("val")  # what was asked for; "val" is how many there are
+        return {"cache": str(path), "images": len(cache), **splits, **about}
 
 
 def _model(model: str) -> dict[str, Any]:

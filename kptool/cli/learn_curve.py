@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Seed, overrides
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Seed, check_settings, overrides
 from kptool.cli.output import emit, emit_json, note, progress
 from kptool.errors import ConfigError
 
@@ -60,6 +60,7 @@ def learn_curve(
         raise ConfigError("--suggest N and --pool PICTURES go together: how many of which pictures to label next")
     if run and not suggest:
         raise ConfigError("--run names models for --suggest; give --suggest N and --pool PICTURES, too")
+    check_settings(model, overrides(settings or [], seed=seed), device)
     from kptool import pictures
     from kptool.cache import Cache
 

@@ -30,10 +30,12 @@ from kptool.cli import (
     show,
     submit,
     train,
+    usage,
 )
-from kptool.cli.output import note
+from kptool.cli.output import Notes, note
 from kptool.errors import DataError, KptoolError
 from kptool.stopping import Stopped, raised
+from kptool.text import printable
 
 app = typer.Typer(
     name="kptool",
@@ -86,12 +88,13 @@ def root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit the process with its code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    arguments = [usage.at_home(a) for a in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in arguments
-    logging.basicConfig(format="kptool: %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.basicConfig(format="kptool: %(message)s", level=logging.WARNING, handlers=[Notes()], force=True)
     try:
         with raised():
-            app([a for a in arguments if a != "--debug"])
+            code = app([a for a in arguments if a != "--debug"], standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except KptoolError as error:
         _show(error, debug)
         sys.exit(2)
@@ -102,17 +105,35 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()  # whoever read our output has left; Python would complain while flushing
         sys.exit(141)
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None and error.errno != errno.ENOENT:
-            refusal = DataError(f"{error.filename}: {error.strerror}; give another path, or mend what is wrong with it")
-            refusal.__cause__ = error
-            _show(refusal, debug)  # of the machine, and not foreseen where it happened
-            sys.exit(2)
-        _show(error, debug)
-        if isinstance(error, ModuleNotFoundError) and error.name == "torch":  # predicting does without, so it may be
-            note("kptool: this needs torch: pip install torch")
-            sys.exit(2)
-        note("kptool: this is a bug of kptool's; run again with --debug and report what it prints")
-        sys.exit(BUG)
+        sys.exit(_refused(error, debug, arguments))
+
+
+def _refused(error: Exception, debug: bool, arguments: list[str]) -> int:
+    """Say what went wrong that nobody foresaw where it happened; the exit code."""
+    if usage.is_wrong(error):
+        commands = [command.name or "" for command in app.registered_commands]
+        note(str(error) if usage.asks_for_help(error) else f"kptool: {usage.sentence(error, arguments, commands)}")
+        return 2
+    refusal = _foreseen(error)
+    if refusal is not None:
+        refusal.__cause__ = error
+        _show(refusal, debug)
+        return 2
+    _show(error, debug)
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":  # predicting does without, so it may be
+        note("kptool: this needs torch: pip install torch")
+        return 2
+    note("kptool: this is a bug of kptool's; run again with --debug and report what it prints")
+    return BUG
+
+
+def _foreseen(error: Exception) -> DataError | None:
+    """What is the machine's fault, or a file name's, and no bug."""
+    if isinstance(error, OSError) and error.filename is not None and error.errno != errno.ENOENT:
+        return DataError(f"{error.filename}: {error.strerror}; give another path, or mend what is wrong with it")
+    if isinstance(error, UnicodeEncodeError) and printable(error.object) != error.object:
+        return DataError(f"the name {error.object[:200]!r} is not UTF-8, which is needed here; rename it")
+    return None
 
 
 def _show(error: Exception, debug: bool) -> None:

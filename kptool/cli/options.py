@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from kptool.errors import ConfigError
 DEFAULT_CACHE = Path("data/faces/dataset.h5")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for machines.")]
-Device = Annotated[str, typer.Option(help="auto (the GPU where there is one), cpu, or cuda.")]
+Device = Annotated[str, typer.Option(help="auto (the GPU where there is one), cpu, cuda, cuda:1, mps or xpu.")]
 CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="A dataset.h5 made by `kptool extract`.")]
 ModelName = Annotated[str, typer.Option("--model", help="A name, a run folder, or a model.safetensors.")]
 Images = Annotated[
@@ -29,6 +30,23 @@ AsLabelled = Annotated[
     typer.Option("--as-labelled", help="Points where the training data's labels would be, not where the features are."),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+def check_split(split: str) -> None:
+    """Raise ConfigError for anything but train, val and all."""
+    if split not in ("train", "val", "all"):
+        raise ConfigError(f"--split must be train, val or all; got {split!r}")
+
+
+def check_settings(model: str, given: Mapping[str, object], device: str) -> None:
+    """Raise ConfigError for settings and a device that no cache whatever makes right."""
+    from kptool import detector, devices
+    from kptool.annotations import FACE15
+    from kptool.config import configure
+
+    network, _ = configure(model, FACE15, (96, 96), 1, given)
+    detector.parts(network)
+    devices.pick(device)
 
 
 def overrides(pairs: list[str], **named: object) -> dict[str, object]:

@@ -4,34 +4,86 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console, RenderableType
+from typing import TYPE_CHECKING, Any, TextIO
 
 from kptool.progress import Progress
+from kptool.text import harmless, printable, printable_all
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_WIDE = 10_000
+"""Columns of what is no terminal: nothing is folded in a file."""
 
 
 def emit_json(document: Any) -> None:
     """One JSON document, and nothing else, on stdout."""
-    sys.stdout.write(json.dumps(document, default=_plain, allow_nan=False) + "\n")
-    sys.stdout.flush()
+    plain = printable_all(json.loads(json.dumps(document, default=_plain, allow_nan=False)))
+    _write(sys.stdout, json.dumps(plain) + "\n")
 
 
-def emit(*parts: RenderableType) -> None:
-    """Text and tables for people, on stdout."""
-    console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+def emit(*parts: str | Table) -> None:
+    """Text and tables for people, on stdout, each as it is: nothing in them is markup, whatever a file is called.
+
+    A table's title stands above it as a line of its own, which is never broken.
+    """
     for part in parts:
-        console.print(part, markup=False)
+        if isinstance(part, str):
+            _write(sys.stdout, harmless(part) + "\n")
+        else:
+            _table(part)
+
+
+def emit_text(text: str) -> None:
+    """A text that is a file's, such as a csv, on stdout, byte for byte."""
+    _write(sys.stdout, printable(text))
 
 
 def note(text: str) -> None:
     """A remark on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    _write(sys.stderr, harmless(text) + "\n")
+
+
+class Notes(logging.Handler):
+    """What the library logs, as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by `logging`."""
+        note(self.format(record))
+
+
+def _table(table: Table) -> None:
+    from rich import box
+    from rich.console import Console
+
+    title, table.title = table.title, None
+    if title is not None:
+        emit(str(title))
+    for column in table.columns:
+        column.overflow = "fold"  # a number that is cut off is another number
+    if table.box is not None and not _encoding(sys.stdout).lower().startswith("utf"):
+        table.box = box.ASCII2
+    text = io.StringIO()
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(file=text, width=width, markup=False, emoji=False, highlight=False, force_terminal=False).print(table)
+    _write(sys.stdout, harmless(text.getvalue()))
+
+
+def _encoding(stream: TextIO) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write what the stream's encoding has no character for as Python's escapes."""
+    encoding = _encoding(stream)
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
 
 
 @contextlib.contextmanager
@@ -40,6 +92,7 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
     if quiet or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kptool.cli.options import AsLabelled, Device, Json, ModelName
-from kptool.cli.output import emit, emit_json, note, progress
-from kptool.errors import ConfigError, DataError
+from kptool.cli.output import emit, emit_json, emit_text, note, progress
+from kptool.errors import ConfigError
 
 if TYPE_CHECKING:
+    from kptool.prediction import Predicted
     from kptool.predictor import Predictor
     from kptool.results import Found
 
@@ -59,21 +62,23 @@ def predict(
     """
     if csv and json:
         raise ConfigError("--csv and --json both want stdout; choose one")
-    from kptool import pictures as reading
-    from kptool import prediction, sharing
-    from kptool.predictor import Predictor
-
     boxes = [_box(text) for text in box] if box else None
-    wanted = reading.expand(pictures)
+    if boxes and detect:
+        raise ConfigError("--box says where the faces are, so --detect has nothing to look for; leave one out")
+    from kptool import pictures as reading
+    from kptool import prediction, sharing, tones
+    from kptool.predictor import Predictor
+    from kptool.results import csv_text
+
     predictor = Predictor(model, device, detect=False if boxes else detect, flip=tta, as_labelled=as_labelled)
+    wanted = reading.expand(pictures)
     with sharing.workers() as mine, ExitStack() as stack:
         if heatmaps and mine.world > 1:
             raise ConfigError("--heatmaps writes one file, so run it as one process, without torchrun")
-        quiet = json or mine.rank > 0
+        outputs = stack.enter_context(prediction.outputs(predictor, out, heatmaps, names=names))
         if mine.rank == 0:
             note(f"kptool: using {predictor.origin}; {predictor.shift.sentence(as_labelled)}")
-        bar = stack.enter_context(progress(quiet=quiet))
-        outputs = stack.enter_context(prediction.outputs(predictor, out, heatmaps, names=names))
+        bar = stack.enter_context(progress(quiet=json or mine.rank > 0))
         outputs.reserve(wanted)
         part = wanted[mine.rank :: mine.world]
         one = prediction.run(
@@ -82,21 +87,20 @@ def predict(
         everyone = mine.gather(one)
     if everyone is None:  # another process of torchrun's writes
         return
-    found, failed = prediction.merge(wanted, everyone)
-    prediction.write(predictor, found, out=out, coco=coco)
-    for picture in failed:
-        note(f"kptool: {' '.join(picture.error.split())}")
+    done = prediction.merge(wanted, everyone)
+    prediction.write(predictor, done.found, out=out, coco=coco)
+    told = tones.sentences(done.remarks)
+    for text in (*told, *(" ".join(picture.error.split()) for picture in done.failed)):
+        note(f"kptool: {text}")
     if json:
-        _json(predictor, found, failed)
+        _json(predictor, done, told)
     elif csv:
-        from kptool.results import COLUMNS, rows
-
-        emit(*(",".join(map(str, row)) for row in (COLUMNS, *rows(found, predictor.names))))
+        emit_text(csv_text(done.found, predictor.names))
     else:
-        emit(*_tables(found, predictor))
+        emit(*_tables(done.found, predictor))
         written = [f"pictures to {out}/"] * bool(out) + [str(path) for path in (coco, heatmaps) if path]
         emit(*([f"wrote {', '.join(written)}: {_about(predictor)}"] if written else []))
-    if failed:
+    if done.failed:
         raise typer.Exit(2)
 
 
@@ -104,11 +108,13 @@ def _box(text: str) -> tuple[float, float, float, float]:
     try:
         x, y, width, height = (float(part) for part in text.split(","))
     except ValueError:
-        raise DataError(f"--box wants x,y,width,height in pixels, for example 40,30,100,100; got {text!r}") from None
+        raise ConfigError(f"--box wants x,y,width,height in pixels, for example 40,30,100,100; got {text!r}") from None
+    if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) <= 0:
+        raise ConfigError(f"--box wants x,y,width,height in pixels, width and height above 0; got {text!r}")
     return x, y, width, height
 
 
-def _json(predictor: Any, found: list[Found], failed: list[Any]) -> None:
+def _json(predictor: Predictor, done: Predicted, told: Sequence[str]) -> None:
     from kptool.results import CONVENTION
     from kptool.shifts import RADIUS
 
@@ -119,8 +125,9 @@ def _json(predictor: Any, found: list[Found], failed: list[Any]) -> None:
             "labels": predictor.shift.describe(),
             "radius90": RADIUS,
             "coordinates": CONVENTION,
-            "images": [each.describe(predictor.names) for each in found],
-            "failed": [{"file": picture.name, "error": picture.error} for picture in failed],
+            "images": [each.describe(predictor.names) for each in done.found],
+            "failed": [{"file": picture.name, "error": picture.error} for picture in done.failed],
+            "notes": told,
         }
     )
 

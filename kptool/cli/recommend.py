@@ -29,8 +29,9 @@ def recommend(
     from kptool.cache import Cache
     from kptool.files import write_text
 
+    place = devices.pick(device)
     with Cache(cache) as opened:
-        recipe = recommending.recommend(opened, devices.pick(device))
+        recipe = recommending.recommend(opened, place)
     if out is not None:
         values = {"model": recipe.model, **recipe.settings}
         write_text(out, recipes.write(((k, s.value, s.why) for k, s in values.items()), _remarks(recipe)))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, Json
+from kptool.cli.options import DEFAULT_CACHE, Json, check_split
 from kptool.cli.output import emit, emit_json, progress
 
 
@@ -20,6 +20,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Compare runs on one HTML page: tables, cumulative errors, training curves, best and worst faces."""
+    check_split(split)
     from kptool.cache import Cache
     from kptool.files import write_text
     from kptool.page import measure_all, write_page

@@ -47,10 +47,11 @@ def submit(
     from kptool import cards, checkpoint, devices, submission
     from kptool.shifts import AS_LABELLED
 
+    place = devices.pick(device)
     sources = [cards.resolve(name) for name in (model, model_few) if name is not None]
     origins = [origin for _, origin in sources]
     note(f"kptool: using {' and, for pictures that ask for fewer keypoints, '.join(origins)}")
-    loaded = [checkpoint.load_detector(path, devices.pick(device)) for path, _ in sources]
+    loaded = [checkpoint.load_detector(path, place) for path, _ in sources]
     few = None if model_few is None else loaded[-1][0]
     expected = None if estimate is None else _estimate(lookup, estimate, loaded, tta)  # before anything is written
     with progress(quiet=json) as bar:

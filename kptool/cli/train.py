@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, overrides
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_settings, overrides
 from kptool.cli.output import emit, emit_json, note, progress
 from kptool.errors import ConfigError
 
@@ -43,7 +43,9 @@ def train(
     ] = None,
     cv: Annotated[
         int | None,
-        typer.Option(help="Cross-validate: train this many folds, none of which parts a group.", show_default=False),
+        typer.Option(
+            min=2, help="Cross-validate: train this many folds, none of which parts a group.", show_default=False
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT/last.ckpt.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run that is already there.")] = False,
@@ -60,6 +62,8 @@ def train(
     model, cache = _what_to_train(model, cache, recipe.pop("model", None), config)
     names = plugins.names("models") if model == "all" else (model,)
     given = recipe | overrides(settings or [], epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+    for name in names:
+        check_settings(name, given, device)
     folders = {name: (out / name if model == "all" else out) if out else Path("runs") / name for name in names}
     parts: list[Fold | None] = [(i, cv) for i in range(cv)] if cv else [None]
     runs = [

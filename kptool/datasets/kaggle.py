@@ -97,16 +97,27 @@ def _sides(path: Path, table: Table, names: tuple[str, ...]) -> flips.Sides:
 
 
 def read_test(path: Path) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-    """Blocks of ImageId (n,) and images (n, S, S) of test.csv, test.zip or the competition's whole zip."""
+    """Blocks of ImageId (n,) and images (n, S, S) of test.csv, test.zip or the competition's whole zip.
+
+    Raises DataError for bad input, an ImageId that is there twice among it.
+    """
     table = _read_table(path, "test.csv")
     if "ImageId" not in table.columns:
         raise DataError(f"{path}: the column ImageId is missing; expected Kaggle's test.csv")
     column = table.columns.index("ImageId")
+    seen: dict[int, int] = {}
     for rows, floats, images in _blocks(path, "test.csv", table):
         ids = floats[:, column]
         bad = np.flatnonzero(~(np.isfinite(ids) & (ids == np.floor(ids)) & (np.abs(ids) < 2**53)))
         if len(bad):
             raise DataError(f"{_place(path, rows[bad[0]])}: ImageId must be a whole number; correct the row")
+        for row, number in zip(rows.tolist(), ids.astype(np.int64).tolist(), strict=True):
+            if number in seen:
+                first = _place(path, seen[number])
+                raise DataError(
+                    f"{_place(path, row)}: ImageId {number} is that of {first}, too; number the pictures anew"
+                )
+            seen[number] = row
         yield ids.astype(np.int64), images
 
 
