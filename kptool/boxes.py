@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.annotations import Labelled
+from kptool.annotations import Labelled, counted
 
 _LEAST, _PIXEL = 8.0, 1.0
 """Sides in pixels: of what is cut out at all, and below which a stated box is a mistake."""
@@ -100,14 +100,14 @@ def _odd(
     given: NDArray[np.float64], stated: NDArray[np.bool_], points: NDArray[np.float64], seen: NDArray[np.bool_]
 ) -> list[str]:
     """What to say of stated boxes that cannot be meant."""
-    notes = []
     tiny = int((np.isfinite(given).all(1) & ~stated).sum())
-    if tiny:
-        notes.append(f"{tiny} boxes are smaller than a pixel and not used; a box is x, y, width and height in pixels")
     with np.errstate(invalid="ignore"):
         first, last = given[:, None, :2] - _PIXEL, given[:, None, :2] + given[:, None, 2:] + _PIXEL
         inside = ((points >= first) & (points <= last)).all(-1) & seen
     astray = int((stated & (inside.sum(1) * 2 < seen.sum(1))).sum())
-    if astray:
-        notes.append(f"{astray} of {int(stated.sum())} boxes hold fewer than half of their things' keypoints")
-    return notes
+    return [
+        *counted(tiny, "{n} box{es} of less than a pixel {are} not used; a box is x, y, width and height in pixels"),
+        *counted(
+            astray, "{n} box{es} of {of} have fewer than half of their things' keypoints inside", of=int(stated.sum())
+        ),
+    ]

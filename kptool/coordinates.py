@@ -22,9 +22,9 @@ _FARTHEST = 1e6
 _LOW, _HIGH, _EXTENT, _LEFT_OF = -2.05, 1.05, 1.1, -0.6
 """Bounds of shares: 0 to 1, or -1 to 1 about the middle, which reach left of any picture; 1 less where 1 is the first pixel."""
 _LOOKED_AT, _ENOUGH = 1000, 8
-_PERCENT = 100.5
-_LARGE = 250
-"""From which side on a picture is so large that labels which are percent lie in its corner alone."""
+_LARGE, _FILLED, _BEYOND = 250, 60, 5
+"""Of labels that are percent: from which side on a picture is so large that they lie in its corner alone, how much of 0 to
+100 they fill, and how far some may lie beyond."""
 
 
 def check(path: Path, file: LabelFile, places: Sequence[Path]) -> tuple[str, ...]:
@@ -118,9 +118,9 @@ def _against_sizes(
             sizes[i] = size[::-1]
     rows, sizes = rows[~np.isnan(sizes[:, 0])], sizes[~np.isnan(sizes[:, 0])]
     points, seen = points[rows], seen[rows]
+    yield from _percent(points, seen, sizes)
     beyond = seen & ~_within(points, sizes)
     if not beyond.any():
-        yield from _percent(points, seen, sizes)
         return
     turned = seen & ~_within(points[..., ::-1], sizes)
     total, i = int(seen.sum()), int(np.argmax(beyond.any(1)))
@@ -145,14 +145,14 @@ def _within(points: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[
 
 
 def _percent(points: NDArray[np.float64], seen: NDArray[np.bool_], sizes: NDArray[np.float64]) -> Iterator[str]:
-    """Labels between 0 and 100 that lie about the middle of that, of large pictures: of things in the corner or percent."""
-    if seen.sum() < _ENOUGH or sizes.min() < _LARGE:
+    """Labels that fill 0 to 100 of large pictures, or lie about the middle of that: of things in the corner, or percent."""
+    if seen.sum() < _ENOUGH or np.median(sizes.min(1)) < _LARGE:
         return
-    labels = points[seen]
-    middle = labels.mean(0)
-    if labels.min() >= -0.5 and labels.max() <= _PERCENT and (middle > 30).all() and (middle < 70).all():
-        width, height = sizes.min(0).astype(int)
+    low, middle, high = np.percentile(points[seen], [1, 50, 99], axis=0)
+    filled = ((high - low > _FILLED) | ((middle > 30) & (middle < 70))).all()
+    if (low >= -_BEYOND).all() and (high <= 100 + _BEYOND).all() and filled:
+        width, height = np.median(sizes, axis=0).astype(int)
         yield (
-            f"all keypoints lie in the first 100 pixels of pictures of {width}x{height} and more; if they are percent of"
-            " the pictures' width and height, make them pixels"
+            f"the keypoints lie in the first 100 pixels of pictures of {width}x{height}; if they are percent of the"
+            " pictures' width and height, make them pixels"
         )

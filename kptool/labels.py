@@ -5,6 +5,7 @@ LabelFile (datasets/) -> source(view) -> Samples
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -73,7 +74,8 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
     boxed, how = _cropping(path, view, cuts, len(set(places)) < len(places))
     channels = view.channels or _channels(places)
     size = view.size or _size(places, boxed)
-    belonging = [thing.group or place for thing, place in zip(things, places, strict=True)]
+    files = {place: os.path.realpath(place) for place in places}  # one file may be there under several names, by links
+    belonging = [thing.group or files[place] for thing, place in zip(things, places, strict=True)]
     numbers = {each: number for number, each in enumerate(dict.fromkeys(belonging))}
     cut = partial(_cut, path=path, view=view, size=size, channels=channels, boxes=cuts.edges, boxed=boxed)
     return Source(

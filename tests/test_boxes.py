@@ -65,7 +65,7 @@ def test_one_missing_box_changes_only_its_own_thing(tmp_path: Path, odd: _Box | 
         "things are cut out by their boxes, 1 of 10 without one by a box made from its keypoints, at least 60x50 pixels"
         " where few of a thing's keypoints are labelled, with a margin of 0.15 of the box on every side"
     )
-    tiny = "1 boxes are smaller than a pixel and not used; a box is x, y, width and height in pixels"
+    tiny = "1 box of less than a pixel is not used; a box is x, y, width and height in pixels"
     assert (tiny in source.notes) == (odd is not None and odd[2] > 0)
 
 
@@ -130,7 +130,7 @@ def test_what_has_no_label_has_no_box() -> None:
 
 def test_boxes_that_are_elsewhere_are_told() -> None:
     things = [thing(f"{k}.png", (50, 50), box=(200, 200, 50, 40) if k else stated(5)) for k in range(3)]
-    assert made(*things).notes == ("2 of 3 boxes hold fewer than half of their things' keypoints",)
+    assert made(*things).notes == ("2 boxes of 3 have fewer than half of their things' keypoints inside",)
 
 
 def test_convert_makes_the_same_boxes_and_says_so(tmp_path: Path) -> None:

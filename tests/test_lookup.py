@@ -199,3 +199,11 @@ def test_extract_says_what_was_found_how(kptool: Any, in_tmp: Path) -> None:
     assert all(f"kptool: {note}" in ran.err for note in ran.json()["notes"])
     with Cache(Path("o/dataset.h5")) as cache:
         assert len(cache) == 3
+
+
+def test_one_file_under_two_names_is_one_group(tmp_path: Path) -> None:
+    pictures(tmp_path, ("a.png", "b.png"))
+    (tmp_path / "link.png").symlink_to("a.png")
+    source = find_source(table(tmp_path / "t.csv", "a.png", "b.png", "link.png"))
+    assert source.groups is not None
+    assert source.groups.tolist() == [0, 1, 0]

@@ -38,7 +38,10 @@ def extract(
     ] = None,
     crop: Annotated[
         str,
-        typer.Option(help="box: cut out each thing's box; picture: all of the picture; auto: boxes where there are."),
+        typer.Option(
+            help="box: cut out each thing's box; picture: all of the picture; auto: boxes where half of the things have one or"
+            " a picture shows several."
+        ),
     ] = "auto",
     margin: Annotated[float, typer.Option(help="Around a box, as a share of it.")] = 0.15,
     flips: Annotated[
