@@ -164,13 +164,16 @@ class Dataset:
 
     `matches(path)` says cheaply whether the path looks like this format. A format that holds its images has
     `open(path, **options)`, which validates the header and returns a `Source`; one whose labels are about picture
-    files has `read(path, category)`, which returns a `LabelFile`. Both raise DataError with file, row and fix.
+    files has `read(path, category)`, which returns a `LabelFile`. Where labels mean nothing without their pictures,
+    `read_apart(path, category, images)` does so for pictures in the folder `images`. All raise DataError with file, row
+    and fix.
     """
 
     summary: str
     matches: Callable[[Path], bool]
     open: Callable[..., Source] | None = None
     read: Callable[[Path, str | None], LabelFile] | None = None
+    read_apart: Callable[[Path, str | None, Path], LabelFile] | None = None
 
 
 def stated_visibility(stated: NDArray[np.float64]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

@@ -244,7 +244,7 @@ def _how(kept: Mapping[str, _Match], folder: Path) -> Iterator[str]:
     ways: dict[str, list[str]] = {}
     for text, match in kept.items():
         if match.tail == 1 and not match.whole:
-            ways.setdefault("by their last name alone", []).append(text)
+            ways.setdefault("by the last part of the name alone", []).append(text)
         if match.prefix:
             ways.setdefault("with or without Label Studio's prefix", []).append(text)
         if match.same < match.tail - match.prefix:

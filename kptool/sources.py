@@ -161,7 +161,10 @@ def _read(path: Path, reader: Dataset, opening: Opening) -> parts.Part:
     """What one label file says, and the folder of its pictures."""
     assert reader.read is not None
     try:
-        file = reader.read(path, opening.category)
+        if opening.images is not None and reader.read_apart is not None:
+            file = reader.read_apart(path, opening.category, opening.images)
+        else:
+            file = reader.read(path, opening.category)
     except (AttributeError, TypeError, KeyError, IndexError, ValueError, OverflowError) as error:
         raise DataError(f"{path} is not laid out as {reader.summary} ({error}); export it again") from error
     try:

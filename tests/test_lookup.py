@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from label_files import POINTS, pictures, put, write_label_studio, write_pts
+from label_files import NAMES, POINTS, SEEN, WRITERS, pictures, put, write_label_studio, write_pts
 from PIL import Image
 
 from kptool import convert
@@ -84,7 +84,7 @@ def test_what_is_found_by_its_last_name_alone_is_told(tmp_path: Path) -> None:
     folder = made(tmp_path / "images", "flat/0.png", "flat/1.png", "2.png")
     found = find(folder, "/home/me/cam1/0.png", "1.png", "2.png")
     assert found.notes == (
-        "2 pictures are found by their last name alone, the first is '/home/me/cam1/0.png' as flat/0.png",
+        "2 pictures are found by the last part of the name alone, the first is '/home/me/cam1/0.png' as flat/0.png",
     )
 
 
@@ -176,6 +176,23 @@ def test_pts_take_their_pictures_from_where_images_says(tmp_path: Path) -> None:
         find_source(labels)
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_takes_its_pictures_from_where_images_says(name: str, tmp_path: Path) -> None:
+    labels = WRITERS[name](tmp_path / "in")
+    for place in [p for p in (tmp_path / "in").rglob("*") if p.suffix in (".png", ".jpg")]:
+        place.unlink()
+    with pytest.raises(DataError):
+        find_source(labels)
+    pictures(tmp_path / "far" / "deep")
+    source = find_source(labels, Opening(images=tmp_path / "far", size=(90, 100), crop="picture"))
+    assert source.originals == [tmp_path / "far" / "deep" / file for file in ("a.png", "b.jpg")]
+    block = next(source.blocks())
+    order = range(4) if name == "pts" else [source.skeleton.names.index(part) for part in NAMES]
+    known = (SEEN > 0) & (block.visibility[:, order] > 0)
+    assert known.sum() == 7
+    assert np.abs(block.keypoints[:, order] - POINTS)[known].max() < 1e-4
+
+
 def test_convert_finds_pictures_in_the_same_way(tmp_path: Path) -> None:
     pictures(tmp_path / "cam1", ("0.png", "1.png"))
     labels = table(tmp_path / "t.csv", "cam1/0.png", "cam2/0.png")
@@ -192,7 +209,7 @@ def test_extract_says_what_was_found_how(kptool: Any, in_tmp: Path) -> None:
     ran = kptool("extract", "t.csv", "--size", 64, "--out", "o", "--json")
     assert ran.json()["notes"] == [
         "1 picture is found in another letter case, the first is '0.PNG' as 0.png",
-        "1 picture is found by their last name alone, the first is 'x/2.png' as 2.png",
+        "1 picture is found by the last part of the name alone, the first is 'x/2.png' as 2.png",
         "1 picture in . has no labels and is not used, the first is 3.png",
         "pictures are taken whole",
     ]

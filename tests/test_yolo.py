@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from label_files import pictures, put, write_yolo
+from PIL import Image
 
 from kptool.annotations import LabelFile
 from kptool.errors import DataError
@@ -225,3 +226,27 @@ def test_groups_hold_beside_the_datas_own_split_or_contradict_it(kptool: Any, re
     assert "--split random" in said
     split = extracted(kptool, path, "--groups", bad, "--split", "random")[1]
     assert all(split[row] == split[row + 3] for row in range(3))
+
+
+def test_pictures_may_lie_where_images_says(tmp_path: Path) -> None:
+    """Labels are shares of those pictures, whatever lies beside the yaml."""
+    path = write(tmp_path / "ds", {"train/0": labelled(2, 2), "val/1": labelled(2, 0), "val/2": ""})
+    put(tmp_path / "ds" / "labels" / "classes.txt", "leaf")
+    for k, name in enumerate(("a/train/0.jpg", "1.png", "3.png")):
+        (tmp_path / "far" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (200 + 100 * k, 100), 90).save(tmp_path / "far" / name)
+    opening = Opening(images=tmp_path / "far")
+    file, folder = read_labels(*find_reader(path), opening)
+    assert folder == tmp_path / "far"
+    assert [(thing.picture, thing.split) for thing in file.things] == [("a/train/0.jpg", "train"), ("1.png", "val")]
+    assert file.things[0].keypoints[0] == pytest.approx([0.2 * 200 - 0.5, 0.3 * 100 - 0.5])
+    assert file.things[1].keypoints[0] == pytest.approx([0.2 * 300 - 0.5, 0.3 * 100 - 0.5])
+    notes = find_source(path, opening).notes
+    assert "1 picture is found by the last part of the name alone, the first is 'images/val/1.*' as 1.png" in notes
+    assert any("1 picture in" in note and "the first is 3.png" in note for note in notes)
+    (tmp_path / "far" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1 of 2 pictures are not in .*far, the first is 'images/val/1"):
+        find_source(path, opening)
+    (tmp_path / "ds" / "labels").rename(tmp_path / "ds" / "other")
+    with pytest.raises(DataError, match="no files of labels in a folder called labels beside it; keep them together"):
+        find_source(path, opening)

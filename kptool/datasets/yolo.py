@@ -8,18 +8,21 @@ for training, validation and test.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import yaml
 from PIL import Image
 
-from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled, counted, stated_visibility
+from kptool.annotations import ANY_SUFFIX, VISIBLE, Dataset, LabelFile, Labelled, counted, stated_visibility
 from kptool.errors import DataError
+from kptool.lookup import locate
 from kptool.reading import is_file, read_text
+from kptool.splits import part_of
+from kptool.walking import files_below
 from kptool.yolopaths import Pictures, find_pictures, labels_of
 
 _MOST_BYTES, _MOST_SETTINGS = 1 << 20, 1 << 18
@@ -52,6 +55,32 @@ def matches(path: Path) -> bool:
 def read(path: Path, category: str | None = None) -> LabelFile:
     """The labels of all pictures that the yaml names, of one class. Raises DataError with file, line and fix."""
     settings = _settings(path)
+    pictures, base = find_pictures(path, settings), path.parent.absolute()
+    labels = {picture: labels_of(picture, base) for picture in pictures.parts}
+    return _read(path, settings, category, pictures, labels)
+
+
+def read_apart(path: Path, category: str | None, images: Path) -> LabelFile:
+    """All labels in folders called labels below the yaml's, whose pictures lie in the folder `images`. Raises DataError."""
+    files = [file for file in files_below(path.parent) if file.suffix == ".txt" and file.name not in _NO_LABELS]
+    inside = [(file, file.relative_to(path.parent).parts) for file in files if file.stat().st_size]
+    labels = {file: parts for file, parts in inside if "labels" in parts[:-1]}
+    if not labels:
+        raise DataError(f"{path}: there are no files of labels in a folder called labels beside it; keep them together")
+    names = [
+        PurePosixPath(*("images" if part == "labels" else part for part in parts)).with_suffix(ANY_SUFFIX).as_posix()
+        for parts in labels.values()
+    ]
+    found = locate(path, names, images, whole=False)
+    own = [next(filter(None, map(part_of, parts[:-1])), "") for parts in labels.values()]
+    pictures = Pictures(dict(zip(found.places, own, strict=True)), images, found.notes)
+    return _read(path, _settings(path), category, pictures, dict(zip(found.places, labels, strict=True)))
+
+
+def _read(
+    path: Path, settings: dict[str, Any], category: str | None, pictures: Pictures, labels: Mapping[Path, Path]
+) -> LabelFile:
+    """What the files of `labels`, by the picture that each is of, say of one class."""
     shape = _shape(path, settings.get("kpt_shape"))
     classes = _named(settings.get("names"))
     wanted = None
@@ -59,8 +88,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         wanted = next((number for number, name in classes.items() if name == category), None)
         if wanted is None:
             raise DataError(f"{path} has no class {category!r}; choose one of {', '.join(classes.values())}")
-    pictures, base = find_pictures(path, settings), path.parent.absolute()
-    every = list(_lines(pictures, base, 5 + shape[0] * shape[1]))
+    every = list(_lines(labels, 5 + shape[0] * shape[1]))
     chosen = [line for line in every if wanted is None or int(line.values[0]) == wanted]
     lines = [line for line in chosen if len(line.values) > 5]
     things, notes = _things(pictures, lines, shape)
@@ -71,7 +99,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         *counted(
             len(every) - len(chosen), "{n} line{s} of labels of other classes than {name} {are} not used", name=category
         ),
-        *_orphans(pictures, base),
+        *_orphans(set(labels.values())),
     )
     pairs = _pairs(path, settings.get("flip_idx"), shape[0])
     return LabelFile(_names(settings, shape[0]), things, pairs, (path,), notes, pictures.folder)
@@ -118,10 +146,9 @@ def _pairs(path: Path, stated: Any, count: int) -> tuple[tuple[int, int], ...] |
     return tuple((k, other) for k, other in enumerate(stated) if k < other)
 
 
-def _lines(pictures: Pictures, base: Path, width: int) -> Iterator[_Line]:
+def _lines(labels: Mapping[Path, Path], width: int) -> Iterator[_Line]:
     """Every line of labels of every picture. Raises DataError naming file and line of one that has other numbers."""
-    for picture in pictures.parts:
-        file = labels_of(picture, base)
+    for picture, file in labels.items():
         if not is_file(file):
             continue
         for number, line in enumerate(read_text(file, _MOST_BYTES).splitlines(), start=1):
@@ -147,9 +174,9 @@ def _things(pictures: Pictures, lines: list[_Line], shape: tuple[int, int]) -> t
     stated = points[..., 2] if shape[1] == 3 else given.astype(np.float64)
     seen, notes = _visibility(lines, stated)
     sizes = {picture: _size(picture) for picture in dict.fromkeys(line.picture for line in lines)}
-    things = []
+    things, folder = [], pictures.folder.absolute()
     for line, places, visible in zip(lines, points[..., :2], seen, strict=True):
-        name, part = line.picture.relative_to(pictures.folder.absolute()).as_posix(), pictures.parts[line.picture]
+        name, part = line.picture.absolute().relative_to(folder).as_posix(), pictures.parts[line.picture]
         things.append(_thing(name, part, line.values[1:5], places, visible, np.array(sizes[line.picture], np.float64)))
     return things, notes
 
@@ -181,9 +208,8 @@ def _thing(name: str, part: str, box: np.ndarray, points: np.ndarray, seen: np.n
     return Labelled(name, points * scale - 0.5, seen, edges, split=part)
 
 
-def _orphans(pictures: Pictures, base: Path) -> tuple[str, ...]:
-    """A note on files of labels that have no picture."""
-    files = {labels_of(picture, base) for picture in pictures.parts}
+def _orphans(files: set[Path]) -> tuple[str, ...]:
+    """A note on files beside those of labels that have no picture."""
     there = {file for folder in {file.parent for file in files} for file in folder.glob("*.txt")}
     left = sorted(file.name for file in there - files if file.name not in _NO_LABELS)
     first = next(iter(left), "")
@@ -202,4 +228,4 @@ def _size(picture: Path) -> tuple[int, int]:
         raise DataError(f"{picture} cannot be read as a picture ({error})") from error
 
 
-DATASET = Dataset("YOLO pose (yaml with kpt_shape)", matches, read=read)
+DATASET = Dataset("YOLO pose (yaml with kpt_shape)", matches, read=read, read_apart=read_apart)
