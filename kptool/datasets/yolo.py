@@ -112,6 +112,7 @@ def _settings(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not valid yaml ({' '.join(str(error).split())[:120]}); correct it") from None
     if not isinstance(settings, dict) or "kpt_shape" not in settings:
         raise DataError(f"{path}: expected the yaml of a YOLO pose data set, with kpt_shape: [keypoints, 2 or 3]")
+    _shape(path, settings["kpt_shape"])  # what is wrong in the yaml comes before what is missing beside it
     return settings
 
 
