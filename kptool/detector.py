@@ -89,7 +89,7 @@ class Detector(nn.Module):
         return (points + 0.5) * self.model.stride - 0.5 + self.offset.cpu(), scores.clamp(0, 1), wide
 
     @torch.no_grad()
-    def measure_offset(self, images: Tensor, truth: Tensor, labelled: Tensor) -> None:
+    def measure_offset(self, images: Tensor, truth: Tensor, labelled: Tensor, *, batch_size: int = 64) -> None:
         """Set `offset` from labelled training images (N, C, H, W), points (N, K, 2) in their pixels, flags (N, K).
 
         Training on mirrored copies, too, makes a network symmetric, and labels often are not: rounding down alone
@@ -97,7 +97,9 @@ class Detector(nn.Module):
         both says neither. The part of the median error that changes its sign in the mirror is that difference;
         training takes it off the labels, and prediction adds it. At most 1/32 of the image.
         """
-        found = self.points(images)[0].to(truth.device) - self.offset
+        found = (
+            torch.cat([self.points(some)[0] for some in torch.split(images, batch_size)]).to(truth.device) - self.offset
+        )
         error = torch.where(labelled[..., None], truth - found, torch.nan).nanmedian(0).values.nan_to_num()
         mirrored = error[self._swap] * error.new_tensor([-1.0, 1.0])
         self.offset.copy_(((error - mirrored) / 2).clamp(-max(self.config.size) / 32, max(self.config.size) / 32))

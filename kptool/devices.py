@@ -43,7 +43,7 @@ def available() -> dict[str, int]:
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device has bfloat16 arithmetic in hardware, so that mixed precision is faster and not just smaller."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # private, so absent is a no
     return device.type == "cpu" and probe is not None and bool(probe())
 

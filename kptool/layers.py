@@ -59,23 +59,29 @@ def initialise(module: nn.Module) -> nn.Module:
 class SyncedBatchNorm(nn.BatchNorm2d):
     """Batch norm whose statistics are those of the whole batch, however many processes share it.
 
-    torch's SyncBatchNorm does so on CUDA alone; this one also runs with gloo on the CPU, so that training with two
-    processes is the same computation as with one.
+    torch's SyncBatchNorm does so on CUDA alone (see `synchronised`); this one also runs with gloo on the CPU, so that
+    training with two processes is the same computation as with one. Counts, means and centred sums of squares are
+    combined (Chan, Golub & LeVeque, The American Statistician 1983): a sum of squares less the square of the sum loses
+    the variance of values that are far from 0.
     """
 
     def forward(self, features: Tensor) -> Tensor:
         if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(features)
         values = features.float()
-        count = values.numel() / values.shape[1]
-        moments = torch.cat([values.sum((0, 2, 3)), values.square().sum((0, 2, 3)), values.new_tensor([count])])
-        total: Tensor = AllReduce.apply(moments)  # type: ignore[no-untyped-call]
-        mean, square = total[:-1].div(total[-1]).chunk(2)
-        variance = square - mean.square()
-        self._update_running(mean.detach(), variance.detach(), float(total[-1].detach()))
+        own = values.mean((0, 2, 3))
+        centred = (values - own[:, None, None]).square().sum((0, 2, 3))
+        count = values.new_full((1,), values.numel() / values.shape[1])
+        every: Tensor = Gather.apply(torch.cat([own, centred, count]))  # type: ignore[no-untyped-call]
+        means, sums = every[:, :-1].chunk(2, dim=1)
+        counts = every[:, -1:]
+        total = counts.sum()
+        mean = (counts * means).sum(0) / total
+        variance = (sums + counts * (means - mean).square()).sum(0) / total
+        self._update_running(mean.detach(), variance.detach(), float(total.detach()))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        return (values * scale[:, None, None] + shift[:, None, None]).to(features.dtype)
+        shifted = values - mean[:, None, None]
+        return (shifted * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
 
     @torch.no_grad()
     def _update_running(self, mean: Tensor, variance: Tensor, count: float) -> None:
@@ -88,20 +94,28 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked += 1
 
 
-class AllReduce(torch.autograd.Function):
-    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
+    """`module` with batch norm that several processes share on this device: on CUDA torch's own, its weights the same."""
+    if device.type != "cuda":
+        return module
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+    return converted
+
+
+class Gather(torch.autograd.Function):
+    """The tensors (D,) of all processes, (processes, D); a process's gradient is what all of them make of its own."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
-        dist.all_reduce(total)
-        return total
+        parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.stack(parts)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
+        total = gradients[0].contiguous().clone()
         dist.all_reduce(total)
-        return total
+        return total[dist.get_rank()]
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:

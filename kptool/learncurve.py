@@ -31,12 +31,13 @@ from kptool.batches import Epochs, Resident
 from kptool.cache import Cache
 from kptool.config import ModelConfig, TrainConfig, require, to_dict
 from kptool.detector import Detector
-from kptool.engine import Trainer
 from kptool.errors import CheckpointError
 from kptool.files import atomic, write_text
 from kptool.powerlaw import Fitted, Forecast
 from kptool.progress import Progress, silent
+from kptool.runs import changed
 from kptool.sides import Split, describe_data
+from kptool.trainer import Trainer
 
 POINTS, SETTINGS = "learn-curve.csv", "settings.json"
 _ROUNDS = 5
@@ -191,19 +192,13 @@ def resume(out: Path, settings: dict[str, Any]) -> list[Point]:
         raise CheckpointError(f"{out} holds no readable learning curve ({error}); choose another --out") from error
     if points and then != now:
         old = then if isinstance(then, dict) else {}
-        changed = [f"{part}: {key}" for part in now for key in _changed(old.get(part), now[part])]
-        raise CheckpointError(
-            f"{out} holds a curve of other settings or data ({', '.join(changed)}); choose another --out, or remove it"
-        )
+        other = [f"{part}: {key}" for part in now for key in changed(part, old.get(part), now[part])]
+        if other:
+            raise CheckpointError(
+                f"{out} holds a curve of other settings or data ({', '.join(other)}); choose another --out, or remove it"
+            )
     write_text(path, json.dumps(settings, indent=1))
     return points
-
-
-def _changed(then: Any, now: Any) -> list[str]:
-    """The keys of `now` whose values `then` has not."""
-    if not isinstance(now, dict):
-        return [] if then == now else [str(now)]
-    return [key for key in now if not isinstance(then, dict) or then.get(key) != now[key]]
 
 
 def fitted(points: Sequence[Point]) -> Fitted | None:

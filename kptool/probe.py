@@ -19,9 +19,9 @@ from kptool.annotations import Skeleton
 from kptool.augmentation import Batch, Share
 from kptool.batches import Epochs, Resident
 from kptool.config import configure
-from kptool.engine import Trainer
 from kptool.geometry import Size
 from kptool.plugins import load_model
+from kptool.trainer import Trainer
 
 _SIDE, _LIMIT, _STEPS = 128, 10.0, 4
 _PEAK = 3

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 
 from kptool import __version__
+from kptool.annotations import never_labelled
 from kptool.batches import Resident
 from kptool.cache import Cache
+from kptool.config import require
 from kptool.conformal import reason
 from kptool.detector import Detector
 from kptool.evaluation import Evaluation, evaluate_arrays
@@ -52,15 +54,27 @@ class Split:
             train, val = np.flatnonzero(of != fold[0]), np.flatnonzero(of == fold[0])
         rows = cache.read("row", val).tolist()
         if not len(val):
-            log.warning("%s has no validation split, so the metrics are those of the training images", cache.path)
+            log.warning("%s has no validation images, so the metrics are those of the training images", cache.path)
             val = train
         arrays = [cache.read(name, train) for name in ("images", "keypoints", "visibility")]
         resident = Resident.upload(arrays[0], arrays[1], arrays[2], device)
         shape = mean_shape(arrays[1], arrays[2])
+        unlearned = never_labelled(cache.info.names, (arrays[2] > 0).sum(0), len(train), "training images")
+        if unlearned is not None and len(train):
+            log.warning("%s: not learnt, and what is predicted there means nothing", unlearned)
         measured = [cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine")]
         back, info = invert_affine(measured[3]), cache.info
         guessed = measure_mean_shape(shape, measured[1], measured[2], info.names, info.size, back)
         return cls(resident, shape, None if guessed is None else guessed.rmse, rows, *measured)
+
+    def check(self, path: Path) -> None:
+        """Raise ConfigError where there is nothing in the cache at `path` to train on, or to measure on."""
+        require(len(self.train) > 0, f"{path} has no image in its train split; extract again with a smaller --val")
+        require(bool(self.train.labelled.any()), f"{path}: no training image has a labelled keypoint; label some")
+        require(
+            bool((self.visibility > 0).any()),
+            f"{path}: no validation image has a labelled keypoint to measure by; extract again with another --seed",
+        )
 
     def evaluate(self, detector: Detector) -> Evaluation:
         """Measure on the validation side."""

@@ -29,6 +29,11 @@ class Deferred:
         self._number: int | None = None
         self._wait = wait
 
+    @property
+    def number(self) -> int | None:
+        """The signal that has come, if one has."""
+        return self._number
+
     def check(self) -> None:
         """Raise Stopped where a signal has come."""
         if self._number is not None:

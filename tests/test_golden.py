@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from kptool import checkpoint, engine, networks
+from kptool import checkpoint, networks
 from kptool.augmentation import Share
 from kptool.cache import Cache, Info
 from kptool.config import model_from_dict, train_from_dict
+from kptool.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.append(str(GOLDEN))
@@ -81,7 +82,7 @@ def test_a_training_goes_on_from_its_state(golden: Path) -> None:
     plain = json.loads(json.dumps({key: state[key] for key in expected if key != "sums"}))  # tuples are lists there
     assert {**plain, "sums": expected["sums"]} == expected
     config = train_from_dict(state["training"])
-    trainer = engine.Trainer(model_from_dict(state["config"]), config, torch.device("cpu"), Share())
+    trainer = Trainer(model_from_dict(state["config"]), config, torch.device("cpu"), Share())
     trainer.restore(state)
     assert (trainer.step, trainer.epoch) == (expected["step"], expected["epoch"])
     for part, detector in (("detector", trainer.detector), ("average", trainer.average)):

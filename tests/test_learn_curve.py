@@ -17,6 +17,7 @@ from kptool import learncurve, powerlaw, suggest
 from kptool.cache import Cache
 from kptool.errors import ConfigError
 from kptool.powerlaw import Law
+from kptool.trainer import Trainer
 
 SIZES = np.array([100, 200, 400, 800, 1600])
 QUICK = ("--set", "width=4", "--set", "batch_size=6", "--device", "cpu")
@@ -97,17 +98,16 @@ def test_samples_without_a_group_stand_for_themselves() -> None:
 def test_the_number_of_steps_is_the_same_for_every_size(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kptool: Any
 ) -> None:
-    from kptool import engine
 
     steps: dict[int, int] = {}
-    step = engine.Trainer.train_step
+    step = Trainer.train_step
 
-    def counted(self: engine.Trainer, batch: Any, total: int) -> Any:
+    def counted(self: Trainer, batch: Any, total: int) -> Any:
         assert total == 10
         steps[id(self)] = self.step + 1
         return step(self, batch, total)
 
-    monkeypatch.setattr(engine.Trainer, "train_step", counted)
+    monkeypatch.setattr(Trainer, "train_step", counted)
     ran = kptool("learn-curve", faces, "--sizes", 2, "--repeats", 1, "--steps", 10, *QUICK, "--out", tmp_path, "--json")
     assert ran.code == 0, ran.err
     assert [point["images"] for point in ran.json()["points"]] == [8, 36]

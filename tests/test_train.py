@@ -27,6 +27,7 @@ from kptool.detector import Detector
 from kptool.errors import CheckpointError
 from kptool.evaluation import mean_shape_baseline
 from kptool.stopping import Stopped
+from kptool.trainer import Trainer
 
 FAST = {"width": 4, "batch_size": 12}
 
@@ -186,7 +187,7 @@ def test_resuming_on_another_split_is_refused(faces: Path, run_folder: Path, tmp
 
 
 def test_unlabelled_keypoints_give_no_gradient(faces: Path) -> None:
-    trainer = engine.Trainer(*settings(faces), torch.device("cpu"), Share())
+    trainer = Trainer(*settings(faces), torch.device("cpu"), Share())
     images = torch.rand(2, 1, 48, 48) * 255
     points = torch.full((2, 15, 2), 20.0)
     labelled = torch.zeros(2, 15, dtype=torch.bool)
@@ -205,6 +206,7 @@ import sys, torch
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
 from kptool import engine, sides
+from kptool.trainer import Trainer
 from kptool.batches import Epochs, Resident
 from kptool.cache import Cache
 from test_train import settings
@@ -212,7 +214,7 @@ torch.set_num_threads(1)
 faces, model, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 def main():  # so that all that holds the process group is gone before the interpreter ends
     with engine.processes(torch.device("cpu")) as (device, share), Cache(faces) as cache:
-        trainer = engine.Trainer(*settings(faces, model, amp="off"), device, share)
+        trainer = Trainer(*settings(faces, model, amp="off"), device, share)
         trainer.detector.network.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
         data = sides.Split.load(cache, device)
         labelled = data.train.labelled.clone()

@@ -19,7 +19,7 @@ from kptool.augmentation import Batch, Share
 from kptool.batches import Epochs, Resident
 from kptool.bench.timing import Row, medians
 from kptool.config import configure
-from kptool.engine import Trainer
+from kptool.trainer import Trainer
 
 
 class PlainFaces(Dataset[tuple[torch.Tensor, torch.Tensor]]):
