@@ -76,7 +76,7 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         means, sums = every[:, :-1].chunk(2, dim=1)
         counts = every[:, -1:]
         total = counts.sum()
-        mean = (counts * means).sum(0) / total
+        mean = means[0] + (counts * (means - means[0])).sum(0) / total
         variance = (sums + counts * (means - mean).square()).sum(0) / total
         self._update_running(mean.detach(), variance.detach(), float(total.detach()))
         scale = self.weight * torch.rsqrt(variance + self.eps)

@@ -128,15 +128,19 @@ def changed(part: str, then: Any, now: Mapping[str, Any]) -> list[str]:
     What this kptool knows and the one that wrote `then` did not, was as its default is; the version itself is no setting.
     """
     fill = {"config": lambda values: to_dict(model_from_dict(values)), "training": _training}.get(part, dict)
+    new = json.loads(json.dumps(now))
     try:
         old = json.loads(json.dumps(fill(then)))
-    except (KptoolError, ValueError, TypeError, AttributeError, RecursionError):
+        if part == "data":
+            old["mean_shape"] = _unlabelled_as_now(old["mean_shape"], new["mean_shape"])
+    except (KptoolError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         old = {}
-    new = json.loads(json.dumps(now))
-    places = new.get("mean_shape"), old.get("mean_shape")
-    if None not in places and len(places[0]) == len(places[1]):  # (0, 0) stood where there was no label
-        old["mean_shape"] = [a if a == [None, None] and b == [0.0, 0.0] else b for a, b in zip(*places, strict=True)]
     return [key for key in new if key != "kptool" and (key not in old or old[key] != new[key])]
+
+
+def _unlabelled_as_now(then: list[Any], now: list[Any]) -> list[Any]:
+    """A mean shape in which (0, 0) may stand where no keypoint has a label, with null there as it is written `now`."""
+    return [b if b == [None, None] and a == [0.0, 0.0] else a for a, b in zip(then, now, strict=True)]
 
 
 def _training(values: Any) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Trainer:
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise DivergedError(
                 f"the training diverged in epoch {self.epoch + 1}, by step {self.step}: its numbers are not finite any"
-                f" more; choose a lower learning rate (lr is {self.config.lr:g})"
+                f" more; train with a lower lr (it was {self.config.lr:g}) or weight_decay ({self.config.weight_decay:g})"
             )
 
     def measure_offset(self, data: Resident) -> None:

@@ -239,14 +239,14 @@ def test_two_processes_have_the_gradients_of_one(faces: Path, tmp_path: Path, mo
     results = []
     for world in (1, 2):
         out = tmp_path / f"{world}.pt"
-        _run_processes(world, [tmp_path / "step.py", faces, model, out, Path(__file__).parent])
+        run_processes(world, [tmp_path / "step.py", faces, model, out, Path(__file__).parent])
         results.append(torch.load(out, weights_only=True))
     one, two = results
     for name in one:
         assert torch.allclose(one[name].float(), two[name].float(), rtol=1e-3, atol=2e-5), name
 
 
-def _run_processes(world: int, arguments: list[Any]) -> None:
+def run_processes(world: int, arguments: list[Any]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -265,7 +265,7 @@ def test_torchrun_trains(faces: Path, tmp_path: Path) -> None:
     arguments = ["-m", "kptool", "train", "unet", faces, "--epochs", "1", "--batch-size", "12"]
     arguments += ["--set", "width=4", "--set", "amp=off", "--device", "cpu"]
     for world in (1, 2):
-        _run_processes(world, [*arguments, "--out", tmp_path / str(world)])
+        run_processes(world, [*arguments, "--out", tmp_path / str(world)])
     one, two = (pd.read_csv(tmp_path / str(world) / "metrics.csv") for world in (1, 2))
     assert one["loss"][0] == pytest.approx(two["loss"][0], rel=1e-5)
     assert one["rmse"][0] == pytest.approx(two["rmse"][0], rel=1e-4)

@@ -74,8 +74,11 @@ def train(
     for _, folder, _ in runs:
         _refuse_to_replace(folder, resume, force)
     rows = []
+    begun_any = any((folder / "last.ckpt").exists() for _, folder, _ in runs)
     for name, folder, part in runs:
-        begun = resume and (part is None or (folder / "last.ckpt").exists())  # later folds may not have been
+        begun = resume and (not begun_any or (folder / "last.ckpt").exists())  # later ones may not have been
+        if resume and not begun:
+            note(f"kptool: {folder} has not begun; training it from the start")
         rows.append(_train_one(name, cache, folder, given, device, begun, part, quiet=json))
     documents = [row for row in rows if row]
     if not documents:  # a process of torchrun's other than the first
@@ -116,9 +119,15 @@ def _what_to_train(model: str | None, cache: Path, named: object, config: Path |
 
 
 def _refuse_to_replace(folder: Path, resume: bool, force: bool) -> None:
-    if (folder / "model.safetensors").exists() and not resume and not force:
+    if force or not (folder / "model.safetensors").exists():
+        return
+    if not resume:
         raise ConfigError(
             f"{folder} already holds a run; pass --resume to continue it, --force to replace it, or choose another --out"
+        )
+    if not (folder / "last.ckpt").exists():
+        raise ConfigError(
+            f"{folder} holds weights and no last.ckpt to resume from; pass --force instead to train it again"
         )
 
 
