@@ -26,11 +26,15 @@ class Workers:
         dist.gather_object(value, values)
         return values
 
-    def send(self, value: Any) -> None:
-        """Hand `value` to the first process, which calls `receive`."""
+    def send(self, value: Any) -> bool:
+        """Hand `value` to the first process, which calls `receive`; False where that process has ended."""
         import torch.distributed as dist
 
-        dist.send_object_list([value], dst=0)
+        try:
+            dist.send_object_list([value], dst=0)
+        except RuntimeError:  # the connection is closed; torch has a class of its own for it, below this one
+            return False
+        return True
 
     def receive(self, rank: int) -> Any:
         """The next value that process `rank` sends."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -194,24 +193,28 @@ def shared(opened: Source, mine: Workers) -> Source | None:
 
 
 def _serve(blocks: Iterator[Samples], mine: Workers) -> None:
-    """Send every block, then None; or what went wrong."""
+    """Send every block, then None; or what went wrong. Ends early where the first process, which says why, has ended."""
     try:
         for block in blocks:
-            mine.send(block)
+            if not mine.send(block):
+                return
         mine.send(None)
     except KptoolError as error:
         mine.send(error)
 
 
 def _collected(part: Callable[[int, int], Iterator[Samples]], mine: Workers) -> Iterator[Samples]:
-    own = part(0, mine.world)
-    for rank in itertools.cycle(range(mine.world)):
-        block = next(own, None) if rank == 0 else mine.receive(rank)
-        if isinstance(block, KptoolError):
-            raise block
-        if block is None:
-            return
-        yield block
+    """The blocks of all processes in order: this one's own and, in turn, those that the others send, each up to its None."""
+    own, going = part(0, mine.world), list(range(mine.world))
+    while going:
+        for rank in tuple(going):
+            block = next(own, None) if rank == 0 else mine.receive(rank)
+            if isinstance(block, KptoolError):
+                raise block
+            if block is None:
+                going.remove(rank)
+            else:
+                yield block
 
 
 def _sides(path: Path | None, names: tuple[str, ...]) -> Sides | None:
