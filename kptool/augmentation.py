@@ -17,6 +17,9 @@ from kptool.geometry import Size
 
 _CONTROL = 4
 """Control points of the elastic deformation along each side."""
+_BENT, _EXACT = 0.7, 0.002
+"""What the elastic deformation may add to the map's slope, relative: from 1 on, it would fold the picture over. And how
+many pixels off a moved point may be."""
 DRAWS = 18 + 2 * _CONTROL**2
 """Random numbers that an image takes."""
 
@@ -54,7 +57,7 @@ def augment(
     size = (batch.images.shape[-2], batch.images.shape[-1])
     mirrored = draws[:, 0] < config.flip
     forward = _forward_maps(signed[:, [1, 2, 3, 4, 16, 17]], mirrored, size, config)
-    field = _field(signed[:, 18:], size, config.elastic) if config.elastic else None
+    field = _unfolded(_field(signed[:, 18:], size, config.elastic), forward) if config.elastic else None
     images = warp(batch.images, forward, field)
     images = _light(images, signed[:, 5:8] * config.light)
     images = _blur(images, draws[:, 8], config.blur)
@@ -62,7 +65,7 @@ def augment(
     images = _erase(images, draws[:, 10:16], config.erase)
     points = torch.where(mirrored[:, None, None], batch.points[:, swap], batch.points)
     labelled = torch.where(mirrored[:, None], batch.labelled[:, swap], batch.labelled)
-    points = move(points, forward, field)
+    points = move(points, forward, field, _steps(size, config))
     edge = points.new_tensor([size[1] - 0.5, size[0] - 0.5])
     inside = ((points >= -0.5) & (points <= edge)).all(-1)
     return Batch(images.clamp(0, 255), points, labelled & inside)
@@ -92,6 +95,25 @@ def _field(signed: Tensor, size: Size, amount: float) -> Tensor:
     return down @ control @ across.T
 
 
+def _unfolded(field: Tensor, forward: Tensor) -> Tensor:
+    """The field, weaker where it would fold the picture: its slope, as `forward` enlarges it, is at most `_BENT`.
+
+    Then every point goes to one place, and `move` finds it: each step leaves at most that share of the error.
+    """
+    across, down = field.diff(dim=-1).square().sum(1), field.diff(dim=-2).square().sum(1)
+    slope = (across.amax((1, 2)) + down.amax((1, 2))).sqrt()
+    slope = slope * torch.linalg.matrix_norm(forward[:, :, :2], 2)
+    return field * (_BENT / slope.clamp_min(_BENT)).view(-1, 1, 1, 1)
+
+
+def _steps(size: Size, config: AugmentConfig) -> int:
+    """How often `move` must iterate for `_EXACT` pixels: the field is at most 1.9 times its control points, its slope 27."""
+    longest, larger = max(size), (1 + config.scale) * (1 + 2 * config.stretch)
+    slope = min(_BENT, 27 * config.elastic * longest / min(size) * larger)
+    far = 1.9 * config.elastic * longest * larger
+    return math.ceil(math.log(_EXACT / far) / math.log(slope)) if far > _EXACT else 1
+
+
 def _interpolation(side: int, like: Tensor) -> Tensor:
     """The matrix (side, _CONTROL) of cubic interpolation between control points: two small products beat `interpolate`."""
     identity = torch.eye(_CONTROL, dtype=like.dtype, device=like.device)[None, None]
@@ -116,14 +138,17 @@ def warp(images: Tensor, forward: Tensor, field: Tensor | None = None) -> Tensor
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def move(points: Tensor, forward: Tensor, field: Tensor | None = None) -> Tensor:
-    """Where `warp` takes points (n, K, 2), in pixels. The field is inverted by iteration, which it is smooth enough for."""
+def move(points: Tensor, forward: Tensor, field: Tensor | None = None, steps: int = 40) -> Tensor:
+    """Where `warp` takes points (n, K, 2), in pixels: q = forward(p - field(q)), solved by iteration from field = 0.
+
+    Every one of the `steps` leaves at most `_BENT` of the error, where the field is `_unfolded`.
+    """
     linear, offset = forward[:, :, :2].transpose(1, 2), forward[:, None, :, 2]
     moved = points @ linear + offset
     if field is None:
         return moved
     half = moved.new_tensor([field.shape[-1] / 2, field.shape[-2] / 2])
-    for _ in range(6):
+    for _ in range(steps):
         grid = ((moved + 0.5) / half - 1)[:, :, None]
         there = F.grid_sample(field, grid, mode="bilinear", padding_mode="border", align_corners=False)
         moved = (points - there[..., 0].transpose(1, 2)) @ linear + offset

@@ -31,7 +31,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from kptool import hdf5, quarantine
-from kptool.annotations import Samples
+from kptool.annotations import Samples, never_labelled
 from kptool.cachefile import BLOCK, HEATMAP_DTYPES, ROWS, SCHEMA, Info, check_values, open_file
 from kptool.errors import CacheError, ConfigError
 from kptool.splits import SPLITS
@@ -99,6 +99,16 @@ class CacheWriter:
             rows: NDArray[np.int64] = self._file["row"][:]
         return rows
 
+    def labels(self, split: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """How many samples have a label of each keypoint, (2, K), by the side of `split` (count,) that they are on."""
+        sums = np.zeros((len(SPLITS), len(self.info.names)), np.int64)
+        for start in range(0, self.count, ROWS["visibility"]):
+            with self._file.writing():
+                seen = self._file["visibility"][start : start + ROWS["visibility"]] > 0
+            for side in SPLITS.values():
+                sums[side] += seen[split[start : start + len(seen)] == side].sum(0)
+        return sums
+
     def images(self) -> Iterator[NDArray[np.uint8]]:
         """The images written so far, in blocks."""
         for start in range(0, self.count, BLOCK):
@@ -159,6 +169,10 @@ class Cache:
     def picture_sizes(self) -> NDArray[np.int32] | None:
         """H and W of the picture that each sample was made from, (N, 2); None where the cache does not say."""
         return self.read("picture_size") if "picture_size" in self._file else None
+
+    def never_labelled(self) -> str | None:
+        """A sentence on the keypoints that no image has a label of; None where there are none such."""
+        return never_labelled(self.info.names, (self.read("visibility") > 0).sum(0), len(self))
 
     def blocks(self, name: str, size: int = BLOCK) -> Iterator[NDArray[Any]]:
         """A dataset in blocks of `size` samples, in order."""

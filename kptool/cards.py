@@ -15,6 +15,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from kptool.annotations import listed
 from kptool.config import ModelConfig, model_from_dict, to_dict
 from kptool.errors import CheckpointError, ConfigError, DataError
 from kptool.reading import strict_json
@@ -44,6 +45,27 @@ class Card:
     def shift(self) -> LabelShift:
         """How far labels lie from features."""
         return LabelShift.of(self.labels, len(self.config.names))
+
+    @property
+    def unlearnt(self) -> tuple[str, ...]:
+        """The keypoints that no training image had a label of: the mean shape has no place for them.
+
+        Files of before have (0, 0) there, which is the mean of no labels.
+        """
+        shape = self.data.get("mean_shape")
+        if not isinstance(shape, list) or len(shape) != len(self.config.names):
+            return ()
+        return tuple(n for n, point in zip(self.config.names, shape, strict=True) if point in ([None] * 2, [0, 0]))
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What predictions of this model do not have, and why, a sentence each."""
+        found = []
+        if self.unlearnt:
+            some = listed(self.unlearnt)
+            found.append(f"no training image had a label of {some}, so the model says nothing of where that is")
+        missing = self.metrics.get("radius90_missing")
+        return (*found, *([missing] if isinstance(missing, str) else []))
 
     def to_json(self) -> str:
         """The text that files carry."""
@@ -96,6 +118,14 @@ def read_card(path: Path) -> Card:
             return card
     except (SafetensorError, OSError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a readable weights file of kptool's ({error})") from error
+
+
+def warn_unflipped(config: ModelConfig, flip: bool) -> None:
+    """Log that a model that is never mirrored cannot average with the mirror image, where that was asked for."""
+    if flip and not config.mirror:
+        log.warning(
+            "--tta has no effect on this %s: it has no flip pairs, so it cannot read a mirrored image", config.model
+        )
 
 
 def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -> tuple[Path, str]:

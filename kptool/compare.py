@@ -103,7 +103,8 @@ def compare(
 def _ours(predictor: Predictor) -> Find:
     def find(image: NDArray[np.uint8]) -> list[Points]:
         faces = predictor.predict(Decoded(image))
-        return [dict(zip(predictor.names, face.keypoints.astype(np.float64), strict=True)) for face in faces]
+        pairs = [zip(predictor.names, face.keypoints.astype(np.float64), strict=True) for face in faces]
+        return [{name: point for name, point in each if np.isfinite(point).all()} for each in pairs]
 
     return find
 
@@ -191,7 +192,7 @@ def _keypoints(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = ["<tr><th>keypoint" + "".join(f"<th>{row['name']}" for row in rows)]
     for name in names:
         cells = (row["per_keypoint"].get(name) for row in rows)
-        lines.append(f"<tr><td>{html.escape(name)}" + "".join("<td>" if c is None else f"<td>{c:.1%}" for c in cells))
+        lines.append(f"<tr><td>{html.escape(name)}" + "".join("<td>-" if c is None else f"<td>{c:.1%}" for c in cells))
     return f"<table>{''.join(lines)}</table>"
 
 

@@ -66,7 +66,7 @@ class AugmentConfig:
     stretch: float = 0.05
     """of x against y, relative; and as much of shear"""
     elastic: float = 0.02
-    """largest displacement of a smooth deformation, of the image's side"""
+    """largest displacement of a smooth deformation, of the image's side; less where it would fold the picture"""
     flip: float = 0.5
     """chance of a mirrored image (left and right swapped)"""
     light: float = 0.35

@@ -31,11 +31,13 @@ _LANDMARKS68 = (range(36, 42), range(42, 48), (30,), (48,), (54,))
 
 @dataclass(frozen=True)
 class Aligner:
-    """The mean shape (K, 2), pixels of the model's images of `size`, and the `LANDMARKS` (5, 2) on it."""
+    """The mean shape (k, 2), pixels of the model's images of `size`, of those of its K keypoints that are `known` (K,),
+    having been labelled, and the `LANDMARKS` (5, 2) on it."""
 
     shape: NDArray[np.float64]
     anchors: NDArray[np.float64]
     size: Size
+    known: NDArray[np.bool_]
 
     @classmethod
     def of(cls, card: Card) -> Aligner | None:
@@ -48,9 +50,10 @@ class Aligner:
             shape = np.array(stored, np.float64)
         except (TypeError, ValueError):
             return None
-        if shape.shape != (len(names), 2) or not np.isfinite(shape).all():
+        known = ~np.isin(names, card.unlearnt)
+        if shape.shape != (len(names), 2) or not np.isfinite(shape[known]).all() or weights[:, ~known].any():
             return None
-        return cls(shape, weights @ shape, card.config.size)
+        return cls(shape[known], weights[:, known] @ shape[known], card.config.size, known)
 
     def from_landmarks(self, landmarks: NDArray[np.float64]) -> Affine:
         """The map for a face whose `LANDMARKS` (5, 2) are known, in the picture's pixels."""
@@ -62,7 +65,7 @@ class Aligner:
 
     def from_keypoints(self, points: NDArray[np.floating]) -> Affine:
         """The map for a face whose keypoints (K, 2) are known, in the picture's pixels."""
-        return fit_similarity(points, self.shape)
+        return fit_similarity(points[self.known], self.shape)
 
 
 def landmark_weights(names: Sequence[str]) -> NDArray[np.float64] | None:

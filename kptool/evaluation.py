@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kptool import cards, plugins
 from kptool.cache import Cache
 from kptool.conformal import calibrate
 from kptool.detector import Detector
-from kptool.errors import CheckpointError, DataError
+from kptool.errors import CheckpointError, ConfigError, DataError
 from kptool.geometry import apply_affine, invert_affine
 from kptool.metrics import Metrics, diagonals, distances, mean_shape, measure, measure_mean_shape
 from kptool.progress import Progress, silent
@@ -109,6 +110,11 @@ def evaluate_cache(
 ) -> Evaluation:
     """Measure on a split ("train", "val" or "all") of a cache. Raises CheckpointError where they do not fit."""
     info = cache.info
+    if decoder is not None:
+        plugins.load_decoder(decoder)
+        _require_heatmaps(detectors, decoder)
+    for config in (detector.config for detector in detectors):
+        cards.warn_unflipped(config, flip)
     for config in (detector.config for detector in detectors):
         if (info.names, info.size, info.channels) == (config.names, config.size, config.channels):
             continue
@@ -122,6 +128,16 @@ def evaluate_cache(
         detectors, arrays[0], arrays[1], arrays[2], arrays[3], flip=flip, decoder=decoder, progress=progress
     )
     return Evaluation(found.metrics, finite(found.found), found.factors)
+
+
+def _require_heatmaps(detectors: Sequence[Detector], decoder: str) -> None:
+    """Raise ConfigError where a decoder was asked for and a model has nothing to decode."""
+    for detector in detectors:
+        if detector.model.output != "heatmap":
+            raise ConfigError(
+                f"{detector.config.model} predicts coordinates and has no heatmaps, so decoder {decoder!r} has nothing to"
+                " read; leave --decoder away"
+            )
 
 
 def samples(cache: Cache, split: str) -> NDArray[np.int64]:

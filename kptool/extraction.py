@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool import __version__, allotment, heatmaps, similar
-from kptool.annotations import Samples, Source
+from kptool.annotations import Samples, Source, listed, never_labelled
 from kptool.cache import CacheWriter, Info
 from kptool.cachefile import check_heatmaps
 from kptool.errors import ConfigError, DataError
@@ -124,16 +124,27 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
     )
     with staged(out, _STAGING) as staging:
         (staging / IMAGES).mkdir()
-        counts, split = _write(heard, staging, info, options, groups, own=own, progress=progress)
+        counts, split, labels = _write(heard, staging, info, options, groups, own=own, progress=progress)
         _publish(staging, out)
     dropped = {reason: count for reason, count in counts.items() if reason not in ("rows", "kept")}
     val = int((split == VAL).sum())
     splits = {"train": len(split) - val, "val": val}
     notes = (*source.notes, *allotment.said(own, counts, splits), *noticed.sentences())
-    notes = (*notes, *unused_groups(groups, noticed.rows, options.groups))
+    notes = (*notes, *_unlabelled(info.names, labels, split), *unused_groups(groups, noticed.rows, options.groups))
     rows, kept, seconds = counts["rows"], counts["kept"], time.perf_counter() - started
     names, cache = len(info.names), out / CACHE
     return Extracted(source.label, rows, kept, dropped, names, splits, source.sides, cache, seconds, notes)
+
+
+def _unlabelled(names: Sequence[str], labels: NDArray[np.int64], split: NDArray[np.uint8]) -> Iterator[str]:
+    """What to know of keypoints without labels: `labels` (2, K) are how many each has in training images and the others."""
+    nowhere = never_labelled(names, labels.sum(0), len(split))
+    if nowhere is not None:
+        yield nowhere
+    only = [name for name, (train, val) in zip(names, labels.T, strict=True) if val and not train]
+    if only:
+        training = int((split != VAL).sum())
+        yield f"{listed(only)} {'is' if len(only) == 1 else 'are'} labelled in none of {training} training images"
 
 
 def _check_free(source: Source, out: Path, options: Options) -> None:
@@ -159,8 +170,8 @@ def _write(
     *,
     own: NDArray[np.int8] | None,
     progress: Progress,
-) -> tuple[Counter[str], NDArray[np.uint8]]:
-    """Stream the source into the staging folder; returns the counts and the split."""
+) -> tuple[Counter[str], NDArray[np.uint8], NDArray[np.int64]]:
+    """Stream the source into the staging folder; returns the counts, the split, and the labels as in `_unlabelled`."""
     counts: Counter[str] = Counter(rows=0, kept=0)
     which = options.keypoints if options.keypoints != "auto" else "complete" if source.complete else "all"
     draw = _Heatmaps(info)
@@ -192,10 +203,11 @@ def _write(
             split = choose_split(assigned, allotment.share(options.val, own), options.seed)
         else:
             split = allotment.taken(own, cache.rows(), assigned, options.groups)
+        labels = cache.labels(split)
         cache.finish(split, assigned)
     for path in (staging / KEYPOINTS, staging / CACHE, staging / IMAGES, staging):
         sync(path)
-    return counts, split
+    return counts, split, labels
 
 
 def keep(blocks: Iterator[Samples], which: str, counts: Counter[str]) -> Iterator[Samples]:

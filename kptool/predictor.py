@@ -34,8 +34,8 @@ class Face:
     """One face in one picture, in that picture's pixels, where an integer is a pixel's centre.
 
     box: (x, y, width, height) of the face as it was found or given, x and y its left and top edge. keypoints: float32
-    (K, 2), the features or where labels would be: `Predictor.points` says which. scores: float32 (K,), 0..1, the height
-    of the heatmap's peak; 1 for direct regression, which has none. radius90: float32 (K,), pixels about each keypoint
+    (K, 2), the features or where labels would be: `Predictor.points` says which; NaN, with score 0, for one that
+    no training image had a label of. scores: float32 (K,), 0..1, the height of the heatmap's peak; 1 for direct regression, which has none. radius90: float32 (K,), pixels about each keypoint
     that held the label 9 times in 10 on the validation images; about a feature, this presumes that labels are off by the
     same for every face; NaN where the model does not say. affine: float64 (2, 3), picture's pixels -> pixels of the crop
     that the network saw. heatmaps: float32 (K, h, w), where they were asked for and the model has them.
@@ -89,10 +89,12 @@ class Predictor:
         path, self.origin = cards.resolve(model)
         self.network = networks.load(path, device, flip=flip)
         self.card = self.network.card
+        cards.warn_unflipped(self.card.config, flip)
         self.names = self.card.config.names
         self.as_labelled, self.shift = as_labelled, self.card.shift
         self.points = self.shift.points(as_labelled)
         self._off = np.zeros_like(self.shift.vector()) if as_labelled else self.shift.vector()
+        self._off[np.isin(self.names, self.card.unlearnt)] = np.nan
         self._aligner = crops.Aligner.of(self.card)
         self.detect = self._aligner is not None if detect is None else detect
         if self.detect and self._aligner is None:
@@ -206,14 +208,15 @@ def _pixels(pictures: Sequence[object]) -> list[NDArray[np.uint8]]:
 
 
 def _face(look: _Look, output: Output, i: int, off: NDArray[np.float32]) -> Face:
-    """The `i`-th face in its picture's pixels; `off` (K, 2) is taken off its points in the crop."""
+    """The `i`-th face in its picture's pixels; `off` (K, 2) is taken off its points in the crop, NaN where none is learnt."""
+    learnt = np.isfinite(off).all(1)
     back = invert_affine(look.affine)
     scale = np.float32(np.linalg.norm(back[:, :2], ord=2))
     return Face(
         box=look.box,
         keypoints=apply_affine(back, output.points[i] - off).astype(np.float32),
-        scores=output.scores[i],
-        radius90=output.radius90[i] * scale,
+        scores=np.where(learnt, output.scores[i], np.float32(0)),
+        radius90=np.where(learnt, output.radius90[i] * scale, np.float32(np.nan)),
         affine=look.affine,
         heatmaps=None if output.heatmaps is None else output.heatmaps[i],
     )

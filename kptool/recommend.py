@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from kptool.annotations import Skeleton
+from kptool.annotations import Skeleton, never_labelled
 from kptool.cache import Cache
-from kptool.config import RECIPES, TrainConfig
+from kptool.config import RECIPES, TrainConfig, require
 from kptool.errors import ConfigError
 from kptool.geometry import Size
 from kptool.probe import Probe
@@ -55,7 +55,8 @@ class Recipe:
 class Facts:
     """What a cache holds: images to train on and to validate with, keypoints, image size and channels, the share of
     keypoints that have no label, pixels from a keypoint to the nearest other one (median; None without another), and
-    how many groups the training images are (0 where none were given)."""
+    how many groups the training images are (0 where none were given). Keypoints that nobody labelled are no part of
+    that share: `never` says which."""
 
     images: int
     val: int
@@ -65,6 +66,7 @@ class Facts:
     unlabelled: float
     spacing: float | None
     groups: int
+    never: str | None = None
 
     @classmethod
     def of(cls, cache: Cache) -> Facts:
@@ -73,6 +75,7 @@ class Facts:
         if not len(train):
             raise ConfigError(f"{cache.path} has no image in its train split; extract again with a smaller --val")
         labelled, groups = cache.read("visibility", train) > 0, cache.read("group", train)
+        require(bool(labelled.any()), f"{cache.path}: no training image has a labelled keypoint; label some")
         some = np.unique(np.linspace(0, len(train) - 1, _SAMPLE).astype(np.int64))
         return cls(
             images=len(train),
@@ -80,9 +83,10 @@ class Facts:
             skeleton=info.skeleton,
             size=info.size,
             channels=info.channels,
-            unlabelled=1 - float(labelled.mean()),
+            unlabelled=1 - float(labelled[:, labelled.any(0)].mean()),
             spacing=spacing(cache.read("keypoints", train[some]), labelled[some]),
             groups=len(np.unique(groups[groups >= 0])),
+            never=never_labelled(info.names, labelled.sum(0), len(train), "training images"),
         )
 
 
@@ -230,6 +234,8 @@ def advice(facts: Facts, probe: Probe, memory: float) -> tuple[str, ...]:
     found = []
     if probe.fit(memory) < 2:
         found.append("two images of this size may not fit the memory; extract smaller ones with --size")
+    if facts.never is not None:
+        found.append(f"{facts.never}: label some, or take it out of the keypoints, since it cannot be learnt")
     if not facts.groups:
         found.append("no groups are known: if several images show the same person or thing, extract with --groups")
     if facts.val < _FEW_VAL:

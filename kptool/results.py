@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from kptool import __version__
-from kptool.annotations import VISIBLE
+from kptool.annotations import UNLABELLED, VISIBLE
 from kptool.files import atomic, write_text
 from kptool.geometry import Size
 from kptool.predictor import Face, Predictor
@@ -65,13 +65,18 @@ def _points(face: Face, names: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "x": round(float(x), 4),
-            "y": round(float(y), 4),
-            "score": round(float(score), 4),
-            "radius90": None if np.isnan(radius) else round(float(radius), 4),
+            "x": _number(x),
+            "y": _number(y),
+            "score": _number(score),
+            "radius90": _number(radius),
         }
         for name, (x, y), score, radius in zip(names, face.keypoints, face.scores, face.radius90, strict=True)
     ]
+
+
+def _number(value: float) -> float | None:
+    """For people and JSON; None for NaN, of which the model does not say it."""
+    return None if np.isnan(value) else round(float(value), 4)
 
 
 def rows(found: Sequence[Found], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -93,7 +98,7 @@ def csv_text(found: Sequence[Found], names: Sequence[str]) -> str:
 
 
 def write_coco(path: Path, found: Sequence[Found], predictor: Predictor) -> None:
-    """COCO's keypoint format: one category, an annotation for each face, every point visible.
+    """COCO's keypoint format: one category, an annotation for each face, every point visible that the model has learnt.
 
     Its boxes are measured from the picture's edges, its keypoints, as everywhere here, from the first pixel's centre.
     """
@@ -114,7 +119,10 @@ def write_coco(path: Path, found: Sequence[Found], predictor: Predictor) -> None
         image = {"id": image_id, "file_name": printable(each.name), "width": width, "height": height}
         document["images"].append(image if each.frame is None else {**image, "frame": each.frame, "time": each.time})
         for face in each.faces:
-            flat = [v for x, y in face.keypoints.round(4).tolist() for v in (round(x, 4), round(y, 4), VISIBLE)]
+            known = np.asarray(np.isfinite(face.keypoints).all(1))
+            points = np.where(known[:, None], face.keypoints.round(4), 0).tolist()
+            marks = np.where(known, VISIBLE, UNLABELLED).tolist()
+            flat = [v for (x, y), seen in zip(points, marks, strict=True) for v in (round(x, 4), round(y, 4), seen)]
             box = [round(value + shift, 4) for value, shift in zip(face.box, (0.5, 0.5, 0, 0), strict=True)]
             document["annotations"].append(
                 {
@@ -122,11 +130,11 @@ def write_coco(path: Path, found: Sequence[Found], predictor: Predictor) -> None
                     "image_id": image_id,
                     "category_id": 1,
                     "keypoints": flat,
-                    "num_keypoints": len(names),
+                    "num_keypoints": int(known.sum()),
                     "bbox": box,
                     "area": round(box[2] * box[3], 4),
                     "iscrowd": 0,
-                    "score": round(float(face.scores.mean()), 4),
+                    "score": round(float(face.scores[known].mean()), 4) if known.any() else 0.0,
                 }
             )
     write_text(path, json.dumps(document) + "\n")
@@ -216,6 +224,8 @@ def draw(image: NDArray[np.uint8], faces: Sequence[Face], names: Sequence[str], 
         pen.rectangle((x, y, x + width, y + height), outline="white", width=max(1, round(dot / 2)))
         font = ImageFont.load_default(max(10.0, dot * 3))
         for number, (name, point) in enumerate(zip(names, face.keypoints, strict=True)):
+            if np.isnan(point).any():
+                continue
             px, py = ((float(v) + 0.5) * scale for v in point)
             pen.ellipse((px - dot, py - dot, px + dot, py + dot), fill=_tint(name), outline="black")
             if label:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kptool import images
+from kptool import cards, images
 from kptool.datasets.kaggle import read_test
 from kptool.detector import Detector
 from kptool.errors import DataError
@@ -39,6 +39,9 @@ def submit(
     asked for and does not exist, among others.
     """
     asked = read_lookup(lookup)
+    for served in (detector, few):
+        if served is not None:
+            cards.warn_unflipped(served.config, flip)
     rare = asks_few(asked, detector, few) & (few is not None)
     parts = [(detector, ~rare), (few or detector, rare)]
     columns = [features(lookup, asked[rows], served) for served, rows in parts]  # all checked before any is predicted

@@ -77,21 +77,29 @@ def suggest(
     detectors: Sequence[Detector],
     count: int,
     *,
+    learnt: NDArray[np.bool_] | None = None,
     progress: Progress = silent,
 ) -> list[Suggestion]:
-    """The `count` pictures of `pool` (N, ...) to label next, the first one first; `labelled` (M, ...) are already."""
-    apart = disagreement(detectors, pool, progress=progress)
+    """The `count` pictures of `pool` (N, ...) to label next, the first one first; `labelled` (M, ...) are already.
+
+    `learnt` (K,) are the keypoints that have labels; of the others a model says nothing.
+    """
+    apart = disagreement(detectors, pool, learnt, progress=progress)
     seen = directions(np.concatenate([pool, labelled]))
     return [Suggestion(names[i], float(apart[i])) for i in choose(apart, seen[: len(pool)], seen[len(pool) :], count)]
 
 
 def disagreement(
-    detectors: Sequence[Detector], pictures: NDArray[np.uint8], *, progress: Progress = silent
+    detectors: Sequence[Detector],
+    pictures: NDArray[np.uint8],
+    learnt: NDArray[np.bool_] | None = None,
+    *,
+    progress: Progress = silent,
 ) -> NDArray[np.float64]:
     """How far predictions for each picture lie apart, (N,), as a share of its longer side.
 
     Each detector looks at the picture, and at it moved both ways along a diagonal. What counts is the standard
-    deviation of each keypoint over all looks, averaged over keypoints.
+    deviation of each keypoint over all looks, averaged over keypoints, those that are `learnt` (K,).
     """
     height, width = pictures.shape[-2:]
     step = max(1, round(max(height, width) * _MOVED))
@@ -102,7 +110,7 @@ def disagreement(
             looks.append(found.points - by)
             progress("looks", LOOKS * number + turn + 1, LOOKS * len(detectors))
     each = np.sqrt(np.var(np.stack(looks), axis=0, dtype=np.float64).sum(-1))
-    return np.asarray(each.mean(-1) / max(height, width))
+    return np.asarray(each[:, ... if learnt is None else learnt].mean(-1) / max(height, width))
 
 
 def moved(pictures: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:

@@ -46,6 +46,43 @@ def test_points_stay_on_what_they_mark(config: AugmentConfig, tolerance: float) 
         assert error[batch.labelled[:, 0].numpy()].max() < tolerance
 
 
+EXTREME = AugmentConfig(
+    **{**vars(STILL), "rotation": 180, "scale": 0.89, "shift": 0.2, "stretch": 0.89, "elastic": 0.08, "flip": 0.5}
+)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 96)])
+@pytest.mark.parametrize("config", [EXTREME, AugmentConfig(**{**vars(STILL), "elastic": 0.08})], ids=["all", "elastic"])
+def test_points_are_exact_at_the_extremes(config: AugmentConfig, size: tuple[int, int]) -> None:
+    """Pictures whose values are the coordinates: at its new place a point reads where it was, to a hundredth of a pixel."""
+    rng = np.random.default_rng(1)
+    count, (height, width) = 200, size
+    points = torch.from_numpy(rng.uniform(8, [width - 9, height - 9], (count, 5, 2)).astype(np.float32))
+    ramps = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy")).float()
+    batch = Batch(ramps[None].repeat(count, 1, 1, 1), points, torch.ones(count, 5, dtype=torch.bool))
+    draws = torch.from_numpy(rng.uniform(0, 1, (count, DRAWS)).astype(np.float32)).round()  # to either end
+    draws[: count // 2] = torch.rand(count // 2, DRAWS, generator=torch.Generator().manual_seed(0))
+    varied = augment(batch, draws, [0, 1, 2, 3, 4], config, torch.Generator())
+    grid = (varied.points + 0.5) / torch.tensor([width / 2, height / 2]) - 1
+    read = torch.nn.functional.grid_sample(varied.images, grid[:, :, None], align_corners=False)[..., 0]
+    inner = ((varied.points > 0) & (varied.points < torch.tensor([width - 1, height - 1]))).all(-1) & varied.labelled
+    assert inner.float().mean() > 0.3
+    assert (read.transpose(1, 2) - points)[inner].abs().max() < 0.01
+
+
+def test_a_dot_is_where_its_keypoint_is_at_the_strongest_deformation() -> None:
+    """A small dot, since a large one is bent itself."""
+    points = np.random.default_rng(0).uniform(20, 44, (64, 1, 2)).astype(np.float32)
+    images = heatmaps.render(points, (64, 64), 1.2, dtype="uint8")
+    data = Resident.upload(images, points, np.full((64, 1), 2, np.uint8), torch.device("cpu"))
+    config = AugmentConfig(**{**vars(STILL), "elastic": 0.08})
+    for batch in Epochs(data, (), config, batch_size=32, seed=5).epoch(0):
+        found, _ = heatmaps.decode(np.ascontiguousarray(batch.images.numpy() / 255), "gaussian")
+        error = np.linalg.norm(found - batch.points.numpy(), axis=-1)[batch.labelled.numpy()]
+        assert np.median(error) < 0.05
+        assert error.max() < 0.25
+
+
 def test_a_flip_swaps_left_and_right() -> None:
     points = torch.tensor([[[10.0, 5.0], [50.0, 5.0]]])
     batch = Batch(torch.zeros(1, 1, 64, 64), points, torch.tensor([[True, False]]))

@@ -55,6 +55,9 @@ def doctor(
 
     with Cache(cache) as opened, progress(quiet=json) as bar:
         found, images = None, len(opened)
+        unlabelled = opened.never_labelled()
+        if unlabelled is not None:
+            note(f"kptool: {unlabelled}")
         if run is not None:
             from kptool.checkup import unseen_predictions
 

@@ -154,6 +154,8 @@ def _suggest(
     cache: Cache, waiting: list[str], models: list[str], count: int, device: str, quiet: bool
 ) -> tuple[dict[str, Any], list[Picture]]:
     """The pictures that models name, and how that was done; and those that cannot be read."""
+    import numpy as np
+
     from kptool import cards, checkpoint, devices, pictures
     from kptool import suggest as suggesting
 
@@ -170,7 +172,9 @@ def _suggest(
         )
     names, pool, failed = suggesting.read(pictures.read(waiting), info.size, info.channels)
     with progress(quiet) as bar:
-        chosen = suggesting.suggest(names, pool, cache.read("images"), detectors, count, progress=bar)
+        learnt = np.asarray((cache.read("visibility", cache.index("train")) > 0).any(0))
+        seen = cache.read("images")
+        chosen = suggesting.suggest(names, pool, seen, detectors, count, learnt=learnt, progress=bar)
     how = (
         f"each of {len(names)} pictures, taken whole, was looked at {suggesting.LOOKS} times by each of {len(models)}"
         f" models; these stand for most of what the looks disagree on, {len(cache)} labelled images left out"

@@ -78,6 +78,8 @@ def predict(
         outputs = stack.enter_context(prediction.outputs(predictor, out, heatmaps, names=names))
         if mine.rank == 0:
             note(f"kptool: using {predictor.origin}; {predictor.shift.sentence(as_labelled)}")
+            for text in predictor.card.caveats:
+                note(f"kptool: {text}")
         bar = stack.enter_context(progress(quiet=json or mine.rank > 0))
         outputs.reserve(wanted)
         part = wanted[mine.rank :: mine.world]
@@ -127,7 +129,7 @@ def _json(predictor: Predictor, done: Predicted, told: Sequence[str]) -> None:
             "coordinates": CONVENTION,
             "images": [each.describe(predictor.names) for each in done.found],
             "failed": [{"file": picture.name, "error": picture.error} for picture in done.failed],
-            "notes": told,
+            "notes": [*predictor.card.caveats, *told],
         }
     )
 
@@ -157,10 +159,10 @@ def _face_tables(found: Found, predictor: Predictor) -> list[Any]:
     for number, face in enumerate(described):
         title = f"{found.name if len(described) == 1 else f'{found.name}, face {number}'}, {_about(predictor)}"
         table = Table("keypoint", title=title, title_justify="left")
-        for head in ("x", "y", "score", "90 % within"):
+        for head in ("x", "y", "score", "90 % within, px"):
             table.add_column(head, justify="right")
         for point in face["keypoints"]:
-            within = "" if point["radius90"] is None else f"{point['radius90']:.2f} px"
-            table.add_row(point["name"], f"{point['x']:.2f}", f"{point['y']:.2f}", f"{point['score']:.2f}", within)
+            cells = ("-" if point[key] is None else f"{point[key]:.2f}" for key in ("x", "y", "score", "radius90"))
+            table.add_row(point["name"], *cells)
         tables.append(table)
     return tables

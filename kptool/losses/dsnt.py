@@ -1,7 +1,9 @@
 """Soft-argmax with a divergence that shapes the map (DSNT: Nibali et al., 2018, equations 1 to 6).
 
-The softmax of the output is a distribution over pixels; its mean is the predicted point. The loss is the distance of
-that point to the true one plus the Kullback-Leibler divergence of the distribution from a Gaussian at the truth.
+The softmax p of the output is a distribution over pixels; its mean is the predicted point. The loss is the distance of
+that point to the true one plus the Kullback-Leibler divergence KL(t || p), the sum of t (log t - log p) over the pixels,
+where t is a Gaussian at the truth of sum 1. The paper has it the other way round, KL(p || t); this way, its gradient in
+the output is p - t, that of the cross-entropy.
 """
 
 import math
@@ -13,7 +15,7 @@ from kptool.plugins import Loss
 
 
 def dsnt(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
-    """Distance in units of half the map, plus the divergence in nats."""
+    """Distance in units of half the map, plus KL(t || p) in nats: see above."""
     height, width = output.shape[-2:]
     log_p = output.float().flatten(2).log_softmax(-1)
     p = log_p.exp().view(output.shape)
@@ -33,4 +35,4 @@ def activate(raw: Tensor, sigma: float) -> Tensor:
     return raw.float().flatten(2).softmax(-1).view(raw.shape) * (2 * math.pi * sigma**2)
 
 
-LOSS = Loss("heatmap", dsnt, "soft-argmax distance + KL divergence (Nibali et al. 2018)", activate)
+LOSS = Loss("heatmap", dsnt, "soft-argmax distance + KL(Gaussian || prediction) (after Nibali et al. 2018)", activate)
