@@ -103,7 +103,8 @@ def _unfolded(field: Tensor, forward: Tensor) -> Tensor:
     across, down = field.diff(dim=-1).square().sum(1), field.diff(dim=-2).square().sum(1)
     slope = (across.amax((1, 2)) + down.amax((1, 2))).sqrt()
     slope = slope * torch.linalg.matrix_norm(forward[:, :, :2], 2)
-    return field * (_BENT / slope.clamp_min(_BENT)).view(-1, 1, 1, 1)
+    weakened: Tensor = field * (_BENT / slope.clamp_min(_BENT)).view(-1, 1, 1, 1)
+    return weakened
 
 
 def _steps(size: Size, config: AugmentConfig) -> int:

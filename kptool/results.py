@@ -67,7 +67,7 @@ def _points(face: Face, names: Sequence[str]) -> list[dict[str, Any]]:
             "name": name,
             "x": _number(x),
             "y": _number(y),
-            "score": _number(score),
+            "score": None if np.isnan(x) else _number(score),
             "radius90": _number(radius),
         }
         for name, (x, y), score, radius in zip(names, face.keypoints, face.scores, face.radius90, strict=True)

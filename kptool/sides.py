@@ -61,7 +61,7 @@ class Split:
         shape = mean_shape(arrays[1], arrays[2])
         unlearned = never_labelled(cache.info.names, (arrays[2] > 0).sum(0), len(train), "training images")
         if unlearned is not None and len(train):
-            log.warning("%s: not learnt, and what is predicted there means nothing", unlearned)
+            log.warning("%s, so nothing of that is learnt", unlearned)
         measured = [cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine")]
         back, info = invert_affine(measured[3]), cache.info
         guessed = measure_mean_shape(shape, measured[1], measured[2], info.names, info.size, back)

@@ -59,15 +59,17 @@ class Trainer:
         """what the weights that are kept measured"""
         self.sums = torch.zeros(2, device=device)
         """over the steps of the epoch so far: their losses, and how many processes were asked to stop"""
+        self._stop: Deferred | None = None
         self._watch = 1 if device.type == "cpu" else _WATCH
 
     def run_epoch(self, data: Epochs, progress: Progress, stop: Deferred | None = None) -> float:
         """Train one epoch, or the rest of one; returns its mean loss. Raises Stopped, between two steps, when asked to."""
         self.network.train()
+        self._stop = stop
         total, begun = self.config.epochs * data.steps, self.step - self.epoch * data.steps
         for batch in data.epoch(self.epoch, self.share, self.detector.offset.clone(), begun):
-            self.check_stop(stop)
-            self.sums += self.train_step(batch, total, asked=stop is not None and stop.number is not None)
+            self.check_stop()
+            self.sums[0] += self.train_step(batch, total)
             if self.step % self._watch == 0:
                 self.check_finite()
             progress(f"epoch {self.epoch + 1}/{self.config.epochs}", self.step, total)
@@ -78,14 +80,14 @@ class Trainer:
         self.measure_offset(data.data)
         return mean
 
-    def check_stop(self, stop: Deferred | None) -> None:
+    def check_stop(self) -> None:
         """Raise Stopped where a signal has come: to any process, and then in all of them at the same step."""
-        if stop is None:
+        if self._stop is None:
             return
         if self.share.world == 1:
-            stop.check()
+            self._stop.check()
         elif self.step % self._watch == 0 and self.sums[1] > 0:
-            raise Stopped(stop.number or signal.SIGTERM)
+            raise Stopped(self._stop.number or signal.SIGTERM)
 
     def check_finite(self, *, whole: bool = False) -> None:
         """Raise DivergedError where a loss or a gradient since the epoch's start was not finite; `whole`: or a weight is not."""
@@ -106,9 +108,12 @@ class Trainer:
             self.average.measure_offset(*parts, batch_size=self.config.batch_size)
             self.detector.offset.copy_(self.average.offset)
 
-    def train_step(self, batch: Batch, total: int, *, asked: bool = False) -> Tensor:
-        """One optimizer step towards step `total`; returns the loss of the whole batch and the number of processes that
-        were `asked` to stop, detached. The loss is NaN where the gradient is not finite: the weights are lost by then."""
+    def train_step(self, batch: Batch, total: int) -> Tensor:
+        """One optimizer step towards step `total`; returns the loss of the whole batch, detached.
+
+        It is NaN where the gradient is not finite: the weights are lost by then. Processes that share the work tell each
+        other, in the same reduction, that they were asked to stop.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, total, self.config)
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # for a model with dropout
@@ -119,10 +124,13 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         update_average(self.average, self.detector, min(self.config.ema, self.step / (self.step + 9)))
-        whole = torch.stack([torch.where(norm.isfinite(), loss.detach(), torch.nan), loss.new_tensor(float(asked))])
+        whole = torch.where(norm.isfinite(), loss.detach(), torch.nan)
         if self.share.world > 1:  # a process's own loss, scaled by `world`, is far from it
-            dist.all_reduce(whole)
-            whole[0] /= self.share.world
+            asked = self._stop is not None and self._stop.number is not None
+            both = torch.stack([whole / self.share.world, whole.new_tensor(float(asked))])
+            dist.all_reduce(both)
+            whole, asked_too = both
+            self.sums[1] += asked_too
         return whole
 
     def loss(self, batch: Batch) -> Tensor:
