@@ -34,11 +34,12 @@ class Face:
     """One face in one picture, in that picture's pixels, where an integer is a pixel's centre.
 
     box: (x, y, width, height) of the face as it was found or given, x and y its left and top edge. keypoints: float32
-    (K, 2), the features or where labels would be: `Predictor.points` says which; NaN, with score 0, for one that
-    no training image had a label of. scores: float32 (K,), 0..1, the height of the heatmap's peak; 1 for direct regression, which has none. radius90: float32 (K,), pixels about each keypoint
-    that held the label 9 times in 10 on the validation images; about a feature, this presumes that labels are off by the
-    same for every face; NaN where the model does not say. affine: float64 (2, 3), picture's pixels -> pixels of the crop
-    that the network saw. heatmaps: float32 (K, h, w), where they were asked for and the model has them.
+    (K, 2), the features or where labels would be: `Predictor.points` says which; NaN, with score 0, for one that no
+    training image had a label of. scores: float32 (K,), 0..1, the height of the heatmap's peak; 1 for direct regression,
+    which has none. radius90: float32 (K,), pixels about each keypoint that held the label 9 times in 10 on the validation
+    images; about a feature, this presumes that labels are off by the same for every face; NaN where the model does not
+    say. affine: float64 (2, 3), picture's pixels -> pixels of the crop that the network saw. heatmaps: float32 (K, h, w),
+    where they were asked for and the model has them.
     """
 
     box: Box
