@@ -6,13 +6,13 @@ The data's test part is in neither training nor validation, whichever split that
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.annotations import Samples, Source, counted
+from kptool.annotations import Samples, Source, counted, listed, never_labelled
 from kptool.errors import ConfigError, DataError
 from kptool.splits import TEST, TRAIN, VAL
 
@@ -82,3 +82,14 @@ def said(own: NDArray[np.int8] | None, counts: Counter[str], splits: dict[str, i
         *((f"the split is the data's own, {sizes}; --split random draws another",) if own is not None else ()),
         *counted(counts[_TESTED], "{n} image{s} of the data's own test part {are} kept out of training and validation"),
     )
+
+
+def unlabelled(names: Sequence[str], labels: NDArray[np.int64], split: NDArray[np.uint8]) -> Iterator[str]:
+    """What to know of keypoints without labels: `labels` (2, K) are how many each has in training images and the others."""
+    nowhere = never_labelled(names, labels.sum(0), len(split))
+    if nowhere is not None:
+        yield nowhere
+    only = [name for name, (train, val) in zip(names, labels.T, strict=True) if val and not train]
+    if only:
+        training = int((split != VAL).sum())
+        yield f"{listed(only)} {'is' if len(only) == 1 else 'are'} labelled in none of {training} training images"

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool import __version__, allotment, heatmaps, similar
-from kptool.annotations import Samples, Source, listed, never_labelled
+from kptool.annotations import Samples, Source
 from kptool.cache import CacheWriter, Info
 from kptool.cachefile import check_heatmaps
 from kptool.errors import ConfigError, DataError
@@ -130,21 +130,14 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
     val = int((split == VAL).sum())
     splits = {"train": len(split) - val, "val": val}
     notes = (*source.notes, *allotment.said(own, counts, splits), *noticed.sentences())
-    notes = (*notes, *_unlabelled(info.names, labels, split), *unused_groups(groups, noticed.rows, options.groups))
+    notes = (
+        *notes,
+        *allotment.unlabelled(info.names, labels, split),
+        *unused_groups(groups, noticed.rows, options.groups),
+    )
     rows, kept, seconds = counts["rows"], counts["kept"], time.perf_counter() - started
     names, cache = len(info.names), out / CACHE
     return Extracted(source.label, rows, kept, dropped, names, splits, source.sides, cache, seconds, notes)
-
-
-def _unlabelled(names: Sequence[str], labels: NDArray[np.int64], split: NDArray[np.uint8]) -> Iterator[str]:
-    """What to know of keypoints without labels: `labels` (2, K) are how many each has in training images and the others."""
-    nowhere = never_labelled(names, labels.sum(0), len(split))
-    if nowhere is not None:
-        yield nowhere
-    only = [name for name, (train, val) in zip(names, labels.T, strict=True) if val and not train]
-    if only:
-        training = int((split != VAL).sum())
-        yield f"{listed(only)} {'is' if len(only) == 1 else 'are'} labelled in none of {training} training images"
 
 
 def _check_free(source: Source, out: Path, options: Options) -> None:
@@ -171,7 +164,7 @@ def _write(
     own: NDArray[np.int8] | None,
     progress: Progress,
 ) -> tuple[Counter[str], NDArray[np.uint8], NDArray[np.int64]]:
-    """Stream the source into the staging folder; returns the counts, the split, and the labels as in `_unlabelled`."""
+    """Stream the source into the staging folder; returns the counts, the split, and the labels as in `allotment.unlabelled`."""
     counts: Counter[str] = Counter(rows=0, kept=0)
     which = options.keypoints if options.keypoints != "auto" else "complete" if source.complete else "all"
     draw = _Heatmaps(info)
