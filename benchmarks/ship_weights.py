@@ -10,7 +10,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from kptool import cards, checkpoint, export
+from kptool import agreement, cards, checkpoint, export
 from kptool.cache import Cache
 from kptool.evaluation import evaluate_cache
 from kptool.metrics import mean_shape
@@ -43,8 +43,9 @@ def main(run: Path, cache_path: Path) -> None:
     command = f"kptool train {card.config.model} --epochs {settings['epochs']} --seed {settings['seed']}"
     data = {**card.data, **ABOUT, "source": Path(card.data["source"]).name, "command": command, "mean_shape": shape}
     checkpoint.save_weights(target, detector, dataclasses.replace(card, data=data, metrics=metrics), half=True)
-    graph = export.export(target, target.with_suffix(".onnx"), export.read_images(cache_path, card.config), half=True)
-    print(f"{graph.path}: {graph.size / 1e6:.2f} MB, at most {graph.largest_difference:.4f} px from torch")
+    shown = agreement.pictures(cache_path, card.config).images
+    graph = export.export(target, target.with_suffix(".onnx"), shown, half=True)
+    print(f"{graph.path}: {graph.size / 1e6:.2f} MB, at most {graph.difference.points:.4f} px from torch")
     size = target.stat().st_size / 1e6
     print(f"{target}: {size:.2f} MB, RMSE {plain.metrics.rmse:.3f} px, flip-averaged {flipped.metrics.rmse:.3f} px")
 

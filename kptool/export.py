@@ -1,6 +1,6 @@
 """A trained model as one ONNX graph: images in, points out, nothing left for others to get wrong.
 
-images uint8 (n, C, H, W), any size -> resize -> normalise -> network -> activation -> sub-pixel decoder
+images uint8 (n, C, H, W), any size -> letterbox -> normalise -> network -> activation -> sub-pixel decoder
     -> points float32 (n, K, 2) in the given images' pixels, scores (n, K), radius90 (n, K), heatmaps (n, K, h, w)
 
 Points are where the features are, or where labels would be; the graph's metadata say which, under the key ``points``.
@@ -19,30 +19,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kptool import checkpoint, plugins
-from kptool.cache import Cache
+from kptool import agreement, checkpoint, halving, plugins
+from kptool.agreement import Difference
 from kptool.cards import Card
-from kptool.config import ModelConfig
 from kptool.detector import Detector, normalised_to_pixels, spread
 from kptool.errors import ConfigError
 from kptool.files import atomic
-from kptool.networks import OnnxNetwork, TorchNetwork, radius_factors, weights_hash
+from kptool.letterbox import letterbox
+from kptool.networks import radius_factors, weights_hash
 from kptool.shifts import FEATURE
 
 TOLERANCE = 0.01
-"""Pixels: the largest difference between the graph and torch that is let through."""
+"""Pixels of the model's images: the largest difference between the graph and torch that is let through."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the file, its size in bytes, and the largest difference to torch, in pixels and in scores."""
+    """What was written: the file, its size in bytes, how many images it was compared with torch on, and the outcome.
+
+    points: what the graph's are, see `kptool.shifts`. half: by how much storing weights in float16 moves points on those
+    images, pixels, on average and at most; None where they are stored whole.
+    """
 
     path: Path
     size: int
     images: int
-    largest_difference: float
-    largest_score_difference: float
+    difference: Difference
     points: str
+    half: tuple[float, float] | None = None
 
 
 class Graph(nn.Module):
@@ -60,48 +64,18 @@ class Graph(nn.Module):
         self.factors: Tensor
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        height, width = self.detector.config.size
-        small = resize(images.float(), height, width)
-        output = self.detector.output(small)
+        size = self.detector.config.size
+        box = letterbox(images, size)
+        output = self.detector.output(box.images)
         if self.detector.model.output == "coordinates":
-            points = normalised_to_pixels(output, (height, width)) + self.shift
+            points = normalised_to_pixels(output, size) + self.shift
             ones = torch.ones_like(points[..., 0])
-            return self._back(points, images), ones, self.factors * ones * self._stretch(images)
+            return box.back(points), ones, (self.factors * ones / box.scale).float()
         found, scores = self.decoder(output)
         stride = self.detector.model.stride
         points = (found + 0.5) * stride - 0.5 + self.shift
         radius = self.factors * spread(output) * stride
-        return self._back(points, images), scores.clamp(0, 1), radius * self._stretch(images), output
-
-    def _scale(self, images: Tensor) -> Tensor:
-        """Pixels of the given images for each of the network's, x and y."""
-        height, width = self.detector.config.size
-        sides = [torch.full((1,), images.shape[axis], dtype=torch.float32) for axis in (3, 2)]
-        return torch.cat(sides) / torch.tensor([width, height])
-
-    def _back(self, points: Tensor, images: Tensor) -> Tensor:
-        return (points + 0.5) * self._scale(images) - 0.5
-
-    def _stretch(self, images: Tensor) -> Tensor:
-        return self._scale(images).amax(0)
-
-
-def resize(images: Tensor, height: int, width: int) -> Tensor:
-    """Images (n, C, H, W) -> (n, C, height, width), edges to edges: bilinear, averaging where it shrinks.
-
-    As two matrix products, since the resizing of ONNX differs between runtimes where it averages.
-    """
-    down, across = (_weights(torch.arange(images.shape[axis]), side) for axis, side in ((2, height), (3, width)))
-    return down.to(images.device) @ images @ across.T.to(images.device)
-
-
-def _weights(source: Tensor, target: int) -> Tensor:
-    """The matrix (target, source) of a triangle filter, as wide as two source pixels or two target pixels."""
-    scale = torch.full((1,), source.shape[0], dtype=torch.float32) / target
-    centre = (torch.arange(target) + 0.5) * scale - 0.5
-    distance = (source[None].float() - centre[:, None]).abs() / scale.clamp_min(1)
-    weight = (1 - distance).clamp_min(0)
-    return weight / weight.sum(1, keepdim=True)
+        return box.back(points), scores.clamp(0, 1), (radius / box.scale).float(), output
 
 
 def export(
@@ -114,41 +88,36 @@ def export(
 ) -> Exported:
     """Write the model in `weights` as a graph to `out`, all or nothing, once it has shown that it equals torch.
 
-    `pictures` uint8 (n, H, W) or (n, C, H, W), of the model's size, are what it is compared on; random ones where there
-    are none. Its points are where the features are, or with `as_labelled` where labels would be. `half` stores weights
-    in float16, half the size; the arithmetic stays in float32. Raises ConfigError where a package is missing, or where
-    the graph differs by more than `TOLERANCE`.
+    `pictures` uint8 (n, H, W) or (n, C, H, W), of the model's size, are what it is compared on, also stretched to other
+    aspects; synthetic ones where there are none. Its points are where the features are, or with `as_labelled` where
+    labels would be. `half` stores weights in float16, half the size; the arithmetic stays in float32, and torch is given
+    the same weights to compare with. Raises ConfigError where `out` is not called .onnx, a package is missing, weights
+    are too large for float16, or the graph differs by more than `TOLERANCE`.
     """
+    check_name(out)
     require_packages()
     detector, card = checkpoint.load_detector(weights)
-    config = detector.config
-    if pictures is None:
-        shape = (8, config.channels, *config.size)
-        pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    shown = agreement.synthetic(detector.config).images if pictures is None else pictures
+    stored = halving.rounded(detector) if half else detector
     with atomic(out) as temporary:
-        _write(Graph(detector, card, as_labelled=as_labelled).eval(), card, weights_hash(weights), temporary, half)
-        difference, scores = compare(temporary, weights, pictures)
-        if not difference <= TOLERANCE:
+        _write(Graph(stored, card, as_labelled=as_labelled).eval(), card, weights_hash(weights), temporary, half)
+        found = agreement.difference(temporary, stored, shown)
+        if not found.points <= TOLERANCE:
+            worst = max(found.aspects, key=lambda name: found.aspects[name])
             raise ConfigError(
-                f"the graph of {weights} differs from torch by {difference:.4f} pixels and {TOLERANCE} are allowed;"
-                " nothing was written"
+                f"the graph of {weights} differs from torch by {found.points:.4f} pixels (on {worst} pictures) and"
+                f" {TOLERANCE} are allowed; nothing was written"
             )
-    return Exported(out, out.stat().st_size, len(pictures), difference, scores, card.shift.points(as_labelled))
+    cost = agreement.moved(detector, stored, shown) if half else None
+    return Exported(out, out.stat().st_size, len(shown), found, card.shift.points(as_labelled), cost)
 
 
-def compare(graph: Path, weights: Path, pictures: NDArray[np.uint8]) -> tuple[float, float]:
-    """The largest difference between a graph and torch, in pixels and in scores, over pictures of the model's size."""
-    ours, theirs = OnnxNetwork(graph).run(pictures), TorchNetwork(weights, "cpu").run(pictures)
-    points = float(np.abs(ours.points - theirs.points).max())
-    return points, float(np.abs(ours.scores - theirs.scores).max())
-
-
-def read_images(cache: Path, config: ModelConfig, count: int = 64) -> NDArray[np.uint8] | None:
-    """Up to `count` images of a cache, spread over it; None where they are not of the model's kind."""
-    with Cache(cache) as opened:
-        if (opened.info.size, opened.info.channels) != (config.size, config.channels):
-            return None
-        return opened.read("images", np.unique(np.linspace(0, len(opened) - 1, count).astype(int)))
+def check_name(out: Path) -> None:
+    """Raise ConfigError where a file is not called .onnx: no other format is written, or read again by its name."""
+    if out.suffix != ".onnx":
+        raise ConfigError(
+            f"{out}: an ONNX graph is what is written; call it {out.with_suffix('.onnx').name or 'model.onnx'}"
+        )
 
 
 def require_packages() -> None:
@@ -189,7 +158,7 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
     proto = program.model_proto
     _strip(proto)
     if half:
-        _halve(proto)
+        halving.store(proto)
     onnx.helper.set_model_props(proto, {"kptool": card.to_json(), "weights": weights, "points": graph.points})
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, str(path))
@@ -202,19 +171,3 @@ def _strip(proto: Any) -> None:
         del part.metadata_props[:]
         part.doc_string = ""
     del graph.value_info[:]
-
-
-def _halve(proto: Any) -> None:
-    """Store large tensors as float16, made float32 again when the graph is loaded."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    graph, casts = proto.graph, []
-    for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < 256:
-            continue
-        name, values = tensor.name, numpy_helper.to_array(tensor).astype(np.float16)
-        tensor.CopyFrom(numpy_helper.from_array(values, f"{name}.half"))
-        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)

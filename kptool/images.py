@@ -24,6 +24,9 @@ Pixels = NDArray[np.uint8]
 _BAND = 1 << 22
 """Pixels that are converted at a time: of the largest pictures Pillow's copies would not fit the memory."""
 _ORIENTATION = 0x0112
+SLACK, FRACTIONS = 1e-9, 1 << 24
+"""What rounding may add to a whole number, and fractions of a pixel that places are rounded to: `kptool.letterbox` must
+come to the same numbers."""
 _DEEP = ("I", "F")
 """Pillow's modes of 32 bits; those of 16 are called I;16 and more."""
 
@@ -183,14 +186,15 @@ def crop(image: Pixels, affine: NDArray[np.float64], size: Size, channels: int) 
     edges = np.array([[-0.5, -0.5], [size[1] - 0.5, -0.5], [-0.5, size[0] - 0.5], [size[1] - 0.5, size[0] - 0.5]])
     corners = apply_affine(back, edges)
     scale = np.minimum(np.linalg.norm(affine[:, :2], axis=0), 1.0)
-    low = np.floor(corners.min(0) - 2 / scale).astype(int)
-    high = np.ceil(corners.max(0) + 2 / scale).astype(int) + 1
+    low = np.floor(corners.min(0) - 2 / scale + SLACK).astype(int)
+    high = np.ceil(corners.max(0) + 2 / scale - SLACK).astype(int) + 1
     region, full = _region(image, low, high, scale, "L" if channels == 1 else "RGB")
     shrink = scale_affine(full, (region.height, region.width))
     # Pillow maps output to input in coordinates whose integers are edges: half a pixel off ours on both sides.
     linear = shrink[:, :2] @ back[:, :2]
     offset = shrink[:, :2] @ (back[:, 2] - low) + shrink[:, 2] + 0.5 - linear @ np.array([0.5, 0.5])
-    data = (linear[0, 0], linear[0, 1], offset[0], linear[1, 0], linear[1, 1], offset[1])
+    # In fractions of which doubles hold every multiple exactly, so that no grey level hangs on their last digit.
+    data = (np.rint(np.column_stack([linear, offset]) * FRACTIONS) / FRACTIONS).ravel().tolist()
     pixels = np.asarray(region.transform((size[1], size[0]), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR))
     return pixels if channels == 1 else np.moveaxis(pixels, -1, 0)
 
@@ -214,7 +218,7 @@ def _region(
     before = [int(v) for v in np.maximum([x0, y0] - low, 0)]
     after = [int(v) for v in np.maximum(high - [x1, y1], 0)]
     full = [x1 - x0 + before[0] + after[0], y1 - y0 + before[1] + after[1]]
-    across, down = ((before[i], after[i], max(1, math.ceil(full[i] * scale[i]))) for i in (0, 1))
+    across, down = ((before[i], after[i], max(1, math.ceil(full[i] * scale[i] - SLACK))) for i in (0, 1))
     return _brought(image[y0:y1, x0:x1], across, down, mode), (full[1], full[0])
 
 
@@ -235,7 +239,8 @@ def _brought(image: Pixels, across: _Axis, down: _Axis, mode: str) -> Image.Imag
         picture = Image.fromarray(padded).convert(mode)
         size = (across[2], down[2])
         return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
-    if len(image) * width <= height * image.shape[1]:
+    small = len(image) * across[2] <= max(_BAND, len(image) * image.shape[1])  # then as Pillow, which goes across first
+    if small or len(image) * width <= height * image.shape[1]:
         return Image.fromarray(_along(_along(image, across, mode).swapaxes(0, 1), down, mode).swapaxes(0, 1))
     return Image.fromarray(_along(_along(image.swapaxes(0, 1), down, mode).swapaxes(0, 1), across, mode))
 

@@ -184,10 +184,10 @@ class OnnxNetwork:
         points, *others = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return Output(points + self._shift * self._scale(stacked), *others)
 
-    def _scale(self, images: NDArray[np.uint8]) -> Floats:
-        """Pixels of the images for each of the network's, x and y: the graph answers in the pixels of any size."""
+    def _scale(self, images: NDArray[np.uint8]) -> np.float32:
+        """Pixels of the images for each of the network's: the graph keeps the aspect of images of any size."""
         (height, width), size = images.shape[2:], self.card.config.size
-        return np.array([width / size[1], height / size[0]], np.float32)
+        return np.float32(max(width / size[1], height / size[0]))
 
     def _run(self, names: list[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The named outputs. Raises CheckpointError where the graph fails, or gives anything but what its card says."""

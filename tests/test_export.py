@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import onnx
 import pytest
 import torch
 
-from kptool import Predictor, cards, checkpoint, engine, export, networks
+from kptool import Predictor, agreement, cards, checkpoint, engine, export, halving, images, networks
 from kptool.cache import Cache
 from kptool.config import ModelConfig, configure
 from kptool.detector import Detector
@@ -46,11 +47,26 @@ def test_the_graph_equals_torch(graph: Path, run_folder: Path, pictures: np.ndar
 def test_the_graph_answers_in_the_pixels_of_any_size(graph: Path, pictures: np.ndarray) -> None:
     network = networks.OnnxNetwork(graph)
     small = network.run(pictures)
-    large = network.run(pictures.repeat(3, axis=1).repeat(2, axis=2))
-    stretch = np.array([2, 3])
-    assert np.median(np.abs((small.points + 0.5) * stretch - 0.5 - large.points)) < 0.5
+    large = network.run(pictures.repeat(3, axis=1).repeat(3, axis=2))
+    assert np.median(np.abs((small.points + 0.5) * 3 - 0.5 - large.points)) < 0.5
     ratio = np.nanmedian(large.radius90 / small.radius90)
     assert ratio == pytest.approx(3, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [(250, 67), (57, 220), (29, 19), (394, 317), (120, 100), (64, 48), (1, 5)])
+def test_the_graph_and_predict_agree_on_pictures_of_every_aspect(
+    graph: Path, run_folder: Path, pictures: np.ndarray, size: tuple[int, int]
+) -> None:
+    predictor = Predictor(str(run_folder), "cpu", detect=False, as_labelled=True)
+    assert predictor.network.backend == "torch"
+    shown = np.stack([np.asarray(images.resized(one, size, "L")) for one in pictures[:3]])
+    found = networks.OnnxNetwork(graph).run(shown)
+    scale = min(96 / side for side in size)
+    for i, picture in enumerate(shown):
+        face = predictor.predict(picture)[0]
+        assert np.abs(found.points[i] - face.keypoints).max() * scale < export.TOLERANCE
+        assert np.abs(found.scores[i] - face.scores).max() < 1e-3
+        assert np.allclose(found.radius90[i], face.radius90, rtol=1e-3, equal_nan=True)
 
 
 def test_the_number_of_threads_changes_nothing(pictures: np.ndarray) -> None:
@@ -61,14 +77,6 @@ def test_the_number_of_threads_changes_nothing(pictures: np.ndarray) -> None:
     assert np.array_equal(one.scores, four.scores)
 
 
-def test_resizing_averages_and_keeps_edges() -> None:
-    ramp = torch.arange(12.0)[None, None, None].expand(1, 1, 6, 12)
-    small = export.resize(ramp, 3, 4)
-    assert small.shape == (1, 1, 3, 4)
-    assert torch.allclose(small[0, 0, 0, 1:3], torch.tensor([4.0, 7.0]))
-    assert torch.allclose(export.resize(ramp, 6, 12), ramp)
-
-
 @pytest.mark.parametrize("model", ["vgg", "resnet", pytest.param("fcn", marks=pytest.mark.slow)])  # as unet
 def test_every_kind_of_model_exports(model: str, faces: Path, tmp_path: Path, pictures: np.ndarray) -> None:
     with Cache(faces) as cache:
@@ -76,7 +84,8 @@ def test_every_kind_of_model_exports(model: str, faces: Path, tmp_path: Path, pi
     settings = configure(model, info.skeleton, info.size, info.channels, {"width": 4, "epochs": 1, "batch_size": 12})
     weights = engine.train(faces, tmp_path / "run", *settings, device="cpu").checkpoint
     done = export.export(weights, tmp_path / "out.onnx", pictures, half=model == "vgg")
-    assert done.largest_difference <= export.TOLERANCE
+    assert done.difference.points <= export.TOLERANCE
+    assert set(done.difference.aspects) == {"model", *agreement.ASPECTS}
     assert done.images == len(pictures)
     assert (networks.OnnxNetwork(done.path).run(pictures, heatmaps=True).heatmaps is None) == (model != "fcn")
 
@@ -143,8 +152,9 @@ def test_files_that_are_no_graph_are_refused(graph: Path, tmp_path: Path) -> Non
 def test_a_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ModelConfig("vgg", ("a", "b"), (), loss="wing", width=2)
     checkpoint.save_weights(tmp_path / cards.WEIGHTS, Detector(config).eval(), cards.Card(config))
-    monkeypatch.setattr(export, "compare", lambda *_: (0.02, 0.0))
-    with pytest.raises(ConfigError, match=r"0\.0200 pixels"):
+    far = agreement.Difference(0.02, 0.0, {"model": 0.0, "wide": 0.02})
+    monkeypatch.setattr(agreement, "difference", lambda *_: far)
+    with pytest.raises(ConfigError, match=r"0\.0200 pixels \(on wide pictures\)"):
         export.export(tmp_path / cards.WEIGHTS, tmp_path / "out.onnx")
     assert [p.name for p in tmp_path.iterdir()] == [cards.WEIGHTS]
 
@@ -156,7 +166,9 @@ def test_export_on_the_command_line(
     assert ran.code == 0, ran.err
     document = ran.json()
     assert document["real_images"]
-    assert document["images"] > 20
+    with Cache(faces) as cache:
+        assert document["images"] == min(64, len(cache.index("val")))
+    assert document["half"] is None
     assert document["largest_difference"] < 0.01
     picture = faces.parent / "images" / "00000.png"
     ran = kptool("predict", picture, "--model", "unet.onnx", "--no-detect", "--json")
@@ -166,3 +178,72 @@ def test_export_on_the_command_line(
     ran = kptool("export", run_folder)
     assert ran.code == 2
     assert "kptool[export]" in ran.err
+
+
+def untrained(folder: Path, model: str = "vgg", **changes: Any) -> Path:
+    """Weights as they are at first, with a batch norm that has seen something, and a card without a radius."""
+    config = ModelConfig(model, ("a", "b"), (), **{"loss": "wing", "width": 4, "size": (32, 48), **changes})
+    torch.manual_seed(0)
+    detector = Detector(config).eval()
+    for module in detector.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_var, 0.1, 3)
+            torch.nn.init.normal_(module.running_mean, std=0.3)
+    checkpoint.save_weights(folder / cards.WEIGHTS, detector, cards.Card(config, metrics={"radius90": None}))
+    return folder / cards.WEIGHTS
+
+
+def test_half_weights_are_compared_with_their_own_run_and_their_cost_is_told(tmp_path: Path) -> None:
+    weights = untrained(tmp_path)
+    whole = export.export(weights, tmp_path / "whole.onnx")
+    done = export.export(weights, tmp_path / "half.onnx", half=True)
+    assert whole.half is None
+    assert done.difference.points < 1e-3
+    assert done.half is not None
+    mean, largest = done.half
+    assert 0 < mean < largest
+    assert done.size < 0.65 * whole.size
+    stored = {tensor.name: tensor for tensor in onnx.load(done.path).graph.initializer}
+    assert all(
+        tensor.data_type == onnx.TensorProto.FLOAT16
+        for name, tensor in stored.items()
+        if "weight" in name and np.prod(tensor.dims) >= halving.LEAST
+    )
+    shown = agreement.synthetic(checkpoint.load_detector(weights)[0].config).images
+    apart = networks.OnnxNetwork(done.path).run(shown).points - networks.OnnxNetwork(whole.path).run(shown).points
+    assert np.linalg.norm(apart, axis=-1).max() == pytest.approx(largest, rel=0.05)
+    assert np.isnan(networks.OnnxNetwork(whole.path).run(shown).radius90).all()  # the card has none
+
+
+def test_weights_that_float16_does_not_have_are_refused_by_name(tmp_path: Path) -> None:
+    weights = untrained(tmp_path)
+    detector, card = checkpoint.load_detector(weights)
+    with torch.no_grad():
+        detector.network.head.hidden.weight[0, 0] = 1e6
+    checkpoint.save_weights(weights, detector, card)
+    with pytest.raises(ConfigError, match=r"network\.head\.hidden\.weight holds weights beyond 65504"):
+        export.export(weights, tmp_path / "half.onnx", half=True)
+    assert not (tmp_path / "half.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["x.tflite", "x", "x.ONNX", "x.onnx.gz"])
+def test_a_file_of_another_name_is_refused_before_anything_is_done(kptool: Any, in_tmp: Path, name: str) -> None:
+    ran = kptool("export", "there-is-no-such-model", "--out", name)
+    assert ran.code == 2
+    assert f"{name}: an ONNX graph is what is written; call it x.onnx" in ran.err.replace("x.onnx.onnx", "x.onnx")
+    with pytest.raises(ConfigError, match="call it"):
+        export.export(in_tmp / "none", in_tmp / name)
+    assert not list(in_tmp.iterdir())
+
+
+def test_what_the_graph_is_tried_on_is_said(faces: Path, tmp_path: Path) -> None:
+    with Cache(faces) as cache:
+        config = ModelConfig("unet", cache.info.names, (), size=cache.info.size, channels=cache.info.channels)
+        held = len(cache.index("val"))
+    found = agreement.pictures(faces, config, count=3)
+    assert (found.real, found.what, len(found.images)) == (True, f"{min(held, 3)} validation images of {faces}", 3)
+    assert "as there is no" in agreement.pictures(tmp_path / "no.h5", config).what
+    other = agreement.pictures(faces, dataclasses.replace(config, size=(40, 24), channels=3))
+    assert not other.real
+    assert other.images.shape == (16, 3, 40, 24)
+    assert "other images than those of" in other.what

@@ -14,7 +14,7 @@ from kptool.cli.output import emit, emit_json, note
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, a run folder, or a model.safetensors.")],
     out: Annotated[
-        Path | None, typer.Option(help="The file to write; model.onnx in the run's folder.", show_default=False)
+        Path | None, typer.Option(help="The .onnx file to write; model.onnx in the run's folder.", show_default=False)
     ] = None,
     cache: Annotated[Path, typer.Option(help="Whose images the graph is compared with torch on.")] = DEFAULT_CACHE,
     half: Annotated[bool, typer.Option("--half", help="Store weights in float16: half the size.")] = False,
@@ -23,24 +23,22 @@ def export(
 ) -> None:
     """Write a model as an ONNX graph: uint8 images in, normalised, predicted and decoded inside, points out.
 
-    The graph takes images of any size, many at a time, and answers in their pixels. It is compared with torch before
-    it is written. Beside its weights, as model.onnx, `kptool predict` runs it in their place on the CPU.
+    The graph takes images of any size, many at a time, looks at the whole of each with its aspect kept, and answers in
+    their pixels, as `kptool predict --no-detect` does. It is compared with torch before it is written. Beside its
+    weights, as model.onnx, `kptool predict` runs it in their place on the CPU.
     """
-    from kptool import cards
+    from kptool import agreement, cards
     from kptool import export as exporting
     from kptool.shifts import POINTS
 
+    if out is not None:
+        exporting.check_name(out)
     exporting.require_packages()
     weights, origin = cards.resolve(model)
     note(f"kptool: exporting {origin}")
     target = out or (weights.with_suffix(".onnx") if "ship with" not in origin else Path(f"{weights.stem}.onnx"))
-    images = exporting.read_images(cache, cards.read_card(weights).config) if cache.is_file() else None
-    done = exporting.export(weights, target, images, half=half, as_labelled=as_labelled)
-    on = (
-        f"{done.images} images of {cache}"
-        if images is not None
-        else f"{done.images} random images, as there is no {cache}"
-    )
+    shown = agreement.pictures(cache, cards.read_card(weights).config)
+    done = exporting.export(weights, target, shown.images, half=half, as_labelled=as_labelled)
     if json:
         emit_json(
             {
@@ -49,13 +47,20 @@ def export(
                 "points": done.points,
                 "bytes": done.size,
                 "images": done.images,
-                "real_images": images is not None,
-                "largest_difference": done.largest_difference,
-                "largest_score_difference": done.largest_score_difference,
+                "real_images": shown.real,
+                "largest_difference": done.difference.points,
+                "largest_score_difference": done.difference.scores,
+                "aspects": done.difference.aspects,
+                "half": None if done.half is None else dict(zip(("mean", "largest"), done.half, strict=True)),
             }
         )
-    else:
+        return
+    emit(
+        f"wrote {done.path}, its points {POINTS[done.points]}: {done.size / 1e6:.1f} MB; on {shown.what}, and on tall, wide,"
+        f" tiny and large pictures, it is at most {done.difference.points:.2g} px from torch, scores {done.difference.scores:.2g}"
+    )
+    if done.half is not None:
         emit(
-            f"wrote {done.path}, its points {POINTS[done.points]}: {done.size / 1e6:.1f} MB; on {on} it is at most"
-            f" {done.largest_difference:.2g} px from torch, scores {done.largest_score_difference:.2g}"
+            f"half precision moves points by {done.half[0]:.2g} px on average and {done.half[1]:.2g} px at most, of images"
+            f" {shown.images.shape[-1]}x{shown.images.shape[-2]}, on {shown.what}"
         )
