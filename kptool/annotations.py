@@ -126,11 +126,11 @@ class Source:
 class Labelled:
     """One thing in one picture file, as a label file has it.
 
-    picture: the file's name, as written there, or with ANY_SUFFIX. keypoints: (K, 2), the picture's pixels; NaN or anything where
-    `visibility` (K,) is 0. box: (x, y, width, height) with x and y its left and top edge, or None. size: (H, W) of the
-    picture that the labels are for, where the file says it. group: what stays together in a split, such as the video that
-    the picture is a frame of; None where that is the picture alone. split: the part of the set that the file puts the
-    picture into, "train", "val" or "test"; "" where it says none.
+    picture: the file's name, as written there, or with ANY_SUFFIX. keypoints: (K, 2), the picture's pixels; NaN or
+    anything where `visibility` (K,) is 0. box: (x, y, width, height) with x and y its left and top edge, or None. size:
+    (H, W) of the picture that the labels are for, where the file says it. group: what stays together in a split, such as
+    the video that the picture is a frame of; None where that is the picture alone. split: the part of the set that the
+    file puts the picture into, "train", "val" or "test"; "" where it says none.
     """
 
     picture: str

@@ -79,7 +79,7 @@ def _write(path: Path, staging: Path, out: Path, form: str, opening: Opening, pr
     if reader.open is not None:
         source = checked(reader.open(path))
         things = list(_from_source(source, staging, progress))
-        file = LabelFile(source.skeleton.names, things)
+        file = LabelFile(source.skeleton.names, things, notes=source.notes)
         sides = Sides(source.skeleton.flip_pairs, source.skeleton.mirror, source.sides)
     else:
         file, folder = read_labels(path, reader, opening)

@@ -36,6 +36,8 @@ def read(path: Path) -> dict[str, str]:
         )
     try:
         return dict(_flat("", tomllib.loads(data.decode("utf-8-sig"))))
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not text in UTF-8, as TOML is; save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error or 'it nests too deep'}; correct it") from error
 

@@ -52,6 +52,8 @@ def read_groups(path: Path) -> NDArray[np.int64]:
         lines, rows, groups = (each.to_numpy() for each in (table.index + 2, table["row"], table["group"]))
     except OSError as error:
         raise DataError(f"the groups file {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not text in UTF-8; save it as UTF-8, which Excel calls 'CSV UTF-8'") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{path}: expected a csv with the columns row and group ({error})") from error
     if not (np.issubdtype(rows.dtype, np.integer) and np.issubdtype(groups.dtype, np.integer)) or (rows < 0).any():

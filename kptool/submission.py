@@ -62,6 +62,8 @@ def read_lookup(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, usecols=["RowId", "ImageId", "FeatureName"], dtype={"FeatureName": str})
     except OSError as error:
         raise DataError(f"the lookup table {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not text in UTF-8; save it as UTF-8, or download it again") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(
             f"{path}: expected Kaggle's IdLookupTable.csv with RowId, ImageId, FeatureName ({error})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import pytest
 from label_files import HEIGHT, MORE, NAMES, WIDTH, pictures, put, write_pts, write_wide
 from PIL import Image
 
-from kptool import reading
+from kptool import convert, reading, recipes
 from kptool.annotations import LabelFile
 from kptool.cache import Cache
 from kptool.datasets import pts, table
-from kptool.errors import DataError
+from kptool.errors import DataError, KptoolError
 from kptool.extraction import Options, extract
 from kptool.sources import Opening, find_reader, find_source
+from kptool.splits import read_groups
+from kptool.submission import read_lookup
 
 
 def read(folder: Path, text: str, name: str = "t.csv") -> LabelFile:
@@ -314,3 +317,21 @@ def test_names_of_any_case_and_sign_are_keypoints(tmp_path: Path) -> None:
     assert seen(file) == [[0, 2]]
     missing: Any = file.things[0].keypoints[1].tolist()
     assert missing == [3, 4]
+
+
+def test_notes_of_a_source_with_its_own_pictures_come_through_convert(tmp_path: Path) -> None:
+    put(tmp_path / "training.csv", "a_x,a_y,age,Image\n1,2,3," + " ".join(["7"] * 64) + "\n")
+    done = convert.convert(tmp_path / "training.csv", tmp_path / "out", "csv", Opening())
+    assert "the column age is not used" in done.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"), [("groups", read_groups), ("lookup", read_lookup), ("recipe", recipes.read)]
+)
+def test_other_files_in_another_encoding_are_refused_in_plain_words(
+    name: str, reader: Callable[[Path], object], tmp_path: Path
+) -> None:
+    place = tmp_path / name
+    place.write_bytes("row,group\n0,1\n".encode("utf-16"))
+    with pytest.raises(KptoolError, match=r"is not text in UTF-8.*save it as UTF-8"):
+        reader(place)
