@@ -335,3 +335,17 @@ def test_other_files_in_another_encoding_are_refused_in_plain_words(
     place.write_bytes("row,group\n0,1\n".encode("utf-16"))
     with pytest.raises(KptoolError, match=r"is not text in UTF-8.*save it as UTF-8"):
         reader(place)
+
+
+@pytest.mark.parametrize("form", ["wide", "long"])
+def test_a_column_of_parts_is_the_datas_own_split(form: str, tmp_path: Path) -> None:
+    pictures(tmp_path)
+    long = "image,split,keypoint,x,y\na.png,Train,a,5,6\nb.jpg,valid,a,5,6\n"
+    file = read(tmp_path, long if form == "long" else "image,a_x,a_y,split\na.png,5,6,Train\nb.jpg,5,6,valid\n")
+    assert [thing.split for thing in file.things] == ["train", "val"]
+    assert file.notes == ()
+    source = find_source(tmp_path / "t.csv")
+    assert source.split is not None
+    assert source.split.tolist() == [0, 1]
+    other = read(tmp_path, "image,a_x,a_y,split\na.png,5,6,left\nb.jpg,5,6,right\n")
+    assert other.notes == ("the column split is not used",)

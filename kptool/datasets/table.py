@@ -21,6 +21,7 @@ from kptool.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.columns import BoxColumns, box, not_used, wide
 from kptool.errors import DataError
 from kptool.reading import first_line, numbers, read_rows, squared
+from kptool.splits import PARTS
 from kptool.visibility import judge, kind
 
 Box = tuple[float, float, float, float]
@@ -30,6 +31,7 @@ _INSTANCE = (
     "instance", "instance_id", "face", "object", "object_id", "individual", "animal", "person", "person_id", "track",
     "track_id", "detection",
 )  # fmt: skip
+_SPLIT = ("split", "subset", "partition")
 _OWN = ({"score", "radius90"}, {"radius90", "frame", "time"}), ({"image", "row"}, {"row", "source"})
 """Columns that tell a csv of kptool's own (of predict, of extract), and those in it that say nothing of labels."""
 _NAME = re.compile(r".*\.[A-Za-z][A-Za-z0-9]{0,7}", re.DOTALL)
@@ -57,6 +59,14 @@ class _Table:
         for k, name in enumerate(names):
             result[:, k] = self.columns[name]
         return result
+
+    def split(self) -> tuple[str | None, list[str]]:
+        """The column that puts rows into the parts of the set, and the part of each; None where there is none."""
+        column = next((column for column in self.columns if column.casefold() in _SPLIT), None)
+        cells = [cell.casefold() for cell in self.columns[column]] if column else []
+        if not any(cells) or not {*PARTS, ""}.issuperset(cells):
+            return None, [""] * len(self.lines)
+        return column, [PARTS.get(cell, "") for cell in cells]
 
     def numbers(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Cells as numbers (rows, columns), NaN where empty. Raises DataError, naming line and column."""
@@ -144,8 +154,14 @@ def _wide(table: _Table, picture: str) -> LabelFile:
         stated[what][:, list(places)] = table.texts(list(places.values()))
     visibility, notes = judge(table.where, points, stated, table.comma)
     boxes, more = table.boxes(found.box)
-    things = [Labelled(name, points[i], visibility[i], boxes[i]) for i, name in enumerate(table.columns[picture])]
-    return LabelFile(found.names, things, None, (), (*notes, *more, *_rest(table, found.unused)))
+    split, parts = table.split()
+    things = [
+        Labelled(name, points[i], visibility[i], boxes[i], split=parts[i])
+        for i, name in enumerate(table.columns[picture])
+    ]
+    return LabelFile(
+        found.names, things, None, (), (*notes, *more, *_rest(table, [c for c in found.unused if c != split]))
+    )
 
 
 def _numbered(table: _Table, columns: Sequence[str]) -> int:
@@ -173,15 +189,16 @@ def _long(table: _Table, picture: str, keypoint: str, lower: dict[str, str]) -> 
     found = box(tuple(lower.values()), long=True)
     boxes, more = table.boxes(found)
     which = table.columns[instance] if instance else [""] * len(table.lines)
+    split, sides = table.split()
     things: dict[tuple[str, str], Labelled] = {}
     for row, (k, key) in enumerate(
         _places(table, names, keypoint, list(zip(table.columns[picture], which, strict=True)))
     ):
         if key not in things:
             empty = np.zeros(len(names), np.uint8)
-            things[key] = Labelled(key[0], np.full((len(names), 2), np.nan), empty, boxes[row])
+            things[key] = Labelled(key[0], np.full((len(names), 2), np.nan), empty, boxes[row], split=sides[row])
         things[key].keypoints[k], things[key].visibility[k] = points[row], seen[row, 0]
-    used = {lower["x"], lower["y"], keypoint, instance, *flags.values(), *(found.columns if found else ())}
+    used = {lower["x"], lower["y"], keypoint, instance, split, *flags.values(), *(found.columns if found else ())}
     rest = [column for column in lower.values() if column not in used]
     return LabelFile(names, list(things.values()), None, (), (*notes, *more, *_rest(table, rest)))
 

@@ -14,13 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image
 
 from kptool.annotations import ANY_SUFFIX, VISIBLE, Dataset, LabelFile, Labelled, counted, stated_visibility
 from kptool.errors import DataError
 from kptool.lookup import locate
-from kptool.reading import is_file, read_text
+from kptool.reading import is_file, read_text, read_yaml
 from kptool.splits import part_of
 from kptool.walking import files_below
 from kptool.yolopaths import Pictures, find_pictures, labels_of
@@ -36,15 +35,6 @@ class _Line:
     where: str
     picture: Path
     values: np.ndarray
-
-
-class _Plain(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML without aliases: a few nested ones stand for more text than any memory holds."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it refers to other parts of itself by *name")
-        return super().compose_node(parent, index)
 
 
 def matches(path: Path) -> bool:
@@ -106,10 +96,7 @@ def _read(
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.load(read_text(path, _MOST_SETTINGS), _Plain)
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise DataError(f"{path} is not valid yaml ({' '.join(str(error).split())[:120]}); correct it") from None
+    settings = read_yaml(path, _MOST_SETTINGS)
     if not isinstance(settings, dict) or "kpt_shape" not in settings:
         raise DataError(f"{path}: expected the yaml of a YOLO pose data set, with kpt_shape: [keypoints, 2 or 3]")
     _shape(path, settings["kpt_shape"])  # what is wrong in the yaml comes before what is missing beside it
