@@ -117,6 +117,11 @@ def _refuse_strangers(path: Path, places: list[Path], *, known: bool) -> None:
     place, kind = next(((place, kind) for place, kind in kinds if kind), (path, None))
     if kind:
         raise DataError(f"{place} {kind}")
+    if not known and path.is_dir() and next((path / "labels").rglob("*.txt"), None) is not None:
+        raise DataError(
+            f"{path} has labels as YOLO has them, and no yaml; write a data.yaml there, with train: images and kpt_shape:"
+            " [number of keypoints, 3]"
+        )
     if not known:
         raise DataError(
             f"{path} is of no format that kptool reads: give it COCO keypoints, a csv, or another that"

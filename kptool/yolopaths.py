@@ -106,8 +106,9 @@ def _entries(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    """The parts of a path as any system writes it; "/" first where it is absolute, as in `PurePosixPath.parts`."""
-    return PurePosixPath(re.sub("^[A-Za-z]:", "", text.replace("\\", "/"))).parts
+    """The last parts of a path as any system writes it; "/" first where it is absolute, as in `PurePosixPath.parts`."""
+    parts = PurePosixPath(re.sub("^[A-Za-z]:", "", text.replace("\\", "/"))).parts
+    return parts[-_DEEPEST:]  # no real path has more, and each end of it is looked up
 
 
 def _place(base: Path, home: tuple[str, ...], entry: tuple[str, ...]) -> Path | None:

@@ -64,3 +64,9 @@ def test_what_nobody_knows_is_refused_without_a_list_of_all_formats(refused: Any
         said = refused("extract", given)
         assert f"{given} is of no format that kptool reads" in said
         assert len(said) < 160
+
+
+def test_yolo_labels_without_a_yaml_say_what_is_missing(tmp_path: Path) -> None:
+    put(tmp_path / "labels" / "train" / "0.txt", "0 0.5 0.5 0.1 0.1 0.5 0.5 2")
+    with pytest.raises(DataError, match=r"has labels as YOLO has them, and no yaml; write a data\.yaml there"):
+        find_source(tmp_path)
