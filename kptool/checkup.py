@@ -20,6 +20,7 @@ from kptool.report import picture_tag, standalone
 
 _SHOWN, _COLUMNS = 24, 6
 _TITLES = {
+    "shares": "Labels that are shares, not pixels",
     "outside": "Keypoints outside their image",
     "swapped": "Left and right exchanged",
     "constant": "Images without contrast",

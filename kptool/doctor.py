@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kptool import gradients, similar, suspects
 from kptool.cache import Cache
+from kptool.coordinates import in_first_pixel
 from kptool.geometry import apply_affine, invert_affine
 from kptool.patches import Change
 from kptool.progress import Progress, silent
@@ -22,7 +23,7 @@ from kptool.similar import Looks, Pairs
 from kptool.splits import VAL, joined
 from kptool.suspects import Suspicion
 
-CHECKS = ("outside", "swapped", "constant", "duplicate", "leak", "label")
+CHECKS = ("shares", "outside", "swapped", "constant", "duplicate", "leak", "label")
 _FLAT, _EDGE = 2.0, 0.01
 """Standard deviation of an image without contrast; pixels that rounding may put a label on the edge beyond it."""
 _UNITS, _FAR = 12.0, 0.05
@@ -114,7 +115,7 @@ def examine(
         turned |= {finding.sample for finding in outside}
     said = {(finding.sample, finding.keypoint) for finding in outside}
     labels = [f for f in _labels(data) if f.sample not in turned and (f.sample, f.keypoint) not in said]
-    findings = [*outside, *swapped, *_constant(data), *_duplicates(data), *leaks, *labels]
+    findings = [*_shares(data), *outside, *swapped, *_constant(data), *_duplicates(data), *leaks, *labels]
     known = cache.read("group") if groups is None else groups
     agreement = agree(known, clusters, cache.read("split") == VAL, [leak.sample for leak in leaks])
     made = groups is None and agreement is not None and agreement.precision == agreement.recall == 1
@@ -167,6 +168,19 @@ def proposals(findings: list[Finding], cache: Cache) -> list[Change]:
 
 
 _Found = Iterator[Finding]
+
+
+def _shares(data: Data) -> _Found:
+    """Labels that were shares of their pictures and were read as pixels: one finding, of the first image, for all."""
+    points = apply_affine(invert_affine(data.cache.read("affine")), data.points.astype(np.float64))
+    corner, count = in_first_pixel(points, data.labelled), int(data.labelled.any(1).sum())
+    if corner.any() and corner.sum() * 2 >= count:
+        sample = int(np.argmax(corner))
+        what = (
+            f"all keypoints of {corner.sum()} of {count} images lie in the first pixel of their pictures: they look like shares"
+            " of the pictures' width and height, so extract again from labels in pixels"
+        )
+        yield Finding("shares", sample, int(data.cache.read("row")[sample]), what)
 
 
 def _outside(data: Data) -> _Found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,3 +161,24 @@ def test_shares_beside_pixels_of_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="multiply x by the width"):
         convert.convert(path, tmp_path / "out", "csv", Opening())
     assert [place.name for place in tmp_path.iterdir()] == ["training.csv"]
+
+
+def test_doctor_sees_shares_in_a_cache_that_an_older_kptool_made(
+    kptool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = wide(tmp_path / "a", INSIDE / [WIDTH, HEIGHT])
+    monkeypatch.setattr("kptool.labels.coordinates.check", lambda *_: ())
+    cache = extract(
+        find_source(shares, Opening(size=(32, 32))), tmp_path / "o", Options(heatmaps="none", sigma=1.0)
+    ).cache
+    ran = kptool("doctor", cache, "--html", tmp_path / "doctor.html", "--json")
+    assert ran.code == 1
+    assert ran.json()["counts"]["shares"] == 1
+    assert ran.json()["findings"][0]["detail"].startswith(
+        "all keypoints of 6 of 6 images lie in the first pixel of their"
+    )
+    assert "Labels that are shares, not pixels" in (tmp_path / "doctor.html").read_text()
+    cache = extract(
+        find_source(wide(tmp_path / "b", INSIDE)), tmp_path / "p", Options(heatmaps="none", sigma=1.0)
+    ).cache
+    assert "shares" not in kptool("doctor", cache, "--json").json()["counts"]
