@@ -51,7 +51,7 @@ def read(found: Iterable[Picture], size: Size, channels: int) -> tuple[list[str]
     names, fitted, failed = [], [], []
     for picture in found:
         if picture.pixels is None:
-            failed += [picture] if picture.error else []
+            failed.append(picture)
             continue
         names.append(picture.name)
         fitted.append(images.fit(picture.pixels, size, channels)[0])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import types
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ import pytest
 from conftest import collage
 from PIL import Image
 
-from kptool import compare, peers
-from kptool.errors import ConfigError
+from kptool import Predictor, compare, peers
+from kptool.errors import ConfigError, DataError
+from kptool.pictures import Picture
 
 
 def fake_dlib(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +59,27 @@ def test_toolkits_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         peers.load("dlib")
     with pytest.raises(ConfigError, match="known: dlib, mediapipe"):
         peers.load("other")
+
+
+def test_one_picture_is_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures come from a generator, and nothing of one is left when the next is asked for."""
+    fake_dlib(monkeypatch)
+    alive = list[weakref.ref[np.ndarray]]()
+
+    def some() -> Iterator[Picture]:
+        for number in range(4):
+            gc.collect()
+            assert sum(each() is not None for each in alive) <= 1  # the one that the loop's variable still holds
+            pixels = np.full((64, 64), 40 * number, np.uint8)
+            alive.append(weakref.ref(pixels))
+            yield Picture(f"{number}.png", pixels)
+            del pixels
+        yield Picture("bad.png", None, "cannot be read")
+
+    tallies, _ = compare.compare(Predictor("unet", "cpu"), some(), ["dlib"])
+    assert [len(tally.milliseconds) for tally in tallies] == [4, 4]
+    with pytest.raises(DataError, match="none of the pictures can be read"):
+        compare.compare(Predictor("unet", "cpu"), iter([Picture("bad.png", None, "no")]), ["dlib"])
 
 
 def test_distances_are_shares_of_the_eyes_distance() -> None:

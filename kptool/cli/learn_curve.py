@@ -156,7 +156,7 @@ def _suggest(
     """The pictures that models name, and how that was done; and those that cannot be read."""
     import numpy as np
 
-    from kptool import cards, checkpoint, devices, pictures
+    from kptool import cards, checkpoint, devices, pictures, tones
     from kptool import suggest as suggesting
 
     found = [cards.resolve(model, measuring=True) for model in models]
@@ -170,7 +170,11 @@ def _suggest(
             "kptool: the labelled images are cut out of their pictures, and the pool's are taken whole, which these models"
             " never saw; give a pool of pictures that are cut out likewise"
         )
-    names, pool, failed = suggesting.read(pictures.read(waiting), info.size, info.channels)
+    remarks: list[tuple[str, tuple[str, ...]]] = []
+    heard = pictures.heard(pictures.read(waiting), remarks)
+    names, pool, failed = suggesting.read(heard, info.size, info.channels)
+    for text in tones.sentences(remarks):
+        note(f"kptool: {text}")
     with progress(quiet) as bar:
         learnt = np.asarray((cache.read("visibility", cache.index("train")) > 0).any(0))
         seen = cache.read("images")
