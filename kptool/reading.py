@@ -41,7 +41,8 @@ def read_text(path: Path, most_bytes: int) -> str:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     if len(data) > most_bytes:
-        raise DataError(f"{path} is larger than {most_bytes >> 20} MiB; kptool reads smaller ones")
+        most = f"{most_bytes >> 20} MiB" if most_bytes >= 1 << 20 else f"{most_bytes >> 10} KiB"
+        raise DataError(f"{path} is larger than {most}; kptool reads smaller ones")
     mark, encoding = _encoding(data)
     try:
         text = data[len(mark) :].decode(encoding)

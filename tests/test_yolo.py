@@ -250,3 +250,8 @@ def test_pictures_may_lie_where_images_says(tmp_path: Path) -> None:
     (tmp_path / "ds" / "labels").rename(tmp_path / "ds" / "other")
     with pytest.raises(DataError, match="no files of labels in a folder called labels beside it; keep them together"):
         find_source(path, opening)
+
+
+def test_a_yaml_that_is_too_large_is_refused_with_the_limit(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.yaml is larger than 256 KiB"):
+        read(put(tmp_path / "data.yaml", "#" * (1 << 18) + "\n"))
