@@ -39,7 +39,7 @@ def main() -> None:
     predictor = Predictor("unet", "cpu")
     pixels = np.asarray(picture)
     faces = predictor.predict(pixels)
-    results.draw(pixels, faces, predictor.names).save(OUT, optimize=True)
+    results.draw(pixels, faces, predictor.names, tints=predictor.tints).save(OUT, optimize=True)
     print(f"{OUT}: {len(faces)} faces")
 
 

@@ -58,7 +58,8 @@ class Info:
     """What a cache says of itself. `heatmaps` is their dtype or "none"; `source_sha256` is of the source's files.
 
     `mirror` and `margin` are those of `kptool.annotations`: whether mirrored images make sense, and the margin around
-    the boxes that images were cut out with (None: they are whole pictures).
+    the boxes that images were cut out with (None: they are whole pictures). `grouped` says that /group holds what somebody
+    stated (people, videos), not only which samples are of one picture or look alike.
     """
 
     names: tuple[str, ...]
@@ -75,6 +76,7 @@ class Info:
     version: str
     mirror: bool = True
     margin: float | None = None
+    grouped: bool = False
 
     def __post_init__(self) -> None:
         Skeleton(self.names, self.flip_pairs)
@@ -169,7 +171,7 @@ def _info(values: dict[str, Any]) -> Info:
     """The description with every value of its type."""
     kinds: dict[str, Any] = {"sigma": int | float, "val": int | float, "stride": int, "channels": int, "seed": int}
     kinds |= {"heatmaps": str, "source": str, "source_sha256": str, "version": str}
-    kinds |= {"mirror": bool, "margin": int | float | None}
+    kinds |= {"mirror": bool, "margin": int | float | None, "grouped": bool}
     for name, kind in kinds.items():
         if name in values and (not isinstance(values[name], kind) or (kind is int and values[name] is True)):
             raise ValueError(f"{name} is {values[name]!r:.60}")

@@ -13,19 +13,20 @@ from numpy.typing import NDArray
 
 from kptool import cards, report
 from kptool.cache import Cache
-from kptool.doctor import CHECKS, Finding
+from kptool.doctor import CHECKS, Examination, Finding
 from kptool.errors import CheckpointError
 from kptool.progress import Progress, silent
 from kptool.report import picture_tag, standalone
 
 _SHOWN, _COLUMNS = 24, 6
 _TITLES = {
+    "unlabelled": "Keypoints that nobody labelled",
     "shares": "Labels that are shares, not pixels",
     "outside": "Keypoints outside their image",
     "swapped": "Left and right exchanged",
     "constant": "Images without contrast",
     "duplicate": "Images that are there twice",
-    "leak": "Validation images that training has seen",
+    "leak": "Validation images that training has seen, or the like of which",
     "label": "Labels far from where they should be",
 }
 
@@ -55,39 +56,59 @@ def unseen_predictions(model: str, cache: Cache, progress: Progress = silent) ->
     return found, int(np.isfinite(found).all((1, 2)).sum())
 
 
-def write_page(findings: Sequence[Finding], cache: Cache) -> str:
+def write_page(done: Examination, cache: Cache) -> str:
     """An HTML page that needs nothing else: every check with its pictures, labels drawn on them."""
-    parts = [f"<h1>{len(findings)} findings in {html.escape(str(cache.path))}</h1>"]
+    parts = [f"<h1>{len(done.findings)} findings in {html.escape(str(cache.path))}</h1>"]
     for check in CHECKS:
-        mine: dict[int, list[Finding]] = {}
-        for finding in findings:
-            if finding.check == check:
-                mine.setdefault(finding.sample, []).append(finding)
-        if not mine:
-            continue
-        shown = list(mine.values())[:_SHOWN]
-        parts.append(f"<h2>{_TITLES[check]}: {len(mine)} image{'s' * (len(mine) > 1)}</h2>")
-        parts.append(picture_tag(_figure(shown, cache), _TITLES[check]))
-        lines = "".join(f"<li>row {f.row}: {html.escape(f.detail)}</li>" for some in shown for f in some)
-        more = f"<p>and {len(mine) - _SHOWN} more images, which --json lists</p>" if len(mine) > _SHOWN else ""
-        parts.append(f"<ul>{lines}</ul>{more}")
-    if not findings:
+        mine = [finding for finding in done.findings if finding.check == check]
+        parts += _section(check, mine, done, cache) if mine else []
+    if not done.findings:
         parts.append("<p>Nothing looks wrong.</p>")
     return standalone("kptool doctor", parts)
 
 
-def _figure(groups: Sequence[Sequence[Finding]], cache: Cache) -> Figure:
+def _section(check: str, findings: Sequence[Finding], done: Examination, cache: Cache) -> list[str]:
+    """A check's part of the page: pictures of the first images that it names, and what is said of them."""
+    images: dict[int, list[Finding]] = {}
+    for finding in findings:
+        if finding.sample is not None:
+            images.setdefault(finding.sample, []).append(finding)
+    shown = list(images.values())[:_SHOWN]
+    count = f": {len(images)} image{'s' * (len(images) > 1)}" if images else ""
+    parts = [f"<h2>{_TITLES[check]}{count}</h2>"]
+    if check == "leak":
+        sure = sum(finding.certain for finding in findings)
+        parts.append(
+            f"<p>{sure} for certain: the same pixels, or the same group. The others look alike: their patterns correlate"
+            f" by more than {done.threshold:.2f}, which pictures of different things may do.</p>"
+        )
+    if shown:
+        parts.append(picture_tag(_figure(shown, cache, done.groups), _TITLES[check]))
+    said = [f for f in findings if f.sample is None] + [f for some in shown for f in some]
+    lines = "".join(f"<li>{html.escape(_said(finding))}</li>" for finding in said)
+    more = f"<p>and {len(images) - _SHOWN} more images, which --json lists</p>" if len(images) > _SHOWN else ""
+    return [*parts, f"<ul>{lines}</ul>{more}"]
+
+
+def _said(finding: Finding) -> str:
+    return finding.detail if finding.row is None else f"row {finding.row}: {finding.detail}"
+
+
+def _figure(findings: Sequence[Sequence[Finding]], cache: Cache, known: NDArray[np.int64] | None) -> Figure:
     """A picture for each image and its findings of a check, labels drawn on it; beside it the image that it is like."""
-    cells = [(some, sample) for some in groups for sample in (some[0].sample, some[0].other) if sample is not None]
+    cells = [(some, sample) for some in findings for sample in (some[0].sample, some[0].other) if sample is not None]
     figure, axes = report.grid(len(cells), columns=min(_COLUMNS, len(cells)))
+    rows, tint = cache.read("row"), report.tints(cache)
     for axis, (some, sample) in zip(axes, cells, strict=False):
         one = np.array([sample])
         image, points, visibility = (cache.read(name, one)[0] for name in ("images", "keypoints", "visibility"))
         report.draw_image(axis, image)
-        report.draw_points(axis, points, visibility, cache.info.names, size=5)
+        report.draw_points(axis, points, visibility, tint, size=5)
         if sample == some[0].sample:
             _mark(axis, some, points)
-        axis.set_title(f"row {some[0].row}" if sample == some[0].sample else "like it", fontsize=7, pad=1)
+        group = "" if known is None or known[sample] < 0 else f", group {known[sample]}"
+        like = "" if sample == some[0].sample else "like it: "
+        axis.set_title(f"{like}row {rows[sample]}{group}", fontsize=7, pad=1)
     for axis in axes[len(cells) :]:
         axis.set_axis_off()
     return figure

@@ -7,41 +7,31 @@ what was seen, so that a person can go and look, and what a patch would do about
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import gradients, similar, suspects
+from kptool import exchanges, gradients, similar, suspects
 from kptool.cache import Cache
 from kptool.coordinates import in_first_pixel
-from kptool.geometry import apply_affine, invert_affine
+from kptool.findings import Data, Finding
+from kptool.geometry import apply_affine
+from kptool.leaks import leaks
 from kptool.patches import Change
 from kptool.progress import Progress, silent
-from kptool.similar import Looks, Pairs
+from kptool.similar import FLAT, Looks
 from kptool.splits import VAL, joined
 from kptool.suspects import Suspicion
 
-CHECKS = ("shares", "outside", "swapped", "constant", "duplicate", "leak", "label")
-_FLAT, _EDGE = 2.0, 0.01
-"""Standard deviation of an image without contrast; pixels that rounding may put a label on the edge beyond it."""
+__all__ = ["CHECKS", "Agreement", "Examination", "Finding", "agree", "examine", "proposals"]
+
+CHECKS = ("unlabelled", "shares", "outside", "swapped", "constant", "duplicate", "leak", "label")
+_EDGE = 0.01
+"""Pixels that rounding may put a label on the edge beyond it."""
 _UNITS, _FAR = 12.0, 0.05
 """From how many times the usual error, and what share of the image's size, on a label is reported."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that looks wrong. `sample` is the index in the cache, `row` the row in its source, `other` a sample that
-    it is compared with; `keypoint` an index, and `suggested` where a model sees it, in pixels of the cache's images."""
-
-    check: str
-    sample: int
-    row: int
-    detail: str
-    other: int | None = None
-    keypoint: int | None = None
-    suggested: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,29 +50,22 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Examination:
-    """All findings, check by check, what labels were judged by, and how near-duplicates compare with groups, if known."""
+    """All findings, check by check, what labels were judged by, and how near-duplicates compare with groups, if known.
+
+    `threshold` is the correlation of patterns from which on pictures look alike; `groups` (N,) those that were stated, or
+    None.
+    """
 
     findings: list[Finding]
     suspicion: Suspicion
     agreement: Agreement | None
-
-
-@dataclass(frozen=True)
-class Data:
-    """What the checks look at; points (N, K, 2), visibility (N, K), near-duplicates, and what may be said of labels."""
-
-    cache: Cache
-    points: NDArray[np.float32]
-    visibility: NDArray[np.uint8]
-    looks: Looks
-    pairs: Pairs
-    clusters: NDArray[np.int64]
-    suspicion: Suspicion = field(repr=False)
+    threshold: float
+    groups: NDArray[np.int64] | None
 
     @property
-    def labelled(self) -> NDArray[np.bool_]:
-        """Which keypoints have a label, (N, K)."""
-        return self.visibility > 0
+    def certain(self) -> bool:
+        """Whether anything is certainly wrong."""
+        return any(finding.certain for finding in self.findings)
 
 
 def examine(
@@ -94,34 +77,47 @@ def examine(
     """All that looks wrong in a cache.
 
     `found` (N, K, 2) is what a trained model says of images that it was not trained on, NaN for the others; without it a
-    linear model is fitted and cross-validated. `groups` (N,) are what near-duplicates are compared with, else the cache's.
+    linear model is fitted and cross-validated. `groups` (N,) are of people or videos, else those that the cache was
+    extracted with.
     """
-    points, visibility = cache.read("keypoints"), cache.read("visibility")
     progress("images", 0, 3)
     looks = Looks.of(cache.blocks("images"))
     progress("images", 1, 3)
-    pairs = similar.pairs(looks)
-    clusters = similar.components(len(points), pairs.a, pairs.b)
-    if found is None:
-        seen = gradients.features(cache.blocks("images"))
-        suspicion = suspects.linear(seen, points, visibility > 0, joined(cache.read("group"), clusters))
-    else:
-        suspicion = suspects.predicted(points, visibility > 0, found)
+    known = cache.read("group") if groups is None and cache.info.grouped else groups
+    near = similar.near(looks, cache.read("split") == VAL, known)
+    data = Data.of(cache, looks, near, known, _suspicion(cache, found, near.cluster))
     progress("images", 3, 3)
-    data = Data(cache, points, visibility, looks, pairs, clusters, suspicion)
-    outside, swapped, leaks = list(_outside(data)), list(_swapped(data)), list(_leaks(data))
-    turned = {finding.sample for finding in swapped}  # every point of theirs is far off, for that one reason
+    outside, swapped, leaked = list(_outside(data)), list(_swapped(data)), list(leaks(data))
+    turned = {f.sample for f in swapped if f.keypoint is None}  # every point of theirs is far off, for that one reason
     if cache.info.margin is not None:  # a crop that was cut around a wrong label says nothing of the others
         turned |= {finding.sample for finding in outside}
-    said = {(finding.sample, finding.keypoint) for finding in outside}
+    said = {(finding.sample, finding.keypoint) for finding in outside} | _ends(swapped, cache)
     labels = [f for f in _labels(data) if f.sample not in turned and (f.sample, f.keypoint) not in said]
-    findings = [*_shares(data), *outside, *swapped, *_constant(data), *_duplicates(data), *leaks, *labels]
-    known = cache.read("group") if groups is None else groups
-    agreement = agree(known, clusters, cache.read("split") == VAL, [leak.sample for leak in leaks])
-    made = groups is None and agreement is not None and agreement.precision == agreement.recall == 1
-    return Examination(
-        findings, suspicion, None if made else agreement
-    )  # made of the clusters, by extract --split similar
+    findings = [
+        *_unlabelled(data),
+        *_shares(data),
+        *outside,
+        *swapped,
+        *_constant(data),
+        *_duplicates(data),
+        *leaked,
+        *labels,
+    ]
+    reported = [leak.sample for leak in leaked if leak.sample is not None]
+    agreement = None if known is None else agree(known, near.cluster, cache.read("split") == VAL, reported)
+    return Examination(findings, data.suspicion, agreement, near.threshold, known)
+
+
+def _suspicion(cache: Cache, found: NDArray[np.float64] | None, clusters: NDArray[np.int64]) -> Suspicion:
+    """What a run, or else a linear model, says of the labels; nothing of keypoints that nobody labelled."""
+    points, labelled = cache.read("keypoints"), cache.read("visibility") > 0
+    if found is not None:
+        return suspects.predicted(points, labelled, found)
+    some, seen = labelled.any(0), gradients.features(cache.blocks("images"))
+    said = suspects.linear(seen, points[:, some], labelled[:, some], joined(cache.read("group"), clusters))
+    units, suggested = np.full(labelled.shape, np.nan), np.full(points.shape, np.nan)
+    units[:, some], suggested[:, some] = said.units, said.suggested
+    return Suspicion(units, suggested)
 
 
 def agree(
@@ -152,18 +148,13 @@ def proposals(findings: list[Finding], cache: Cache) -> list[Change]:
     """What a patch would do about findings, one change for each row and keypoint: for a person to read and edit."""
     changes: dict[tuple[int, int | str], Change] = {}
     actions = {"swapped": "swap", "constant": "drop", "duplicate": "drop", "outside": "unlabel", "label": "unlabel"}
-    back = invert_affine(cache.read("affine"))
     for finding in findings:
         action = actions.get(finding.check)
-        if action is None:
+        if action is None or finding.row is None:
             continue
-        reason = finding.detail
-        if finding.suggested is not None:
-            x, y = apply_affine(back[finding.sample], np.array([finding.suggested]))[0]
-            reason += f"; it should be near ({x:.1f}, {y:.1f}) of the source"
-        keypoint = finding.keypoint if action == "unlabel" else None
+        keypoint = finding.keypoint if action in ("unlabel", "swap") else None
         key = (finding.row, action if keypoint is None else keypoint)
-        changes.setdefault(key, Change(finding.row, action, keypoint, reason=reason))
+        changes.setdefault(key, Change(finding.row, action, keypoint, reason=finding.detail))
     return list(changes.values())
 
 
@@ -172,7 +163,7 @@ _Found = Iterator[Finding]
 
 def _shares(data: Data) -> _Found:
     """Labels that were shares of their pictures and were read as pixels: one finding, of the first image, for all."""
-    points = apply_affine(invert_affine(data.cache.read("affine")), data.points.astype(np.float64))
+    points = apply_affine(data.back, data.points.astype(np.float64))
     corner, count = in_first_pixel(points, data.labelled), int(data.labelled.any(1).sum())
     if corner.any() and corner.sum() * 2 >= count:
         sample = int(np.argmax(corner))
@@ -183,6 +174,13 @@ def _shares(data: Data) -> _Found:
         yield Finding("shares", sample, int(data.cache.read("row")[sample]), what)
 
 
+def _unlabelled(data: Data) -> _Found:
+    """Keypoints that have a label in no image: of no row, so nothing that a row could be mended by."""
+    for k in np.flatnonzero(~data.labelled.any(0)).tolist():
+        what = f"{data.cache.info.names[k]} is labelled in none of {len(data.cache)} images"
+        yield Finding("unlabelled", None, None, what, keypoint=k, certain=False)
+
+
 def _outside(data: Data) -> _Found:
     """Labelled keypoints that are not numbers, or lie outside of the picture that was labelled, or of their image.
 
@@ -191,7 +189,7 @@ def _outside(data: Data) -> _Found:
     cache, sizes = data.cache, data.cache.picture_sizes()
     looks = [(data.points, np.broadcast_to(cache.info.size, (len(cache), 2)), "image")]
     if sizes is not None:
-        looks.insert(0, (apply_affine(invert_affine(cache.read("affine")), data.points), sizes, "picture"))
+        looks.insert(0, (apply_affine(data.back, data.points), sizes, "picture"))
     rows, left = cache.read("row"), data.labelled
     for points, size, what in looks:
         wrong = left & ~_within(points, size[:, None])
@@ -208,26 +206,34 @@ def _within(points: NDArray[np.floating], size: NDArray[np.integer]) -> NDArray[
 
 
 def _swapped(data: Data) -> _Found:
-    """Samples in which most flip pairs stand the other way round than in most samples: left and right exchanged.
+    """Samples whose left and right are exchanged by their handedness, in all pairs or in some; see `kptool.exchanges`."""
+    info, rows = data.cache.info, data.cache.read("row")
+    pairs = info.flip_pairs if info.mirror else ()
+    for exchange in exchanges.find(data.points, data.labelled, pairs):
+        sample, known = exchange.sample, [pairs[p] for p in exchange.pairs]
+        how = (
+            f"{exchange.before:.0f} times the usual from where the others have it, exchanged {exchange.after:.1f} times"
+        )
+        if exchange.whole:
+            what = f"left and right are exchanged in all {len(known)} labelled pairs: the shape is {how}"
+            yield Finding("swapped", sample, int(rows[sample]), what)
+            continue
+        a, b = known[0]
+        apart = np.linalg.norm(np.subtract(*data.in_picture(sample, data.points[sample, [a, b]])))
+        what = f"{info.names[a]} and {info.names[b]} are exchanged, {apart:.1f} px apart in the picture: each is {how}"
+        yield Finding("swapped", sample, int(rows[sample]), what, keypoint=a)
 
-    A pair that varies much in which way it stands, as in turned heads, says little, and counts as little.
-    """
-    pairs = np.array(data.cache.info.flip_pairs).reshape(-1, 2)
-    if not len(pairs) or not data.cache.info.mirror:
-        return
-    gap = data.points[:, pairs[:, 0], 0] - data.points[:, pairs[:, 1], 0]
-    known = np.logical_and.reduce(data.labelled[:, pairs], axis=-1)
-    usual = np.sign(suspects.median(np.where(known, gap, np.nan)))
-    wrong = (known & (np.sign(gap) * usual < 0)).sum(1)
-    rows = data.cache.read("row")
-    for sample in np.flatnonzero(wrong * 2 > known.sum(1).clip(1)):
-        what = f"{wrong[sample]} of {known[sample].sum()} left/right pairs stand the other way round"
-        yield Finding("swapped", int(sample), int(rows[sample]), what)
+
+def _ends(swapped: Sequence[Finding], cache: Cache) -> set[tuple[int | None, int | None]]:
+    """The samples and keypoints of pairs that are exchanged."""
+    partner = {a: b for pair in cache.info.flip_pairs for a, b in (pair, pair[::-1])}
+    mine = [(finding.sample, finding.keypoint) for finding in swapped if finding.keypoint is not None]
+    return {(sample, k) for sample, keypoint in mine for k in (keypoint, partner[keypoint])}
 
 
 def _constant(data: Data) -> _Found:
     rows = data.cache.read("row")
-    for sample in np.flatnonzero(data.looks.spread < _FLAT):
+    for sample in np.flatnonzero(data.looks.spread < FLAT):
         what = f"the image has almost no contrast (standard deviation {data.looks.spread[sample]:.2f} of 255)"
         yield Finding("constant", int(sample), int(rows[sample]), what)
 
@@ -235,43 +241,24 @@ def _constant(data: Data) -> _Found:
 def _duplicates(data: Data) -> _Found:
     """Images that are the same, byte for byte, as an earlier one; and whether their labels are, too."""
     rows = data.cache.read("row")
-    hashes = np.array([hash(image.tobytes()) for block in data.cache.blocks("images") for image in block])
+    hashes = data.looks.digest
     order = np.argsort(hashes, kind="stable")
     for _, group in groupby(order.tolist(), key=lambda i: int(hashes[i])):
         first, *others = list(group)
         for sample in others:
-            if data.looks.spread[sample] < _FLAT:
+            if data.looks.spread[sample] < FLAT:
                 continue
-            apart = np.linalg.norm(data.points[sample] - data.points[first], axis=-1)
-            both = data.labelled[sample] & data.labelled[first]
-            far = float(apart[both].max()) if both.any() else 0.0
-            labels = "the same labels" if far == 0 else f"labels up to {far:.1f} px apart"
+            labels = _compared(data, first, sample)
             what = f"the image of row {rows[first]} again, with {labels}"
             yield Finding("duplicate", int(sample), int(rows[sample]), what, other=int(first))
 
 
-def _leaks(data: Data) -> _Found:
-    """Validation images that have near-duplicates among the training images: what `extract --split similar` keeps together."""
-    val, rows = data.cache.read("split") == VAL, data.cache.read("row")
-    seen = set()
-    for i in np.argsort(-data.pairs.alike, kind="stable"):
-        a, b = int(data.pairs.a[i]), int(data.pairs.b[i])
-        sample, other = (a, b) if val[a] else (b, a)
-        if val[a] != val[b] and sample not in seen:
-            seen.add(sample)
-            what = (
-                f"nearly the same image as training row {rows[other]} (patterns correlate by {data.pairs.alike[i]:.3f})"
-            )
-            yield Finding("leak", sample, int(rows[sample]), what, other=other)
-    of, first = np.unique(np.where(val, -1, data.clusters), return_index=True)
-    trained = dict(zip(of.tolist(), first.tolist(), strict=True))
-    for sample in np.flatnonzero(val & (data.clusters >= 0)).tolist():
-        near = trained.get(int(data.clusters[sample]))
-        if near is not None and sample not in seen:
-            what = (
-                f"nearly the same image as one that is nearly that of training row {rows[near]}, or is so by more steps"
-            )
-            yield Finding("leak", sample, int(rows[sample]), what, other=near)
+def _compared(data: Data, one: int, other: int) -> str:
+    """How the labels of two samples of one image differ, in words; pixels of the picture."""
+    both = data.labelled[one] & data.labelled[other]
+    apart = data.in_picture(one, data.points[one]) - data.in_picture(one, data.points[other])
+    far = float(np.linalg.norm(apart, axis=-1)[both].max(initial=0))
+    return "the same labels" if far == 0 else f"labels up to {far:.1f} px apart"
 
 
 def _labels(data: Data) -> _Found:
@@ -281,6 +268,11 @@ def _labels(data: Data) -> _Found:
     far = np.nan_to_num(distance) > _FAR * max(data.cache.info.size)
     for sample in data.suspicion.ranking():
         for k in np.flatnonzero((units[sample] > _UNITS) & far[sample] & data.labelled[sample]):
-            what = f"{names[k]} is {distance[sample, k]:.1f} px from where it should be, {units[sample, k]:.0f} times the usual"
             x, y = (float(v) for v in data.suspicion.suggested[sample, k])
+            was, wanted = data.in_picture(sample, np.stack([data.points[sample, k], (x, y)]))
+            away = float(np.linalg.norm(was - wanted))
+            what = (
+                f"{names[k]} is {away:.1f} px from where it should be, near ({wanted[0]:.1f}, {wanted[1]:.1f}) of the"
+                f" picture, {units[sample, k]:.0f} times the usual"
+            )
             yield Finding("label", int(sample), int(rows[sample]), what, keypoint=int(k), suggested=(x, y))

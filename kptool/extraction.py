@@ -30,7 +30,7 @@ from kptool.files import lost_with, sha256, staged, swap, sync
 from kptool.images import encode_png
 from kptool.noticed import Noticed, patched, unused_groups
 from kptool.progress import Progress, silent
-from kptool.splits import VAL, assign, choose_split, joined, read_groups
+from kptool.splits import VAL, assign, choose_split, hold_several, joined, none_kept, read_groups
 from kptool.text import printable
 
 IMAGES, KEYPOINTS, CACHE = "images", "keypoints.csv", "dataset.h5"
@@ -121,6 +121,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         version=__version__,
         mirror=source.skeleton.mirror,
         margin=source.margin,
+        grouped=options.groups is not None or hold_several(source.groups, source.pictures),
     )
     with staged(out, _STAGING) as staging:
         (staging / IMAGES).mkdir()
@@ -134,6 +135,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         *notes,
         *allotment.unlabelled(info.names, labels, split),
         *unused_groups(groups, noticed.rows, options.groups),
+        *none_kept(options.split, info.val, val),
     )
     rows, kept, seconds = counts["rows"], counts["kept"], time.perf_counter() - started
     names, cache = len(info.names), out / CACHE

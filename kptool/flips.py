@@ -5,21 +5,20 @@ Swapping the wrong ones, or none, teaches a model nonsense, so what is not sure 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool import shapes, sidenames
+from kptool.annotations import listed
 from kptool.geometry import apply_affine, fit_similarity
+from kptool.middles import off_axis
+from kptool.sidenames import Pairs, by_name
 
-Pairs = tuple[tuple[int, int], ...]
-
-_SIDES = {"left": "right", "l": "r", "lft": "rgt", "lt": "rt"}
-_OTHER = {**_SIDES, **{right: left for left, right in _SIDES.items()}}
 _MOST_SAMPLES, _MOST_DISTANCES = 1500, 20_000_000
-_PARTS, _LEAST_IN_PART = 3, 6
+_PARTS, _LEAST_IN_PART, _LEAST_SAMPLES = 3, 6, 4
 _SYMMETRIC = 0.12
 """Largest misfit of a mirrored mean shape, relative to its radius, that counts as the same shape."""
 _PLAUSIBLE = 2.0
@@ -53,64 +52,94 @@ def infer(
 ) -> Sides:
     """The pairs among keypoints of these names, confirmed by labelled points (N, K, 2) where there are any.
 
-    Names that tell sides are believed unless the points contradict them; without such names, points that are
-    mirror-symmetric in one way, and in one way only, tell the pairs.
+    Names that tell sides are believed unless the points contradict them; what then has no side must lie in the middle.
+    Without such names, points that are mirror-symmetric in one way, and in one way only, tell the pairs.
     """
     pairs, lonely = by_name(names)
     if lonely:
-        return Sides((), False, f"{names[lonely[0]]!r} has no counterpart on the other side; images are not mirrored")
-    shapes = None if points is None or visibility is None else _complete(points, visibility)
-    if pairs:
-        if shapes is None or len(names) < 4:
-            return Sides(pairs, True, f"{len(pairs)} left/right pairs, by name")
-        if _confirmed(shapes, pairs):
-            return Sides(pairs, True, f"{len(pairs)} left/right pairs, by name, confirmed by where they lie")
-        return Sides((), False, "the names tell left and right, but the points do not lie so; images are not mirrored")
-    if shapes is None or len(names) < 4:
-        return Sides((), False, "neither names nor points tell left from right; images are not mirrored")
-    if len(names) == len(IBUG68) and _confirmed(shapes, IBUG68_PAIRS):
+        return _off(f"{names[lonely[0]]!r} has no counterpart on the other side")
+    if pairs and (points is None or visibility is None):
+        return _by_name_alone(names, pairs)
+    if pairs and points is not None and visibility is not None:
+        return _by_name(names, pairs, points, visibility > 0)
+    whole = None if points is None or visibility is None else _complete(points, visibility)
+    if whole is None or len(names) < 4:
+        return _off("neither names nor points tell left from right")
+    if len(names) == len(IBUG68) and _confirmed(whole, IBUG68_PAIRS):
         return Sides(IBUG68_PAIRS, True, "the usual 68 points of a face, confirmed by where they lie")
-    found = _agreed(shapes)
+    found = _agreed(whole)
     if found is None:
-        return Sides((), False, "neither names nor points tell left from right; images are not mirrored")
+        return _off("neither names nor points tell left from right")
     return Sides(found, True, f"{len(found)} left/right pairs, by where the points lie")
 
 
-def by_name(names: Sequence[str]) -> tuple[Pairs, list[int]]:
-    """Pairs of names that differ in their side alone ("left_eye", "eyeR", "l-ear", "Lhip"), and sided names without partner.
-
-    left and right always say a side; l and r, or a leading L and R, do once a pair of names is told by them.
-    """
-    parts = [_tokens(name) for name in names]
-    index = {tuple(part): k for k, part in enumerate(parts)}
-    partner: dict[int, int] = {}
-    told: dict[int, str] = {}
-    sided: dict[int, set[str]] = {}
-    for k, (name, part) in enumerate(zip(names, parts, strict=True)):
-        prefix = {"L": "R", "R": "L"}.get(name[:1])
-        if prefix and prefix + name[1:] in names:
-            partner[k], told[k] = names.index(prefix + name[1:]), "prefix"
-        swaps = [i for i, token in enumerate(part) if token in _OTHER]
-        for i in swaps:
-            other = index.get((*part[:i], _OTHER[part[i]], *part[i + 1 :]))
-            if other is not None:
-                partner[k], told[k] = other, _word(part[i])
-        sided[k] = {_word(part[i]) for i in swaps} | ({"prefix"} if prefix and name[1:2].islower() else set())
-    pairs = tuple((k, other) for k, other in partner.items() if k < other and partner.get(other) == k)
-    paired = {k for pair in pairs for k in pair}
-    used = {"left"} | {told[k] for k in paired}
-    return pairs, [k for k, words in sided.items() if k not in paired and words & used]
+def _off(why: str) -> Sides:
+    return Sides((), False, f"{why}; images are not mirrored")
 
 
-def _word(token: str) -> str:
-    """What both sides' words are filed under: the left one."""
-    return token if token in _SIDES else _OTHER[token]
+def _by_name_alone(names: Sequence[str], pairs: Pairs) -> Sides:
+    """What names say where there are no points to see: a long row of numbers is on no axis, but may be a face's."""
+    pairs, middle = _with_face(names, pairs)
+    row = sidenames.too_many(names, middle)
+    if row is not None:
+        return _off(f"{names[row[0]]} to {names[row[-1]]} have no side by their names")
+    return Sides(pairs, True, f"{len(pairs)} left/right pairs, by name")
 
 
-def _tokens(name: str) -> list[str]:
-    """A name's words in lower case: "LeftEye_2" is left, eye, 2; a leading L or R before a capital is a word."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])", " ", name)
-    return [token for token in re.split(r"[^a-z0-9]+", spaced.lower()) if token]
+def _with_face(names: Sequence[str], pairs: Pairs) -> tuple[Pairs, list[int]]:
+    """The pairs with those of the usual 68 points of a face, where these are among the others; and what is in neither."""
+    middle = sidenames.unsided(names, pairs)
+    face = sidenames.face_of_68(names, middle)
+    if face is None:
+        return pairs, middle
+    more = tuple(sorted((min(face[a], face[b]), max(face[a], face[b])) for a, b in IBUG68_PAIRS))
+    return (*pairs, *more), [k for k in middle if k not in set(face)]
+
+
+def _by_name(names: Sequence[str], pairs: Pairs, points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> Sides:
+    """Pairs by name, and the usual 68 points of a face among the others, unless points (N, K, 2) contradict them."""
+    every, middle = _with_face(names, pairs)
+    if len(names) < 3:
+        return Sides(every, True, f"{len(every)} left/right pairs, by name")
+    ends = sorted({k for pair in pairs for k in pair})
+    face = [k for k in range(len(names)) if k not in set(ends) and k not in set(middle)]
+    seen = [k for k in middle if labelled[:, k].any()]
+    told = _telling(labelled, every)
+    unsure = [k for k in (*seen, *face) if not sidenames.says_middle(names[k])]
+    if told < _LEAST_SAMPLES and unsure:
+        which = listed([names[k] for k in unsure])
+        return _off(f"{which} without a side by name may lie anywhere, and {told} samples are too few to see it")
+    if told < _LEAST_SAMPLES:
+        return Sides(every, True, f"{len(every)} left/right pairs, by name")
+    if not _agrees(points, labelled, every) or (face and not _face_agrees(points[:, face], labelled[:, face])):
+        return _off("the names tell left and right, but the points do not lie so")
+    why = off_axis(names, points, labelled, pairs=every, middle=seen)
+    if why is not None:
+        return _off(why)
+    return Sides(every, True, f"{len(every)} left/right pairs, by name, confirmed by where they lie")
+
+
+def _telling(labelled: NDArray[np.bool_], pairs: Pairs) -> int:
+    """In how many samples, labelled where (N, K) says so, a pair and a third point can be seen."""
+    both = labelled[:, [a for a, _ in pairs]] & labelled[:, [b for _, b in pairs]]
+    return int((both.sum(axis=1) > 0)[labelled.sum(axis=1) >= shapes.LEAST_POINTS].sum())
+
+
+def _face_agrees(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> bool:
+    """Whether points (N, 68, 2) lie as the usual 68 of a face do; False where too few are labelled to see it."""
+    enough = labelled.mean(1) >= 0.5
+    return int(enough.sum()) >= _LEAST_SAMPLES and _agrees(points[enough], labelled[enough], IBUG68_PAIRS)
+
+
+def _agrees(points: NDArray[np.floating], labelled: NDArray[np.bool_], pairs: Pairs) -> bool:
+    """Whether mirrored shapes, their pairs swapped, lie about as near to the mean shape as the shapes themselves."""
+    mean = shapes.mean_shape(points, labelled)
+    if mean is None:
+        return True
+    order = _order(points.shape[1], pairs)
+    own = shapes.distances(points, labelled, mean)
+    other = shapes.distances((points * [-1.0, 1.0])[:, order], labelled[:, order], mean)
+    return bool(np.nanmedian(other) <= max(_PLAUSIBLE * float(np.nanmedian(own)), _SYMMETRIC))
 
 
 def _agreed(shapes: NDArray[np.float64]) -> Pairs | None:

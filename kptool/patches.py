@@ -1,7 +1,8 @@
 """Corrections of a data set in a csv that a person reads and edits; `kptool extract --patch` applies them.
 
 Columns: row (of the source), action, keypoint, x, y (pixels of the source), reason. Actions: drop leaves the sample out,
-set moves a keypoint, unlabel takes its label away, swap exchanges left and right.
+set moves a keypoint, unlabel takes its label away, swap exchanges left and right: of all pairs, or of the pair that has
+the keypoint that the line names.
 """
 
 from __future__ import annotations
@@ -50,12 +51,13 @@ class Patches:
             return samples
         points, visibility = samples.keypoints.copy(), samples.visibility.copy()
         keep = np.ones(len(samples), bool)
-        order = swap_order(points.shape[1], flip_pairs)
         for i in mine:
+            swapped: set[int] = set()
             for change in self.changes[int(samples.rows[i])]:
                 if change.action == "drop":
                     keep[i] = False
                 elif change.action == "swap":
+                    order = _order(change, points.shape[1], flip_pairs, swapped)
                     points[i], visibility[i] = points[i, order], visibility[i, order]
                 elif change.action == "unlabel":
                     points[i, change.keypoint], visibility[i, change.keypoint] = 0, UNLABELLED
@@ -64,6 +66,26 @@ class Patches:
                     moved = place if samples.affines is None else apply_affine(samples.affines[i], place)
                     points[i, change.keypoint], visibility[i, change.keypoint] = moved[0], VISIBLE
         return replace(samples, keypoints=points, visibility=visibility).select(keep)
+
+
+def _order(change: Change, count: int, flip_pairs: Sequence[tuple[int, int]], swapped: set[int]) -> list[int]:
+    """The order of `count` keypoints that a swap makes. `swapped` has those that one of the row's swaps named.
+
+    Raises DataError where there is nothing to exchange, and where an exchange would undo another.
+    """
+    if not flip_pairs:
+        raise DataError(
+            f"the patch swaps left and right of row {change.row}, and which keypoints these are is not known; say it with"
+            " --flips, or remove the line"
+        )
+    if change.keypoint is None:
+        return swap_order(count, flip_pairs)
+    mine = [pair for pair in flip_pairs if change.keypoint in pair]
+    if not mine or change.keypoint in swapped:
+        what = "is there twice" if mine else f"names keypoint {change.keypoint}, which is in no pair of left and right"
+        raise DataError(f"the patch's swap of row {change.row} {what}; remove the line")
+    swapped.update(mine[0])
+    return swap_order(count, mine)
 
 
 def read(path: Path, names: Sequence[str]) -> Patches:
@@ -105,12 +127,12 @@ def _change(where: str, cells: dict[str, str], names: Sequence[str]) -> Change:
     if action not in ACTIONS:
         raise DataError(f"{where}: action must be one of {', '.join(ACTIONS)}; got {action!r}")
     reason = cells.get("reason", "")
-    if action in ("drop", "swap"):
-        return Change(int(row), action, reason=reason)
     name = cells.get("keypoint", "")
+    if action == "drop" or (action == "swap" and not name):
+        return Change(int(row), action, reason=reason)
     if name not in names:
         raise DataError(f"{where}: there is no keypoint {name!r}; the names are {', '.join(list(names)[:20])}")
-    if action == "unlabel":
+    if action in ("unlabel", "swap"):
         return Change(int(row), action, list(names).index(name), reason=reason)
     try:
         x, y = float(cells.get("x", "")), float(cells.get("y", ""))

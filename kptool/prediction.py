@@ -30,6 +30,7 @@ class Outputs:
     folder: Path | None = None
     heatmaps: HeatmapFile | None = None
     label: bool = False
+    tints: Sequence[str] | None = None
     taken: set[str] = field(default_factory=set)
     files: dict[str, str] = field(default_factory=dict)
 
@@ -45,9 +46,8 @@ class Outputs:
             self.heatmaps.add(picture.name, faces)
         if self.folder is not None:
             with atomic(self.folder / (self.files.get(picture.name) or self._name(picture.name))) as temporary:
-                results.draw(picture.pixels, faces, self.names, label=self.label).save(
-                    temporary, "PNG", compress_level=1
-                )
+                drawn = results.draw(picture.pixels, faces, self.names, label=self.label, tints=self.tints)
+                drawn.save(temporary, "PNG", compress_level=1)
 
     def _name(self, picture: str) -> str:
         """The drawing's file name: the picture's, with a number where that is taken already."""
@@ -74,7 +74,7 @@ def outputs(
         file = None
         if heatmaps is not None:
             file = stack.enter_context(results.heatmap_file(heatmaps, predictor, heatmap_size(predictor)))
-        yield Outputs(predictor.names, folder, file, names)
+        yield Outputs(predictor.names, folder, file, names, predictor.tints)
 
 
 def heatmap_size(predictor: Predictor) -> Size:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import cards, crops, faces, images, networks, tones
+from kptool import cards, colours, crops, faces, images, networks, tones
 from kptool.errors import ConfigError, DataError
 from kptool.geometry import apply_affine, invert_affine
 from kptool.networks import Output
@@ -103,6 +103,12 @@ class Predictor:
                 f"{self.origin} cannot find faces: its keypoints are not a face's, or it was trained by an older kptool;"
                 " use --no-detect or --box"
             )
+
+    @property
+    def tints(self) -> list[str]:
+        """The colour of each keypoint in pictures: see `kptool.colours`."""
+        config, data = self.card.config, self.card.data
+        return colours.of(config.names, config.flip_pairs, data.get("turned_shape") or data.get("mean_shape"))
 
     def predict(self, image: object, *, boxes: Sequence[Box] | None = None, heatmaps: bool = False) -> list[Face]:
         """The faces in a picture: a path, a Pillow image, or an array (H, W) or (H, W, 3), from left to right.

@@ -1,7 +1,7 @@
 """Results as people look at them: pictures and tables.
 
-Pictures are drawn by matplotlib's object interface, without a display or global state. Left keypoints are drawn in
-another colour than right ones, so that a swap is seen at a glance.
+Pictures are drawn by matplotlib's object interface, without a display or global state. Colours are those of
+`kptool.colours`, by the pairs that change places in a mirror, so that a swap is seen at a glance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.table import Table
 
-from kptool import heatmaps
+from kptool import colours, heatmaps, shapes
 from kptool.cache import Cache
 from kptool.errors import DataError
 from kptool.evaluation import Evaluation
@@ -28,7 +28,9 @@ from kptool.files import atomic
 from kptool.geometry import apply_affine, flip_points, invert_affine, swap_order
 from kptool.metrics import FAILURE, diagonals, distances, image_nme, normaliser
 
-LEFT, RIGHT, MIDDLE, TRUTH = "#ff9f1c", "#2ec4b6", "#f15bb5", "#ffffff"
+TRUTH = "#ffffff"
+_TINTED = 2000
+_PROOF = "{pairs} pairs change places in the mirror below: seen with the thing upright, both rows have {colours}"
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328 }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
@@ -61,9 +63,11 @@ def picture_tag(figure: Figure, alt: str) -> str:
     return f'<p><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}"></p>'
 
 
-def colours(names: Sequence[str]) -> list[str]:
-    """A colour per keypoint, by the side of the body its name tells."""
-    return [LEFT if "left" in name else RIGHT if "right" in name else MIDDLE for name in names]
+def tints(cache: Cache) -> list[str]:
+    """A colour for each keypoint of a cache."""
+    info, some = cache.info, _spread(len(cache), _TINTED)
+    mean = shapes.mean_shape(cache.read("keypoints", some), cache.read("visibility", some) > 0)
+    return colours.of(info.names, info.flip_pairs, mean)
 
 
 def grid(count: int, *, columns: int = 0, cell: float = 1.6, title: str = "") -> tuple[Figure, list[Axes]]:
@@ -86,10 +90,10 @@ def draw_image(axis: Axes, image: NDArray[np.uint8]) -> None:
 
 
 def draw_points(
-    axis: Axes, points: NDArray[Any], visibility: NDArray[Any], names: Sequence[str], size: float = 9
+    axis: Axes, points: NDArray[Any], visibility: NDArray[Any], colour: Sequence[str], size: float = 9
 ) -> None:
-    """Labelled keypoints as dots; occluded ones hollow."""
-    tint = np.array(colours(names))
+    """Labelled keypoints as dots, each in its colour; occluded ones hollow."""
+    tint = np.array(colour)
     for level, faces in ((2, tint), (1, np.full(len(tint), "none"))):
         chosen = visibility == level
         axis.scatter(
@@ -101,39 +105,52 @@ def examples(cache: Cache, count: int = 16) -> Figure:
     """Examples of a cache with their keypoints, spread over the whole of it."""
     index = _spread(len(cache), count)
     images, points, visibility = (cache.read(name, index) for name in ("images", "keypoints", "visibility"))
-    legend = " (left orange, right teal)" if LEFT in colours(cache.info.names) else ""
+    tint = tints(cache)
+    legend = f" ({colours.legend(cache.info.names, cache.info.flip_pairs)})" if cache.info.flip_pairs else ""
     figure, axes = grid(len(index), title=f"{len(cache)} images, {len(cache.info.names)} keypoints{legend}")
     for axis, image, place, seen in zip(axes, images, points, visibility, strict=False):
         draw_image(axis, image)
-        draw_points(axis, place, seen, cache.info.names)
+        draw_points(axis, place, seen, tint)
     return figure
 
 
 def sides(cache: Cache, count: int = 6) -> Figure:
-    """Images above their mirror images as training sees them, pairs swapped: a point's colour is on its own side in both."""
+    """Images above their mirror images as training sees them, pairs swapped: wherever the thing points, its own left is in
+    one colour in both. Where images are not mirrored, they are alone."""
     info, index = cache.info, _spread(len(cache), count)
     images, points, visibility = (cache.read(name, index) for name in ("images", "keypoints", "visibility"))
-    tint = np.array([MIDDLE] * len(info.names), dtype=object)
-    for a, b in info.flip_pairs:
-        gap = np.where((visibility[:, [a, b]] > 0).all(1), points[:, a, 0] - points[:, b, 0], 0).sum()
-        tint[[a, b]] = (LEFT, RIGHT) if gap > 0 else (RIGHT, LEFT)
-    order = swap_order(len(info.names), info.flip_pairs)
-    what = f"{len(info.flip_pairs)} pairs change places in the mirror" if info.mirror else "images are not mirrored"
-    figure, axes = grid(
-        2 * len(index), columns=len(index), title=f"{what}: a colour must be on the same side in both rows"
-    )
-    for i, (upper, lower) in enumerate(zip(axes[: len(index)], axes[len(index) :], strict=True)):
-        mirrored = flip_points(points[i], info.size[1], info.flip_pairs)
-        for axis, image, place, seen in (
-            (upper, images[i], points[i], visibility[i] > 0),
-            (lower, images[i][..., ::-1], mirrored, visibility[i][order] > 0),
-        ):
-            draw_image(axis, image)
-            axis.scatter(place[seen, 0], place[seen, 1], c=tint[seen].tolist(), s=9)
-            for pair in info.flip_pairs:
-                if seen[list(pair)].all():
-                    axis.plot(*place[list(pair)].T, color="white", linewidth=0.3, alpha=0.6)
+    order, tint = swap_order(len(info.names), info.flip_pairs), tints(cache)
+    title = _PROOF.format(pairs=len(info.flip_pairs), colours=colours.legend(info.names, info.flip_pairs))
+    if not info.flip_pairs:
+        title = "no keypoints change places when images are mirrored below"
+    if not info.mirror:
+        title = "images are not mirrored in training: left and right are not known"
+    rows = 2 if info.mirror else 1
+    figure, axes = grid(rows * len(index), columns=len(index), title=title)
+    for i in range(len(index)):
+        _draw_pairs(axes[i], images[i], points[i], visibility[i], tint=tint, pairs=info.flip_pairs)
+        if info.mirror:
+            mirrored = flip_points(points[i], info.size[1], info.flip_pairs)
+            seen, below = visibility[i][order], axes[len(index) + i]
+            _draw_pairs(below, images[i][..., ::-1], mirrored, seen, tint=tint, pairs=info.flip_pairs)
     return figure
+
+
+def _draw_pairs(
+    axis: Axes,
+    image: NDArray[np.uint8],
+    points: NDArray[Any],
+    visibility: NDArray[Any],
+    *,
+    tint: Sequence[str],
+    pairs: Sequence[tuple[int, int]],
+) -> None:
+    """An image, its labelled keypoints, and a line between those that change places."""
+    draw_image(axis, image)
+    draw_points(axis, points, visibility, tint)
+    for pair in pairs:
+        if (visibility[list(pair)] > 0).all():
+            axis.plot(*points[list(pair)].T, color="white", linewidth=0.3, alpha=0.6)
 
 
 def example_heatmaps(cache: Cache, count: int = 16) -> Figure:
@@ -183,7 +200,7 @@ def predictions(cache: Cache, split: str, found: Evaluation, count: int = 16) ->
         known = visibility[i] > 0
         x, y = truth[i][known].T
         axis.scatter(x, y, s=14, facecolors="none", edgecolors=TRUTH, linewidths=0.7)
-        draw_points(axis, points[i], np.full(len(info.names), 2), info.names, size=5)
+        draw_points(axis, points[i], np.full(len(info.names), 2), tints(cache), size=5)
         axis.set_title(f"{nme[i]:.1%}", fontsize=7, pad=1)
     return figure
 

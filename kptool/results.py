@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from kptool import __version__
+from kptool import __version__, colours
 from kptool.annotations import UNLABELLED, VISIBLE
 from kptool.files import atomic, write_text
 from kptool.geometry import Size
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 CONVENTION = "pixels of the given picture; x to the right, y down; an integer is a pixel's centre"
 COLUMNS = ("file", "face", "keypoint", "x", "y", "score", "radius90", "frame", "time")
-LEFT, RIGHT, MIDDLE = "#ff9f1c", "#2ec4b6", "#f15bb5"
 _LEAST_SIDE, _MOST_SIDE, _LABELLED_FACE = 480, 4000, 500
 
 
@@ -205,11 +204,19 @@ def heatmap_file(path: Path, predictor: Predictor, maps: Size) -> Iterator[Heatm
         yield HeatmapFile(file, predictor, maps)
 
 
-def draw(image: NDArray[np.uint8], faces: Sequence[Face], names: Sequence[str], *, label: bool = False) -> Image.Image:
+def draw(
+    image: NDArray[np.uint8],
+    faces: Sequence[Face],
+    names: Sequence[str],
+    *,
+    label: bool = False,
+    tints: Sequence[str] | None = None,
+) -> Image.Image:
     """The picture in colour, enlarged where it is small, with boxes and points; numbers and their names where `label`.
 
-    Left keypoints are drawn in another colour than right ones, so that a swap is seen at a glance.
+    `tints` are the keypoints' colours, as `kptool.colours` has them, so that a swap is seen at a glance.
     """
+    tints = tints or colours.of(names, ())
     picture = Image.fromarray(image).convert("RGB")
     wanted = _LEAST_SIDE / max(picture.size)
     if label and faces:
@@ -223,18 +230,18 @@ def draw(image: NDArray[np.uint8], faces: Sequence[Face], names: Sequence[str], 
         dot = max(2.0, math.hypot(width, height) / 110)
         pen.rectangle((x, y, x + width, y + height), outline="white", width=max(1, round(dot / 2)))
         font = ImageFont.load_default(max(10.0, dot * 3))
-        for number, (name, point) in enumerate(zip(names, face.keypoints, strict=True)):
+        for number, (tint, point) in enumerate(zip(tints, face.keypoints, strict=True)):
             if np.isnan(point).any():
                 continue
             px, py = ((float(v) + 0.5) * scale for v in point)
-            pen.ellipse((px - dot, py - dot, px + dot, py + dot), fill=_tint(name), outline="black")
+            pen.ellipse((px - dot, py - dot, px + dot, py + dot), fill=tint, outline="black")
             if label:
                 at = (px, py - 1.3 * dot)
                 pen.text(at, str(number), fill="white", font=font, anchor="mb", stroke_width=1, stroke_fill="black")
-    return _with_names(picture, names) if label else picture
+    return _with_names(picture, names, tints) if label else picture
 
 
-def _with_names(picture: Image.Image, names: Sequence[str]) -> Image.Image:
+def _with_names(picture: Image.Image, names: Sequence[str], tints: Sequence[str]) -> Image.Image:
     """The picture with a list of what its numbers mean beside it."""
     size = min(24.0, max(8.0, 0.7 * picture.height / len(names)))
     font = ImageFont.load_default(size)
@@ -244,10 +251,6 @@ def _with_names(picture: Image.Image, names: Sequence[str]) -> Image.Image:
     wide = Image.new("RGB", (picture.width + width, picture.height), "#1f2328")
     wide.paste(picture)
     pen = ImageDraw.Draw(wide)
-    for number, (name, line) in enumerate(zip(names, lines, strict=True)):
-        pen.text((picture.width + margin, margin + number * step), line, fill=_tint(name), font=font)
+    for number, (tint, line) in enumerate(zip(tints, lines, strict=True)):
+        pen.text((picture.width + margin, margin + number * step), line, fill=tint, font=font)
     return wide
-
-
-def _tint(name: str) -> str:
-    return LEFT if "left" in name else RIGHT if "right" in name else MIDDLE

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kptool import __version__
+from kptool import __version__, shapes
 from kptool.annotations import never_labelled
 from kptool.batches import Resident
 from kptool.cache import Cache
@@ -94,15 +94,24 @@ class Split:
         }
 
 
+def _plain(shape: np.ndarray | None) -> list[list[float | None]] | None:
+    """A shape (K, 2) as JSON has it."""
+    if shape is None:
+        return None
+    return [[None if np.isnan(v) else round(float(v), 4) for v in point] for point in shape]
+
+
 def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
     """What a checkpoint remembers of its data: enough to tell later whether an image was trained on."""
     info = cache.info
+    turned = shapes.mean_shape(cache.read("keypoints"), cache.read("visibility") > 0)
     return {
         "source": Path(info.source).name,  # where it lay is nobody's business who gets the weights
         "source_sha256": info.source_sha256,
         "train_images": len(data.train),
         "val_rows": data.val_rows,
-        "mean_shape": [[None if np.isnan(v) else round(float(v), 4) for v in point] for point in data.mean_shape],
+        "mean_shape": _plain(data.mean_shape),
+        "turned_shape": _plain(turned),  # the mean shape of things that lie at any angle
         "margin": info.margin,
         "kptool": __version__,
     }

@@ -82,6 +82,21 @@ def assign(groups: NDArray[np.int64] | None, rows: NDArray[np.int64], path: Path
     return assigned
 
 
+def hold_several(groups: NDArray[np.int64] | None, pictures: Sequence[str] | None) -> bool:
+    """Whether groups (N,) hold more than one of the `pictures` (N,) each, as those of videos and people do."""
+    return groups is not None and pictures is not None and len(np.unique(groups)) < len(set(pictures))
+
+
+def none_kept(split: str, share: float, val: int) -> tuple[str, ...]:
+    """That nothing could be kept for validation, where likeness is what forbids it, in a sentence."""
+    if split != "similar" or share <= 0 or val:
+        return ()
+    return (
+        "all images look alike, so none is kept for validation; --groups FILE says what belongs together, --split random"
+        " draws some whatever they look like",
+    )
+
+
 def choose_split(groups: NDArray[np.int64], share: float, seed: int) -> NDArray[np.uint8]:
     """0 (train) or 1 (val) for each sample, (N,): about `share` of the samples are val, and no group is on both sides.
 

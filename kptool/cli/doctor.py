@@ -1,4 +1,4 @@
-"""``kptool doctor``: what looks wrong in a cache; exit code 1 where anything does."""
+"""``kptool doctor``: what looks wrong in a cache; exit code 1 where anything certainly is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kptool.cli.options import DEFAULT_CACHE, CachePath, Json
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
-    from kptool.doctor import Agreement
+    from kptool.doctor import Agreement, Finding
 
 
 def doctor(
@@ -43,7 +43,8 @@ def doctor(
 ) -> None:
     """Look for wrong labels, swapped sides, empty and repeated images, and near-duplicates across the split.
 
-    Changes nothing that is there.
+    Changes nothing that is there. Exit code 1 where anything is wrong; pictures that merely look alike, and keypoints that
+    nobody labelled, are said and are no reason for it.
     """
     from collections import Counter
 
@@ -71,7 +72,7 @@ def doctor(
         if html is not None:
             from kptool.checkup import write_page
 
-            write_text(html, write_page(findings, opened))
+            write_text(html, write_page(done, opened))
         if patch is not None:
             write_text(patch, to_text(proposals(findings, opened), opened.info.names))
     counts = Counter(finding.check for finding in findings)
@@ -86,6 +87,8 @@ def doctor(
                 "findings": findings,
                 "suspects": first,
                 "near_duplicates": agreement,
+                "alike_from": done.threshold,
+                "certain": done.certain,
                 "wrote": written,
             }
         )
@@ -93,12 +96,19 @@ def doctor(
         emit(f"{cache}: {images} images, {len(findings)} findings")
         for check, count in counts.items():
             some = [f for f in findings if f.check == check][:show]
-            emit(f"{check}: {count}", *(f"  sample {f.sample} (row {f.row}): {f.detail}" for f in some))
+            sure = sum(f.certain for f in findings if f.check == check)
+            how = f" ({sure} of them certain)" if check == "leak" and sure < count else ""
+            emit(f"{check}: {count}{how}", *map(_line, some))
         if agreement is not None:
             emit(_against(agreement, str(groups or "the cache's groups")))
         emit(*(f"wrote {path}" for path in written))
-    if findings:
+    if done.certain:
         raise typer.Exit(1)
+
+
+def _line(finding: Finding) -> str:
+    where = "" if finding.row is None else f"sample {finding.sample} (row {finding.row}): "
+    return f"  {where}{finding.detail}"
 
 
 def _against(agreement: Agreement, groups: str) -> str:
