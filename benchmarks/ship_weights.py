@@ -1,7 +1,9 @@
 """Make a run the weights that ship with kptool: python benchmarks/ship_weights.py runs/unet CACHE
 
+With `unet` in place of the run, the weights that ship already get the words below and a new graph, nothing else.
 Stores them in float16 as kptool/weights/MODEL.safetensors, measured again as they are stored, with flip averaging and
-without, so that the card inside says what people will see; and the graph of them as MODEL.onnx.
+without, so that the card inside says what people will see; and the graph of them as MODEL.onnx. What all labels lie
+below their features is no part of a run: benchmarks/label_shift.py measured it, and docs/label-shift.md says how.
 """
 
 from __future__ import annotations
@@ -25,6 +27,28 @@ ABOUT = {
 }
 
 
+LABELS = {
+    "y": 1.0,
+    "y_error": 0.3,
+    "y_from": "tilted faces in their own mirror; dlib, MediaPipe and Helen's labels; docs/label-shift.md",
+}
+
+
+def restate(model: str, cache_path: Path) -> None:
+    """Write the files of a model that ships again: the same weights and figures, `ABOUT` and `LABELS` as they are now."""
+    target = WEIGHTS / f"{model}.safetensors"
+    detector, card = checkpoint.load_detector(target)
+    card = dataclasses.replace(card, data={**card.data, **ABOUT}, labels={**card.labels, **LABELS})
+    checkpoint.save_weights(target, detector, card, half=True)
+    _graph(target, cache_path, card)
+
+
+def _graph(target: Path, cache_path: Path, card: cards.Card) -> None:
+    shown = agreement.pictures(cache_path, card.config).images
+    graph = export.export(target, target.with_suffix(".onnx"), shown, half=True)
+    print(f"{graph.path}: {graph.size / 1e6:.2f} MB, at most {graph.difference.points:.4f} px from torch")
+
+
 def main(run: Path, cache_path: Path) -> None:
     """Write the file, and print what it scores."""
     detector, card = checkpoint.load_detector(run / cards.WEIGHTS)
@@ -42,13 +66,14 @@ def main(run: Path, cache_path: Path) -> None:
         shape = mean_shape(cache.read("keypoints", train), cache.read("visibility", train)).round(4).tolist()
     command = f"kptool train {card.config.model} --epochs {settings['epochs']} --seed {settings['seed']}"
     data = {**card.data, **ABOUT, "source": Path(card.data["source"]).name, "command": command, "mean_shape": shape}
-    checkpoint.save_weights(target, detector, dataclasses.replace(card, data=data, metrics=metrics), half=True)
-    shown = agreement.pictures(cache_path, card.config).images
-    graph = export.export(target, target.with_suffix(".onnx"), shown, half=True)
-    print(f"{graph.path}: {graph.size / 1e6:.2f} MB, at most {graph.difference.points:.4f} px from torch")
+    checkpoint.save_weights(target, detector, dataclasses.replace(card, data=data, metrics=metrics, labels=LABELS), half=True)
+    _graph(target, cache_path, card)
     size = target.stat().st_size / 1e6
     print(f"{target}: {size:.2f} MB, RMSE {plain.metrics.rmse:.3f} px, flip-averaged {flipped.metrics.rmse:.3f} px")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    if "/" in sys.argv[1]:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        restate(sys.argv[1], Path(sys.argv[2]))
