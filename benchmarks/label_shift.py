@@ -4,6 +4,7 @@
     python benchmarks/label_shift.py find faces/dataset.h5 unet.npz                  where kptool's weights run
     python benchmarks/label_shift.py find faces/dataset.h5 dlib.npz --with dlib      where that toolkit is installed
     python benchmarks/label_shift.py measure faces/dataset.h5 unet.npz dlib.npz
+    python benchmarks/label_shift.py mirror faces/dataset.h5           how far a picture's points and its mirror's part
 
 Every image is turned upright about its face's own axis, looked at as it is and mirrored, and both answers are averaged:
 what is found then has no side, on average, whoever finds it. See docs/label-shift.md for what is made of it.
@@ -26,6 +27,9 @@ from kptool.geometry import apply_affine, fit_similarity, flip_points, invert_af
 
 Floats = NDArray[np.float64]
 _SCALE, _SIDE = 3, 480
+_SINGLE = [2, 3, 4, 5, 10, 11, 12, 13, 14]
+"""Keypoints that are one of the labels' original 68, not a mean of several: their coordinates lie on the grid."""
+_EYES_MOUTH = [0, 1, 2, 3, 4, 5, 11, 12, 13, 14]
 
 
 def named(points: Floats, names: tuple[str, ...]) -> Floats:
@@ -102,6 +106,20 @@ def find(cache: Path, out: Path, name: str, *, split: str, every: int) -> None:
     print(f"{name}: {int(np.isfinite(found).all((1, 2)).sum())} of {len(found)} faces")
 
 
+def grid_step(points: Floats) -> Floats:
+    """The step (N,) of the grid that each image's labels (N, 15, 2) lie on: the greatest common measure of their gaps."""
+    steps = []
+    for each in points[:, _SINGLE]:
+        step = 0.0
+        for gap in np.concatenate([np.diff(np.unique(each[:, axis].round(6))) for axis in (0, 1)]):
+            a, b = max(step, gap), min(step, gap)
+            while b > 2e-3:
+                a, b = b, abs(a - b * round(a / b))
+            step = a
+        steps.append(step)
+    return np.array(steps)
+
+
 def regress(x: Floats, y: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Least squares of y (N,) on x (N, D), and standard errors that allow for what images of one group share."""
     inverse = np.linalg.inv(x.T @ x)
@@ -111,41 +129,81 @@ def regress(x: Floats, y: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Fl
     return beta, np.sqrt(np.diag(inverse @ (sums.T @ sums) @ inverse))
 
 
+def within(values: Floats, groups: NDArray[np.int64]) -> Floats:
+    """Values (N, ...) less the mean of their group."""
+    _, which, count = np.unique(groups, return_inverse=True, return_counts=True)
+    means = np.zeros((len(count), *values.shape[1:]))
+    np.add.at(means, which, values)
+    return values - (means / count.reshape(-1, *[1] * (values.ndim - 1)))[which]
+
+
 def measure(cache: Path, files: list[Path]) -> None:
     """Print what each way gives."""
     with Cache(cache) as opened:
         names = opened.info.names
         every, group = named(opened.read("keypoints").astype(float), names), opened.read("group")
     group = np.where(group >= 0, group, -1 - np.arange(len(group)))
+    steps = grid_step(every)
+    print(f"step of the labels' grid: mean {steps.mean():.3f}, 5 to 95 % {np.percentile(steps, [5, 95]).round(2)} px")
     for file in files:
         stored = np.load(file)
         good = np.isfinite(stored["found"]).all((1, 2))
         index = stored["index"][good]
-        report(str(stored["name"]), every[index], stored["found"][good], group[index])
+        report(str(stored["name"]), every[index], stored["found"][good], group[index], steps[index])
 
 
-def report(name: str, labels: Floats, found: Floats, groups: NDArray[np.int64]) -> None:
-    """The shift by one finder, over faces (N), all in pixels of a face brought to 96x96."""
+def report(name: str, labels: Floats, found: Floats, groups: NDArray[np.int64], steps: Floats) -> None:
+    """The shift by one finder, over faces (N), all in pixels of a face brought to 96x96; eyes and mouth."""
     affines, tilt = upright(labels)
     scale = np.sqrt(np.linalg.det(affines[:, :, :2])) / _SCALE
-    error = (labels - found).mean(1) * scale[:, None]  # (N, 2): what an image's 15 keypoints share
+    apart = (labels - found)[:, _EYES_MOUTH] * scale[:, None, None]
+    error = apart.mean(1)  # (N, 2): what the points of an image share
     placed = apply_affine(affines, found)
     nose = placed[:, 10, 0] - placed[:, [2, 4], 0].mean(1)  # how far the head is turned: it changes sign in the mirror
     turn = nose / np.ptp(placed[..., 0], axis=1)
     kept = (np.abs(error - np.median(error, axis=0)) < 5).all(1)
-    tilt, error, groups, turn, steps = tilt[kept], error[kept], groups[kept], turn[kept], scale[kept]
+    tilt, error, groups, turn, steps = tilt[kept], error[kept], groups[kept], turn[kept], (steps * scale)[kept]
     cos, sin, one = np.cos(tilt), np.sin(tilt), np.ones(len(tilt))
     across, along = error[:, 0] * cos + error[:, 1] * sin, -error[:, 0] * sin + error[:, 1] * cos
+    print(f"\n{name}: {len(tilt)} faces, tilted by {np.degrees(tilt).std():.1f} degrees")
     print(
-        f"\n{name}: {len(tilt)} faces, tilted by {np.degrees(tilt).std():.1f} degrees, on average {steps.mean():.2f} enlarged"
+        "  labels less points, mean of the keypoints' medians: x {:+.3f}, y {:+.3f}".format(
+            *np.median(apart, 0).mean(0)
+        )
     )
-    for axis, what in enumerate("xy"):
-        beta, se = regress(one[:, None], error[:, axis], groups)
-        print(f"  plain difference in {what}: {beta[0]:+.3f} +- {se[0]:.3f}")
-    beta, se = regress(np.stack([cos, sin, turn, turn**3], 1), across, groups)
+    x = np.stack([cos, sin, turn, turn**3], 1)
+    beta, se = regress(x, across, groups)
     print(f"  across the face, in its mirror: x {beta[0]:+.3f} +- {se[0]:.3f}, y {beta[1]:+.3f} +- {se[1]:.3f}")
+    if len(np.unique(groups)) < len(groups):
+        beta, se = regress(within(x[:, 1:], groups), within(across, groups), groups)
+        print(f"  the same, within people: y {beta[0]:+.3f} +- {se[0]:.3f}")
     beta, se = regress(np.stack([-sin, one, turn**2], 1), along, groups)
     print(f"  along the face, by tilt: x {beta[0]:+.3f} +- {se[0]:.3f}")
+    for axis, what in enumerate("xy" if steps.mean() > 0.1 else ""):
+        beta, se = regress(np.stack([steps, one], 1), error[:, axis], groups)
+        print(f"  {what} by the grid: {beta[0]:+.3f} +- {se[0]:.3f} steps and {beta[1]:+.3f} +- {se[1]:.3f} px")
+
+
+def mirror(cache: Path) -> None:
+    """Print how far the points of validation images lie from those of their mirrored images, as labelled and features."""
+    from kptool import Predictor
+
+    with Cache(cache) as opened:
+        images = opened.read("images", opened.index("val"))
+    for as_labelled in (True, False):
+        predictor = Predictor("unet", "cpu", detect=False, as_labelled=as_labelled)
+        here, there = (predictor.predict_many(list(some)) for some in (images, np.ascontiguousarray(images[..., ::-1])))
+        pairs = predictor.card.config.flip_pairs
+        apart = np.stack(
+            [
+                a.keypoints - flip_points(b.keypoints, images.shape[-1], pairs)
+                for (a,), (b,) in zip(here, there, strict=True)
+            ]
+        )
+        mean = apart.mean((0, 1))
+        print(
+            f"{predictor.points}: a picture's points less its mirror's {mean[0]:+.3f} px in x, {mean[1]:+.3f} px in y"
+        )
 
 
 def main() -> None:
@@ -161,9 +219,13 @@ def main() -> None:
     measuring = commands.add_parser("measure")
     measuring.add_argument("cache", type=Path)
     measuring.add_argument("files", type=Path, nargs="+")
+    mirroring = commands.add_parser("mirror")
+    mirroring.add_argument("cache", type=Path)
     options = parser.parse_args()
     if options.command == "find":
         find(options.cache, options.out, options.name, split=options.split, every=options.every)
+    elif options.command == "mirror":
+        mirror(options.cache)
     else:
         measure(options.cache, options.files)
 

@@ -20,7 +20,7 @@ from kptool.metrics import mean_shape
 WEIGHTS = Path(__file__).parent.parent / "kptool" / "weights"
 ABOUT = {
     "description": "2134 grey 96x96 frames of 175 people, cut around the face from videos of YouTube Faces, 15 keypoints;"
-    " labels are rounded to about 2.25 pixels. Validation: 206 frames of 17 people who are not among the others.",
+    " labels are whole pixels of the photos, about 1.1 here. Validation: 206 frames of 17 people who are not among the others.",
     "licence": "frames and labels: the public P1_Facial_Keypoints set, from a repository under the MIT licence",
     "limits": "faces that fill the picture, upright to 25 degrees, frontal to half turned; people in front of cameras, few"
     " children; not for telling who somebody is, nor for medical or legal measurement",
@@ -66,7 +66,9 @@ def main(run: Path, cache_path: Path) -> None:
         shape = mean_shape(cache.read("keypoints", train), cache.read("visibility", train)).round(4).tolist()
     command = f"kptool train {card.config.model} --epochs {settings['epochs']} --seed {settings['seed']}"
     data = {**card.data, **ABOUT, "source": Path(card.data["source"]).name, "command": command, "mean_shape": shape}
-    checkpoint.save_weights(target, detector, dataclasses.replace(card, data=data, metrics=metrics, labels=LABELS), half=True)
+    checkpoint.save_weights(
+        target, detector, dataclasses.replace(card, data=data, metrics=metrics, labels=LABELS), half=True
+    )
     _graph(target, cache_path, card)
     size = target.stat().st_size / 1e6
     print(f"{target}: {size:.2f} MB, RMSE {plain.metrics.rmse:.3f} px, flip-averaged {flipped.metrics.rmse:.3f} px")
