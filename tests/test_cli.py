@@ -172,7 +172,7 @@ def test_predict_draws_lists_and_explains(
     Image.open(picture).convert("RGB").resize((300, 200)).save(colour)
     ran = kptool("predict", picture, colour, "--model", run_folder, "--no-detect", "--csv", "--out", "drawn")
     lines = ran.out.splitlines()
-    assert lines[0] == "file,face,keypoint,x,y,score,radius90"
+    assert lines[0] == "file,face,keypoint,x,y,score,radius90,frame,time"
     assert len(lines) == 31
     assert sorted(p.name for p in Path("drawn").iterdir()) == ["colour.png", "face.png", "keypoints.csv"]
     assert Path("drawn/keypoints.csv").read_text() == ran.out
