@@ -1,6 +1,6 @@
 """Photos with known points: kptool beside other toolkits, detection included, in accuracy and time.
 
-    python benchmarks/photos.py annotations.json IMAGES [--every 4] [--with dlib] [--with mediapipe]
+    python benchmarks/photos.py annotations.json IMAGES [--every 4] [--with dlib] [--with mediapipe] [--as-labelled]
 
 annotations.json: COCO keypoints in the 68-point scheme. Run it where the toolkits are installed; kptool itself needs
 no torch for this. Errors are in pixels of a face brought to 96x96, as the model's own training images are; "bias
@@ -30,10 +30,11 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--with", dest="others", action="append", default=[])
+    parser.add_argument("--as-labelled", action="store_true", help="kptool's points where its labels would be")
     arguments = parser.parse_args()
     document = json.loads(arguments.annotations.read_text())
     files = {image["id"]: image["file_name"] for image in document["images"]}
-    predictor = Predictor("unet", "cpu")
+    predictor = Predictor("unet", "cpu", as_labelled=arguments.as_labelled)
     shape = np.array(predictor.card.data["mean_shape"])
     finders = {"kptool": _ours(predictor), **{name: peers.load(name) for name in arguments.others}}
     errors: dict[str, list[np.ndarray]] = {name: [] for name in finders}
