@@ -17,6 +17,8 @@ from kptool.errors import DataError
 from kptool.geometry import Size
 
 UNLABELLED, OCCLUDED, VISIBLE = 0, 1, 2
+LEAST_CONFIDENCE = 0.6
+"""DeepLabCut's default pcutoff: a keypoint that a file is less sure of is kept, but not as visible."""
 ANY_SUFFIX = ".*"
 """What a picture's name ends with where a label file does not tell its format."""
 MAX_KEYPOINTS = 2048
@@ -180,21 +182,23 @@ def stated_visibility(stated: NDArray[np.float64]) -> tuple[NDArray[np.uint8], t
     """What a set's third numbers (n, K) say of its keypoints, as visibility (n, K), and notes on how they were read.
 
     Whole numbers are 0 no label, 1 occluded, 2 visible. Where some have fractions they are a model's confidences, 0 to 1:
-    those above 0 are visible; a set that has 2 as well keeps 1 as occluded. Raises ValueError for any other number.
+    0 is no label, below `LEAST_CONFIDENCE` occluded, the others visible; a set that has 2 as well keeps 1 as occluded.
+    Raises ValueError for any other number.
     """
     fraction = stated % 1 != 0
     wrong = ~np.isfinite(stated) | (stated < 0) | (stated > np.where(fraction, 1, VISIBLE))
     if wrong.any():
         raise ValueError(f"{stated[wrong][0]:g}")
-    seen = np.where(fraction, VISIBLE, stated).astype(np.uint8)
+    seen = np.where(fraction, np.where(stated < LEAST_CONFIDENCE, OCCLUDED, VISIBLE), stated).astype(np.uint8)
     whole, notes = seen[~fraction], []
     if fraction.any():
         if not (whole == VISIBLE).any():
-            seen[seen > 0] = VISIBLE
-        given = stated[stated > 0]
+            seen[stated == 1] = VISIBLE
+        given, low = stated[stated > 0], int((fraction & (stated < LEAST_CONFIDENCE)).sum())
         notes.append(
             f"the keypoints' third numbers are confidences ({given.min():.3g} to {given.max():.3g}), not visibilities:"
-            f" all above 0 count as visible, {int((seen == 0).sum())} keypoints have none"
+            f" {low} below {LEAST_CONFIDENCE} count as occluded, those above as visible,"
+            f" {int((seen == UNLABELLED).sum())} keypoints have none"
         )
     elif (seen == OCCLUDED).any() and not (seen == VISIBLE).any():
         notes.append("every labelled keypoint has visibility 1, which means occluded; 2 means visible")

@@ -22,8 +22,8 @@ _OVER = 0.1
 _LEAST_HIGHEST = 16
 """Fractions below are not 0..255: they would be all but black."""
 _LEAST_SPAN, _LEAST_DEVIATION = 16, 1.5
-_PART = 1 << 20
-"""Samples that are looked at in one go."""
+_PART, _SOME = 1 << 20, 1 << 14
+"""Samples that are looked at in one go, and so many that are enough to see that a usual picture is not constant."""
 
 NOT_FINITE = "pixels that are no finite numbers, which become black"
 FLAT = "constant or nearly so, with little to see; check the picture and its range"
@@ -108,7 +108,7 @@ def flat(pixels: NDArray[np.uint8]) -> bool:
     if int(pixels.max()) - int(pixels.min()) < _LEAST_SPAN:
         return True
     line = pixels.reshape(-1)
-    if float(line[:: 1 + line.size // _PART].std(dtype=np.float64)) >= _LEAST_DEVIATION:
+    if float(line[:: 1 + line.size // _SOME].std(dtype=np.float64)) >= _LEAST_DEVIATION:
         return False
     counts, levels = np.zeros(256), np.arange(256)
     for start in range(0, line.size, _PART):

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.annotations import OCCLUDED, UNLABELLED, VISIBLE
+from kptool.annotations import LEAST_CONFIDENCE, OCCLUDED, UNLABELLED, VISIBLE
 from kptool.errors import DataError
 
 Texts = NDArray[np.object_]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-LEAST_CONFIDENCE = 0.6
-"""DeepLabCut's default pcutoff: what is less sure is kept, but not as visible."""
 _MOST_CONFIDENCE = 1.05  # a heatmap's peak may be a little above 1
 _SUFFIXES = {
     "visibility": "visibility",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -128,7 +129,7 @@ def test_a_report_is_one_page_that_needs_nothing_else(
     assert "&lt;other&gt;" in page
     assert "<other>" not in page
     assert page.count("data:image/png;base64,") == 6
-    assert "http" not in page
+    assert "http" not in re.sub('base64,[^"]*', "", page)  # by chance, pixels may spell anything
     assert "neither a weights file" in refused("report", "nothing", "--cache", faces)
 
 

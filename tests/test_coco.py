@@ -79,7 +79,7 @@ def test_keypoints_without_names_are_numbered(category: dict[str, Any] | None, t
     [
         ((True, False), [2, 0], None),
         ((0.9, 0.0), [2, 0], "confidences (0.9 to 0.9)"),
-        ((1, 0.25), [2, 2], "confidences"),
+        ((1, 0.25), [2, 1], "below 0.6 count as occluded"),
         ((1, 0), [1, 0], "visibility 1, which means occluded"),
         ((2, 1), [2, 1], None),
     ],

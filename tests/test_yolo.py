@@ -39,9 +39,13 @@ def labelled(*seen: float, kind: int = 0) -> str:
     ("numbers", "seen", "note"),
     [
         ([(0, 1), (2, 2)], [[0, 1], [2, 2]], None),
-        ([(1, 0.97), (0.4, 0)], [[2, 2], [2, 0]], "confidences (0.4 to 1), not visibilities"),
-        ([(0.02, 0.5), (0.5, 0.5)], [[2, 2], [2, 2]], "all above 0 count as visible, 0 keypoints have none"),
-        ([(1, 0.5), (2, 0)], [[1, 2], [2, 0]], "confidences"),
+        ([(1, 0.97), (0.4, 0)], [[2, 2], [1, 0]], "confidences (0.4 to 1), not visibilities"),
+        (
+            [(0.02, 0.6), (0.5, 0.7)],
+            [[1, 2], [1, 2]],
+            "2 below 0.6 count as occluded, those above as visible, 0 keypoints",
+        ),
+        ([(1, 0.7), (2, 0)], [[1, 2], [2, 0]], "confidences"),
         ([(1, 1), (1, 0)], [[1, 1], [1, 0]], "visibility 1, which means occluded"),
         ([(-1, 3), (2, 1)], [[0, 2], [2, 1]], "1 keypoint with a third number above 2 is read as visible"),
     ],
