@@ -111,7 +111,9 @@ def _by_name(names: Sequence[str], pairs: Pairs, points: NDArray[np.floating], l
         return _off(f"{which} without a side by name may lie anywhere, and {told} samples are too few to see it")
     if told < _LEAST_SAMPLES:
         return Sides(every, True, f"{len(every)} left/right pairs, by name")
-    if not _agrees(points, labelled, every) or (face and not _face_agrees(points[:, face], labelled[:, face])):
+    if not _agrees(points, labelled & ~np.isin(np.arange(len(names)), middle), every) or (
+        face and not _face_agrees(points[:, face], labelled[:, face])
+    ):
         return _off("the names tell left and right, but the points do not lie so")
     why = off_axis(names, points, labelled, pairs=every, middle=seen)
     if why is not None:

@@ -65,6 +65,12 @@ def test_shapes_without_symmetry_are_not_mirrored() -> None:
         (["hipLeft", "hipRight", "left knee", "right knee"], {(0, 1), (2, 3)}),
         (["L_Wrist", "R_Wrist", "tail"], {(0, 1)}),
         (["Left_Eye", "Right_Eye", "Rump", "point_l"], {(0, 1)}),
+        (["snout", "leftear", "rightear", "tailbase", "left_paw", "right_paw"], {(1, 2), (4, 5)}),
+        (["lf_paw", "rf_paw", "lh_paw", "rh_paw"], {(0, 1), (2, 3)}),
+        (["FL", "FR", "BL", "BR"], {(0, 1), (2, 3)}),
+        (["forelegL1", "forelegR1", "forelegL2", "forelegR2"], {(0, 1), (2, 3)}),
+        (["earleft", "earright", "upright", "bright"], {(0, 1)}),
+        (["left_corner_of_right_eye", "right_corner_of_left_eye"], {(0, 1)}),
     ],
 )
 def test_sides_in_names(names: list[str], pairs: set[tuple[int, int]]) -> None:
@@ -83,6 +89,7 @@ def test_sides_in_names(names: list[str], pairs: set[tuple[int, int]]) -> None:
         ["eyeL", "eyeR", "earR"],
         ["Lhip", "Rhip", "Lknee"],
         ["lt_eye", "rt_eye", "rt_ear"],
+        ["left_ear", "right_ear", "leftpaw"],
     ],
 )
 def test_names_without_a_counterpart_turn_mirroring_off(names: list[str]) -> None:
@@ -115,3 +122,64 @@ def test_what_is_not_mirrored_is_neither_augmented_nor_averaged_so(tmp_path: Pat
     detector = Detector(model).eval()
     images = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
     assert torch.equal(detector.points(images, flip=True)[0], detector.points(images)[0])
+
+
+MOUSE = ["snout", "leftear", "rightear", "tailbase", "left_paw", "right_paw"]
+LIES = np.array([[0, -40], [-12, -25], [12, -25], [0, 40], [-15, 10], [15, 10]], np.float64)
+
+
+def mice(count: int, base: NDArray[np.float64] = LIES) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Things at all angles, and that all is visible."""
+    rng = np.random.default_rng(0)
+    turns = np.exp(1j * rng.uniform(0, 2 * np.pi, count))[:, None]
+    z = ((base + rng.normal(0, 1, (count, *base.shape))) @ [1, 1j]) * turns
+    return np.stack([z.real, z.imag], axis=-1) + 100, np.full((count, len(base)), 2, np.uint8)
+
+
+def test_points_without_a_side_must_lie_in_the_middle() -> None:
+    found = flips.infer(MOUSE, *mice(30))
+    assert (set(found.pairs), found.mirror) == ({(1, 2), (4, 5)}, True)
+    aside = LIES.copy()
+    aside[0] = (14, -40)
+    off = flips.infer(MOUSE, *mice(30, aside))
+    assert (off.pairs, off.mirror) == ((), False)
+    assert "'snout' tells no side and does not lie in the middle" in off.why
+
+
+def test_a_pair_whose_names_say_nothing_turns_mirroring_off() -> None:
+    names = ["snout", "a", "b", "tailbase", "left_paw", "right_paw"]
+    found = flips.infer(names, *mice(30))
+    assert (found.pairs, found.mirror) == ((), False)
+    near = LIES.copy()
+    near[[1, 2]] = [[-2, -38], [2, -38]]  # two nostrils, near the middle on either side of it
+    found = flips.infer(names, *mice(30, near))
+    assert not found.mirror
+    assert "'a'" in found.why
+
+
+def test_too_few_samples_to_see_the_middle_turn_mirroring_off() -> None:
+    found = flips.infer(MOUSE, *mice(3))
+    assert not found.mirror
+    assert "snout and tailbase without a side by name may lie anywhere, and 3 samples are too few" in found.why
+    assert flips.infer(["left_eye", "right_eye", "nose", "chin"], *mice(2, LIES[[1, 2, 0, 3]])).mirror  # nose says it
+    assert flips.infer(["left_a", "right_a", "left_b", "right_b"], *mice(2, LIES[[1, 2, 4, 5]])).mirror  # all say it
+
+
+def test_keypoints_that_nobody_labelled_say_nothing() -> None:
+    points, seen = mice(30)
+    seen[:, 3] = 0
+    assert flips.infer(MOUSE, points, seen).mirror
+
+
+def test_no_sample_is_whole_and_all_is_seen() -> None:
+    points, seen = mice(60)
+    seen[np.arange(60), np.arange(60) % 6] = 0
+    points[seen == 0] = 0
+    found = flips.infer(MOUSE, points, seen)
+    assert (set(found.pairs), found.mirror) == ({(1, 2), (4, 5)}, True)
+
+
+def test_a_few_exchanged_labels_do_not_matter() -> None:
+    points, seen = mice(40)
+    points[:6] = points[:6, [0, 2, 1, 3, 5, 4]]
+    assert flips.infer(MOUSE, points, seen).mirror

@@ -72,8 +72,28 @@ def test_a_patch_for_another_source_is_refused(refused: Any, in_tmp: Path, text:
     assert not Path("data").exists()
 
 
+def test_a_swap_that_names_a_keypoint_exchanges_its_pair_alone(tmp_path: Path) -> None:
+    before = samples()
+    after = read(tmp_path, HEADER + "10,swap,right_eye,,,\n").apply(before, [(0, 1)])
+    assert np.array_equal(after.keypoints[0], before.keypoints[0][[1, 0, 2]])
+    two = read(tmp_path, HEADER + "10,swap,left_eye,,,\n").apply(before, [(0, 2)])
+    assert np.array_equal(two.keypoints[0], before.keypoints[0][[2, 1, 0]])
+    for text, says in (("nose", "in no pair of left and right"), ("left_eye,,,\n10,swap,right_eye", "is there twice")):
+        with pytest.raises(DataError, match=says):
+            read(tmp_path, HEADER + f"10,swap,{text},,,\n").apply(before, [(0, 1)])
+    with pytest.raises(DataError, match="which keypoints these are is not known; say it with --flips"):
+        read(tmp_path, HEADER + "10,swap,,,,\n").apply(before, [])
+    with pytest.raises(DataError, match="no keypoint 'mouth'"):
+        read(tmp_path, HEADER + "10,swap,mouth,,,\n")
+
+
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
-    changes = [Change(3, "drop", reason='a, "b"\nc'), Change(3, "set", 2, 1.25, -7.5), Change(4, "unlabel", 0)]
+    changes = [
+        Change(3, "drop", reason='a, "b"\nc'),
+        Change(3, "set", 2, 1.25, -7.5),
+        Change(4, "unlabel", 0),
+        Change(4, "swap", 1),
+    ]
     found = read(tmp_path, patches.to_text(changes, NAMES)).changes
     assert found == {3: changes[:2], 4: changes[2:]}
 

@@ -124,3 +124,54 @@ def test_synthetic_faces_are_no_duplicates_of_scenes() -> None:
     close = looks.thumbs.astype(np.float32) @ looks.thumbs.astype(np.float32).T
     np.fill_diagonal(close, 0)
     assert close.max() < 0.99
+
+
+@pytest.mark.parametrize("count", [12, 100, 1000])
+def test_copies_stay_together_however_many(count: int) -> None:
+    others = textures(20, side=16, seed=4)
+    copy = textures(1, side=16)
+    noise = np.random.default_rng(0).integers(-1, 2, (count, 16, 16))
+    for images in (copy.repeat(count, axis=0), (copy + noise).clip(0, 255).astype(np.uint8)):
+        found = clusters([np.concatenate([others, images])])
+        assert len(set(found[20:])) == 1
+        assert found[20] >= 0
+        assert found[20] not in found[:20]
+
+
+def test_equal_pixels_are_near_whatever_they_look_like() -> None:
+    """A fine texture has the same thumbnail everywhere, and no likeness by it."""
+    texture = np.tile(np.array([[90, 110], [110, 90]], np.uint8), (1, 32, 32))
+    assert clusters([texture.repeat(5, axis=0)]).tolist() == [0] * 5
+
+
+def test_pictures_of_one_kind_in_one_pose_are_told_apart() -> None:
+    """What any two of a set have in common makes none of them near: X-rays, or frames of a camera that stands still."""
+    ground = textures(1)[0].astype(float)
+    images = (0.88 * ground + 0.12 * textures(60, seed=5)).astype(np.uint8)
+    looks = Looks.of([np.concatenate([images, images[:3]])])
+    assert similar.threshold(looks) > 0.85
+    found = similar.near(looks).cluster
+    assert (found >= 0).sum() <= 12
+    assert (found[:3] == found[60:]).all()
+
+
+def test_the_nearest_across_a_split_and_in_the_same_group() -> None:
+    base = textures(6)
+    looks = Looks.of([np.concatenate([base, again(base), again(again(base[:1]))])])
+    side = np.arange(13) >= 6
+    groups = np.array([*range(6), 9, *range(1, 6), 0])
+    found = similar.near(looks, side, groups)
+    assert found.other[1:6].tolist() == [7, 8, 9, 10, 11]
+    assert found.other[0] in (6, 12)
+    assert found.kin.tolist() == [12, 7, 8, 9, 10, 11, -1, 1, 2, 3, 4, 5, 0]
+
+
+def test_same_pixels() -> None:
+    image = textures(1)[0]
+    assert similar.same_pixels(image, image) == 0
+    packed = (image.astype(int) + np.random.default_rng(0).integers(-2, 3, image.shape)).clip(0, 255).astype(np.uint8)
+    assert similar.same_pixels(image, packed) == pytest.approx(1.4, abs=0.1)
+    moved = image.copy()
+    moved[5:9, 5:9] ^= 0x80  # something small is elsewhere
+    assert similar.same_pixels(image, moved) is None
+    assert similar.same_pixels(image, np.roll(image, 1, axis=1)) is None
