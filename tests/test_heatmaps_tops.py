@@ -182,6 +182,7 @@ def test_maps_without_a_peak_give_their_centre_in_torch_too(method: str) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the exporter's own internals
 @pytest.mark.parametrize("method", plugins.names("decoders"))
 def test_an_exported_decoder_agrees(method: str, tmp_path: Path) -> None:
     import onnxruntime

@@ -41,7 +41,7 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     moves = (det > 0) & (xx < 0) & (peaks.room().amin(1) >= 2)
     det = torch.where(moves, det, 1)
     x, y = (xy * gy - yy * gx) / det, (xy * gx - xx * gy) / det
-    shorter = torch.hypot(x, y).clamp_min(1)
+    shorter = (x.square() + y.square()).sqrt().clamp_min(1)  # hypot has no place in ONNX
     left, right, up, down = (peaks.sides() > 0).unbind(1)
     middle = peaks.middle()
     x = torch.where(moves & ~(left & right), peaks.x + x / shorter, middle[0])
