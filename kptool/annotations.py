@@ -205,6 +205,15 @@ def stated_visibility(stated: NDArray[np.float64]) -> tuple[NDArray[np.uint8], t
     return seen, tuple(notes)
 
 
+def without_places(points: NDArray[np.float64], seen: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Visibility (n, K) of points (n, K, 2) without those at -1,-1, which is no place; and notes on these and on 0,0."""
+    minus, origin = (seen > 0) & (points == -1).all(-1), (seen > 0) & (points == 0).all(-1)
+    return np.where(minus, np.uint8(UNLABELLED), seen), (
+        *counted(int(minus.sum()), "{n} keypoint{s} at -1,-1 {are} said to be labelled, and taken as missing"),
+        *counted(int(origin.sum()), "{n} keypoint{s} at 0,0 {are} said to be labelled, and used"),
+    )
+
+
 def counted(count: int, sentence: str, **values: object) -> tuple[str, ...]:
     """A note that counts, "{n} box{es} {are} not used" with `values` in it; none where there is nothing to count."""
     words = {"s": "", "es": "", "are": "is"} if count == 1 else {"s": "s", "es": "es", "are": "are"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ _BOXES = ("box_", "bbox_", "bounding_box_", "boundingbox_", "")
 _EDGES = (
     ("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"), ("left", "top", "w", "h"),
     ("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"),
-    ("left", "top", "right", "bottom"),
+    ("left", "top", "right", "bottom"), ("xtl", "ytl", "xbr", "ybr"),
     ("cx", "cy", "width", "height"), ("cx", "cy", "w", "h"), ("center_x", "center_y", "width", "height"),
 )  # fmt: skip
 _SIZES = ("width", "height", "w", "h")
@@ -46,7 +46,7 @@ class BoxColumns:
 def box(columns: Sequence[str], long: bool) -> BoxColumns | None:
     """The columns of a box, if there are all four; in a `long` table x and y alone are the keypoint's."""
     known = {re.sub("[.: -]", "_", column.casefold()): column for column in columns}
-    for prefix in _BOXES:
+    for prefix in (*_BOXES, *_around(known)):
         for edges in _EDGES:
             names = [prefix + edge for edge in edges]
             plain = not prefix and (edges[0] == "x1" or (long and edges[0] == "x"))
@@ -55,6 +55,15 @@ def box(columns: Sequence[str], long: bool) -> BoxColumns | None:
                 style = "centre" if edges[0] in ("cx", "center_x") else style
                 return BoxColumns(tuple(known[name] for name in names), style)
     return None
+
+
+def _around(names: Collection[str]) -> list[str]:
+    """What the columns of a box begin with that is called by what it is around, as face_x, face_y, face_w, face_h; none
+    where several things have a size."""
+    starts = [name[:-1] for name in names if name.endswith("_x") and name[:-1] + "y" in names]
+    sizes = (("width", "height"), ("w", "h"))
+    found = [start for start in starts if any({start + a, start + b} <= set(names) for a, b in sizes)]
+    return found if len(found) == 1 else []
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from kptool.errors import DataError
 from kptool.geometry import Size
 
 _FARTHEST = 1e6
-_LOW, _HIGH, _EXTENT, _LEFT_OF = -2.05, 1.05, 1.1, -0.6
-"""Bounds of shares: 0 to 1, or -1 to 1 about the middle, which reach left of any picture; 1 less where 1 is the first pixel."""
+_LOW, _HIGH, _EXTENT, _LEFT_OF, _OUTSIDE = -2.05, 1.05, 1.1, -0.6, 2.05
+"""Bounds of shares: 0 to 1, or -1 to 1 about the middle, which reach left of any picture; 1 less where 1 is the first pixel.
+_OUTSIDE: up to where those lie that a tool guesses beyond the edge."""
 _LOOKED_AT, _ENOUGH = 1000, 8
 _LARGE, _FILLED, _BEYOND = 250, 60, 5
 """Of labels that are percent: from which side on a picture is so large that they lie in its corner alone, how much of 0 to
@@ -43,8 +44,8 @@ def check(path: Path, file: LabelFile, places: Sequence[Path]) -> tuple[str, ...
     notes = []
     if corner.any():
         notes.append(
-            f"all keypoints of {corner.sum()} of {labelled} things lie in the first pixel of their pictures, the first in"
-            f" {file.things[first].picture}; they look like shares, not pixels"
+            f"all keypoints of {corner.sum()} of {labelled} things lie in the first pixel of their pictures or beside it, the"
+            f" first in {file.things[first].picture}; they look like shares, not pixels"
         )
     return (*notes, *_against_sizes(path, file, places, points, seen))
 
@@ -70,25 +71,27 @@ def checked(source: Source) -> Source:
 
 def _shares(path: Path | str, count: int, labelled: int, point: NDArray[np.floating], where: str) -> DataError:
     return DataError(
-        f"{path}: all keypoints of {count} of {labelled} things lie in the first pixel of their pictures, as"
+        f"{path}: all keypoints of {count} of {labelled} things lie in the first pixel of their pictures or beside it, as"
         f" ({point[0]:g}, {point[1]:g}) of {where}; these look like shares of the pictures' width and height: multiply x by"
         " the width and y by the height"
     )
 
 
 def in_first_pixel(points: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which things (N,) have all their labelled keypoints within a pixel at the picture's corner, as shares have.
+    """Which things (N,) have their labelled keypoints within a pixel at the picture's corner, as shares have.
 
-    points (N, K, 2), seen (N, K). Whole and half numbers only, as 0, 0 for no label, are no shares; nor is what is two
-    pixels wide and lies within its picture.
+    points (N, K, 2), seen (N, K). Up to half may lie a little further, as those of a body that the edge cuts off. Whole and
+    half numbers only, as 0, 0 for no label, are no shares; nor is what is two pixels wide and lies within its picture.
     """
     inside = seen & ((points >= _LOW) & (points <= _HIGH)).all(-1)
-    low = np.where(seen[..., None], points, np.inf).min(1)
-    high = np.where(seen[..., None], points, -np.inf).max(1)
+    near = seen & ((points >= _LOW) & (points <= _OUTSIDE)).all(-1)
+    low = np.where(inside[..., None], points, np.inf).min(1)
+    high = np.where(inside[..., None], points, -np.inf).max(1)
     with np.errstate(invalid="ignore"):
         narrow = (high - low <= _EXTENT).all(-1) | (low < _LEFT_OF).any(-1)
         broken = seen & (np.abs(2 * points - np.round(2 * points)) > 2e-3).any(-1)
-    return np.asarray(seen.any(1) & (inside == seen).all(1) & narrow & broken.any(1))
+    most = inside.sum(1) * 2 >= seen.sum(1)
+    return np.asarray(seen.any(1) & most & (near == seen).all(1) & narrow & broken.any(1))
 
 
 def _finite(path: Path, file: LabelFile, points: NDArray[np.float64], seen: NDArray[np.bool_]) -> None:

@@ -149,7 +149,7 @@ def _cropping(path: Path, view: View, cuts: Boxes, several: bool) -> tuple[bool,
     wanted = several or (stated > 0 and made <= stated)
     if view.crop == "picture" or (view.crop == "auto" and not (possible and wanted)):
         unused = f", the boxes of {stated} of {stated + made} things are not used" if stated else ""
-        return False, (f"pictures are taken whole{unused}",)
+        return False, (*cuts.notes, f"pictures are taken whole{unused}")
     margin = f"with a margin of {view.margin:g} of the box on every side"
     if not made:
         return True, (*cuts.notes, f"things are cut out by their boxes, {margin}")

@@ -21,7 +21,7 @@ Flags = NDArray[np.bool_]
 _MOST_CONFIDENCE = 1.05  # a heatmap's peak may be a little above 1
 _SUFFIXES = {
     "visibility": "visibility",
-    "v": "flag", "vis": "flag",
+    "v": "flag", "vis": "flag", "present": "flag", "presence": "flag", "labeled": "flag", "labelled": "flag",
     "visible": "visible", "is_visible": "visible",
     "occluded": "occluded", "is_occluded": "occluded", "occlusion": "occluded", "hidden": "occluded",
     "confidence": "confidence", "conf": "confidence", "likelihood": "confidence", "score": "confidence",
@@ -66,8 +66,8 @@ def judge(
     """0, 1 or 2 for keypoints (N, K, 2), NaN where they have no place, and notes on what was decided.
 
     `stated` has the texts (N, K) of `KINDS`, empty where nothing is said; `where` names the file and line of a row;
-    `comma`: numbers have a decimal comma. Rules: 0,0 that is flagged as not seen or not sure, -1,-1 that is not flagged as
-    labelled, and what has no place, is unlabelled; so is a confidence of 0. A confidence below `LEAST_CONFIDENCE` is
+    `comma`: numbers have a decimal comma. Rules: 0,0 that is flagged as not seen or not sure, -1,-1 and what has no
+    place is unlabelled; so is a confidence of 0. A confidence below `LEAST_CONFIDENCE` is
     occluded. Raises DataError for half a place and for flags that are none.
     """
     empty = np.isnan(points)
@@ -78,7 +78,8 @@ def judge(
     origin, minus = (points == 0).all(-1), (points == -1).all(-1)
     silent = np.isnan(said.level)
     unsure = (said.level == 0) | (said.vague & (said.level < VISIBLE)) | (said.occluded == 1) | (said.confidence == 0)
-    real = ~empty[..., 0] & ~(origin & unsure) & ~(minus & ~(said.level > 0))
+    doubtful = origin & silent & (said.confidence > 0) & (said.confidence < LEAST_CONFIDENCE)
+    real = ~empty[..., 0] & ~(origin & unsure) & ~doubtful & ~minus
     unseen = real & said.vague & (said.level == 0)
     against = real & ~said.vague & (said.level == 0)
     low = real & silent & (said.confidence < LEAST_CONFIDENCE)
@@ -87,7 +88,9 @@ def judge(
     seen[unseen | low | ((seen == VISIBLE) & (said.occluded == 1))] = OCCLUDED
     kept = np.where(real & ~nothing, seen, UNLABELLED).astype(np.uint8)
     counts = (
-        (minus & (kept == 0), "at -1,-1 {is} taken as missing"),
+        (minus & ~(said.level > 0), "at -1,-1 {is} taken as missing"),
+        (minus & (said.level > 0), "at -1,-1 {has} a flag that says labelled, and {is} taken as missing"),
+        (doubtful, f"at 0,0 with a confidence below {LEAST_CONFIDENCE} {{is}} taken as missing"),
         (against, "{has} a place and a flag that says unlabelled; {it} not used"),
         (unseen, "{has} a place and a flag that says not visible; {it} kept as occluded"),
         (nothing, "with a confidence of 0 {is} taken as missing"),
@@ -118,6 +121,7 @@ def _said(
             _level(where, name, values, stated[name], said)
         elif most > _MOST_CONFIDENCE:
             notes.append(f"confidences are not used, for they go up to {most:g}; expected 0 to 1")
+            said.confidence[np.isnan(said.confidence) & (values == 0)] = 0  # which says missing on any scale
         else:
             fresh = np.isnan(said.confidence)
             said.confidence[fresh] = np.maximum(values[fresh], 0)

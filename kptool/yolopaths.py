@@ -2,7 +2,8 @@
 
 What a yaml names is looked for beside the yaml first, by the ends of its paths: `path: /content/ds` with `train:
 ../train/images` is `train/images` beside the yaml. What lies elsewhere is read only where it is laid out as YOLO has it,
-pictures below a folder images and text files of labels below the folder labels beside that one: a stranger's yaml cannot
+pictures below a folder images and text files of labels below the folder labels beside that one, and lists of such pictures
+beside both: a stranger's yaml cannot
 make anything else be read, and it is said where that was. Links inside the folder are followed: they are its owner's.
 """
 
@@ -70,6 +71,7 @@ def find_pictures(path: Path, settings: dict[str, Any]) -> Pictures:
         *([f"{_first(missing)} of the yaml is not there, and not used"] if missing else []),
         *([f"pictures are read from {_first(elsewhere)}, as the yaml says"] if elsewhere else []),
         *_shared(found, twice),
+        *_untrained(found),
     ]
     inside = all(picture.is_relative_to(base) for picture in found)
     folder = path.parent if inside else Path(os.path.commonpath([picture.parent for picture in found]))
@@ -107,7 +109,7 @@ def _entries(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _parts(text: str) -> tuple[str, ...]:
     """The last parts of a path as any system writes it; "/" first where it is absolute, as in `PurePosixPath.parts`."""
-    parts = PurePosixPath(re.sub("^[A-Za-z]:", "", text.replace("\\", "/"))).parts
+    parts = PurePosixPath(re.sub("/+", "/", re.sub("^[A-Za-z]:", "", text.replace("\\", "/")))).parts
     return parts[-_DEEPEST:]  # no real path has more, and each end of it is looked up
 
 
@@ -124,7 +126,7 @@ def _place(base: Path, home: tuple[str, ...], entry: tuple[str, ...]) -> Path | 
             return base.joinpath(*tail)
     literal = Path(os.path.normpath(base.joinpath(*whole)))
     others = [literal, *(base.parent.joinpath(*tail) for tail in tails if tail)]
-    return next((place for place in others if exists(place) and _laid_out(place)), None)
+    return next((place for place in others if exists(place) and (_laid_out(place) or _is_list(place))), None)
 
 
 def _laid_out(place: Path) -> bool:
@@ -133,10 +135,21 @@ def _laid_out(place: Path) -> bool:
     return place.is_dir() and labels != place and labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
 
 
+def _is_list(place: Path) -> bool:
+    """Whether a file may be a list of pictures, which lies beside folders images and labels as YOLO has them."""
+    return place.suffix == ".txt" and is_file(place) and _laid_out(place.parent / "images")
+
+
 def _below(base: Path, place: Path) -> Iterator[Path]:
     """The pictures of a folder and all below it, in order, or those that a text file lists."""
     if not place.is_dir():
-        yield from _listed(base, place)
+        elsewhere = not place.is_relative_to(base)
+        for picture in _listed(place.parent if elsewhere else base, place):
+            if elsewhere and not picture.is_relative_to(place.parent / "images"):
+                raise DataError(
+                    f"{place} names a picture outside of the folder images beside it; keep the yaml beside its folders"
+                )
+            yield picture
         return
     yield from (file for file in files_below(place) if file.suffix.lower() in SUFFIXES)
 
@@ -160,6 +173,13 @@ def _listed(base: Path, file: Path) -> Iterator[Path]:
                 f"{file} names {line.strip()[:200]}, outside of its folder; name pictures from the yaml's folder on"
             )
         yield inside
+
+
+def _untrained(found: dict[Path, str]) -> tuple[str, ...]:
+    """A note where the yaml's pictures are for validation and none for training, so that its split cannot be kept."""
+    if "train" in found.values() or "val" not in found.values():
+        return ()
+    return ("none of the yaml's pictures are for training, so those for validation are split anew, at random",)
 
 
 def _shared(found: dict[Path, str], twice: set[Path]) -> tuple[str, ...]:

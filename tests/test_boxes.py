@@ -155,3 +155,10 @@ def test_every_extraction_says_how_it_cut(kptool: Any, in_tmp: Path) -> None:
     ):
         ran = kptool("extract", "labels.json", "--size", 64, "--out", crop, "--crop", crop)
         assert f"kptool: {says}" in ran.err
+
+
+def test_boxes_in_shares_are_counted_where_pictures_are_taken_whole(tmp_path: Path) -> None:
+    things = [thing(f"{k}.png", (10 * k + 5, 30), box=(0.1, 0.1, 0.5, 0.5)) for k in range(4)]
+    notes = find_source(table(tmp_path, things), Opening(size=(16, 16))).notes
+    assert "4 boxes of less than a pixel are not used; a box is x, y, width and height in pixels" in notes
+    assert "pictures are taken whole" in notes

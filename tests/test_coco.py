@@ -150,3 +150,16 @@ def test_pictures_beside_a_folder_of_annotations_are_found(place: str, tmp_path:
     path = put(tmp_path / "annotations" / "person_keypoints_train2017.json", json.dumps(document()))
     found, reader = find_reader(path)
     assert read_labels(found, reader, Opening())[1] == tmp_path / place
+
+
+def test_labels_without_a_place_and_empty_boxes_are_counted(tmp_path: Path) -> None:
+    content = document()
+    content["annotations"][0].update(keypoints=[-1, -1, 2, 30, 40, 2], bbox=[])
+    content["annotations"][1]["keypoints"] = [0, 0, 2, -1, -1, 0]
+    file = read(tmp_path, content)
+    assert [thing.visibility.tolist() for thing in file.things] == [[0, 2], [2, 0], [2, 1]]
+    assert file.things[0].box is None
+    assert file.notes == (
+        "1 keypoint at -1,-1 is said to be labelled, and taken as missing",
+        "1 keypoint at 0,0 is said to be labelled, and used",
+    )

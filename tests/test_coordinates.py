@@ -77,12 +77,23 @@ def test_shares_are_refused_with_the_fix_in_every_format(write: object, tmp_path
     assert find_source(write(tmp_path / "d", INSIDE)).total == 6
 
 
+def test_shares_beyond_the_edge_are_shares(tmp_path: Path) -> None:
+    """As of a body that the picture's edge cuts off, whose feet a tool guesses beyond it."""
+    shares = INSIDE / [WIDTH, HEIGHT]
+    shares[:, 2] = [0.3, 1.4]
+    assert in_first_pixel(shares, np.ones((6, 3), bool)).all()
+    with pytest.raises(DataError, match=r"6 of 6 things lie in the first pixel .* multiply x by the width"):
+        find_source(wide(tmp_path, shares))
+    shares[:, 1] = [1.7, 0.4]
+    assert not in_first_pixel(shares, np.ones((6, 3), bool)).any()  # most lie further: small things
+
+
 def test_a_few_shares_among_pixels_are_told(tmp_path: Path) -> None:
     points = INSIDE.copy()
     points[4] /= [WIDTH, HEIGHT]
     assert notes(wide(tmp_path, points)) == (
-        "all keypoints of 1 of 6 things lie in the first pixel of their pictures, the first in 4.png; they look like"
-        " shares, not pixels",
+        "all keypoints of 1 of 6 things lie in the first pixel of their pictures or beside it, the first in 4.png;"
+        " they look like shares, not pixels",
     )
 
 

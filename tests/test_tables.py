@@ -106,9 +106,18 @@ def test_confidences_beyond_1_are_not_used_and_said(tmp_path: Path) -> None:
     assert file.notes == ("confidences are not used, for they go up to 97; expected 0 to 1",)
 
 
-def test_nan_in_any_words_is_no_label_and_1_1_below_0_may_be_one(tmp_path: Path) -> None:
+def test_nan_in_any_words_and_1_1_below_0_are_no_labels(tmp_path: Path) -> None:
     file = read(tmp_path, "image,a_x,a_y,a_visibility\na.png,NaN,nan,2\nb.jpg,-1,-1,2\nc.png,None,,2\n")
-    assert seen(file) == [[0], [2], [0]]
+    assert seen(file) == [[0], [0], [0]]
+    assert file.notes == ("1 keypoint at -1,-1 has a flag that says labelled, and is taken as missing",)
+
+
+def test_0_0_of_a_low_confidence_on_any_scale_is_missing(tmp_path: Path) -> None:
+    file = read(tmp_path, "image,a_x,a_y,a_conf\na.png,0,0,0.05\nb.jpg,0,0,0.9\n")
+    assert seen(file) == [[0], [2]]
+    assert file.notes[0] == "1 keypoint at 0,0 with a confidence below 0.6 is taken as missing"
+    file = read(tmp_path, "image,a_x,a_y,a_conf\na.png,0,0,0\nb.jpg,5,6,98\n")
+    assert seen(file) == [[0], [2]]
 
 
 def test_flags_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -129,6 +138,7 @@ def test_flags_that_are_none_are_refused(tmp_path: Path) -> None:
         ("xmin,ymin,xmax,ymax", "2,3,12,23"),
         ("x_min,y_min,x_max,y_max", "12,23,2,3"),
         ("left,top,right,bottom", "2,3,12,23"),
+        ("xtl,ytl,xbr,ybr", "2,3,12,23"),
         ("box_cx,box_cy,box_w,box_h", "7,13,10,20"),
         ("x,y,width,height", "2,3,10,20"),
     ],
@@ -141,6 +151,14 @@ def test_boxes_are_read_by_their_usual_names(tmp_path: Path, head: str, cells: s
     if not head.startswith("x,"):
         file = read(tmp_path, f"image,keypoint,x,y,{head}\na.png,a,5,6,{cells}\n")
         assert [thing.box for thing in file.things] == [(2, 3, 10, 20)]
+
+
+@pytest.mark.parametrize("head", ["face_x,face_y,face_w,face_h", "rect.x,rect.y,rect.width,rect.height"])
+def test_a_box_may_be_called_by_what_it_is_around(tmp_path: Path, head: str) -> None:
+    file = read(tmp_path, f"image,{head},a_x,a_y\na.png,2,3,10,20,5,6\n")
+    assert (file.names, file.things[0].box, file.notes) == (("a",), (2, 3, 10, 20), ())
+    file = read(tmp_path, "image,b_x,b_y,b_w,b_h,a_x,a_y,a_w,a_h\na.png,2,3,10,20,5,6,1,1\n")
+    assert file.names == ("b", "a")  # sizes of keypoints, of no thing
 
 
 def test_boxes_without_a_size_are_counted(tmp_path: Path) -> None:

@@ -259,3 +259,50 @@ def test_pictures_may_lie_where_images_says(tmp_path: Path) -> None:
 def test_a_yaml_that_is_too_large_is_refused_with_the_limit(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.yaml is larger than 256 KiB"):
         read(put(tmp_path / "data.yaml", "#" * (1 << 18) + "\n"))
+
+
+def test_a_file_of_labels_is_of_one_picture(tmp_path: Path) -> None:
+    path = write(tmp_path, {"train/0": labelled(2, 2)})
+    pictures(tmp_path / "images" / "train", ("0.bmp",))
+    with pytest.raises(DataError, match=r"0\.txt would be the labels of both .*0\.bmp and 0\.png; remove"):
+        read(path)
+
+
+def test_a_list_in_another_folder_is_read_where_it_lies_as_yolo_has_it(tmp_path: Path) -> None:
+    home = write(tmp_path / "ds", {"train/0": labelled(2, 2)}).parent
+    put(home / "train.txt", f"{home}/images/train/0.png\n")
+    (tmp_path / "cfg").mkdir()
+    path = put(tmp_path / "cfg" / "g.yaml", f"path: {home}\ntrain: train.txt\nkpt_shape: [2, 3]\n")
+    file = read(path)
+    assert len(file.things) == 1
+    assert any(f"pictures are read from {home / 'train.txt'}" in note for note in file.notes)
+    put(home / "secret" / "a.png", "")
+    put(home / "train.txt", "secret/a.png\n")
+    with pytest.raises(DataError, match="names a picture outside of the folder images beside it"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (labelled(2, 2).strip() + " 0.9", "perhaps a confidence is at its end"),
+        ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5", "perhaps it is a polygon"),
+        ("0 7 7", "as kpt_shape says$"),
+    ],
+)
+def test_lines_that_other_exports_write_are_told(line: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"line 2: .*{says}"):
+        read(write(tmp_path, {"train/0": labelled(2, 2) + line}))
+
+
+@pytest.mark.parametrize("train", [r"C:\\u\\ds\\images\\train", r"C:\u\ds\images\train", "//server/ds/images/train"])
+def test_paths_of_another_system_are_absolute(train: str, tmp_path: Path) -> None:
+    path = write(tmp_path, {"train/0": labelled(2, 2), "val/1": labelled(2, 2)}, f"train: {train}\nval: images/val")
+    assert [thing.split for thing in read(path).things] == ["train", "val"]
+
+
+def test_that_nothing_is_for_training_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, {"val/1": labelled(2, 2)}, "train: images/train\nval: images/val")
+    assert "none of the yaml's pictures are for training, so those for validation are split anew, at random" in (
+        read(path).notes
+    )

@@ -14,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled, bounded, counted, stated_visibility
+from kptool.annotations import (
+    VISIBLE,
+    Dataset,
+    LabelFile,
+    Labelled,
+    bounded,
+    counted,
+    stated_visibility,
+    without_places,
+)
 from kptool.errors import DataError
 from kptool.reading import looks_like, read_json
 from kptool.splits import part_of
@@ -44,13 +53,15 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     bounded(path, names, len(tables["annotations"]))
     where = [f"{path}, annotation {row.get('id', number)}" for number, row in enumerate(rows)]
     flat = [_flat(place, row["keypoints"], names) for place, row in zip(where, rows, strict=True)]
-    seen, notes = _visibility(where, rows, flat)
+    seen, how = _visibility(where, rows, flat)
+    seen, notes = without_places(np.array(flat)[..., :2] if flat else np.empty((0, 1, 2)), seen)
     things = [
         _thing(place, row, pictures, points[:, :2], visible)
         for place, row, points, visible in zip(where, rows, flat, seen, strict=True)
     ]
     notes = (
         *_unnamed(chosen, names),
+        *how,
         *notes,
         *counted(len(crowds), "{n} annotation{s} of crowds {are} not used"),
         *_others(tables, kinds, labelled, rows),
@@ -206,7 +217,7 @@ def _thing(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: np.n
     if picture is None or not isinstance(picture.get("file_name"), str):
         raise DataError(f"{where}: there is no image {row.get('image_id')!r} with a file_name; add it, or remove this")
     try:
-        box = None if row.get("bbox") is None else np.array(row["bbox"], np.float64).reshape(4)
+        box = None if row.get("bbox") in (None, []) else np.array(row["bbox"], np.float64).reshape(4)
         size = (int(picture["height"]), int(picture["width"])) if "height" in picture and "width" in picture else None
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(

@@ -47,7 +47,20 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     settings = _settings(path)
     pictures, base = find_pictures(path, settings), path.parent.absolute()
     labels = {picture: labels_of(picture, base) for picture in pictures.parts}
+    _apart(labels)
     return _read(path, settings, category, pictures, labels)
+
+
+def _apart(labels: Mapping[Path, Path]) -> None:
+    """Raise DataError where a file of labels would be that of two pictures."""
+    first: dict[Path, Path] = {}
+    for picture, file in labels.items():
+        other = first.setdefault(file, picture)
+        if other != picture and is_file(file):
+            raise DataError(
+                f"{file} would be the labels of both {other} and {picture.name}; remove the picture that it is not of, or"
+                " rename it"
+            )
 
 
 def read_apart(path: Path, category: str | None, images: Path) -> LabelFile:
@@ -150,9 +163,20 @@ def _lines(labels: Mapping[Path, Path], width: int) -> Iterator[_Line]:
             if len(values) not in (5, width) or not np.isfinite(values).all():
                 raise DataError(
                     f"{file}, line {number}: expected a class, 4 numbers of a box, and {width - 5} of keypoints, as"
-                    " kpt_shape says"
+                    f" kpt_shape says{_guess(values, width)}"
                 )
             yield _Line(f"{file}, line {number}", picture, values)
+
+
+def _guess(values: np.ndarray, width: int) -> str:
+    """What a line of other numbers than `width` may be, and what to do; empty where it looks like nothing known."""
+    guesses = []
+    if len(values) in (width + 1, width + 2):
+        more = "a confidence" if len(values) == width + 1 else "a confidence and the number of a track"
+        guesses.append(f"{more} is at its end, as predictions have that were saved with it: remove that")
+    if len(values) >= 7 and len(values) % 2 and ((values[1:] >= 0) & (values[1:] <= 1)).all():
+        guesses.append("it is a polygon, a class and x, y of each corner: export keypoints, or remove such lines")
+    return f"; perhaps {', or '.join(guesses)}" if guesses else ""
 
 
 def _things(pictures: Pictures, lines: list[_Line], shape: tuple[int, int]) -> tuple[list[Labelled], tuple[str, ...]]:
