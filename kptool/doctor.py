@@ -215,7 +215,8 @@ def _swapped(data: Data) -> _Found:
             f"{exchange.before:.0f} times the usual from where the others have it, exchanged {exchange.after:.1f} times"
         )
         if exchange.whole:
-            what = f"left and right are exchanged in all {len(known)} labelled pairs: the shape is {how}"
+            which = "the one labelled pair" if len(known) == 1 else f"all {len(known)} labelled pairs"
+            what = f"left and right are exchanged in {which}: the shape is {how}"
             yield Finding("swapped", sample, int(rows[sample]), what)
             continue
         a, b = known[0]
@@ -262,10 +263,14 @@ def _compared(data: Data, one: int, other: int) -> str:
 
 
 def _labels(data: Data) -> _Found:
-    """Labels far from where a model that never saw them, or the other keypoints, say they are."""
+    """Labels far from where a model that never saw them, or the other keypoints, say they are.
+
+    A thing that is seen from the other side is no mistake: its shape is that of the others in a mirror.
+    """
     rows, units, names = data.cache.read("row"), np.nan_to_num(data.suspicion.units), data.cache.info.names
     distance = np.linalg.norm(data.points - data.suspicion.suggested, axis=-1)
     far = np.nan_to_num(distance) > _FAR * max(data.cache.info.size)
+    far &= ~suspects.mirrored(data.points, data.labelled)[:, None]
     for sample in data.suspicion.ranking():
         for k in np.flatnonzero((units[sample] > _UNITS) & far[sample] & data.labelled[sample]):
             x, y = (float(v) for v in data.suspicion.suggested[sample, k])

@@ -28,7 +28,7 @@ from kptool.cachefile import check_heatmaps
 from kptool.errors import ConfigError, DataError
 from kptool.files import lost_with, sha256, staged, swap, sync
 from kptool.images import encode_png
-from kptool.noticed import Noticed, patched, unused_groups
+from kptool.noticed import Noticed, corrected, patched, unused_groups
 from kptool.progress import Progress, silent
 from kptool.splits import VAL, assign, choose_split, hold_several, joined, none_kept, read_groups
 from kptool.text import printable
@@ -131,12 +131,8 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
     val = int((split == VAL).sum())
     splits = {"train": len(split) - val, "val": val}
     notes = (*source.notes, *allotment.said(own, counts, splits), *noticed.sentences())
-    notes = (
-        *notes,
-        *allotment.unlabelled(info.names, labels, split),
-        *unused_groups(groups, noticed.rows, options.groups),
-        *none_kept(options.split, info.val, val),
-    )
+    notes = (*notes, *allotment.unlabelled(info.names, labels, split), *corrected(options.patch, info.names))
+    notes = (*notes, *unused_groups(groups, noticed.rows, options.groups), *none_kept(options.split, info.val, val))
     rows, kept, seconds = counts["rows"], counts["kept"], time.perf_counter() - started
     names, cache = len(info.names), out / CACHE
     return Extracted(source.label, rows, kept, dropped, names, splits, source.sides, cache, seconds, notes)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool import patches, tones
-from kptool.annotations import Samples
+from kptool.annotations import Samples, counted
 from kptool.errors import DataError
 
 
@@ -45,6 +45,12 @@ def unused_groups(groups: NDArray[np.int64] | None, rows: int, where: object) ->
     if not beyond:
         return ()
     return (f"{len(beyond)} rows of {where} are not used, from row {beyond[0]} on: the source has {rows} rows",)
+
+
+def corrected(path: Path | None, names: Sequence[str]) -> tuple[str, ...]:
+    """A sentence on how many corrections the patch at `path` made, each of which has its row, or `patched` has raised."""
+    count = 0 if path is None else sum(map(len, patches.read(path, names).changes.values()))
+    return counted(count, "{n} correction{s} of {path} {are} applied", path=path)
 
 
 def patched(

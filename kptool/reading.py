@@ -173,7 +173,7 @@ def numbers(texts: NDArray[np.object_], comma: bool = False) -> tuple[NDArray[np
     import pandas as pd  # takes longer to import than most tables to read
 
     flat = pd.Series(texts.ravel(), dtype=object).str.strip()
-    empty = flat.str.lower().isin(["", "nan", "na", "none", "null", "<na>"]).to_numpy()
+    empty = flat.str.lower().isin(["", "nan", "na", "n/a", "#n/a", "none", "null", "<na>"]).to_numpy()
     values = pd.to_numeric(flat, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     if comma and not flat.str.contains(".", regex=False).any():
         values = pd.to_numeric(flat.str.replace(",", ".", n=1, regex=False), errors="coerce").to_numpy(np.float64)

@@ -122,6 +122,10 @@ def _refuse_strangers(path: Path, places: list[Path], *, known: bool) -> None:
             f"{path} has labels as YOLO has them, and no yaml; write a data.yaml there, with train: images and kpt_shape:"
             " [number of keypoints, 3]"
         )
+    inner = next(iter(sorted(path.glob("*/*.json"))), None) if not known and path.is_dir() else None
+    kind = strangers.named_whole(inner) if inner else None
+    if kind:
+        raise DataError(f"{inner} {kind}")
     if not known:
         raise DataError(
             f"{path} is of no format that kptool reads: give it COCO keypoints, a csv, or another that"

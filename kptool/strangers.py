@@ -30,7 +30,7 @@ _OBJECTS: dict[str, Callable[[dict[str, Any]], bool]] = {
 }
 _LISTS: dict[str, Callable[[list[Any]], bool]] = {
     "MPII's json": lambda rows: _all(rows, "joints") or _all(rows, "joint_self"),
-    "a list of COCO results, predictions without images,": lambda rows: _all(rows, "image_id", "keypoints"),
+    "a list of COCO results, predictions without images": lambda rows: _all(rows, "image_id", "keypoints"),
     "CreateML's json": lambda rows: _all(rows, "image", "annotations") and not _all(rows, "data"),
     "Labelbox's json": lambda rows: _all(rows, "data_row") or _all(rows, "Labeled Data"),
     "a list of LabelMe's json documents": lambda rows: _all(rows, "shapes", "imagePath"),
@@ -89,6 +89,8 @@ def named_file(path: Path) -> str | None:
         columns = first_line(path).lower()
         if "region_shape_attributes" in columns:
             kind = "VGG Image Annotator's csv (VIA)"
+        elif {"frame_idx", "instance.score"} <= set(columns.replace('"', "").split(",")):
+            kind = "an analysis csv of SLEAP"
         elif all(name in columns for name in ("xmin", "ymin", "xmax", "ymax")) and "_x" not in columns:
             kind = "a csv of boxes without keypoints"
     elif suffix in (".h5", ".hdf5"):

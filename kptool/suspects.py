@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool import shapes
 from kptool.splits import folds
 
 _FOLDS = 5
@@ -21,6 +22,8 @@ _LEAST = 40
 """Images from which on the linear model says anything."""
 _RIDGE, _SHAPE_RIDGE = 0.00025, 1e-3
 _WEIRD, _FLOOR = 8.0, 0.02
+_MIRRORED, _PLAINLY, _LEAST_MIRRORED = 2.5, 2.0, 4
+"""How many times the usual a mirrored shape may be off to fit, how many times as far it is as it stands, and points it needs."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,25 @@ def linear(
 def predicted(points: NDArray[np.float32], labelled: NDArray[np.bool_], found: NDArray[np.float64]) -> Suspicion:
     """What a trained model says, whose points are `found` (N, K, 2), NaN for samples that it was trained on."""
     return Suspicion(_robust(points - found, labelled & np.isfinite(found).all(-1), _floor(points, labelled)), found)
+
+
+def mirrored(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which samples (N,) have the shape of the others in a mirror, and plainly not as they are: seen from the other side.
+
+    points (N, K, 2). No pair changes places: an animal in profile that faces the other way keeps its left and right.
+    """
+    mean = shapes.mean_shape(points, labelled)
+    if mean is None:
+        return np.zeros(len(points), bool)
+    z, target = shapes.to_complex(points), shapes.to_complex(mean)
+    known, unit = labelled & np.isfinite(target), shapes.spread(points, labelled, mean)
+    target, count = np.nan_to_num(target), known.sum(1)
+    off = []
+    for each in (z, z.conj()):
+        residual = np.where(known, np.abs(shapes.fit(each, known / unit**2, target) - target) / unit, 0)
+        off.append(np.sqrt(np.square(residual).sum(1) / np.maximum(count, 1)))
+    as_is, turned = off
+    return np.asarray((count >= _LEAST_MIRRORED) & (turned <= _MIRRORED) & (as_is >= _PLAINLY * turned))
 
 
 def _cross_validated(

@@ -31,7 +31,16 @@ _LEVELS = ("visibility", "flag", "visible")
 KINDS = (*_LEVELS, "occluded", "confidence")
 """visibility: 0, 1, 2, as kptool has it. flag: the same, or 0 and 1 alone, for no and yes. visible: likewise, but then what
 has a place and is not visible is occluded. occluded: 0 or 1. confidence: from 0 to 1."""
-_EMPTY = {"": np.nan, "nan": np.nan, "na": np.nan, "none": np.nan, "null": np.nan, "<na>": np.nan}
+_EMPTY = {
+    "": np.nan,
+    "nan": np.nan,
+    "na": np.nan,
+    "n/a": np.nan,
+    "#n/a": np.nan,
+    "none": np.nan,
+    "null": np.nan,
+    "<na>": np.nan,
+}
 _YES, _NO = ("true", "yes", "y", "t"), ("false", "no", "n", "f")
 _WORDS = {
     **_EMPTY, **dict.fromkeys((*_YES, "visible"), 2.0), **dict.fromkeys(_NO, 0.0),

@@ -80,3 +80,26 @@ def test_a_file_of_tracks_alone_says_how_to_export(tmp_path: Path) -> None:
 def test_a_name_that_is_there_twice_in_a_skeleton_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"image 'a\.png': the leaf has 'tip' twice"):
         read(tmp_path, LEAF.format(flags="").replace('"base"', '"tip"'))
+
+
+def test_a_label_of_skeletons_and_of_points_is_two_kinds(tmp_path: Path) -> None:
+    pair = '<points label="leaf" points="1.5,2.5;3.5,4.5"/>'
+    with pytest.raises(
+        DataError,
+        match=r"choose one with --category: points:leaf \(leaf01, leaf02\); skeleton:leaf \(base, side, tip\)",
+    ):
+        read(tmp_path, pair)
+    file = read(tmp_path, pair, category="skeleton:leaf")
+    assert (file.names, len(file.things)) == (("tip", "base", "side"), 1)
+    assert file.notes == ("1 thing of the kind 'points:leaf' is not used",)
+    file = read(tmp_path, pair, category="points:leaf")
+    assert file.things[0].keypoints.tolist() == [[1, 2], [3, 4]]
+
+
+def test_points_elements_of_fewer_points_than_others_are_counted(tmp_path: Path) -> None:
+    shapes = '<points label="f" points="1,2;3,4"/><points label="f" points="1,2;3,4;5,6"/>'
+    file = read(tmp_path, shapes, category="f")
+    assert [thing.visibility.tolist() for thing in file.things] == [[2, 2, 0], [2, 2, 2]]
+    assert file.notes[0] == (
+        "1 thing of the kind 'f' lacks points that others have, up to 3; the last ones are unlabelled there"
+    )

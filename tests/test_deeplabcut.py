@@ -271,3 +271,25 @@ def test_a_damaged_h5_is_refused(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="cannot be read"):
         deeplabcut.read(path)
+
+
+def test_labels_of_another_videos_frames_are_refused_where_these_exist_and_else_said(tmp_path: Path) -> None:
+    project(tmp_path)
+    other = tmp_path / "labeled-data" / "vid2"
+    put(other / "CollectedData_me.csv", HEAD + "labeled-data/vid1/img0.png,1,2,3,4\n")
+    for given in (tmp_path, other / "CollectedData_me.csv"):
+        with pytest.raises(
+            DataError, match=r"line 4: the labels are of labeled-data/vid1/img0\.png, and img0\.png beside"
+        ):
+            deeplabcut.read(given)
+    put(other / "CollectedData_me.csv", HEAD + "labeled-data/gone/img0.png,1,2,3,4\n")
+    file = deeplabcut.read(tmp_path)
+    assert file.things[-1].picture == "labeled-data/vid2/img0.png"
+    assert any("1 picture is taken from vid2 by the last name, not from where it is" in note for note in file.notes)
+
+
+def test_labels_of_another_scorer_are_named(tmp_path: Path) -> None:
+    project(tmp_path, ("vid1",))
+    put(tmp_path / "labeled-data" / "vid1" / "CollectedData_you.csv", HEAD + "labeled-data/vid1/img0.png,9,9,9,9\n")
+    notes = deeplabcut.read(tmp_path).notes
+    assert "CollectedData_you.csv of vid1 is not used, as config.yaml names the scorer me" in notes

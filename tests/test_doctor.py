@@ -98,6 +98,16 @@ def test_what_a_trained_model_says() -> None:
     assert not np.nan_to_num(said.units[50:]).any()
 
 
+def test_things_seen_from_the_other_side_are_no_mistakes_and_moved_labels_are() -> None:
+    rng = np.random.default_rng(0)
+    points = np.float32([[-1, -0.3], [1, -0.2], [-0.4, 0.7], [0.6, 0.7]]) + rng.normal(0, 0.03, (60, 4, 2))
+    points[:6, :, 0] *= -1
+    points = points * 28 + 60
+    points[10, 0] += [30, 10]
+    said = suspects.mirrored(points, np.ones((60, 4), bool))
+    assert np.flatnonzero(said).tolist() == list(range(6))
+
+
 def test_joined_groups() -> None:
     """Images of one group and of one cluster are kept together, and what both connect."""
     groups, clusters = np.array([0, 0, 1, 1, -1, -1, -1]), np.array([-1, 5, 5, -1, 7, 7, -1])

@@ -173,3 +173,12 @@ def test_points_in_rectangles_of_other_labels_are_counted(tmp_path: Path) -> Non
 def test_an_export_of_videos_alone_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no keypointlabels \(2 tasks of videos, sounds or texts are not used\)"):
         read(tmp_path, *[task(point("nose", 1, 1), data={"video": "b.mp4"})] * 2)
+
+
+def test_shares_are_refused_with_what_makes_them_percent(tmp_path: Path) -> None:
+    def share(label: str, x: float, y: float) -> dict[str, Any]:
+        return point(label, x / 100 * WIDTH - 0.5, y / 100 * HEIGHT - 0.5)
+
+    shares = [task(share("tip", 0.31 + i / 50, 0.72), share("base", 0.55, 0.23 + i / 50)) for i in range(3)]
+    with pytest.raises(DataError, match=r"are 0 to 1, as shares are, .* multiply them by 100"):
+        read(tmp_path, *shares)

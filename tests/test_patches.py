@@ -164,6 +164,8 @@ def test_doctor_proposes_and_extract_applies(kptool: Any, in_tmp: Path) -> None:
     again = kptool("extract", *options, "--out", "two", "--patch", "patch.csv")
     assert again.code == 0, again.err
     assert again.json()["kept"] == 89
+    count = len(patch.splitlines()) - 1
+    assert f"{count} corrections of patch.csv are applied" in again.json()["notes"]
     assert Path("one/dataset.h5").read_bytes() == original
     with Cache(Path("one/dataset.h5")) as one, Cache(Path("two/dataset.h5")) as two:
         rows, points = two.read("row"), two.read("keypoints")

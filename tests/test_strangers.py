@@ -28,10 +28,15 @@ STRANGERS: list[tuple[str, Any, str]] = [
     ("a.json", {"size": {"height": 1, "width": 1}, "objects": [], "tags": []}, "Supervisely's json"),
     ("a.json", {"classes": [{"title": "x", "shape": "graph"}], "tags": []}, r"Supervisely's meta\.json"),
     ("a.json", [{"joints_vis": [1], "joints": [[1, 2]], "image": "a.jpg"}], "MPII's json"),
-    ("a.json", [{"image_id": 1, "category_id": 1, "keypoints": [1, 2, 1], "score": 1}], "a list of COCO results"),
+    (
+        "a.json",
+        [{"image_id": 1, "category_id": 1, "keypoints": [1, 2, 1], "score": 1}],
+        "a list of COCO results, predictions without images",
+    ),
     ("a.json", [{"image": "a.jpg", "annotations": []}], "CreateML's json"),
     ("a.slp", "\x89HDF", "a project of SLEAP"),
     ("a.h5", "\x89HDF track_occupancy", "an analysis file of SLEAP"),
+    ("a.csv", "track,frame_idx,instance.score,nose.x,nose.y,nose.score\n,0,0.9,3,4,.9\n", "an analysis csv of SLEAP"),
     ("a.tfrecord", "x", "a TFRecord file"),
     ("a.mat", "x", "a file of MATLAB's"),
 ]
@@ -69,4 +74,10 @@ def test_what_nobody_knows_is_refused_without_a_list_of_all_formats(refused: Any
 def test_yolo_labels_without_a_yaml_say_what_is_missing(tmp_path: Path) -> None:
     put(tmp_path / "labels" / "train" / "0.txt", "0 0.5 0.5 0.1 0.1 0.5 0.5 2")
     with pytest.raises(DataError, match=r"has labels as YOLO has them, and no yaml; write a data\.yaml there"):
+        find_source(tmp_path)
+
+
+def test_a_kind_in_a_sub_folder_is_called_by_its_name(tmp_path: Path) -> None:
+    put(tmp_path / "labels" / "0.json", json.dumps(LABELME))
+    with pytest.raises(DataError, match=r"0\.json is LabelMe's json, which kptool does not read"):
         find_source(tmp_path)

@@ -367,3 +367,13 @@ def test_a_column_of_parts_is_the_datas_own_split(form: str, tmp_path: Path) -> 
     assert source.split.tolist() == [0, 1]
     other = read(tmp_path, "image,a_x,a_y,split\na.png,5,6,left\nb.jpg,5,6,right\n")
     assert other.notes == ("the column split is not used",)
+
+
+@pytest.mark.parametrize("cells", ["13,24,35,40", "13.5,24.5,35.5,40.5", "13,13,13,40"])
+def test_a_table_without_a_header_is_refused(cells: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no header; its first line is that of a picture; add image,NAME_x,NAME_y"):
+        read(tmp_path, f"a.png,{cells}\nb.png,14,25,36,41\n")
+
+
+def test_a_cell_that_is_not_available_is_empty(tmp_path: Path) -> None:
+    assert seen(read(tmp_path, "image,tip_x,tip_y\na.png,N/A,n/a\nb.jpg,1,2\n")) == [[0], [2]]

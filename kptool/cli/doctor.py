@@ -57,14 +57,15 @@ def doctor(
     with Cache(cache) as opened, progress(quiet=json) as bar:
         found, images = None, len(opened)
         unlabelled = opened.never_labelled()
-        if unlabelled is not None:
-            note(f"kptool: {unlabelled}")
+        notes = [] if unlabelled is None else [unlabelled]
         if run is not None:
             from kptool.checkup import unseen_predictions
 
             found, judged = unseen_predictions(run, opened, bar)
             if judged < images:
-                note(f"kptool: {run} tells about {judged} of {images} images, those it was not trained on")
+                notes.append(f"{run} tells about {judged} of {images} images, those it was not trained on")
+        for text in notes:
+            note(f"kptool: {text}")
         rows = opened.read("row")
         known = None if groups is None else assign(read_groups(groups), rows, groups)
         done = examine(opened, found, bar, known)
@@ -90,10 +91,11 @@ def doctor(
                 "alike_from": done.threshold,
                 "certain": done.certain,
                 "wrote": written,
+                "notes": notes,
             }
         )
     else:
-        emit(f"{cache}: {images} images, {len(findings)} findings")
+        emit(f"{cache}: {images} images, {len(findings)} finding{'s' * (len(findings) != 1)}")
         for check, count in counts.items():
             some = [f for f in findings if f.check == check][:show]
             sure = sum(f.certain for f in findings if f.check == check)

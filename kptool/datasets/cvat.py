@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,9 +28,10 @@ _Places = dict[str, tuple[float, float, int]]
 
 @dataclass(frozen=True)
 class _Thing:
-    """One skeleton, one points element, or the single points of an image: its kind, picture, size and keypoints."""
+    """One skeleton, one points element, or the single points of an image: its kind, what it is, picture, size and keypoints."""
 
     kind: str
+    element: str
     picture: str
     size: tuple[int, int]
     places: _Places
@@ -56,7 +57,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     if other:
         raise DataError(f"{path} {other}")
     left: Counter[str] = Counter()
-    things = [thing for image in root.iter("image") for thing in _things(path, image, left)]
+    things = _apart([thing for image in root.iter("image") for thing in _things(path, image, left)])
     wanted = _kinds(path, things, category)
     chosen = [thing for thing in things if thing.kind in wanted]
     names = tuple(dict.fromkeys(name for thing in chosen for name in thing.places))
@@ -64,6 +65,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     others = Counter(thing.kind for thing in things if thing.kind not in wanted)
     notes = (
         *_unused(root, left),
+        *_ragged(chosen),
         *(
             note
             for kind, n in others.items()
@@ -71,6 +73,33 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         ),
     )
     return LabelFile(names, [_labelled(names, thing) for thing in chosen], None, (path,), notes)
+
+
+def _apart(things: list[_Thing]) -> list[_Thing]:
+    """Things whose kind says also what they are, as skeleton:face, where a label is of skeletons and points alike."""
+    elements: dict[str, set[str]] = {}
+    for thing in things:
+        elements.setdefault(thing.kind, set()).add(thing.element)
+    return [
+        replace(thing, kind=f"{thing.element}:{thing.kind}") if len(elements[thing.kind]) > 1 else thing
+        for thing in things
+    ]
+
+
+def _ragged(things: list[_Thing]) -> Iterator[str]:
+    """Notes on points elements of several points that have fewer than others of their kind."""
+    most: Counter[str] = Counter()
+    for thing in things:
+        most[thing.kind] = max(most[thing.kind], len(thing.places))
+    few = Counter(t.kind for t in things if t.element == "points" and len(t.places) < most[t.kind])
+    for kind, n in few.items():
+        yield from counted(
+            n,
+            "{n} thing{s} of the kind {kind!r} {lack} points that others have, up to {most}; the last ones are unlabelled there",
+            kind=kind,
+            most=most[kind],
+            lack="lack" if n > 1 else "lacks",
+        )
 
 
 def _kinds(path: Path, things: list[_Thing], category: str | None) -> set[str]:
@@ -104,11 +133,12 @@ def _things(path: Path, image: ElementTree.Element, left: Counter[str]) -> Itera
     for shape in image:
         label = shape.get("label", "")
         if shape.tag == "skeleton" and shape.get("outside") != "1":
-            yield _Thing(label, name, size, _parts(where, label, shape))
+            yield _Thing(label, "skeleton", name, size, _parts(where, label, shape))
         elif shape.tag == "points" and shape.get("outside") != "1":
             places = _places(where, shape)
             if len(places) > 1:
-                yield _Thing(label, name, size, {f"{label}{k + 1:02d}": place for k, place in enumerate(places)})
+                numbered = {f"{label}{k + 1:02d}": place for k, place in enumerate(places)}
+                yield _Thing(label, "points", name, size, numbered)
             elif label in single:
                 raise DataError(f"{where}: {label} is there twice; remove one, or label with skeletons")
             else:
@@ -116,7 +146,7 @@ def _things(path: Path, image: ElementTree.Element, left: Counter[str]) -> Itera
         else:
             left["outside" if shape.get("outside") == "1" else shape.tag] += 1
     if single:
-        yield _Thing(_LOOSE, name, size, single)
+        yield _Thing(_LOOSE, "single", name, size, single)
 
 
 def _parts(where: str, label: str, skeleton: ElementTree.Element) -> _Places:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import pandash5
+from kptool import frames, pandash5
 from kptool.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.columns import not_used
 from kptool.errors import DataError
@@ -101,7 +101,7 @@ def _files(path: Path) -> tuple[list[Path], dict[str, Any], list[str]]:
     config = path if path.is_file() else folder / _CONFIG
     settings = read_yaml(config) if is_file(config) and _is_config(config) else {}
     found = _labelled(folder)
-    files = []
+    files, notes = [], []
     for video, sheets in found.items():
         own = [sheet for sheet in sheets if sheet.stem == f"CollectedData_{settings.get('scorer')}"] or sheets
         if len(own) > 1:
@@ -109,9 +109,14 @@ def _files(path: Path) -> tuple[list[Path], dict[str, Any], list[str]]:
                 f"{video} holds several label files: {', '.join(sheet.name for sheet in own[:5])}; keep one"
             )
         files += own
+        others = ", ".join(sheet.name for sheet in sheets if sheet not in own)
+        if others:
+            notes.append(
+                f"{others} of {video.name} is not used, as {_CONFIG} names the scorer {settings.get('scorer')}"
+            )
     if not files:
         raise DataError(f"{folder} has no {_VIDEOS}/VIDEO/CollectedData_SCORER.csv; label some frames first")
-    return files, settings, list(_unlabelled(files))
+    return files, settings, [*notes, *_unlabelled(files)]
 
 
 def _labelled(folder: Path) -> dict[Path, list[Path]]:
@@ -219,7 +224,7 @@ def _things(
     sheet: _Sheet, names: tuple[str, ...], wanted: tuple[str, ...], base: Path
 ) -> tuple[list[Labelled], tuple[str, ...]]:
     """The individuals of each row that have a label, and notes on their flags; of one animal alone, every row."""
-    places = [_place(sheet, picture, base) for picture in sheet.pictures]
+    places = [frames.place(sheet.path, sheet.where(row), name, base) for row, name in enumerate(sheet.pictures)]
     points, stated = _values(sheet, names, wanted)
     shape = (len(sheet.lines) * len(wanted), len(names))
     seen, notes = judge(
@@ -238,7 +243,7 @@ def _things(
     if empty and any(wanted):
         text = "pictures have no labelled animal and are" if empty > 1 else "picture has no labelled animal and is"
         notes = (*notes, f"{empty} {text} not used")
-    return things, notes
+    return things, (*notes, *frames.moved(sheet.path, sheet.pictures, [name for name, _ in places]))
 
 
 def _values(
@@ -264,15 +269,6 @@ def _values(
             texts = stated.setdefault(what, np.full(points.shape[:3], "", object))
             texts[:, i, k] = sheet.cells[:, column]
     return points, stated
-
-
-def _place(sheet: _Sheet, picture: str, base: Path) -> tuple[str, str]:
-    """A picture's name below `base`, where it lies beside its labels, else as written; and its video."""
-    name = PurePosixPath(picture)
-    beside = sheet.path.parent / name.name
-    if name.name and is_file(beside) and beside.is_relative_to(base):
-        return beside.relative_to(base).as_posix(), str(sheet.path.parent)
-    return picture, str(name.parent) if len(name.parts) > 1 else str(sheet.path.parent)
 
 
 def _of_no_animal(sheets: Sequence[_Sheet]) -> Iterator[str]:

@@ -42,12 +42,29 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         raise DataError(f"{path}: expected Label Studio's json export, a list of tasks")
     left = _Left()
     found = [thing for task in tasks for thing in _things(path, task, category, left)]
+    _percent(path, found)
     names = tuple(sorted({name for thing in found for name in thing.places}))
     if not names:
         said = f" ({'; '.join(left.notes(category))})" if any(left.notes(category)) else ""
         raise DataError(f"{path} has no keypointlabels{said}; export a project with keypoints as JSON, not JSON-MIN")
     bounded(path, names, len(found))
     return LabelFile(names, [_labelled(names, thing) for thing in found], None, (path,), left.notes(category))
+
+
+def _percent(path: Path, found: list[_Thing]) -> None:
+    """Raise DataError where all keypoints are shares, 0 to 1, and most of them no whole or half numbers."""
+    shares = [
+        100 * (place[axis] + 0.5) / max(thing.size[1 - axis], 1)
+        for thing in found
+        for place in thing.places.values()
+        for axis in (0, 1)
+    ]
+    broken = sum(abs(2 * share - round(2 * share)) > 1e-6 for share in shares)
+    if broken * 2 >= max(len(shares), 8) and all(0 <= share <= 1 for share in shares):
+        raise DataError(
+            f"{path}: all x and y of its keypoints are 0 to 1, as shares are, and Label Studio has percent of the picture;"
+            " multiply them by 100"
+        )
 
 
 @dataclass

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from kptool.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.columns import BoxColumns, box, not_used, wide
 from kptool.errors import DataError
+from kptool.pictures import SUFFIXES
 from kptool.reading import first_line, numbers, read_rows, squared
 from kptool.splits import PARTS
 from kptool.visibility import judge, kind
@@ -118,6 +119,10 @@ def _table(path: Path) -> tuple[_Table, tuple[str, ...]]:
     if not rows:
         raise DataError(f"{path} is empty; {_EXPECTED}")
     header = rows[0][1]
+    if any(Path(name).suffix.lower() in SUFFIXES for name in header):
+        raise DataError(
+            f"{path} has no header; its first line is that of a picture; add image,NAME_x,NAME_y for each keypoint above it"
+        )
     twice = next((name for k, name in enumerate(header) if name and name in header[:k]), None)
     if twice:
         raise DataError(f"{path} has several columns {twice}; rename or remove all but one")
