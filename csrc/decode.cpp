@@ -103,7 +103,7 @@ std::optional<Point> newton(const Map<T>& map, Pixel peak) {
     return Point{shorter * step.x, shorter * step.y};
 }
 
-// Where the neighbours to both sides are as high there is no slope to follow: along that axis, and without a
+// Where a neighbour is as high, differences from one pixel tell nothing of the middle: along that axis, and without a
 // step, the answer is the middle of the flat top.
 template <class T>
 Point dark(const Map<T>& map, const Top& top) {
@@ -112,8 +112,8 @@ Point dark(const Map<T>& map, const Top& top) {
     if (step) moved = {moved.x + step->x, moved.y + step->y};
     if (top.is_single()) return moved;
     const Point still = middle(map, top);
-    if (!step || (top.left > 0 && top.right > 0)) moved.x = still.x;
-    if (!step || (top.up > 0 && top.down > 0)) moved.y = still.y;
+    if (!step || (top.left > 0 || top.right > 0)) moved.x = still.x;
+    if (!step || (top.up > 0 || top.down > 0)) moved.y = still.y;
     return moved;
 }
 

@@ -132,9 +132,9 @@ def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -
     """The weights file that MODEL means, and where it came from, in words.
 
     MODEL is a weights file, a run folder, or a name: a finished run under `runs`, else weights that ship with kptool.
-    A run that has not shown that it is clearly better than its own mean shape (see `doubt`) is what a name means only
-    where it is to be measured (`measuring`): predictions are then those of the weights that ship, and a warning is
-    logged. Raises CheckpointError where there is no such model, and where only such a run is there to predict with.
+    A run that has not shown that it is clearly better than its own mean shape (see `doubt`) takes the place of weights
+    that ship only where it is to be measured (`measuring`): predictions are those of the weights that ship. Where it
+    is used, because nothing else can be meant, a warning is logged. Raises CheckpointError where there is no such model.
     """
     path, name = Path(model), Path(model).name == model
     if path.is_file():
@@ -145,15 +145,14 @@ def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -
     ships = name and shipped.is_file()
     if run is not None:
         why = doubt(read_card(run / WEIGHTS))
-        if why is None or measuring or not name:
+        if why is None or measuring or not ships:
             if why is not None:
                 log.warning("do not rely on the run in %s: %s", run, why)
             return run / WEIGHTS, f"the run in {run}"
-        told = f"the run in {run} is not used unasked: {why}"
-        by_path = f"name its folder, {run if len(run.parts) > 1 else f'./{run}'}, to use it all the same"
-        if not ships:
-            raise CheckpointError(f"{told}; train it longer, or {by_path}")
-        log.warning("%s; %s", told, by_path)
+        place = run if len(run.parts) > 1 else f"./{run}"
+        log.warning(
+            "the run in %s is not used unasked: %s; name its folder, %s, to use it all the same", run, why, place
+        )
     if ships:
         return shipped, f"the {model} weights that ship with kptool"
     raise CheckpointError(

@@ -1,7 +1,7 @@
 """How good predictions are, in the units people compare: the numbers of `evaluate`, the reports and the tables.
 
 NumPy only. Every metric counts labelled keypoints alone (visibility above 0); one that nobody labelled has no number.
-A prediction that is no finite number is infinitely far away: a miss and a failure, and no RMSE is made of it.
+A prediction that is no finite number is infinitely far away, and `measure` makes no figures of such: it refuses them.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def cumulative_errors(nme: NDArray[np.float64], steps: int = 200) -> tuple[NDArr
 
 def auc(nme: NDArray[np.float64]) -> float:
     """Area under the cumulative curve up to 0.08, relative to a perfect 1: exact, as the mean of what is left over."""
-    return float(np.mean((1.0 - nme / FAILURE).clip(0.0))) if len(nme) else 0.0
+    known = nme[~np.isnan(nme)]
+    return float(np.mean((1.0 - known / FAILURE).clip(0.0))) if len(known) else 0.0
 
 
 def measure(

@@ -166,8 +166,8 @@ def dark(one: Map, px: int, py: int) -> Point:
     """One Newton step on the map's logarithm at the peak's `middle_pixel`, of at most MAX_STEP.
 
     The finite differences are the authors', their smoothing is left out. No step is taken within two pixels of
-    a border, or where the Hessian is not negative definite. Where the neighbours to both sides are as high there
-    is no slope to follow: along that axis, and without a step, the answer is the flat top's `middle`.
+    a border, or where the Hessian is not negative definite. Where a neighbour is as high, differences from
+    one pixel tell nothing of the middle: along that axis, and without a step, the answer is the flat top's `middle`.
 
     Reference: Zhang et al., Distribution-aware coordinate representation for human pose estimation, CVPR
     2020.
@@ -179,8 +179,8 @@ def dark(one: Map, px: int, py: int) -> Point:
     if step is None:
         return x, y
     shorter = MAX_STEP / max(MAX_STEP, math.hypot(*step))
-    x = x if x0 < px < x1 else px + shorter * step[0]
-    y = y if y0 < py < y1 else py + shorter * step[1]
+    x = x if x0 < x1 else px + shorter * step[0]
+    y = y if y0 < y1 else py + shorter * step[1]
     return x, y
 
 

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from kptool import colours, heatmaps, shapes
 from kptool.cache import Cache
+from kptool.cards import CLEARLY
 from kptool.errors import DataError
 from kptool.evaluation import Evaluation
 from kptool.files import atomic
@@ -233,24 +234,30 @@ def metrics_table(metrics: dict[str, Any], title: str) -> Table:
 
 
 def beside_mean_shape(rmse: float, baseline: float | None, what: str = "the model") -> str:
-    """A model's RMSE beside that of the training images' mean shape, in a sentence: worse than that is no model."""
+    """A model's RMSE beside that of the training images' mean shape, in a sentence, by the rule that predictions follow."""
     if baseline is None:
         return "the training images' mean shape cannot be compared: they have no label of what is measured"
     said = f"for comparison, the training images' mean shape: RMSE {baseline:.3f} px"
-    if rmse < baseline:
+    if rmse < CLEARLY * baseline:
         return said
-    return f"{said}; {what} is worse with {rmse:.3f} px, so it has learnt nothing that is of use; train it longer"
+    if rmse < baseline:
+        return f"{said}; {what} is not clearly better with {rmse:.3f} px, so predictions do not rely on it; train it longer"
+    return (
+        f"{said}; {what} is worse with {rmse:.3f} px, so it has learnt nothing that is of use; train it longer, or with a"
+        " lower learning rate"
+    )
 
 
 def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Models side by side: name, parameters, RMSE, NME, AUC, failures, seconds. Missing values are blank."""
-    table = Table(title="side by side, on the validation images", title_justify="left")
+    kind = "validation" if all(row["val"] for row in rows) else "training"
+    table = Table(title=f"side by side, on the {kind} images", title_justify="left")
     table.add_column("model")
     heads = ("parameters", "RMSE px", "NME", "AUC", "failures", "best epoch", "images/s", "minutes")
     for head in heads:
         table.add_column(head, justify="right")
     for row in rows:
-        metrics = row["val"]
+        metrics = row["val"] or row["train"]
         table.add_row(
             row["model"],
             f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else "",
@@ -268,7 +275,7 @@ def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
 def _with_spread(row: dict[str, Any], metric: str, form: str) -> str:
     """A metric, and its standard deviation over folds or seeds where there is one."""
     spread = row.get("spread", {}).get(metric)
-    return f"{row['val'][metric]:{form}}" + (f" ± {spread:{form}}" if spread is not None else "")
+    return f"{(row['val'] or row['train'])[metric]:{form}}" + (f" ± {spread:{form}}" if spread is not None else "")
 
 
 def _spread(total: int, count: int) -> NDArray[np.int64]:

@@ -87,6 +87,7 @@ class Split:
         factors = found.factors if held_out else None
         return {
             **found.metrics.to_dict(),
+            "measured_on": "val" if held_out else "train",
             "best_epoch": epoch,
             "mean_shape_rmse": self.baseline,
             "radius90": factors,

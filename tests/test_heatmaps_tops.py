@@ -63,6 +63,8 @@ TOPS = {
     (2.5, 1): rectangle(0, 5, 0, 2),
     (37.5, 40): rectangle(35, 40, 40, 40),
     (20, 20.5): rectangle(0, 40, 1, 40),
+    (20.5, 20): rectangle(20, 21, 20, 20),
+    (10.5, 30.5): rectangle(10, 11, 30, 31),
 }
 """By their middles, some at borders."""
 

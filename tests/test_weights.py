@@ -17,7 +17,6 @@ from kptool import cards, checkpoint, plugins
 from kptool.annotations import FACE15
 from kptool.config import ModelConfig
 from kptool.detector import Detector
-from kptool.errors import CheckpointError
 
 WEIGHTS = sorted((Path(package.__file__).parent / "weights").glob("*.safetensors"))
 
@@ -89,8 +88,11 @@ def test_a_run_that_has_not_shown_that_it_is_good_is_not_used_unasked(
     assert re.search(
         rf"^the run in runs/unet is not used unasked: .*{why}.*; name its folder, runs/unet", caplog.messages[0]
     )
-    with pytest.raises(CheckpointError, match=why):
-        cards.resolve("vgg")
+    Path("mine").mkdir()
+    checkpoint.save_weights(Path("mine", cards.WEIGHTS), Detector(written.config), written)
+    for name, place in (("vgg", Path("runs/vgg")), ("mine", Path("mine"))):  # nothing else can be meant
+        assert cards.resolve(name) == (place / cards.WEIGHTS, f"the run in {place}")
+        assert re.search(f"^do not rely on the run in {place}: .*{why}", caplog.messages[-1])
     for asked in (cards.resolve("runs/unet"), cards.resolve("./runs/unet"), cards.resolve("unet", measuring=True)):
         assert asked == (Path("runs/unet", cards.WEIGHTS), "the run in runs/unet")
         assert re.search(f"^do not rely on the run in runs/unet: .*{why}", caplog.messages[-1])

@@ -65,6 +65,10 @@ def predict(
     boxes = [_box(text) for text in box] if box else None
     if boxes and detect:
         raise ConfigError("--box says where the faces are, so --detect has nothing to look for; leave one out")
+    if device not in ("auto", "cpu"):  # an option that cannot be is refused before anything is said
+        from kptool import devices
+
+        devices.pick(device)
     from kptool import pictures as reading
     from kptool import prediction, sharing, tones
     from kptool.predictor import Predictor

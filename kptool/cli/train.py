@@ -94,7 +94,9 @@ def train(
         emit(report.comparison_table(documents))
     else:
         only = documents[0]
-        emit(report.metrics_table(only["val"], f"{model}, best epoch {only['best_epoch']} of {only['epochs']}"))
+        where = "" if only["val"] else ", on the training images"
+        title = f"{model}, best epoch {only['best_epoch']} of {only['epochs']}{where}"
+        emit(report.metrics_table(_measured(only), title))
     emit(*dict.fromkeys(_beside_mean_shape(each) for each in documents))
     emit(*(f"wrote {folder}/" for folder in folders.values()))
 
@@ -164,8 +166,14 @@ def _train_one(
 def _beside_mean_shape(document: dict[str, Any]) -> str:
     from kptool import report
 
-    val = document["val"]
-    return report.beside_mean_shape(val["rmse"], val.get("mean_shape_rmse"), document["model"])
+    metrics = _measured(document)
+    return report.beside_mean_shape(metrics["rmse"], metrics.get("mean_shape_rmse"), document["model"])
+
+
+def _measured(document: dict[str, Any]) -> dict[str, Any]:
+    """The metrics on the validation images, or where there are none on the training images."""
+    metrics: dict[str, Any] = document["val"] or document["train"]
+    return metrics
 
 
 def _over_folds(folds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -181,11 +189,12 @@ def _over_folds(folds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _document(result: Result) -> dict[str, Any]:
+    held_out = result.metrics.get("measured_on", "val") == "val"
     return {
         "model": result.model,
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
-        "val": result.metrics,
+        **({"val": result.metrics} if held_out else {"val": None, "train": result.metrics}),
         "checkpoint": str(result.checkpoint),
         "seconds": result.seconds,
         "images_per_second": result.images_per_second,

@@ -29,7 +29,7 @@ _OFFSETS = (
 
 
 def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
-    """x and y (M,) after the step; the flat top's middle along an axis on which both neighbours are as high."""
+    """x and y (M,) after the step; the flat top's middle along an axis on which a neighbour is as high."""
     peaks = peaks.centred()
     dx, dy = (torch.tensor([axis], device=peaks.x.device) for axis in zip(*_OFFSETS, strict=True))
     logs = peaks.at(dx, dy).clamp_min(1e-10).log()
@@ -44,8 +44,8 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     shorter = (x.square() + y.square()).sqrt().clamp_min(1)  # hypot has no place in ONNX
     left, right, up, down = (peaks.sides() > 0).unbind(1)
     middle = peaks.middle()
-    x = torch.where(moves & ~(left & right), peaks.x + x / shorter, middle[0])
-    y = torch.where(moves & ~(up & down), peaks.y + y / shorter, middle[1])
+    x = torch.where(moves & ~(left | right), peaks.x + x / shorter, middle[0])
+    y = torch.where(moves & ~(up | down), peaks.y + y / shorter, middle[1])
     return x, y
 
 
