@@ -103,8 +103,8 @@ std::optional<Point> newton(const Map<T>& map, Pixel peak) {
     return Point{shorter * step.x, shorter * step.y};
 }
 
-// Where a neighbour is as high, differences from one pixel tell nothing of the middle: along that axis, and without a
-// step, the answer is the middle of the flat top.
+// Where a neighbour is as high, differences from one pixel tell nothing of the middle: along that axis, and
+// without a step, the answer is the middle of the flat top.
 template <class T>
 Point dark(const Map<T>& map, const Top& top) {
     const std::optional<Point> step = newton(map, top.pixel);
