@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import gradients, similar, suspects
-from kptool.cache import Cache
-from kptool.geometry import swap_order
-from kptool.splits import joined
+from kptool.base.geometry import swap_order
+from kptool.cache.store import Cache
+from kptool.data import gradients, similar
+from kptool.data.splits import joined
+from kptool.doctor import suspects
 
 KINDS = ("moved", "two exchanged", "sides exchanged", "another image's")
 PLANTED, FIRST = 50, 100

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kptool import peers
-from kptool.annotations import FACE15
-from kptool.cache import Cache
+from kptool.base.skeleton import FACE15
+from kptool.cache.store import Cache
+from kptool.report import peers
 
 Floats = NDArray[np.float64]
 _MARGIN = 8

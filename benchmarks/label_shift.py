@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kptool import cards, peers
-from kptool.annotations import FACE15
-from kptool.cache import Cache
-from kptool.geometry import apply_affine, fit_similarity, flip_points, invert_affine
+from kptool.base.geometry import apply_affine, fit_similarity, flip_points, invert_affine
+from kptool.base.skeleton import FACE15
+from kptool.cache.store import Cache
+from kptool.network import cards
+from kptool.report import peers
 
 Floats = NDArray[np.float64]
 _SCALE, _SIDE = 3, 480

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kptool import peers
-from kptool.compare import _ours
-from kptool.geometry import apply_affine, fit_similarity
-from kptool.predictor import Predictor
+from kptool.base.geometry import apply_affine, fit_similarity
+from kptool.predict.predictor import Predictor
+from kptool.report import peers
+from kptool.report.compare import _ours
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from kptool import Predictor, plugins, results
+from kptool import Predictor, plugins
+from kptool.predict import output
 
 OUT = Path(__file__).parent.parent / "docs" / "faces.png"
 PLACES = (
@@ -39,7 +40,7 @@ def main() -> None:
     predictor = Predictor("unet", "cpu")
     pixels = np.asarray(picture)
     faces = predictor.predict(pixels)
-    results.draw(pixels, faces, predictor.names, tints=predictor.tints).save(OUT, optimize=True)
+    output.draw(pixels, faces, predictor.names, tints=predictor.tints).save(OUT, optimize=True)
     print(f"{OUT}: {len(faces)} faces")
 
 

@@ -18,15 +18,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kptool import cards, charts, checkpoint, report
+from kptool.base.geometry import apply_affine, invert_affine
 from kptool.bench.timing import machine
-from kptool.cache import Cache
-from kptool.conformal import calibrate, coverage
-from kptool.detector import Detector
-from kptool.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
-from kptool.files import write_text
-from kptool.geometry import apply_affine, invert_affine
-from kptool.metrics import Metrics
+from kptool.cache.store import Cache
+from kptool.evaluate.conformal import calibrate, coverage
+from kptool.evaluate.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
+from kptool.evaluate.metrics import Metrics
+from kptool.network import cards, checkpoint
+from kptool.network.keypoint_model import Detector
+from kptool.report import charts
+from kptool.report import figures as report
+from kptool.system.files import write_text
 
 DOCS = Path(__file__).parent.parent / "docs"
 DECODERS = ("argmax", "centroid", "centroid-global", "dark", "gaussian")

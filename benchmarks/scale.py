@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kptool.sources import Opening, find_source
+from kptool.data.sources import Opening, find_source
 
 _DIFFERENT = 500
 

@@ -12,10 +12,11 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from kptool import agreement, cards, checkpoint, export
-from kptool.cache import Cache
-from kptool.evaluation import evaluate_cache
-from kptool.metrics import mean_shape
+from kptool.cache.store import Cache
+from kptool.evaluate.evaluation import evaluate_cache
+from kptool.evaluate.metrics import mean_shape
+from kptool.network import cards, checkpoint
+from kptool.predict import agreement, export
 
 WEIGHTS = Path(__file__).parent.parent / "kptool" / "weights"
 ABOUT = {

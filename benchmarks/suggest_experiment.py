@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from kptool import learncurve, suggest
-from kptool.batches import Resident
-from kptool.cache import Cache
-from kptool.config import configure
-from kptool.detector import Detector
-from kptool.evaluation import evaluate_arrays
-from kptool.geometry import apply_affine, scale_affine
+from kptool.advise import learn_curve, suggest
+from kptool.base.config import configure
+from kptool.base.geometry import apply_affine, scale_affine
+from kptool.cache.store import Cache
+from kptool.evaluate.evaluation import evaluate_arrays
+from kptool.network.keypoint_model import Detector
+from kptool.train.batches import Resident
 
 # Small parts of the data must be what limits the networks, within seconds: little augmentation, high learning rate.
 QUICK = {"lr": 8e-3, "batch_size": 8, "augment.rotation": 8, "augment.scale": 0.1, "augment.light": 0.2}
@@ -42,20 +42,20 @@ class Experiment:
             info, self.steps = cache.info, steps
             given = {**QUICK, "width": width}
             self.model, config = configure(model, info.skeleton, (side, side), info.channels, given)
-            self.config = learncurve.short(config, steps)
+            self.config = learn_curve.short(config, steps)
             shrink = scale_affine(info.size, (side, side))
             affine = shrink[:, :2] @ cache.read("affine")
             affine[..., 2] += shrink[:, 2]
             self.images = resized(cache.read("images"), side)
             points = apply_affine(shrink, cache.read("keypoints")).astype(np.float32)
             self.truth = points, cache.read("visibility"), affine
-            self.groups = learncurve.own_groups(cache.read("group"))
+            self.groups = learn_curve.own_groups(cache.read("group"))
         self.data = Resident.upload(self.images, *self.truth[:2], torch.device("cpu"))
 
     def train(self, part: np.ndarray, seed: int) -> Detector:
         """A network that saw the training images `part`."""
         config = dataclasses.replace(self.config, seed=seed)
-        return learncurve.fit(self.data, np.sort(part), self.model, config, steps=self.steps)
+        return learn_curve.fit(self.data, np.sort(part), self.model, config, steps=self.steps)
 
     def rmse(self, detector: Detector, held: np.ndarray) -> float:
         """Its error on the images `held`, in pixels of the source."""

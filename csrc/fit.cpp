@@ -130,13 +130,15 @@ Fit refine(const Map<T>& map, Pixel peak, const Window& window, double unit, con
 template <class T>
 Fit fit_logarithms(const Map<T>& map, Pixel peak, const Window& window, double unit, bool flat) {
     const double height = map.at(peak.x, peak.y), to_share = 1.0 / height, to_units = 1.0 / unit;
+    const double least =
+        log_floor * height;  // compared before any division, whose rounding would decide ties
     const std::ptrdiff_t near = flat ? -1 : 2;
     Equations e;
     for (std::ptrdiff_t y = window.y0; y < window.y1; ++y) {
         for (std::ptrdiff_t x = window.x0; x < window.x1; ++x) {
             const double value = map.at(x, y) * to_share;
             const std::ptrdiff_t dx = x - peak.x, dy = y - peak.y;
-            if ((value > log_floor || (std::abs(dx) + std::abs(dy) <= near && value > zero_floor)) &&
+            if ((map.at(x, y) > least || (std::abs(dx) + std::abs(dy) <= near && value > zero_floor)) &&
                 !(flat && map.at(x, y) == height)) {
                 e.add(static_cast<double>(dx) * to_units, static_cast<double>(dy) * to_units, value * value,
                       std::log(value));

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from kptool.errors import CacheError, CheckpointError, ConfigError, DataError, KptoolError
+from kptool.base.errors import CacheError, CheckpointError, ConfigError, DataError, KptoolError
+from kptool.base.version import __version__
 
 if TYPE_CHECKING:
-    from kptool.predictor import Predictor
+    from kptool.predict.predictor import Predictor
 
 if sysconfig.get_config_var("Py_GIL_DISABLED"):
     raise ImportError(
@@ -21,17 +21,12 @@ if sysconfig.get_config_var("Py_GIL_DISABLED"):
         f"install kptool for the ordinary build of Python {sys.version_info.major}.{sys.version_info.minor}"
     )
 
-try:
-    __version__ = version("kptool")
-except PackageNotFoundError:  # running from a source tree that is not installed
-    __version__ = "0+unknown"
-
 __all__ = ["CacheError", "CheckpointError", "ConfigError", "DataError", "KptoolError", "Predictor", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Predictor":
-        from kptool.predictor import Predictor
+        from kptool.predict.predictor import Predictor
 
         return Predictor
     raise AttributeError(f"module 'kptool' has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """Keypoints to heatmaps and back: the validated face of the C++ core.
 
 A heatmap holds exp(-r^2 / (2 sigma^2)) at distance r from its keypoint, so its peak is 1 (255 in uint8). r
-and sigma are in pixels of the heatmap; `kptool.geometry` relates them to pixels of the image.
+and sigma are in pixels of the heatmap; `kptool.base.geometry` relates them to pixels of the image.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kptool import _core
-from kptool.errors import ConfigError, DataError
-from kptool.geometry import Size, heatmap_size, to_heatmap
+from kptool.base.errors import ConfigError, DataError
+from kptool.base.geometry import Size, heatmap_size, to_heatmap
 
 DTYPES: tuple[str, ...] = ("float32", "float16", "uint8")
 METHODS: tuple[str, ...] = _core.METHODS
@@ -133,7 +133,7 @@ def decode(
     or h - 0.5, the map's edges; scores (N, K) float32, the largest value of each map. A map that is the same
     everywhere, nowhere above zero, or holds NaN or infinity gives its centre and score 0.
     Raises DataError for heatmaps, ConfigError for any other argument.
-    Reference: `kptool.reference` states every method in NumPy and cites its source.
+    Reference: `tests/reference.py` states every method in NumPy and cites its source.
     """
     if method not in METHODS:
         raise ConfigError(f"no decoding method {method!r}; choose one of {', '.join(METHODS)}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kptool.errors import ConfigError
+from kptool.base.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kptool import plugins
-from kptool.annotations import FACE15
-from kptool.extraction import Options, extract
-from kptool.faces import LANDMARKS
+from kptool.base.skeleton import FACE15
+from kptool.cache.extraction import Options, extract
+from kptool.predict.faces import LANDMARKS
 
 SHARED_FACES = Path(__file__).parents[2] / "shared" / "data" / "faces15"
 
@@ -107,15 +107,15 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run_folder(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny U-Net trained for two epochs on `faces`."""
-    from kptool import engine
-    from kptool.cache import Cache
-    from kptool.config import configure
+    from kptool.base.config import configure
+    from kptool.cache.store import Cache
+    from kptool.train import run
 
     out = tmp_path_factory.mktemp("runs") / "unet"
     with Cache(faces) as cache:
         info = cache.info
     settings = configure("unet", info.skeleton, info.size, info.channels, {"width": 4, "epochs": 2, "batch_size": 12})
-    engine.train(faces, out, *settings, device="cpu")
+    run.train(faces, out, *settings, device="cpu")
     return out
 
 
@@ -163,9 +163,9 @@ def collage(width: int, height: int, places: list[tuple[int, int, float]]) -> tu
 @pytest.fixture(scope="session")
 def weights_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The weights of an untrained network, as a file."""
-    from kptool import cards, checkpoint
-    from kptool.config import ModelConfig
-    from kptool.detector import Detector
+    from kptool.base.config import ModelConfig
+    from kptool.network import cards, checkpoint
+    from kptool.network.keypoint_model import Detector
 
     path = tmp_path_factory.mktemp("weights") / "model.safetensors"
     config = ModelConfig("unet", FACE15.names, FACE15.flip_pairs, width=2)

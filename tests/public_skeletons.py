@@ -198,7 +198,7 @@ NUMBERED = {
 
 def skeleton(name: str) -> tuple[list[str], set[tuple[int, int]]]:
     """The names of a public skeleton, and the pairs that change places in a mirror."""
-    from kptool.flips import IBUG68_PAIRS
+    from kptool.data.flips import IBUG68_PAIRS
 
     left, right, face, middle, sided = PUBLIC[name]
     names = [part for part in middle.split(",") if part]

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from kptool import checkpoint, networks
-from kptool.augmentation import Share
-from kptool.cache import Cache, Info
-from kptool.config import model_from_dict, train_from_dict
-from kptool.trainer import Trainer
+from kptool.base.config import model_from_dict, train_from_dict
+from kptool.cache.store import Cache, Info
+from kptool.network import checkpoint
+from kptool.predict import backends
+from kptool.train.augmentation import Share
+from kptool.train.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.append(str(GOLDEN))
@@ -58,7 +59,7 @@ def test_caches_hold_the_same_numbers(golden: Path, name: str) -> None:
 def test_models_find_the_same_points(golden: Path, name: str) -> None:
     """In float16 weights by torch, and in the graph by ONNX Runtime."""
     expected = NUMBERS[name]
-    network = networks.load(golden / name) if name == make.GRAPH else networks.TorchNetwork(golden / name, "cpu")
+    network = backends.load(golden / name) if name == make.GRAPH else backends.TorchNetwork(golden / name, "cpu")
     with Cache(golden / make.GREY) as cache:
         found = network.run(cache.read("images"))
     assert np.abs(found.points - np.array(expected["points"])).max() < PIXELS
@@ -72,8 +73,8 @@ def test_models_find_the_same_points(golden: Path, name: str) -> None:
 
 def test_the_graph_still_is_of_the_weights(golden: Path) -> None:
     """So that it runs in their place when it lies beside them."""
-    graph = networks.OnnxNetwork(golden / make.GRAPH)
-    assert graph.weights == networks.weights_hash(golden / make.WEIGHTS)
+    graph = backends.OnnxNetwork(golden / make.GRAPH)
+    assert graph.weights == backends.weights_hash(golden / make.WEIGHTS)
 
 
 def test_a_training_goes_on_from_its_state(golden: Path) -> None:

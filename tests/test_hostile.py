@@ -22,10 +22,12 @@ import pytest
 from conftest import kaggle_csv
 from PIL import Image
 
-from kptool import checkpoint, extraction, images
-from kptool.cache import Cache
-from kptool.errors import CacheError, DataError, KptoolError
-from kptool.sources import Opening, find_source
+from kptool.base.errors import CacheError, DataError, KptoolError
+from kptool.cache import extraction
+from kptool.cache.store import Cache
+from kptool.data import images
+from kptool.data.sources import Opening, find_source
+from kptool.network import checkpoint
 
 sys.path.append(str(Path(__file__).parent / "faults"))
 import bombs

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from kptool import heatmaps, plugins
-from kptool.annotations import FACE15, Dataset, Skeleton
-from kptool.config import RECIPES, configure
-from kptool.detector import Detector, decode
-from kptool.errors import ConfigError
+from kptool.base.config import RECIPES, configure
+from kptool.base.errors import ConfigError
+from kptool.base.skeleton import FACE15, Skeleton
+from kptool.data.annotations import Dataset
+from kptool.network.keypoint_model import Detector, decode
 
 MODELS, LOSSES = plugins.names("models"), plugins.names("losses")
 HEATMAP_LOSSES = [name for name in LOSSES if plugins.load_loss(name).output == "heatmap"]
@@ -66,8 +67,8 @@ def test_a_model_can_overfit_a_handful(name: str) -> None:
     detector = Detector(model)
     images = torch.rand(4, 1, 32, 32) * 255
     points = torch.tensor([[[8.0, 9.0], [20.0, 22.0]]]).repeat(4, 1, 1) + torch.arange(4).view(4, 1, 1)
-    from kptool.augmentation import Batch
-    from kptool.targets import Targets
+    from kptool.train.augmentation import Batch
+    from kptool.train.targets import Targets
 
     batch = Batch(images, points, torch.ones(4, 2, dtype=torch.bool))
     optimizer = torch.optim.Adam(detector.parameters(), lr=3e-3)

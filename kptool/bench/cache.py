@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool import heatmaps
-from kptool.annotations import FACE15, Samples
+from kptool.base.skeleton import FACE15
 from kptool.bench.timing import Row, medians
-from kptool.cache import Cache, CacheWriter, Info
+from kptool.cache.store import Cache, CacheWriter, Info
+from kptool.data.annotations import Samples
 
 _BATCH = 64
 
@@ -78,7 +79,7 @@ Times = tuple[float, float, float]
 
 
 def _kptool(folder: Path, points: NDArray[np.float32], maps: NDArray[Any], order: NDArray[np.int64]) -> Times:
-    """Seconds to write the maps, seconds to read them shuffled, and bytes: through `kptool.cache`."""
+    """Seconds to write the maps, seconds to read them shuffled, and bytes: through `kptool.cache.store`."""
     path, n = folder / "kptool.h5", len(points)
     info = Info(
         FACE15.names, FACE15.flip_pairs, (96, 96), 1, 2.0, 1, maps.dtype.name, 0, 0.1, "bench", "0" * 64, "bench"

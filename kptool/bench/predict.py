@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kptool import cards, plugins
-from kptool.annotations import FACE15
+from kptool import plugins
+from kptool.base.config import configure
+from kptool.base.skeleton import FACE15
 from kptool.bench.timing import Row, Work, medians
-from kptool.config import configure
-from kptool.detector import Detector
-from kptool.networks import Network, OnnxNetwork, TorchNetwork
-from kptool.predictor import Predictor
+from kptool.network import cards
+from kptool.network.keypoint_model import Detector
+from kptool.predict.backends import Network, OnnxNetwork, TorchNetwork
+from kptool.predict.predictor import Predictor
 
 
 def run(quick: bool = False) -> list[Row]:

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from kptool import devices, plugins
-from kptool.annotations import Dataset as Reader
-from kptool.augmentation import Batch, Share
-from kptool.batches import Epochs, Resident
+from kptool import plugins
+from kptool.base.config import configure
 from kptool.bench.timing import Row, medians
-from kptool.config import configure
-from kptool.trainer import Trainer
+from kptool.data.annotations import Dataset as Reader
+from kptool.system import devices
+from kptool.train.augmentation import Batch, Share
+from kptool.train.batches import Epochs, Resident
+from kptool.train.trainer import Trainer
 
 
 class PlainFaces(Dataset[tuple[torch.Tensor, torch.Tensor]]):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kptool.base.errors import ConfigError
 from kptool.cli.options import Json
 from kptool.cli.output import emit, emit_json, note, progress
-from kptool.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,14 +48,14 @@ def bench(
             bar(f"bench {name}", number, len(chosen))
             rows += import_module(f"kptool.bench.{name}").run(quick)
     if plot is not None:
-        from kptool.charts import bars
-        from kptool.report import save
+        from kptool.report.charts import bars
+        from kptool.report.figures import save
 
         save(bars([(f"{row.group}: {row.task} vs {row.peer}", row.ratio) for row in rows]), plot)
         note(f"kptool: wrote {plot}")
     if report is not None:
         from kptool.bench.timing import markdown
-        from kptool.files import write_text
+        from kptool.system.files import write_text
 
         write_text(report, markdown(f"kptool bench {' '.join(asked)}{' --quick' if quick else ''}", rows))
         note(f"kptool: wrote {report}")

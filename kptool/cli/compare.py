@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kptool.base.errors import ConfigError
 from kptool.cli.options import Json, ModelName
 from kptool.cli.output import emit, emit_json, note, progress
-from kptool.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kptool.pictures import Picture
+    from kptool.data.pictures import Picture
 
 
 def compare(
@@ -24,11 +24,12 @@ def compare(
     json: Json = False,
 ) -> None:
     """Find the same faces with other toolkits: how far their points lie apart, how long each takes, the worst cases."""
-    from kptool import compare as comparing
-    from kptool import peers, tones
-    from kptool import pictures as reading
-    from kptool.files import write_text
-    from kptool.predictor import Predictor
+    from kptool.data import pictures as reading
+    from kptool.data import scaling
+    from kptool.predict.predictor import Predictor
+    from kptool.report import compare as comparing
+    from kptool.report import peers
+    from kptool.system.files import write_text
 
     names = list(dict.fromkeys(others or []))
     if not names:
@@ -43,7 +44,7 @@ def compare(
     with progress(quiet=json) as bar:
         some = _readable(reading.heard(reading.read(wanted), remarks), failed)
         tallies, cases = comparing.compare(predictor, some, names, total=len(wanted), progress=bar)
-    for text in (*tones.sentences(remarks), *failed):
+    for text in (*scaling.sentences(remarks), *failed):
         note(f"kptool: {text}")
     rows = [tally.describe() for tally in tallies]
     count = len(tallies[0].milliseconds)

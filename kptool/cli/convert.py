@@ -20,8 +20,8 @@ def convert(
     json: Json = False,
 ) -> None:
     """Write labels in another format, beside copies of their pictures. Changes nothing that is there."""
-    from kptool import convert as library
-    from kptool.sources import Opening
+    from kptool.data import convert as library
+    from kptool.data.sources import Opening
 
     with progress(quiet=json) as report:
         done = library.convert(source, out, to, Opening(images, category), progress=report)

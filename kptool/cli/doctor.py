@@ -11,7 +11,7 @@ from kptool.cli.options import DEFAULT_CACHE, CachePath, Json
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
-    from kptool.doctor import Agreement, Finding
+    from kptool.doctor.examine import Agreement, Finding
 
 
 def doctor(
@@ -48,18 +48,18 @@ def doctor(
     """
     from collections import Counter
 
-    from kptool.cache import Cache
-    from kptool.doctor import examine, proposals
-    from kptool.files import write_text
-    from kptool.patches import to_text
-    from kptool.splits import assign, read_groups
+    from kptool.cache.store import Cache
+    from kptool.data.patches import to_text
+    from kptool.data.splits import assign, read_groups
+    from kptool.doctor.examine import examine, proposals
+    from kptool.system.files import write_text
 
     with Cache(cache) as opened, progress(quiet=json) as bar:
         found, images = None, len(opened)
         unlabelled = opened.never_labelled()
         notes = [] if unlabelled is None else [unlabelled]
         if run is not None:
-            from kptool.checkup import unseen_predictions
+            from kptool.doctor.page import unseen_predictions
 
             found, judged = unseen_predictions(run, opened, bar)
             if judged < images:
@@ -71,7 +71,7 @@ def doctor(
         done = examine(opened, found, bar, known)
         findings, agreement = done.findings, done.agreement
         if html is not None:
-            from kptool.checkup import write_page
+            from kptool.doctor.page import write_page
 
             write_text(html, write_page(done, opened))
         if patch is not None:

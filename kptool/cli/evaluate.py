@@ -32,10 +32,12 @@ def evaluate(
 ) -> None:
     """Measure a model on images whose keypoints are known, its points as labelled."""
     check_split(split)
-    from kptool import cards, checkpoint, devices, plugins
-    from kptool.cache import Cache
-    from kptool.evaluation import evaluate_cache, mean_shape_baseline, trained_on
-    from kptool.shifts import AS_LABELLED
+    from kptool import plugins
+    from kptool.cache.store import Cache
+    from kptool.evaluate.evaluation import evaluate_cache, mean_shape_baseline, trained_on
+    from kptool.network import cards, checkpoint
+    from kptool.network.label_shift import AS_LABELLED
+    from kptool.system import devices
 
     if decoder is not None:
         plugins.load_decoder(decoder)
@@ -52,9 +54,9 @@ def evaluate(
         if seen:
             note(f"kptool: {seen} of these images were trained on, so the figures flatter the model")
         if pictures is not None:
-            from kptool import report
+            from kptool.report import figures
 
-            report.save(report.predictions(opened, split, found), pictures)
+            figures.save(figures.predictions(opened, split, found), pictures)
     if json:
         emit_json(
             {
@@ -67,7 +69,7 @@ def evaluate(
             }
         )
         return
-    from kptool.report import beside_mean_shape, metrics_table
+    from kptool.report.tables import beside_mean_shape, metrics_table
 
     emit(
         metrics_table(found.metrics.to_dict(), f"{origin}, {found.metrics.images} {split} images of {cache}"),

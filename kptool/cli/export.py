@@ -27,9 +27,10 @@ def export(
     their pixels, as `kptool predict --no-detect` does. It is compared with torch before it is written. Beside its
     weights, as model.onnx, `kptool predict` runs it in their place on the CPU.
     """
-    from kptool import agreement, cards
-    from kptool import export as exporting
-    from kptool.shifts import POINTS
+    from kptool.network import cards
+    from kptool.network.label_shift import POINTS
+    from kptool.predict import agreement
+    from kptool.predict import export as exporting
 
     if out is not None:
         exporting.check_name(out)

@@ -93,13 +93,15 @@ def extract(
     json: Json = False,
 ) -> None:
     """Extract images and keypoints into a folder, with heatmaps and a train/val split in one HDF5 cache."""
-    from kptool import extraction, sharing, sources
+    from kptool.cache import extraction
+    from kptool.data import sources
+    from kptool.system import workers
 
     options = extraction.Options(keypoints, sigma, stride, heatmaps, val, seed, groups, force, split or "auto", patch)
     channels = None if colour is None else 3 if colour else 1
     opening = sources.Opening(images, category, parse_size(size), channels, crop, margin, flips, count, seed, val_from)
     opened = sources.find_source(source, opening)
-    with sharing.workers() as mine:
+    with workers.workers() as mine:
         mixed = sources.shared(opened, mine)
         if mixed is None:  # another process of torchrun's writes
             return

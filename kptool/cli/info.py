@@ -35,7 +35,8 @@ def info(
 
 
 def _installation() -> dict[str, Any]:
-    from kptool import __version__, plugins
+    from kptool import plugins
+    from kptool.base.version import __version__
 
     return {
         "kptool": __version__,
@@ -65,7 +66,7 @@ def _torch() -> dict[str, Any]:
 
 
 def _cache(path: Path) -> dict[str, Any]:
-    from kptool.cache import Cache
+    from kptool.cache.store import Cache
 
     with Cache(path) as cache:
         splits = {split: len(cache.index(split)) for split in ("train", "val")}
@@ -75,8 +76,8 @@ def _cache(path: Path) -> dict[str, Any]:
 
 
 def _model(model: str) -> dict[str, Any]:
-    from kptool import cards
-    from kptool.config import to_dict
+    from kptool.base.config import to_dict
+    from kptool.network import cards
 
     path, origin = cards.resolve(model, measuring=True)
     card = cards.read_card(path)

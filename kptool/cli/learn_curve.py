@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kptool.base.errors import ConfigError
 from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Seed, check_settings, overrides
 from kptool.cli.output import emit, emit_json, note, progress
-from kptool.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kptool.cache import Cache
-    from kptool.learncurve import Point
-    from kptool.pictures import Picture
-    from kptool.suggest import Suggestion
+    from kptool.advise.learn_curve import Point
+    from kptool.advise.suggest import Suggestion
+    from kptool.cache.store import Cache
+    from kptool.data.pictures import Picture
 
 
 def learn_curve(
@@ -61,8 +61,8 @@ def learn_curve(
     if run and not suggest:
         raise ConfigError("--run names models for --suggest; give --suggest N and --pool PICTURES, too")
     check_settings(model, overrides(settings or [], seed=seed), device)
-    from kptool import pictures
-    from kptool.cache import Cache
+    from kptool.cache.store import Cache
+    from kptool.data import pictures
 
     waiting = pictures.expand(pool or [])
     document: dict[str, Any] = {"cache": cache}
@@ -98,8 +98,8 @@ def _curve(
     quiet: bool,
 ) -> dict[str, Any]:
     """Measure what is missing, and say what it tells."""
-    from kptool import learncurve, powerlaw
-    from kptool.config import configure
+    from kptool.advise import learn_curve, powerlaw
+    from kptool.base.config import configure
     from kptool.plugins import load_model
 
     info, count = cache.info, len(cache.index("train"))
@@ -112,10 +112,10 @@ def _curve(
             f"kptool: training {model} on {cache.path} and on parts of it, up to {sizes * repeats} times {steps} steps"
         )
     with progress(quiet) as bar:
-        points = learncurve.measure(
+        points = learn_curve.measure(
             cache, out, *configs, sizes=sizes, repeats=repeats, steps=steps, device=device, progress=bar
         )
-    law = learncurve.fitted(points)
+    law = learn_curve.fitted(points)
     asked = more or sorted({max(1, count // 4), count, 3 * count})
     forecasts = [] if law is None else [law.forecast(number) for number in asked]
     return {
@@ -125,8 +125,8 @@ def _curve(
         "fit": None if law is None else law.law,
         "verdict": "too few sizes" if law is None else law.verdict,
         "more": forecasts,
-        "says": learncurve.words(points, law, forecasts),
-        "csv": out / learncurve.POINTS,
+        "says": learn_curve.words(points, law, forecasts),
+        "csv": out / learn_curve.POINTS,
         "fitted": law,
     }
 
@@ -135,11 +135,12 @@ def _print_curve(document: dict[str, Any], plot: Path | None, out: Path, *, quie
     """The points as a table and what they tell, for people; the picture, where one is wanted."""
     from rich.table import Table
 
-    from kptool import learncurve, report
+    from kptool.advise import learn_curve
+    from kptool.report import figures
 
     points: list[Point] = document["points"]
     if plot is not None:
-        document["picture"] = report.save(learncurve.figure(points, document["fitted"]), plot)
+        document["picture"] = figures.save(learn_curve.figure(points, document["fitted"]), plot)
     if quiet:
         return
     table = Table(title=f"{document['model']}, {document['steps']} steps, on the validation images")
@@ -156,8 +157,10 @@ def _suggest(
     """The pictures that models name, and how that was done; and those that cannot be read."""
     import numpy as np
 
-    from kptool import cards, checkpoint, devices, pictures, tones
-    from kptool import suggest as suggesting
+    from kptool.advise import suggest as suggesting
+    from kptool.data import pictures, scaling
+    from kptool.network import cards, checkpoint
+    from kptool.system import devices
 
     found = [cards.resolve(model, measuring=True) for model in models]
     origins = [origin for _, origin in found]
@@ -173,7 +176,7 @@ def _suggest(
     remarks: list[tuple[str, tuple[str, ...]]] = []
     heard = pictures.heard(pictures.read(waiting), remarks)
     names, pool, failed = suggesting.read(heard, info.size, info.channels)
-    for text in tones.sentences(remarks):
+    for text in scaling.sentences(remarks):
         note(f"kptool: {text}")
     with progress(quiet) as bar:
         learnt = np.asarray((cache.read("visibility", cache.index("train")) > 0).any(0))

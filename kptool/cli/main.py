@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from kptool.base.errors import DataError, KptoolError
 from kptool.cli import (
     bench,
     compare,
@@ -33,9 +34,8 @@ from kptool.cli import (
     usage,
 )
 from kptool.cli.output import Notes, note
-from kptool.errors import DataError, KptoolError
-from kptool.stopping import Stopped, raised
-from kptool.text import printable
+from kptool.system.printable import printable
+from kptool.system.signals import Stopped, raised
 
 app = typer.Typer(
     name="kptool",
@@ -70,7 +70,7 @@ BUG = 101
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from kptool import __version__
+        from kptool.base.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

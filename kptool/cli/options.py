@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.errors import ConfigError
+from kptool.base.errors import ConfigError
 
 DEFAULT_CACHE = Path("data/faces/dataset.h5")
 
@@ -40,12 +40,13 @@ def check_split(split: str) -> None:
 
 def check_settings(model: str, given: Mapping[str, object], device: str) -> None:
     """Raise ConfigError for settings and a device that no cache whatever makes right."""
-    from kptool import detector, devices
-    from kptool.annotations import FACE15
-    from kptool.config import configure
+    from kptool.base.config import configure
+    from kptool.base.skeleton import FACE15
+    from kptool.network import keypoint_model
+    from kptool.system import devices
 
     network, _ = configure(model, FACE15, (96, 96), 1, given)
-    detector.parts(network)
+    keypoint_model.parts(network)
     devices.pick(device)
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from kptool.progress import Progress
-from kptool.text import harmless, printable, printable_all
+from kptool.system.printable import harmless, printable, printable_all
+from kptool.system.progress import Progress
 
 if TYPE_CHECKING:
     from rich.table import Table

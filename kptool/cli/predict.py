@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kptool.base.errors import ConfigError
 from kptool.cli.options import AsLabelled, Device, Json, ModelName
 from kptool.cli.output import emit, emit_json, emit_text, note, progress
-from kptool.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kptool.prediction import Predicted
-    from kptool.predictor import Predictor
-    from kptool.results import Found
+    from kptool.predict.output import Found
+    from kptool.predict.predictor import Predictor
+    from kptool.predict.stream import Predicted
 
 _TABLES = 5
 
@@ -66,20 +66,22 @@ def predict(
     if boxes and detect:
         raise ConfigError("--box says where the faces are, so --detect has nothing to look for; leave one out")
     if device not in ("auto", "cpu"):  # an option that cannot be is refused before anything is said
-        from kptool import devices
+        from kptool.system import devices
 
         devices.pick(device)
-    from kptool import pictures as reading
-    from kptool import prediction, sharing, tones
-    from kptool.predictor import Predictor
-    from kptool.results import csv_text
+    from kptool.data import pictures as reading
+    from kptool.data import scaling
+    from kptool.predict import stream
+    from kptool.predict.output import csv_text
+    from kptool.predict.predictor import Predictor
+    from kptool.system import workers
 
     predictor = Predictor(model, device, detect=False if boxes else detect, flip=tta, as_labelled=as_labelled)
     wanted = reading.expand(pictures)
-    with sharing.workers() as mine, ExitStack() as stack:
+    with workers.workers() as mine, ExitStack() as stack:
         if heatmaps and mine.world > 1:
             raise ConfigError("--heatmaps writes one file, so run it as one process, without torchrun")
-        outputs = stack.enter_context(prediction.outputs(predictor, out, heatmaps, names=names))
+        outputs = stack.enter_context(stream.outputs(predictor, out, heatmaps, names=names))
         if mine.rank == 0:
             note(f"kptool: using {predictor.origin}; {predictor.shift.sentence(as_labelled)}")
             for text in predictor.card.caveats:
@@ -87,15 +89,15 @@ def predict(
         bar = stack.enter_context(progress(quiet=json or mine.rank > 0))
         outputs.reserve(wanted)
         part = wanted[mine.rank :: mine.world]
-        one = prediction.run(
+        one = stream.run(
             predictor, reading.read(part, frames=frames), len(part), boxes=boxes, outputs=outputs, progress=bar
         )
         everyone = mine.gather(one)
     if everyone is None:  # another process of torchrun's writes
         return
-    done = prediction.merge(wanted, everyone)
-    prediction.write(predictor, done.found, out=out, coco=coco)
-    told = tones.sentences(done.remarks)
+    done = stream.merge(wanted, everyone)
+    stream.write(predictor, done.found, out=out, coco=coco)
+    told = scaling.sentences(done.remarks)
     for text in (*told, *(" ".join(picture.error.split()) for picture in done.failed)):
         note(f"kptool: {text}")
     if json:
@@ -121,8 +123,8 @@ def _box(text: str) -> tuple[float, float, float, float]:
 
 
 def _json(predictor: Predictor, done: Predicted, told: Sequence[str]) -> None:
-    from kptool.results import CONVENTION
-    from kptool.shifts import RADIUS
+    from kptool.network.label_shift import RADIUS
+    from kptool.predict.output import CONVENTION
 
     emit_json(
         {
@@ -140,7 +142,7 @@ def _json(predictor: Predictor, done: Predicted, told: Sequence[str]) -> None:
 
 def _about(predictor: Predictor) -> str:
     """Whose weights said it, and what its points are, for the titles of results."""
-    from kptool.shifts import POINTS
+    from kptool.network.label_shift import POINTS
 
     return f"by {predictor.origin}, {POINTS[predictor.points]}"
 

@@ -11,7 +11,7 @@ from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json
 from kptool.cli.output import emit, emit_json
 
 if TYPE_CHECKING:
-    from kptool.recommend import Recipe
+    from kptool.advise.recommend import Recipe
 
 
 def recommend(
@@ -24,10 +24,11 @@ def recommend(
     json: Json = False,
 ) -> None:
     """Propose a model and its settings for a cache and this machine, with a reason for each."""
-    from kptool import devices, recipes
-    from kptool import recommend as recommending
-    from kptool.cache import Cache
-    from kptool.files import write_text
+    from kptool.advise import recommend as recommending
+    from kptool.base import recipes
+    from kptool.cache.store import Cache
+    from kptool.system import devices
+    from kptool.system.files import write_text
 
     place = devices.pick(device)
     with Cache(cache) as opened:

@@ -21,9 +21,9 @@ def report(
 ) -> None:
     """Compare runs on one HTML page: tables, cumulative errors, training curves, best and worst faces."""
     check_split(split)
-    from kptool.cache import Cache
-    from kptool.files import write_text
-    from kptool.page import measure_all, write_page
+    from kptool.cache.store import Cache
+    from kptool.report.runs import measure_all, write_page
+    from kptool.system.files import write_text
 
     with Cache(cache) as opened, progress(quiet=json) as bar:
         measured = measure_all(models, opened, split=split, flip=tta, progress=bar)

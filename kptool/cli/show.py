@@ -38,21 +38,22 @@ def _beside(out: Path, ending: str) -> Path:
 
 
 def _show_cache(path: Path, out: Path, count: int) -> list[Path]:
-    from kptool import report
-    from kptool.cache import Cache
+    from kptool.cache.store import Cache
+    from kptool.report import figures
 
     with Cache(path) as cache:
         return [
-            report.save(report.examples(cache, count), out),
-            report.save(report.example_heatmaps(cache, count), _beside(out, "heatmaps")),
-            report.save(report.sides(cache), _beside(out, "sides")),
+            figures.save(figures.examples(cache, count), out),
+            figures.save(figures.example_heatmaps(cache, count), _beside(out, "heatmaps")),
+            figures.save(figures.sides(cache), _beside(out, "sides")),
         ]
 
 
 def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
-    from kptool import cards, charts, checkpoint, report
-    from kptool.cache import Cache
-    from kptool.evaluation import evaluate_cache
+    from kptool.cache.store import Cache
+    from kptool.evaluate.evaluation import evaluate_cache
+    from kptool.network import cards, checkpoint
+    from kptool.report import charts, figures
 
     weights, origin = cards.resolve(model, measuring=True)
     note(f"kptool: using {origin}")
@@ -60,9 +61,9 @@ def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
     with Cache(path) as cache:
         split = "val" if len(cache.index("val")) else "all"
         found = evaluate_cache([detector], cache, split=split)
-        written = [report.save(report.predictions(cache, split, found, count), out)]
-        errors = {detector.config.model: report.per_image_nme(cache, split, found)}
-    written.append(report.save(charts.cumulative(errors), _beside(out, "errors")))
+        written = [figures.save(figures.predictions(cache, split, found, count), out)]
+        errors = {detector.config.model: figures.per_image_nme(cache, split, found)}
+    written.append(figures.save(charts.cumulative(errors), _beside(out, "errors")))
     if (weights.parent / "metrics.csv").is_file():
-        written.append(report.save(charts.curves(weights.parent), _beside(out, "curves")))
+        written.append(figures.save(charts.curves(weights.parent), _beside(out, "curves")))
     return written

@@ -11,9 +11,9 @@ from kptool.cli.options import Device, Json, ModelName
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
-    from kptool.cards import Card
-    from kptool.detector import Detector
-    from kptool.estimate import Estimate
+    from kptool.kaggle.estimate import Estimate
+    from kptool.network.cards import Card
+    from kptool.network.keypoint_model import Detector
 
 
 def submit(
@@ -44,8 +44,10 @@ def submit(
     json: Json = False,
 ) -> None:
     """Write Kaggle's RowId,Location, one row for each that the lookup table asks for: where its labels would be."""
-    from kptool import cards, checkpoint, devices, submission
-    from kptool.shifts import AS_LABELLED
+    from kptool.kaggle import submit
+    from kptool.network import cards, checkpoint
+    from kptool.network.label_shift import AS_LABELLED
+    from kptool.system import devices
 
     place = devices.pick(device)
     sources = [cards.resolve(name) for name in (model, model_few) if name is not None]
@@ -55,7 +57,7 @@ def submit(
     few = None if model_few is None else loaded[-1][0]
     expected = None if estimate is None else _estimate(lookup, estimate, loaded, tta)  # before anything is written
     with progress(quiet=json) as bar:
-        counts = submission.submit(loaded[0][0], test, lookup, out, few=few, flip=tta, progress=bar)
+        counts = submit.submit(loaded[0][0], test, lookup, out, few=few, flip=tta, progress=bar)
     if few is not None and not counts["images_few"]:
         note(
             "kptool: no picture asks for fewer keypoints than --model has, of which --model-few has all; it went unused"
@@ -73,9 +75,9 @@ def submit(
 
 
 def _estimate(lookup: Path, cache: Path, loaded: list[tuple[Detector, Card]], flip: bool) -> Estimate:
-    from kptool import estimate
-    from kptool.cache import Cache
-    from kptool.evaluation import trained_on
+    from kptool.cache.store import Cache
+    from kptool.evaluate.evaluation import trained_on
+    from kptool.kaggle import estimate
 
     with Cache(cache) as opened:
         seen = max(trained_on(card.data, opened, "val") for _, card in loaded)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kptool.base.errors import ConfigError
 from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_settings, overrides
 from kptool.cli.output import emit, emit_json, note, progress
-from kptool.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kptool.engine import Result
-    from kptool.sides import Fold
+    from kptool.train.run import Result
+    from kptool.train.split import Fold
 
 
 def train(
@@ -56,7 +56,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a model on a cache; with `all`, the four of them, compared."""
-    from kptool import plugins, recipes
+    from kptool import plugins
+    from kptool.base import recipes
 
     recipe: dict[str, object] = {} if config is None else {**recipes.read(config)}
     model, cache = _what_to_train(model, cache, recipe.pop("model", None), config)
@@ -88,15 +89,15 @@ def train(
     if json:
         emit_json({"models": documents} if model == "all" else documents[0])
         return
-    from kptool import report
+    from kptool.report import tables
 
     if model == "all" or cv:
-        emit(report.comparison_table(documents))
+        emit(tables.comparison_table(documents))
     else:
         only = documents[0]
         where = "" if only["val"] else ", on the training images"
         title = f"{model}, best epoch {only['best_epoch']} of {only['epochs']}{where}"
-        emit(report.metrics_table(_measured(only), title))
+        emit(tables.metrics_table(_measured(only), title))
     emit(*dict.fromkeys(_beside_mean_shape(each) for each in documents))
     emit(*(f"wrote {folder}/" for folder in folders.values()))
 
@@ -144,10 +145,11 @@ def _train_one(
     *,
     quiet: bool,
 ) -> dict[str, Any] | None:
-    from kptool import charts, engine, report
-    from kptool.cache import Cache
-    from kptool.config import configure
+    from kptool.base.config import configure
+    from kptool.cache.store import Cache
     from kptool.plugins import load_model
+    from kptool.report import charts, figures
+    from kptool.train import run
 
     given = {"width": load_model(name).default_width, **given}
     with Cache(cache) as opened:
@@ -156,18 +158,18 @@ def _train_one(
         if not quiet:
             note(f"kptool: training {name} on {cache}" + (f", fold {fold[0] + 1} of {fold[1]}" if fold else ""))
     with progress(quiet) as bar:
-        result = engine.train(cache, out, *settings, device=device, resume=resume, fold=fold, progress=bar)
+        result = run.train(cache, out, *settings, device=device, resume=resume, fold=fold, progress=bar)
     if not result.metrics:
         return None
-    report.save(charts.curves(out), out / "curves.png")
+    figures.save(charts.curves(out), out / "curves.png")
     return _document(result)
 
 
 def _beside_mean_shape(document: dict[str, Any]) -> str:
-    from kptool import report
+    from kptool.report import tables
 
     metrics = _measured(document)
-    return report.beside_mean_shape(metrics["rmse"], metrics.get("mean_shape_rmse"), document["model"])
+    return tables.beside_mean_shape(metrics["rmse"], metrics.get("mean_shape_rmse"), document["model"])
 
 
 def _measured(document: dict[str, Any]) -> dict[str, Any]:

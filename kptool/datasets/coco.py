@@ -14,20 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from kptool.annotations import (
-    VISIBLE,
-    Dataset,
-    LabelFile,
-    Labelled,
-    bounded,
-    counted,
-    stated_visibility,
-    without_places,
-)
-from kptool.errors import DataError
-from kptool.reading import looks_like, read_json
-from kptool.splits import part_of
-from kptool.strangers import named
+from kptool.base.errors import DataError
+from kptool.base.skeleton import VISIBLE
+from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded, counted, stated_visibility, without_places
+from kptool.data.splits import part_of
+from kptool.data.unread_formats import named
+from kptool.system.text import looks_like, read_json
 
 _Row = dict[str, Any]
 _PARTS = ("images", "annotations", "categories")

@@ -15,10 +15,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from kptool.annotations import OCCLUDED, VISIBLE, Dataset, LabelFile, Labelled, bounded, counted
-from kptool.errors import DataError
-from kptool.reading import looks_like, read_text
-from kptool.strangers import named_xml
+from kptool.base.errors import DataError
+from kptool.base.skeleton import OCCLUDED, VISIBLE
+from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded, counted
+from kptool.data.unread_formats import named_xml
+from kptool.system.text import looks_like, read_text
 
 _MOST_BYTES = 1 << 28
 _LOOSE = "points"

@@ -1,7 +1,7 @@
 """DeepLabCut's labels: a CollectedData csv or h5, a folder of videos that have one each, or a project by its config.yaml.
 
 The header's rows are scorer, (individuals,) bodyparts, coords; below, a picture in each row, whose name takes one column,
-or three whose parts make its path. Other coords than x and y are what `kptool.visibility` makes of them; lightning-pose
+or three whose parts make its path. Other coords than x and y are what `kptool.data.visibility` makes of them; lightning-pose
 writes the same. An integer is a pixel's centre. Frames of one video belong together.
 """
 
@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import frames, pandash5
-from kptool.annotations import Dataset, LabelFile, Labelled, bounded
-from kptool.columns import not_used
-from kptool.errors import DataError
-from kptool.reading import first_line, is_file, numbers, read_rows, read_yaml, squared
-from kptool.visibility import judge, kind
+from kptool.base.errors import DataError
+from kptool.data import frames, pandas_h5
+from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
+from kptool.data.columns import not_used
+from kptool.data.visibility import judge, kind
+from kptool.system.text import first_line, is_file, numbers, read_rows, read_yaml, squared
 
 _HEADS = ("scorer", "individuals", "bodyparts", "coords")
 _NO_ANIMAL = "single"
@@ -54,7 +54,7 @@ def matches(path: Path) -> bool:
     if suffix in (".yaml", ".yml"):
         return path.is_file() and (path.parent / _VIDEOS).is_dir() and first_line(path) != "" and _is_config(path)
     if suffix == ".h5":
-        return pandash5.matches(path)
+        return pandas_h5.matches(path)
     return path.is_dir() and bool(_labelled(path))
 
 
@@ -151,7 +151,7 @@ def _is_config(path: Path) -> bool:
 def _sheet(path: Path) -> _Sheet:
     """The file's header and cells. Raises DataError where they are not laid out as they should be."""
     if path.suffix.lower() == ".h5":
-        rows, separator = list(enumerate(pandash5.read(path), start=1)), ","
+        rows, separator = list(enumerate(pandas_h5.read(path), start=1)), ","
     else:
         rows, separator = read_rows(path, _MOST_BYTES)
     heads = {row[0]: row for _, row in rows[: len(_HEADS)] if row[0] in _HEADS}

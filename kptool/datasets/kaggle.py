@@ -18,13 +18,15 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool import _core, flips
-from kptool.annotations import MAX_KEYPOINTS, Dataset, Samples, Skeleton, Source
-from kptool.archives import BROKEN, is_zip, open_text
-from kptool.columns import flags_of, not_used
-from kptool.errors import DataError
-from kptool.reading import csv_rows, first_line
-from kptool.visibility import judge
+from kptool import _core
+from kptool.base.errors import DataError
+from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
+from kptool.data import flips
+from kptool.data.annotations import Dataset, Samples, Source
+from kptool.data.columns import flags_of, not_used
+from kptool.data.visibility import judge
+from kptool.system.archives import BROKEN, is_zip, open_text
+from kptool.system.text import csv_rows, first_line
 
 _BUFFER = 4 << 20
 _MAX_LINE = 24 << 20

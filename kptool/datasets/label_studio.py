@@ -15,12 +15,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-from kptool import rectangles
-from kptool.annotations import VISIBLE, Dataset, LabelFile, Labelled, bounded, counted
-from kptool.errors import DataError
-from kptool.pictures import SUFFIXES
-from kptool.reading import looks_like, read_json
-from kptool.strangers import named
+from kptool.base.errors import DataError
+from kptool.base.skeleton import VISIBLE
+from kptool.data import rectangles
+from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded, counted
+from kptool.data.pictures import SUFFIXES
+from kptool.data.unread_formats import named
+from kptool.system.text import looks_like, read_json
 
 _IMAGE_KEYS = ("image", "img", "picture", "photo", "url", "image_url", "file")
 _OTHER_MEDIA = {".mp4", ".webm", ".avi", ".mov", ".mkv", ".wav", ".mp3", ".flac", ".csv", ".txt", ".pdf", ".html"}

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kptool.annotations import ANY_SUFFIX, Dataset, LabelFile, Labelled
-from kptool.errors import DataError
-from kptool.reading import read_text
-from kptool.visibility import judge
-from kptool.walking import files_below
+from kptool.base.errors import DataError
+from kptool.data.annotations import ANY_SUFFIX, Dataset, LabelFile, Labelled
+from kptool.data.visibility import judge
+from kptool.system.text import read_text
+from kptool.system.walking import files_below
 
 _MOST_BYTES = 1 << 20
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.annotations import FACE15, OCCLUDED, VISIBLE, Dataset, Samples, Source
-from kptool.errors import ConfigError
-from kptool.geometry import Size
+from kptool.base.errors import ConfigError
+from kptool.base.geometry import Size
+from kptool.base.skeleton import FACE15, OCCLUDED, VISIBLE
+from kptool.data.annotations import Dataset, Samples, Source
 
 Array = NDArray[np.float32]
 Point = NDArray[np.float64]

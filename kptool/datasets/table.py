@@ -1,7 +1,7 @@
 """A csv with a picture's name in each row. Wide: two columns for each keypoint; long: a row for each keypoint.
 
 Wide columns are ``NAME_x`` and ``NAME_y``, or plain numbers that alternate x and y; ``NAME_visibility`` and its like say
-what `kptool.visibility` makes of them. Long columns are a picture, a keypoint's name, x and y, and may be such flags and
+what `kptool.data.visibility` makes of them. Long columns are a picture, a keypoint's name, x and y, and may be such flags and
 the number of the thing. Either may have a box, measured like the points. An empty cell is no label. An integer is a
 pixel's centre. Columns that say nothing known are named in a note.
 """
@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.annotations import Dataset, LabelFile, Labelled, bounded
-from kptool.columns import BoxColumns, box, not_used, wide
-from kptool.errors import DataError
-from kptool.pictures import SUFFIXES
-from kptool.reading import first_line, numbers, read_rows, squared
-from kptool.splits import PARTS
-from kptool.visibility import judge, kind
+from kptool.base.errors import DataError
+from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
+from kptool.data.columns import BoxColumns, box, not_used, wide
+from kptool.data.pictures import SUFFIXES
+from kptool.data.splits import PARTS
+from kptool.data.visibility import judge, kind
+from kptool.system.text import first_line, numbers, read_rows, squared
 
 Box = tuple[float, float, float, float]
 _PICTURE = ("image", "image_name", "image_path", "filename", "file_name", "file", "path", "img", "name", "picture")

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kptool.annotations import ANY_SUFFIX, VISIBLE, Dataset, LabelFile, Labelled, counted, stated_visibility
-from kptool.errors import DataError
-from kptool.lookup import locate
-from kptool.reading import is_file, read_text, read_yaml
-from kptool.splits import part_of
-from kptool.walking import files_below
-from kptool.yolopaths import Pictures, find_pictures, labels_of
+from kptool.base.errors import DataError
+from kptool.base.skeleton import VISIBLE
+from kptool.data.annotations import ANY_SUFFIX, Dataset, LabelFile, Labelled, counted, stated_visibility
+from kptool.data.lookup import locate
+from kptool.data.splits import part_of
+from kptool.data.yolo_paths import Pictures, find_pictures, labels_of
+from kptool.system.text import is_file, read_text, read_yaml
+from kptool.system.walking import files_below
 
 _MOST_BYTES, _MOST_SETTINGS = 1 << 20, 1 << 18
 _NO_LABELS = ("classes.txt", "labels.txt")  # lists of class names that tools write among the files of labels

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from kptool.peaks import Peaks, decode_with
+from kptool.network.peaks import Peaks, decode_with
 from kptool.plugins import Decoder
 
 

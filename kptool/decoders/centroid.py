@@ -7,7 +7,7 @@ top, about its middle.
 import torch
 from torch import Tensor
 
-from kptool.peaks import Peaks, decode_with
+from kptool.network.peaks import Peaks, decode_with
 from kptool.plugins import Decoder
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from kptool.peaks import Peaks, decode_with
+from kptool.network.peaks import Peaks, decode_with
 from kptool.plugins import Decoder
 
 

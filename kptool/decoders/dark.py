@@ -8,7 +8,7 @@ no maximum, stay where they are, and those with a flat top at its middle.
 import torch
 from torch import Tensor
 
-from kptool.peaks import Peaks, decode_with
+from kptool.network.peaks import Peaks, decode_with
 from kptool.plugins import Decoder
 
 _OFFSETS = (

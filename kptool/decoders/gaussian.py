@@ -10,7 +10,7 @@ only that the Gaussian is at least as high there: its flanks are fitted, by thei
 import torch
 from torch import Tensor
 
-from kptool.peaks import Peaks, decode_with
+from kptool.network.peaks import Peaks, decode_with
 from kptool.plugins import Decoder
 
 _LOG_FLOOR, _ZERO_FLOOR, _LEAST_PIVOT, _LEAST_TOP = 0.2, 1e-10, 1e-9, -0.01
@@ -27,7 +27,11 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     terms = torch.stack([torch.ones_like(x), x, y, x.square() + y.square()], -1)
     v = values / peaks.height.clamp_min(1e-300)[:, None]
     near = dx.abs() + dy.abs() <= 2  # of a narrow Gaussian in a corner, few other pixels are left
-    used = inside & ((v > _LOG_FLOOR) | (near & ~flat & (v > _ZERO_FLOOR))) & ~(flat & (v == 1))
+    used = (
+        inside
+        & ((values > _LOG_FLOOR * peaks.height[:, None]) | (near & ~flat & (v > _ZERO_FLOOR)))
+        & ~(flat & (v == 1))
+    )
     weight = torch.where(used, v.square(), 0)
     fit = _solve(terms, weight, weight * torch.where(used, v, 1).log())
     there = _peaked(fit) & (~flat[:, 0] | (fit[:, 0] >= _LEAST_TOP))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kptool.geometry import Size
-from kptool.layers import conv_stage, initialise, match_size
+from kptool.base.geometry import Size
+from kptool.network.layers import conv_stage, initialise, match_size
 from kptool.plugins import Model
 
 _DEPTHS = (2, 2, 3, 3, 3)

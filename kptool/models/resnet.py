@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kptool.geometry import Size, heatmap_size
-from kptool.layers import ConvBlock, CoordinateHead, SyncedBatchNorm, initialise
+from kptool.base.geometry import Size, heatmap_size
+from kptool.network.layers import ConvBlock, CoordinateHead, SyncedBatchNorm, initialise
 from kptool.plugins import Model
 
 

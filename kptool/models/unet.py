@@ -11,8 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from kptool.geometry import Size
-from kptool.layers import ConvBlock, conv_stage, initialise, match_size
+from kptool.base.geometry import Size
+from kptool.network.layers import ConvBlock, conv_stage, initialise, match_size
 from kptool.plugins import Model
 
 _LEVELS = 4

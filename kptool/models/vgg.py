@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kptool.geometry import Size, heatmap_size
-from kptool.layers import CoordinateHead, conv_stage, initialise
+from kptool.base.geometry import Size, heatmap_size
+from kptool.network.layers import CoordinateHead, conv_stage, initialise
 from kptool.plugins import Model
 
 _DEPTHS = (2, 2, 3, 3, 3)

@@ -37,7 +37,7 @@ def fuzz(name: str, work: Path, arguments: list[str]) -> None:
 
     with atheris.instrument_imports(include=["kptool", "yaml", "zipfile", "csv", "tomllib"]):
         from targets import TARGETS
-    from kptool.errors import KptoolError
+    from kptool.base.errors import KptoolError
 
     place, found = work / "place", work / "findings"
     found.mkdir(exist_ok=True)

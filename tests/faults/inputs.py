@@ -15,14 +15,15 @@ import torch
 from conftest import kaggle_csv
 from PIL import Image
 
-from kptool import cards, checkpoint, engine
-from kptool.annotations import FACE15
-from kptool.cache import Cache
-from kptool.config import ModelConfig, configure
-from kptool.detector import Detector
-from kptool.export import export
-from kptool.extraction import Options, extract
-from kptool.sources import Opening, find_source
+from kptool.base.config import ModelConfig, configure
+from kptool.base.skeleton import FACE15
+from kptool.cache.extraction import Options, extract
+from kptool.cache.store import Cache
+from kptool.data.sources import Opening, find_source
+from kptool.network import cards, checkpoint
+from kptool.network.keypoint_model import Detector
+from kptool.predict.export import export
+from kptool.train import run
 
 _EXTRACT = ("extract", "{}", "--out", "out", "--size", "32", "--heatmaps", "uint8", "--json")
 
@@ -189,4 +190,4 @@ def _train(cache: Path, out: Path) -> None:
     with Cache(cache) as opened:
         info = opened.info
     settings = configure("unet", info.skeleton, info.size, info.channels, {"width": 2, "epochs": 1})
-    engine.train(cache, out, *settings, device="cpu")
+    run.train(cache, out, *settings, device="cpu")

@@ -17,7 +17,7 @@ from typing import Any
 import forked
 import torch
 
-from kptool import checkpoint
+from kptool.network import checkpoint
 
 Fingerprints = dict[str, str]
 

@@ -21,7 +21,7 @@ from typing import Any
 import pybind11
 
 ROOT = Path(__file__).parents[2]
-TESTS = ["tests/test_parse.py", "tests/test_fuzz_corpus.py"]
+TESTS = ["tests/heatmaps/test_parse.py", "tests/test_fuzz_corpus.py"]
 TESTS += [*(f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_heatmaps*.py")))]
 # Float to integer is not part of "undefined", but the core promises to convert only what fits.
 FLAGS = {"address": "address,undefined,float-cast-overflow", "thread": "thread"}

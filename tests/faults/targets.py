@@ -16,12 +16,19 @@ import h5py
 import label_files
 import numpy as np
 
-from kptool import cards, config, extraction, images, networks, patches, quarantine, recipes, submission
-from kptool.annotations import FACE15, Samples
-from kptool.cache import Cache, CacheWriter, Info
+from kptool.base import config, recipes
+from kptool.base.skeleton import FACE15
+from kptool.cache import extraction
+from kptool.cache.store import Cache, CacheWriter, Info
+from kptool.data import images, patches
+from kptool.data.annotations import Samples
+from kptool.data.sources import Opening, find_source
 from kptool.datasets.kaggle import read_test
+from kptool.kaggle import submit
+from kptool.network import cards
 from kptool.plugins import load
-from kptool.sources import Opening, find_source
+from kptool.predict import backends
+from kptool.system import quarantine
 
 Target = Callable[[bytes, Path], None]
 _SMALL = Opening(size=(16, 16))
@@ -61,7 +68,7 @@ def _groups(data: bytes, place: Path) -> None:
 
 
 def _lookup(data: bytes, place: Path) -> None:
-    submission.read_lookup(_put(place / "lookup.csv", data))
+    submit.read_lookup(_put(place / "lookup.csv", data))
 
 
 def _recipe(data: bytes, place: Path) -> None:
@@ -75,13 +82,13 @@ def _card(data: bytes, place: Path) -> None:
 
 
 def _weights(data: bytes, place: Path) -> None:
-    from kptool import checkpoint
+    from kptool.network import checkpoint
 
     checkpoint.load_detector(_put(place / "model.safetensors", data))
 
 
 def _onnx(data: bytes, place: Path) -> None:
-    networks.OnnxNetwork(_put(place / "model.onnx", data), threads=1)
+    backends.OnnxNetwork(_put(place / "model.onnx", data), threads=1)
 
 
 def _picture(data: bytes, place: Path) -> None:
@@ -89,7 +96,7 @@ def _picture(data: bytes, place: Path) -> None:
 
 
 def _state(data: bytes, place: Path) -> None:
-    from kptool import checkpoint
+    from kptool.network import checkpoint
 
     checkpoint.load_state(_put(place / "last.ckpt", data))
 

@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from kptool import cards, checkpoint, engine, heatmaps, plugins
-from kptool.annotations import Samples
-from kptool.cache import Cache, CacheWriter, Info
-from kptool.config import configure
-from kptool.export import export
-from kptool.extraction import Options, extract
-from kptool.networks import OnnxNetwork, TorchNetwork
+from kptool import heatmaps, plugins
+from kptool.base.config import configure
+from kptool.cache.extraction import Options, extract
+from kptool.cache.store import Cache, CacheWriter, Info
+from kptool.data.annotations import Samples
+from kptool.network import cards, checkpoint
+from kptool.predict.backends import OnnxNetwork, TorchNetwork
+from kptool.predict.export import export
+from kptool.train import run
 
 GREY, COLOUR, WEIGHTS, STATE, GRAPH = "grey.h5", "colour.h5", "half.safetensors", "last.ckpt", "model.onnx"
 NUMBERS = "numbers.json"
@@ -67,7 +69,7 @@ def write_models(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as name:
             values = {**common, "width": width, "epochs": epochs}
             settings = configure("unet", info.skeleton, info.size, info.channels, values)
-            engine.train(folder / GREY, Path(name), *settings, device="cpu")
+            run.train(folder / GREY, Path(name), *settings, device="cpu")
             if wanted == cards.STATE:
                 shutil.copy(Path(name) / wanted, folder / STATE)
                 continue

@@ -1,0 +1,1 @@
+"""Advice: what to train, what more labels would bring, what to label next."""

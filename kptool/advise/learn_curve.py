@@ -1,0 +1,249 @@
+"""How much more data would help: networks trained on nested parts of the training images, measured on the others.
+
+    training images -> nested random parts, groups whole -> a network for each -> error on the validation images -> csv
+
+Every network takes the same number of steps, so that a small part is not one that was trained less. Nor is the best
+epoch picked, which would flatter the networks that waver most: the last one counts. A finished point is in the csv at
+once, and what was measured with other settings or data is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from kptool.advise import powerlaw
+from kptool.advise.powerlaw import Fitted, Forecast
+from kptool.base.config import ModelConfig, TrainConfig, require, to_dict
+from kptool.base.errors import CheckpointError
+from kptool.cache.store import Cache
+from kptool.network import cards, checkpoint
+from kptool.network.keypoint_model import Detector
+from kptool.system import devices
+from kptool.system.files import atomic, write_text
+from kptool.system.progress import Progress, silent
+from kptool.train.augmentation import Share
+from kptool.train.batches import Epochs, Resident
+from kptool.train.run_folder import changed
+from kptool.train.split import Split, describe_data
+from kptool.train.trainer import Trainer
+
+POINTS, SETTINGS = "learn-curve.csv", "settings.json"
+_ROUNDS = 5
+"""Epochs of a training; the labels' asymmetry is measured after each."""
+_SMALLEST, _SPAN = 8, 16
+"""The smallest part has this many images, or the largest's number over the span, whichever is more."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One network: trained on so many images of so many groups, and its errors on the validation images.
+
+    repeat: which draw of images and seed. rmse: pixels of the source. nme: see `kptool.evaluate.metrics`.
+    """
+
+    images: int
+    groups: int
+    repeat: int
+    rmse: float
+    nme: float
+    seconds: float
+
+
+def measure(
+    cache: Cache,
+    out: Path,
+    model: ModelConfig,
+    config: TrainConfig,
+    *,
+    sizes: int = 5,
+    repeats: int = 2,
+    steps: int = 300,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> list[Point]:
+    """The points of a cache's learning curve, those that the folder `out` already holds among them.
+
+    Writes OUT/learn-curve.csv after every network, and those of all images as OUT/full-N/model.safetensors. Raises
+    ConfigError for a cache without validation images or with too few others, and where `out` holds another curve.
+    """
+    check(cache)
+    config = short(config, steps)
+    split = Split.load(cache, devices.pick(device))
+    groups = own_groups(cache.read("group", cache.index("train")))
+    data = describe_data(cache, split)
+    drawn = {"groups": hashlib.sha256(groups.tobytes()).hexdigest(), "steps": steps}
+    points = resume(out, {"config": to_dict(model), "training": to_dict(config), "data": data, "curve": drawn})
+    done = {(point.images, point.repeat) for point in points}
+    wanted = [(r, part) for r in range(repeats) for part in nested(groups, sizes, seed=(config.seed, r))]
+    todo = [(r, part) for r, part in wanted if (len(part), r) not in done]
+    for number, (repeat, part) in enumerate(todo):
+        started = time.perf_counter()
+        seeded = dataclasses.replace(config, seed=config.seed + repeat)
+        bar = _part_of(progress, f"{len(part)} images", number, len(todo), steps)
+        detector = fit(split.train, part, model, seeded, steps=steps, progress=bar)
+        found = split.evaluate(detector)
+        if len(part) == len(groups):
+            body = split.describe(found, model.names, config.epochs)
+            path = full(out, repeat) / cards.WEIGHTS
+            checkpoint.save_weights(path, detector, cards.Card(model, to_dict(seeded), data, body))
+        seconds, people = round(time.perf_counter() - started, 2), len(np.unique(groups[part]))
+        points.append(Point(len(part), people, repeat, found.metrics.rmse, found.metrics.nme, seconds))
+        points.sort(key=lambda point: (point.images, point.repeat))
+        with atomic(out / POINTS) as temporary:
+            pd.DataFrame(map(dataclasses.asdict, points)).to_csv(temporary, index=False)
+    return points
+
+
+def check(cache: Cache) -> None:
+    """Raise ConfigError where a cache has no validation images, or too few others."""
+    count = len(cache.index("train"))
+    require(len(cache.index("val")) > 0, f"{cache.path} has no validation images; extract again with --val 0.1")
+    require(
+        count >= 2 * _SMALLEST,
+        f"a curve wants {2 * _SMALLEST} training images; {cache.path} has {count}; label some first",
+    )
+
+
+def _part_of(progress: Progress, what: str, number: int, count: int, steps: int) -> Progress:
+    """Progress of training `number` of `count`, as a part of them all."""
+    return lambda _, step, total: progress(what, number * steps + min(step, steps), count * steps)
+
+
+def full(out: Path, repeat: int) -> Path:
+    """The folder of a network that saw all training images."""
+    return out / f"full-{repeat}"
+
+
+def short(config: TrainConfig, steps: int) -> TrainConfig:
+    """`config` for a training of `steps`: of few epochs, and with an average that looks back on a tenth of it at most."""
+    require(steps >= 1, f"--steps must be at least 1; got {steps}")
+    return dataclasses.replace(config, epochs=min(_ROUNDS, steps), ema=min(config.ema, max(0.0, 1 - 10 / steps)))
+
+
+def fit(
+    data: Resident,
+    part: NDArray[np.int64],
+    model: ModelConfig,
+    config: TrainConfig,
+    *,
+    steps: int,
+    progress: Progress = silent,
+) -> Detector:
+    """A detector trained for `steps` (rounded up to whole epochs) on the samples `part` of `data`."""
+    device = data.images.device
+    rows = torch.from_numpy(part).to(device)
+    some = Resident(data.images[rows], data.points[rows], data.labelled[rows])
+    trainer = Trainer(model, config, device, Share())
+    epochs = Epochs(some, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
+    epochs.steps = math.ceil(steps / config.epochs)  # however many passes over the part that is
+    while trainer.epoch < config.epochs:
+        trainer.run_epoch(epochs, progress)
+    return trainer.average
+
+
+def own_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups (N,) in which each sample of group -1 has a group of its own."""
+    return np.where(groups >= 0, groups, -1 - np.arange(len(groups)))
+
+
+def nested(groups: NDArray[np.int64], sizes: int, *, seed: Sequence[int]) -> list[NDArray[np.int64]]:
+    """Up to `sizes` parts of the samples (N,), ascending indices each, every one within the next; the last is all.
+
+    Their sizes are evenly spaced in proportion. A part holds whole groups, in an order drawn from `seed`, so with more
+    images come more people; sizes that groups do not allow are as near as they can be, or left out.
+    """
+    count = len(groups)
+    unique, member, each = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(unique))
+    place = np.empty(len(unique), np.int64)
+    place[order] = np.arange(len(unique))
+    reached = np.cumsum(each[order])
+    smallest = min(max(_SMALLEST, count // _SPAN), count)
+    wanted = np.geomspace(smallest, count, sizes) if sizes > 1 else np.array([count])
+    ends = sorted({int(np.abs(reached - size).argmin()) for size in wanted} | {len(unique) - 1})
+    return [np.flatnonzero(place[member] <= end) for end in ends]
+
+
+def resume(out: Path, settings: dict[str, Any]) -> list[Point]:
+    """The points that `out` holds already, after `settings` were written beside them.
+
+    Raises CheckpointError where they were measured with other settings or data, or cannot be read.
+    """
+    path = out / SETTINGS
+    now = json.loads(json.dumps(settings))
+    try:
+        then = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        table = pd.read_csv(out / POINTS) if (out / POINTS).exists() else pd.DataFrame()
+        kinds = {"images": int, "groups": int, "repeat": int, "rmse": float, "nme": float, "seconds": float}
+        points = [Point(**{key: kind(row[key]) for key, kind in kinds.items()}) for _, row in table.iterrows()]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{out} holds no readable learning curve ({error}); choose another --out") from error
+    if points and then != now:
+        old = then if isinstance(then, dict) else {}
+        other = [f"{part}: {key}" for part in now for key in changed(part, old.get(part), now[part])]
+        if other:
+            raise CheckpointError(
+                f"{out} holds a curve of other settings or data ({', '.join(other)}); choose another --out, or remove it"
+            )
+    write_text(path, json.dumps(settings, indent=1))
+    return points
+
+
+def fitted(points: Sequence[Point]) -> Fitted | None:
+    """The power law through the points' RMSE; None where they are too few."""
+    images = np.array([point.images for point in points])
+    return powerlaw.fit(images, np.array([point.rmse for point in points])) if powerlaw.enough(images) else None
+
+
+def words(points: Sequence[Point], law: Fitted | None, forecasts: Sequence[Forecast]) -> list[str]:
+    """What the curve says, in sentences."""
+    if law is None:
+        return ["too few sizes to tell what more images would bring; measure at least 3 with --sizes, twice each"]
+    said = [
+        f"{f.more} more images: about {-f.gain:+.2f} px ({f.now:.2f} -> {f.then:.2f}),"
+        f" 95 % interval {-f.high:+.2f} to {-f.low:+.2f}"
+        for f in forecasts
+    ]
+    verdicts = {
+        "gain": [],
+        "flat": [f"more images of this kind hardly help: twice as many bring less than {powerlaw.HARDLY:.0%}"],
+        "noisy": ["the points scatter too much to tell whether more images help; raise --repeats or --steps"],
+    }
+    return [*verdicts[law.verdict], *said]
+
+
+def figure(points: Sequence[Point], law: Fitted | None) -> Figure:
+    """The points, the law through them as far as it reaches, and its 95 % band."""
+    drawn = Figure(figsize=(7, 4), layout="constrained", facecolor="white")
+    axis = drawn.subplots()
+    images, errors = np.array([p.images for p in points]), np.array([p.rmse for p in points])
+    if law is not None:
+        counts = np.geomspace(images.min(), images.max() * powerlaw.MOST, 200)
+        low, high = law.band(counts)
+        inside = counts <= images.max()
+        axis.fill_between(counts, low, high, color="#1f6feb", alpha=0.15, linewidth=0, label="95 % interval")
+        a, b, c = law.law.a, law.law.b, law.law.c
+        axis.plot(counts[inside], law.law(counts[inside]), color="#1f6feb", label=f"{a:.2f} + {b:.3g} n^-{c:.2f}")
+        axis.plot(counts[~inside], law.law(counts[~inside]), color="#1f6feb", linestyle="--")
+        axis.axvline(images.max(), color="black", linewidth=0.8, alpha=0.4)
+    axis.scatter(images, errors, color="#d1242f", s=18, zorder=3, label="measured")
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
+    axis.set(xlabel="training images", ylabel="validation RMSE, px")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return drawn

@@ -1,0 +1,1 @@
+"""The vocabulary: errors, geometry, skeletons, settings. Nothing here imports torch."""

@@ -1,0 +1,55 @@
+"""The vocabulary of labels: keypoint names, the pairs that a mirror exchanges, and what a visibility means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kptool.base.errors import DataError
+
+UNLABELLED, OCCLUDED, VISIBLE = 0, 1, 2
+
+MAX_KEYPOINTS = 2048
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """The names of the K keypoints, in order, and the index pairs that swap when an image is mirrored.
+
+    `mirror` says whether that is known: where it is not, images are never mirrored.
+    """
+
+    names: tuple[str, ...]
+    flip_pairs: tuple[tuple[int, int], ...] = ()
+    mirror: bool = True
+
+    def __post_init__(self) -> None:
+        paired = [index for pair in self.flip_pairs for index in pair]
+        if not self.names or "" in self.names or len(set(self.names)) != len(self.names):
+            raise DataError(f"keypoint names must be given and differ from each other; got {self.names}")
+        if len(set(paired)) != len(paired) or any(not 0 <= i < len(self.names) for i in paired):
+            raise DataError(
+                f"flip pairs must name each of {len(self.names)} keypoints at most once; got {self.flip_pairs}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def are_300w(names: Sequence[str]) -> bool:
+    """Whether keypoints of these names are the 68 of 300-W: numbered from 0 or 1, with one word before all numbers."""
+    numbers = [re.search("[0-9]+$", name) for name in names]
+    words = {name[: match.start()] for name, match in zip(names, numbers, strict=True) if match}
+    values = [int(match[0]) for match in numbers if match and len(match[0]) < 4]
+    return len(names) == 68 and len(words) == 1 and values in (list(range(68)), list(range(1, 69)))
+
+
+_FACE15 = (
+    "left_eye_center right_eye_center left_eye_inner_corner left_eye_outer_corner right_eye_inner_corner "
+    "right_eye_outer_corner left_eyebrow_inner_end left_eyebrow_outer_end right_eyebrow_inner_end "
+    "right_eyebrow_outer_end nose_tip mouth_left_corner mouth_right_corner mouth_center_top_lip mouth_center_bottom_lip"
+)
+
+FACE15 = Skeleton(tuple(_FACE15.split()), flip_pairs=((0, 1), (2, 4), (3, 5), (6, 8), (7, 9), (11, 12)))
+"""The 15 keypoints of Kaggle's Facial Keypoints Detection, in its column order; left is the subject's left."""

@@ -1,0 +1,8 @@
+"""The version of kptool that is installed."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("kptool")
+except PackageNotFoundError:  # running from a source tree that is not installed
+    __version__ = "0+unknown"

@@ -1,0 +1,216 @@
+"""The HDF5 cache: everything training and evaluation read, in one file that any HDF5 reader opens.
+
+    /images      uint8   (N, H, W) or (N, 3, H, W)
+    /keypoints   float32 (N, K, 2)   pixels of /images, an integer is a pixel's centre; 0 where unlabelled
+    /visibility  uint8   (N, K)      0 unlabelled, 1 occluded, 2 visible
+    /split       uint8   (N,)        0 train, 1 val
+    /row         int64   (N,)        row in the source, from 0
+    /group       int64   (N,)        samples of one group are never split; -1 where no groups were given
+    /affine      float64 (N, 2, 3)   source pixels -> pixels of /images
+    /picture_size int32  (N, 2)      H and W of the source picture; absent where it is /images' own, and in old caches
+    /heatmaps    (N, K, h, w)        uint8 (255 is 1), float16 or float32; absent with --heatmaps none
+
+Attributes of the root hold the schema version and a JSON description (`Info`). Every chunk carries a checksum (the
+Adler-32 of its zlib stream for heatmaps, HDF5's Fletcher-32 elsewhere), so damage is noticed, and named, when it is
+read. Heatmaps lie in one chunk per sample, compressed by ISA-L: several times as fast as zlib, and HDF5's own gzip
+filter reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from kptool.base.errors import CacheError, ConfigError
+from kptool.cache.layout import BLOCK, HEATMAP_DTYPES, ROWS, SCHEMA, Info, check_values, open_file
+from kptool.data.annotations import Samples, never_labelled
+from kptool.data.splits import SPLITS
+from kptool.system import hdf5, quarantine
+
+__all__ = ["HEATMAP_DTYPES", "SCHEMA", "Cache", "CacheWriter", "Info"]
+
+
+class CacheWriter:
+    """Writes a new cache block by block; memory does not grow with the number of samples.
+
+    `finish` adds the split and makes the file valid: one without it is refused by `Cache`.
+    """
+
+    def __init__(self, path: Path, info: Info) -> None:
+        self.info, self._path, self._file, self.count = info, path, hdf5.NewFile(path), 0
+        k = len(info.names)
+        with self._file.writing():
+            self._create("images", info.image_shape, "u1")
+            self._create("keypoints", (k, 2), "f4")
+            self._create("visibility", (k,), "u1")
+            self._create("row", (), "i8")
+            self._create("affine", (2, 3), "f8")
+            if info.heatmaps != "none":
+                self._create("heatmaps", info.heatmap_shape, info.heatmaps, compression="gzip", compression_opts=1)
+
+    def _create(self, name: str, shape: tuple[int, ...], dtype: str, **filters: Any) -> None:
+        filters = filters or {"fletcher32": True}
+        self._file.create_dataset(
+            name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(ROWS[name], *shape), **filters
+        )
+
+    def append(self, samples: Samples, heatmaps: NDArray[Any] | None) -> None:
+        """Add a block; `heatmaps` (n, K, h, w) has the cache's dtype, or is None for a cache without."""
+        n = len(samples)
+        identity = np.broadcast_to(np.eye(2, 3), (n, 2, 3))
+        with self._file.writing():
+            self._extend("images", samples.images)
+            self._extend("keypoints", samples.keypoints)
+            self._extend("visibility", samples.visibility)
+            self._extend("row", samples.rows)
+            self._extend("affine", identity if samples.affines is None else samples.affines)
+            if samples.sizes is not None:
+                if not self.count:
+                    self._create("picture_size", (2,), "i4")
+                self._extend("picture_size", samples.sizes)
+            if heatmaps is not None:
+                self._extend_heatmaps(heatmaps)
+            self.count += n
+
+    def _extend(self, name: str, values: NDArray[Any]) -> None:
+        dataset = self._file[name]
+        dataset.resize(self.count + len(values), axis=0)
+        dataset[self.count :] = values
+
+    def _extend_heatmaps(self, heatmaps: NDArray[Any]) -> None:
+        """Compressed here instead of by HDF5, whose zlib would take longer than all the rest of an extraction."""
+        dataset = self._file["heatmaps"]
+        dataset.resize(self.count + len(heatmaps), axis=0)
+        for i, maps in enumerate(np.ascontiguousarray(heatmaps), start=self.count):
+            dataset.id.write_direct_chunk((i, 0, 0, 0), isal_zlib.compress(maps, 1))
+
+    def rows(self) -> NDArray[np.int64]:
+        """The source rows written so far, (count,)."""
+        with self._file.writing():
+            rows: NDArray[np.int64] = self._file["row"][:]
+        return rows
+
+    def labels(self, split: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """How many samples have a label of each keypoint, (2, K), by the side of `split` (count,) that they are on."""
+        sums = np.zeros((len(SPLITS), len(self.info.names)), np.int64)
+        for start in range(0, self.count, ROWS["visibility"]):
+            with self._file.writing():
+                seen = self._file["visibility"][start : start + ROWS["visibility"]] > 0
+            for side in SPLITS.values():
+                sums[side] += seen[split[start : start + len(seen)] == side].sum(0)
+        return sums
+
+    def images(self) -> Iterator[NDArray[np.uint8]]:
+        """The images written so far, in blocks."""
+        for start in range(0, self.count, BLOCK):
+            with self._file.writing():
+                block = self._file["images"][start : start + BLOCK]
+            yield block
+
+    def finish(self, split: NDArray[np.uint8], groups: NDArray[np.int64]) -> None:
+        """Store the split and the groups, (count,) each, of one sample or more, and the description; then close."""
+        with self._file.writing():
+            self._file.create_dataset("split", data=split, chunks=(len(split),), fletcher32=True)
+            self._file.create_dataset("group", data=groups, chunks=(len(groups),), fletcher32=True)
+            self._file.attrs["kptool"] = json.dumps(dataclasses.asdict(self.info))
+            self._file.attrs["schema"] = SCHEMA
+        self._file.close()
+        quarantine.trust(self._path)
+
+    def __enter__(self) -> CacheWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class Cache:
+    """An open cache, for reading. Raises CacheError where it is missing, damaged, unfinished or of another schema."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise CacheError(f"there is no cache at {path}; make one with `kptool extract`")
+        quarantine.survive(path)
+        self._file, self.info = open_file(path)
+
+    def __len__(self) -> int:
+        return int(self._file["split"].shape[0])
+
+    def index(self, split: str) -> NDArray[np.int64]:
+        """The samples of "train", "val" or "all", ascending."""
+        if split == "all":
+            return np.arange(len(self))
+        if split not in SPLITS:
+            raise ConfigError(f"split must be train, val or all; got {split!r}")
+        return np.flatnonzero(self.read("split") == SPLITS[split])
+
+    def read(self, name: str, index: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """A dataset whole, or the samples at ascending `index`. Raises CacheError naming the damaged chunk."""
+        dataset = self._file[name]
+        try:
+            values = np.asarray(dataset[:] if index is None else _take(dataset, index))
+            check_values(self.path, name, values)
+            return values
+        except (OSError, RuntimeError):
+            raise CacheError(f"{self.path}: {_damage(dataset)}; make it again with `kptool extract --force`") from None
+
+    def picture_sizes(self) -> NDArray[np.int32] | None:
+        """H and W of the picture that each sample was made from, (N, 2); None where the cache does not say."""
+        return self.read("picture_size") if "picture_size" in self._file else None
+
+    def never_labelled(self) -> str | None:
+        """A sentence on the keypoints that no image has a label of; None where there are none such."""
+        return never_labelled(self.info.names, (self.read("visibility") > 0).sum(0), len(self))
+
+    def blocks(self, name: str, size: int = BLOCK) -> Iterator[NDArray[Any]]:
+        """A dataset in blocks of `size` samples, in order."""
+        for start in range(0, len(self), size):
+            yield self.read(name, np.arange(start, min(start + size, len(self))))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Cache:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _take(dataset: h5py.Dataset, index: NDArray[np.int64]) -> NDArray[Any]:
+    """The samples at ascending `index`, chunk by chunk: HDF5 itself is slow at picking single ones."""
+    taken = np.empty((len(index), *dataset.shape[1:]), dataset.dtype)
+    step = dataset.chunks[0]
+    begin = 0
+    for part in np.split(index, np.flatnonzero(np.diff(index // step)) + 1) if len(index) else ():
+        end, first = begin + len(part), int(part[0])
+        taken[begin:end] = dataset[first : int(part[-1]) + 1][part - first]
+        begin = end
+    return taken
+
+
+def _damage(dataset: h5py.Dataset) -> str:
+    """Which chunk of a dataset cannot be read, in words."""
+    step = dataset.chunks[0]
+    for start in range(0, len(dataset), step):
+        try:
+            dataset[start : start + step]
+        except (OSError, RuntimeError):
+            last = min(start + step, len(dataset)) - 1
+            return f"{dataset.name} is damaged in chunk {start // step} (samples {start} to {last})"
+    return f"{dataset.name} cannot be read"

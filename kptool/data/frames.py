@@ -1,0 +1,41 @@
+"""Where the frames of DeepLabCut's videos lie: beside their labels, or where these say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from kptool.base.errors import DataError
+from kptool.system.text import is_file
+
+
+def place(labels: Path, where: str, picture: str, base: Path) -> tuple[str, str]:
+    """The name below `base` of a picture, where it lies beside its `labels`, else as written; and its video.
+
+    Raises DataError, beginning with `where`, if the picture as written is another one, in another video's folder.
+    """
+    name = PurePosixPath(picture)
+    beside = labels.parent / name.name
+    if not (name.name and is_file(beside) and beside.is_relative_to(base)):
+        return picture, str(name.parent) if len(name.parts) > 1 else str(labels.parent)
+    written = (base / picture, labels.parent.parent / name.parent.name / name.name)
+    if _elsewhere(labels, picture) and any(is_file(one) and not one.samefile(beside) for one in written):
+        raise DataError(
+            f"{where}: the labels are of {picture}, and {name.name} beside them is another picture; move the file into"
+            f" the folder {name.parent.name}, or correct the names in it"
+        )
+    return beside.relative_to(base).as_posix(), str(labels.parent)
+
+
+def moved(labels: Path, pictures: Sequence[str], found: Sequence[str]) -> Iterator[str]:
+    """A note on `pictures` that were `found` beside their labels, and are written to lie in another folder."""
+    others = [p for p, name in zip(pictures, found, strict=True) if p != name and _elsewhere(labels, p)]
+    if others:
+        text = "pictures are" if len(others) > 1 else "picture is"
+        folder = labels.absolute().parent.name
+        yield f"{len(others)} {text} taken from {folder} by the last name, not from where it is written, as {others[0]}"
+
+
+def _elsewhere(labels: Path, picture: str) -> bool:
+    """Whether a picture's written folder is called other than that of its labels."""
+    return PurePosixPath(picture).parent.name not in ("", labels.absolute().parent.name)

@@ -1,0 +1,161 @@
+"""Whether labels can be pixels of their pictures: shares, other sizes and exchanged axes are told from real labels.
+
+Refused is only what no real data set is: things smaller than a pixel in the pictures' corner, and more than half of all
+keypoints beyond their pictures. What may be real and looks odd is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool.base.errors import DataError
+from kptool.base.geometry import Size
+from kptool.data import images
+from kptool.data.annotations import LabelFile, Samples, Source
+
+_FARTHEST = 1e6
+_LOW, _HIGH, _EXTENT, _LEFT_OF, _OUTSIDE = -2.05, 1.05, 1.1, -0.6, 2.05
+"""Bounds of shares: 0 to 1, or -1 to 1 about the middle, which reach left of any picture; 1 less where 1 is the first pixel.
+_OUTSIDE: up to where those lie that a tool guesses beyond the edge."""
+_LOOKED_AT, _ENOUGH = 1000, 8
+_LARGE, _FILLED, _BEYOND = 250, 60, 5
+"""Of labels that are percent: from which side on a picture is so large that they lie in its corner alone, how much of 0 to
+100 they fill, and how far some may lie beyond."""
+
+
+def check(path: Path, file: LabelFile, places: Sequence[Path]) -> tuple[str, ...]:
+    """What looks odd about the labels of `file` for the pictures at `places`, a sentence each.
+
+    Raises DataError, naming the label and the fix, for what cannot be pixels of its picture.
+    """
+    points = np.stack([thing.keypoints for thing in file.things]).astype(np.float64)
+    seen = np.stack([thing.visibility for thing in file.things]) > 0
+    _finite(path, file, points, seen)
+    corner = in_first_pixel(points, seen)
+    labelled = int(seen.any(1).sum())
+    first = int(np.argmax(corner))
+    if corner.any() and corner.sum() * 2 >= labelled:
+        raise _shares(path, int(corner.sum()), labelled, points[first][seen[first]][0], file.things[first].picture)
+    notes = []
+    if corner.any():
+        notes.append(
+            f"all keypoints of {corner.sum()} of {labelled} things lie in the first pixel of their pictures or beside it, the"
+            f" first in {file.things[first].picture}; they look like shares, not pixels"
+        )
+    return (*notes, *_against_sizes(path, file, places, points, seen))
+
+
+def checked(source: Source) -> Source:
+    """A source that holds its images, which ends with a DataError where its labels cannot be pixels of these."""
+
+    def blocks() -> Iterator[Samples]:
+        corner, labelled, example = 0, 0, None
+        for samples in source.blocks():
+            seen = samples.visibility > 0
+            tiny = in_first_pixel(samples.keypoints, seen)
+            corner, labelled = corner + int(tiny.sum()), labelled + int(seen.any(1).sum())
+            if example is None and tiny.any():
+                i = int(np.argmax(tiny))
+                example = samples.keypoints[i][seen[i]][0], f"row {samples.rows[i]}"
+            yield samples
+        if example is not None and corner * 2 >= labelled:
+            raise _shares(source.label, corner, labelled, *example)
+
+    return replace(source, blocks=blocks)
+
+
+def _shares(path: Path | str, count: int, labelled: int, point: NDArray[np.floating], where: str) -> DataError:
+    return DataError(
+        f"{path}: all keypoints of {count} of {labelled} things lie in the first pixel of their pictures or beside it, as"
+        f" ({point[0]:g}, {point[1]:g}) of {where}; these look like shares of the pictures' width and height: multiply x by"
+        " the width and y by the height"
+    )
+
+
+def in_first_pixel(points: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which things (N,) have their labelled keypoints within a pixel at the picture's corner, as shares have.
+
+    points (N, K, 2), seen (N, K). Up to half may lie a little further, as those of a body that the edge cuts off. Whole and
+    half numbers only, as 0, 0 for no label, are no shares; nor is what is two pixels wide and lies within its picture.
+    """
+    inside = seen & ((points >= _LOW) & (points <= _HIGH)).all(-1)
+    near = seen & ((points >= _LOW) & (points <= _OUTSIDE)).all(-1)
+    low = np.where(inside[..., None], points, np.inf).min(1)
+    high = np.where(inside[..., None], points, -np.inf).max(1)
+    with np.errstate(invalid="ignore"):
+        narrow = (high - low <= _EXTENT).all(-1) | (low < _LEFT_OF).any(-1)
+        broken = seen & (np.abs(2 * points - np.round(2 * points)) > 2e-3).any(-1)
+    most = inside.sum(1) * 2 >= seen.sum(1)
+    return np.asarray(seen.any(1) & most & (near == seen).all(1) & narrow & broken.any(1))
+
+
+def _finite(path: Path, file: LabelFile, points: NDArray[np.float64], seen: NDArray[np.bool_]) -> None:
+    sane = np.isfinite(points).all(-1) & (np.abs(np.nan_to_num(points)).max(-1) <= _FARTHEST)
+    wrong = np.argwhere(seen & ~sane)
+    if len(wrong):
+        thing, k = wrong[0]
+        x, y = points[thing, k]
+        raise DataError(
+            f"{path}: {file.names[k]} of {file.things[thing].picture} is ({x:g}, {y:g}); correct it, or mark it unlabelled"
+        )
+
+
+def _against_sizes(
+    path: Path, file: LabelFile, places: Sequence[Path], points: NDArray[np.float64], seen: NDArray[np.bool_]
+) -> Iterator[str]:
+    """What labels say beside the sizes of their pictures, of which as many are looked at as take no time to speak of."""
+    silent = np.array([row for row, thing in enumerate(file.things) if thing.size is None], dtype=np.int64)
+    some = silent[np.unique(np.linspace(0, max(len(silent) - 1, 0), min(len(silent), _LOOKED_AT)).astype(int))]
+    rows = np.union1d(np.setdiff1d(np.arange(len(places)), silent), some)
+    known: dict[Path, Size | None] = {}
+    sizes = np.full((len(rows), 2), np.nan)
+    for i, row in enumerate(rows.tolist()):
+        size = file.things[row].size or known.get(places[row]) or images.size(places[row])
+        known[places[row]] = size
+        if size is not None:
+            sizes[i] = size[::-1]
+    rows, sizes = rows[~np.isnan(sizes[:, 0])], sizes[~np.isnan(sizes[:, 0])]
+    points, seen = points[rows], seen[rows]
+    yield from _percent(points, seen, sizes)
+    beyond = seen & ~_within(points, sizes)
+    if not beyond.any():
+        return
+    turned = seen & ~_within(points[..., ::-1], sizes)
+    total, i = int(seen.sum()), int(np.argmax(beyond.any(1)))
+    k = int(np.argmax(beyond[i]))
+    (x, y), (width, height) = points[i, k], sizes[i].astype(int)
+    thing = file.things[rows[i]]
+    looked = " that were looked at" if len(rows) < len(places) else ""
+    text = f"{beyond.sum()} of {total} keypoints{looked} lie beyond their pictures"
+    first = f"{file.names[k]} of {thing.picture} at ({x:g}, {y:g}) of {width}x{height} pixels"
+    exchanged = beyond.sum() >= max(_ENOUGH, 0.1 * total) and turned.sum() * 20 <= beyond.sum()
+    if total >= _ENOUGH and beyond.sum() * 2 > total:
+        fix = "exchange x and y" if exchanged else "give the pictures that were labelled, or scale the labels to these"
+        raise DataError(f"{path}: {text}, the first is {first}; {fix}")
+    yield f"{text}, the first is {first}"
+    if exchanged:
+        yield "exchanging x and y would bring them into their pictures; look whether the columns are meant so"
+
+
+def _within(points: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether points (n, K, 2) lie in pictures of sizes (n, 2), width and height, but for a pixel that a convention may make."""
+    return np.asarray(((points >= -1.5) & (points <= sizes[:, None] + 0.5)).all(-1))
+
+
+def _percent(points: NDArray[np.float64], seen: NDArray[np.bool_], sizes: NDArray[np.float64]) -> Iterator[str]:
+    """Labels that fill 0 to 100 of large pictures, or lie about the middle of that: of things in the corner, or percent."""
+    if seen.sum() < _ENOUGH or np.median(sizes.min(1)) < _LARGE:
+        return
+    low, middle, high = np.percentile(points[seen], [1, 50, 99], axis=0)
+    filled = ((high - low > _FILLED) | ((middle > 30) & (middle < 70))).all()
+    if (low >= -_BEYOND).all() and (high <= 100 + _BEYOND).all() and filled:
+        width, height = np.median(sizes, axis=0).astype(int)
+        yield (
+            f"the keypoints lie in the first 100 pixels of pictures of {width}x{height}; if they are percent of the"
+            " pictures' width and height, make them pixels"
+        )

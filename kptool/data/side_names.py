@@ -1,0 +1,124 @@
+"""Which keypoints' names tell a side, and which name is the same on the other side.
+
+A side is a word (`left_eye`, `eye_l`, `eyeL`, `Lhip`, `forelegL1`), a part of one (`leftear`), or a letter of two (`lf_paw`
+and `rf_paw`: left and right front). A name that says no side is taken for nothing here: whether such a point lies in the
+middle is for whoever sees the points to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from kptool.base.skeleton import are_300w
+
+Pairs = tuple[tuple[int, int], ...]
+
+_SIDES = {"left": "right", "l": "r", "lft": "rgt", "lt": "rt"}
+_OTHER = {**_SIDES, **{right: left for left, right in _SIDES.items()}}
+_MIDDLE = {"nose", "chin", "neck", "center", "centre", "mid", "middle", "midline"}
+"""Words that say as plainly that a point lies in the middle as left says where it does not; no name with a number is one."""
+_MOST_IN_MIDDLE = 4
+"""Numbered names of one word, from which on nobody believes them to lie in the middle unseen: a tail has fewer joints."""
+
+
+def by_name(names: Sequence[str]) -> tuple[Pairs, list[int]]:
+    """Pairs of names that differ in their side alone ("left_eye", "eyeR", "l-ear", "Lhip"), and sided names without partner.
+
+    left and right always say a side; l and r, or a leading L and R, do once a pair of names is told by them.
+    """
+    index = {tuple(_tokens(name)): k for k, name in enumerate(names)}
+    lower = {name.lower(): k for k, name in enumerate(names)}
+    partner: dict[int, int] = {}
+    told: dict[int, str] = {}
+    for k, name in enumerate(names):
+        for other, word in (*_by_words(name, index), *_by_prefix(name, names), *_by_parts(name, lower)):
+            if other != k and k not in partner:
+                partner[k], told[k] = other, word
+    pairs = tuple((k, other) for k, other in partner.items() if k < other and partner.get(other) == k)
+    paired = {k for pair in pairs for k in pair}
+    used = {"left"} | {told[k] for k in paired}
+    return pairs, [k for k, name in enumerate(names) if k not in paired and _words(name) & used]
+
+
+def unsided(names: Sequence[str], pairs: Pairs) -> list[int]:
+    """The keypoints in no pair."""
+    paired = {k for pair in pairs for k in pair}
+    return [k for k in range(len(names)) if k not in paired]
+
+
+def says_middle(name: str) -> bool:
+    """Whether a name says that its point lies in the middle."""
+    tokens = _tokens(name)
+    return bool(_MIDDLE & set(tokens)) and not any(token.isdigit() for token in tokens)
+
+
+def numbered(names: Sequence[str], among: Sequence[int]) -> list[list[int]]:
+    """The keypoints `among` those of these names that are one word with a number, word by word, by number."""
+    series: dict[str, list[tuple[int, int]]] = {}
+    for k in among:
+        match = re.fullmatch(r"(.*?)([0-9]{1,6})", names[k])
+        if match:
+            series.setdefault(match[1], []).append((int(match[2]), k))
+    return [[k for _, k in sorted(some)] for some in series.values()]
+
+
+def face_of_68(names: Sequence[str], among: Sequence[int]) -> list[int] | None:
+    """Those `among` the keypoints that are the 68 of a face by their numbers, in order; None where there are none."""
+    return next((some for some in numbered(names, among) if are_300w([names[k] for k in some])), None)
+
+
+def too_many(names: Sequence[str], among: Sequence[int]) -> list[int] | None:
+    """A series `among` the keypoints of more numbers than lie in the middle of a thing; None where there is none."""
+    return next((some for some in numbered(names, among) if len(some) > _MOST_IN_MIDDLE), None)
+
+
+def _by_prefix(name: str, names: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The name with a leading L for R, or R for L."""
+    prefix = {"L": "R", "R": "L"}.get(name[:1])
+    if prefix and prefix + name[1:] in names:
+        yield names.index(prefix + name[1:]), "prefix"
+
+
+def _by_words(name: str, index: dict[tuple[str, ...], int]) -> Iterator[tuple[int, str]]:
+    """The name with all its words of sides exchanged, else one of them, else a letter of a word of two."""
+    part = _tokens(name)
+    swaps = [i for i, token in enumerate(part) if token in _OTHER]
+    for chosen in (swaps, *([i] for i in swaps)):
+        other = tuple(_OTHER[token] if i in chosen else token for i, token in enumerate(part))
+        if chosen and other in index:
+            yield index[other], _word(part[chosen[0]])
+    for i, token in enumerate(part):
+        if len(token) == 2 and token not in _OTHER:
+            for other_token in {token.translate({ord(a): b}) for a, b in ("lr", "rl")} - {token}:
+                other = (*part[:i], other_token, *part[i + 1 :])
+                if other in index:
+                    yield index[other], "two letters"
+
+
+def _by_parts(name: str, lower: dict[str, int]) -> Iterator[tuple[int, str]]:
+    """The name with left for right somewhere in a word, or right for left."""
+    for side, other in (("left", "right"), ("right", "left")):
+        mirrored = name.lower().replace(side, other)
+        if mirrored != name.lower() and mirrored in lower:
+            yield lower[mirrored], "left"
+
+
+def _words(name: str) -> set[str]:
+    """What kinds of sides a name may be told by."""
+    tokens = _tokens(name)
+    words = {_word(token) for token in tokens if token in _OTHER}
+    if any(token.startswith(("left", "right")) for token in tokens):
+        words.add("left")
+    return words | ({"prefix"} if name[:1] in ("L", "R") and name[1:2].islower() else set())
+
+
+def _word(token: str) -> str:
+    """What both sides' words are filed under: the left one."""
+    return token if token in _SIDES else _OTHER[token]
+
+
+def _tokens(name: str) -> list[str]:
+    """A name's words in lower case: "LeftEye_2" is left, eye, 2; a leading L or R before a capital is a word."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])", " ", name)
+    return [token for token in re.split(r"[^a-z0-9]+", spaced.lower()) if token]

@@ -1,0 +1,124 @@
+"""Label files of kinds that kptool does not read, called by their names: a person who gave one wants to know what to do.
+
+Each kind is known by what its documents always hold. Nothing is read of them but that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from kptool.base.errors import DataError
+from kptool.system.text import first_line, read_json, read_text
+
+_MOST_BYTES = 1 << 24
+_HEAD = 1 << 20
+_FIX = "which kptool does not read; convert it to COCO keypoints, or to a csv with image,NAME_x,NAME_y"
+_OBJECTS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "LabelMe's json": lambda d: "shapes" in d and ("imagePath" in d or "imageData" in d),
+    "a project of VGG Image Annotator (VIA)": lambda d: any(str(key).startswith("_via_") for key in d),
+    "VGG Image Annotator's json (VIA)": lambda d: _all(list(d.values()), "regions", "filename"),
+    "a project of VGG Image Annotator 3 (VIA)": lambda d: {"project", "attribute", "file", "metadata"} <= set(d),
+    "OpenPose's json": lambda d: isinstance(d.get("people"), list),
+    "Supervisely's json": lambda d: isinstance(d.get("objects"), list) and isinstance(d.get("size"), dict),
+    "Supervisely's meta.json": lambda d: _all(d.get("classes"), "title", "shape"),
+    "Datumaro's json": lambda d: isinstance(d.get("items"), list) and isinstance(d.get("categories"), dict),
+    "SLEAP's json": lambda d: "skeletons" in d and ("nodes" in d or "labels" in d),
+    "MPII's json": lambda d: _all(d.get("root"), "joints") or ("joints" in d and "img_paths" in d),
+}
+_LISTS: dict[str, Callable[[list[Any]], bool]] = {
+    "MPII's json": lambda rows: _all(rows, "joints") or _all(rows, "joint_self"),
+    "a list of COCO results, predictions without images": lambda rows: _all(rows, "image_id", "keypoints"),
+    "CreateML's json": lambda rows: _all(rows, "image", "annotations") and not _all(rows, "data"),
+    "Labelbox's json": lambda rows: _all(rows, "data_row") or _all(rows, "Labeled Data"),
+    "a list of LabelMe's json documents": lambda rows: _all(rows, "shapes", "imagePath"),
+    "OpenPose's json": lambda rows: _all(rows, "people"),
+}
+_SUFFIXES = {
+    ".slp": "a project of SLEAP",
+    ".tfrecord": "a TFRecord file",
+    ".tfrecords": "a TFRecord file",
+    ".mat": "a file of MATLAB's",
+    ".ndjson": "a list of json lines, as Labelbox writes them",
+    ".jsonl": "a list of json lines",
+    ".npz": "a file of NumPy arrays",
+    ".npy": "a file of NumPy arrays",
+    ".pkl": "a pickle",
+    ".pickle": "a pickle",
+    ".parquet": "a Parquet file",
+    ".manifest": "a manifest of SageMaker Ground Truth",
+}
+
+
+def _all(rows: Any, *keys: str) -> bool:
+    """Whether `rows` is a list with something in it, and all of it objects that have `keys`."""
+    return (
+        isinstance(rows, list) and bool(rows) and all(isinstance(r, dict) and set(keys) <= set(r) for r in rows[:100])
+    )
+
+
+def named(document: Any) -> str | None:
+    """What a json document of no format that kptool reads is, and what to do, to stand after its name; None if unknown."""
+    kinds: dict[str, Any] = _OBJECTS if isinstance(document, dict) else _LISTS if isinstance(document, list) else {}
+    kind = next((name for name, fits in kinds.items() if fits(document)), None)
+    return None if kind is None else f"is {kind}, {_FIX}"
+
+
+def named_xml(root: ElementTree.Element) -> str | None:
+    """The same of an xml document."""
+    kind = None
+    if root.tag == "dataset" and root.find("images/image") is not None:
+        kind = "dlib's xml, as imglab writes it"
+    elif root.tag == "annotation" and root.find("filename") is not None:
+        kind = "Pascal VOC's xml, with boxes of one picture"
+    elif root.tag == "annotations" and root.find("track") is not None and root.find("image") is None:
+        return (
+            "holds tracks of a video (CVAT for video), which do not name their pictures; export it as 'CVAT for images',"
+            " with the frames"
+        )
+    return None if kind is None else f"is {kind}, {_FIX}"
+
+
+def named_file(path: Path) -> str | None:
+    """The same of a file by its suffix or its first bytes, without reading it whole."""
+    suffix = path.suffix.lower()
+    kind = _SUFFIXES.get(suffix)
+    if suffix in (".csv", ".tsv"):
+        columns = first_line(path).lower()
+        if "region_shape_attributes" in columns:
+            kind = "VGG Image Annotator's csv (VIA)"
+        elif {"frame_idx", "instance.score"} <= set(columns.replace('"', "").split(",")):
+            kind = "an analysis csv of SLEAP"
+        elif all(name in columns for name in ("xmin", "ymin", "xmax", "ymax")) and "_x" not in columns:
+            kind = "a csv of boxes without keypoints"
+    elif suffix in (".h5", ".hdf5"):
+        head = _head(path)
+        if b"track_occupancy" in head or b"node_names" in head:
+            kind = "an analysis file of SLEAP"
+        elif b"kptool" in head:
+            return "is a cache that kptool has made already; give it to `kptool train` or `kptool info`"
+    return None if kind is None else f"is {kind}, {_FIX}"
+
+
+def named_whole(path: Path) -> str | None:
+    """The same of any file, which is read for it where it is not large."""
+    kind = named_file(path)
+    try:
+        if kind is None and path.suffix.lower() == ".json":
+            return named(read_json(path, _MOST_BYTES))
+        if kind is None and path.suffix.lower() == ".xml":
+            text = read_text(path, _MOST_BYTES)
+            return None if "<!DOCTYPE" in text or "<!ENTITY" in text else named_xml(ElementTree.fromstring(text))
+    except (DataError, ElementTree.ParseError, ValueError):
+        return None
+    return kind
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except OSError:
+        return b""

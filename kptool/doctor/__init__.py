@@ -1,0 +1,1 @@
+"""Examining a cache for labels that are wrong."""

@@ -1,0 +1,1 @@
+"""Running models over images and measuring them: RMSE, NME, PCK, conformal radius."""

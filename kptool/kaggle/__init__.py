@@ -1,0 +1,1 @@
+"""Kaggle's submission file, and an estimate of its score."""

@@ -1,0 +1,1 @@
+"""The keypoint model, its layers, and its weights files."""

@@ -1,0 +1,187 @@
+"""What a weights file says of itself, and which file a model's name means. No torch: a prediction need not load it.
+
+`model.safetensors` and an exported `.onnx` both carry the same JSON in their metadata, under the key ``kptool``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from kptool.base.config import ModelConfig, model_from_dict, to_dict
+from kptool.base.errors import CheckpointError, ConfigError, DataError
+from kptool.data.annotations import listed
+from kptool.network.label_shift import LabelShift
+from kptool.system.text import strict_json
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+_MOST_CHARACTERS = 1 << 25
+WEIGHTS, STATE, GRAPH = "model.safetensors", "last.ckpt", "model.onnx"
+CLEARLY = 0.8
+"""A run counts as clearly better than its mean shape below this share of its RMSE; good runs lie near a third."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a weights file says of itself beside its configuration: training settings, data, split, metrics, and how far
+    its data's labels lie from the features that they name (`kptool.network.label_shift.LabelShift.of` reads it)."""
+
+    config: ModelConfig
+    training: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shift(self) -> LabelShift:
+        """How far labels lie from features."""
+        return LabelShift.of(self.labels, len(self.config.names))
+
+    @property
+    def unlearnt(self) -> tuple[str, ...]:
+        """The keypoints that no training image had a label of: the mean shape has no place for them.
+
+        Files of before have (0, 0) there, which is the mean of no labels.
+        """
+        shape = self.data.get("mean_shape")
+        if not isinstance(shape, list) or len(shape) != len(self.config.names):
+            return ()
+        return tuple(n for n, point in zip(self.config.names, shape, strict=True) if point in ([None] * 2, [0, 0]))
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What predictions of this model do not have, and why, a sentence each."""
+        found = []
+        if self.unlearnt:
+            some = listed(self.unlearnt)
+            found.append(f"no training image had a label of {some}, so the model says nothing of where that is")
+        missing = self.metrics.get("radius90_missing")
+        return (*found, *([missing] if isinstance(missing, str) else []))
+
+    def to_json(self) -> str:
+        """The text that files carry."""
+        body = {
+            "schema": SCHEMA,
+            "config": to_dict(self.config),
+            "training": self.training,
+            "data": self.data,
+            "metrics": self.metrics,
+            "labels": self.labels,
+        }
+        return json.dumps(body)
+
+
+def parse_card(path: Path, metadata: Mapping[str, str]) -> Card:
+    """The card in a file's metadata. Raises CheckpointError where it is missing, damaged or of another schema."""
+    try:
+        if len(metadata["kptool"]) > _MOST_CHARACTERS:
+            raise CheckpointError(f"{path} is not a readable weights file of kptool's (its metadata is too large)")
+        body = strict_json(metadata["kptool"])
+        if body["schema"] != SCHEMA:
+            raise CheckpointError(
+                f"{path} has weights schema {body['schema']} and this kptool reads {SCHEMA}; train again"
+            )
+        parts = [*(body[name] for name in ("training", "data", "metrics")), body.get("labels", {})]
+        if not all(isinstance(part, dict) for part in parts):
+            raise CheckpointError(f"{path} is not a readable weights file of kptool's (its metadata is no table)")
+        return Card(model_from_dict(body["config"]), *parts)
+    except KeyError as error:
+        raise CheckpointError(
+            f"{path} holds weights, but not of kptool's: {error} is missing from its metadata"
+        ) from error
+    except (ValueError, TypeError, AttributeError, OverflowError, ConfigError, DataError) as error:
+        raise CheckpointError(f"{path} is not a readable weights file of kptool's ({error})") from error
+
+
+def read_card(path: Path) -> Card:
+    """The card of a safetensors file, with the labels' offset that is among its tensors.
+
+    Raises CheckpointError where it is missing, damaged or of another schema.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there are no weights at {path}; train some with `kptool train`")
+    try:
+        with safe_open(path, framework="np") as file:
+            card = parse_card(path, file.metadata() or {})
+            offset = [len(card.config.names), 2]
+            if "offset" in file.keys() and file.get_slice("offset").get_shape() == offset:  # noqa: SIM118 - not a dict
+                return replace(card, labels={**card.labels, "offset": file.get_tensor("offset").astype(float).tolist()})
+            return card
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not a readable weights file of kptool's ({error})") from error
+
+
+def warn_unflipped(config: ModelConfig, flip: bool) -> None:
+    """Log that a model that is never mirrored cannot average with the mirror image, where that was asked for."""
+    if flip and not config.mirror:
+        log.warning(
+            "--tta has no effect on this %s: it has no flip pairs, so it cannot read a mirrored image", config.model
+        )
+
+
+def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -> tuple[Path, str]:
+    """The weights file that MODEL means, and where it came from, in words.
+
+    MODEL is a weights file, a run folder, or a name: a finished run under `runs`, else weights that ship with kptool.
+    A run that has not shown that it is clearly better than its own mean shape (see `doubt`) takes the place of weights
+    that ship only where it is to be measured (`measuring`): predictions are those of the weights that ship. Where it
+    is used, because nothing else can be meant, a warning is logged. Raises CheckpointError where there is no such model.
+    """
+    path, name = Path(model), Path(model).name == model
+    if path.is_file():
+        return path, str(path)
+    places = (path, runs / model) if name else (path,)
+    run = next((place for place in places if (place / WEIGHTS).is_file()), None)
+    shipped = Path(__file__).parents[1] / "weights" / f"{path.name}.safetensors"
+    ships = name and shipped.is_file()
+    if run is not None:
+        why = doubt(read_card(run / WEIGHTS))
+        if why is None or measuring or not ships:
+            if why is not None:
+                log.warning("do not rely on the run in %s: %s", run, why)
+            return run / WEIGHTS, f"the run in {run}"
+        place = run if len(run.parts) > 1 else f"./{run}"
+        log.warning(
+            "the run in %s is not used unasked: %s; name its folder, %s, to use it all the same", run, why, place
+        )
+    if ships:
+        return shipped, f"the {model} weights that ship with kptool"
+    raise CheckpointError(
+        f"{model!r} is neither a weights file, nor a run folder, nor a finished run in {runs}/;"
+        f" train one with `kptool train {model}`"
+        if name
+        else f"there is no weights file or finished run at {model}"
+    )
+
+
+def doubt(card: Card) -> str | None:
+    """Why a run is not known to be clearly better than its own mean shape; None where it is.
+
+    It is where its RMSE on validation images, which it was not trained on, is below `CLEARLY` times that of its
+    training images' mean shape. A run that has no such images, or not both figures, cannot show it.
+    """
+    if card.data.get("val_rows") == []:
+        return "it was trained without a validation split, so nothing shows that it is better than its mean shape"
+    own, mean = (_figure(card, key) for key in ("rmse", "mean_shape_rmse"))
+    if own is None or mean is None:
+        return "its card does not hold its mean shape's RMSE beside its own, as an older kptool's does not"
+    if own < CLEARLY * mean:
+        return None
+    return (
+        f"its RMSE of {own:.2f} px on the validation images is not below {CLEARLY:g} times the {mean:.2f} px of its"
+        " mean shape"
+    )
+
+
+def _figure(card: Card, key: str) -> float | None:
+    value = card.metrics.get(key)
+    return float(value) if isinstance(value, float | int) and math.isfinite(value) else None

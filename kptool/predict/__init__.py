@@ -1,0 +1,1 @@
+"""From pictures to keypoints: faces, crops, backends, output, export."""

@@ -1,0 +1,113 @@
+"""Whether an exported graph says what torch says: on images of the model's size, and on pictures of other aspects.
+
+Torch sees pictures as `Predictor` cuts them, so a graph that passes agrees with ``kptool predict --no-detect``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool.base.config import ModelConfig
+from kptool.base.geometry import Size
+from kptool.cache.store import Cache
+from kptool.data import images
+from kptool.datasets.synthetic import render_face
+from kptool.evaluate import evaluation
+from kptool.network.keypoint_model import Detector
+from kptool.predict import crops
+from kptool.predict.backends import OnnxNetwork
+
+ASPECTS = {"tall": (2.6, 0.7), "wide": (0.6, 2.3), "tiny": (0.3, 0.2), "large": (4.1, 3.3)}
+"""Heights and widths, in those of the model's images, of the pictures that a graph is tried on beside those."""
+_EACH = 4
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images of a model's size, uint8 (n, H, W) or (n, 3, H, W), whether they are real ones, and what they are."""
+
+    images: NDArray[np.uint8]
+    real: bool
+    what: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest differences between a graph and torch: points in pixels of the model's images, and scores.
+
+    aspects: the points' by kind of picture, "model" and the names in `ASPECTS`.
+    """
+
+    points: float
+    scores: float
+    aspects: dict[str, float]
+
+
+def pictures(cache: Path, config: ModelConfig, count: int = 64) -> Pictures:
+    """Up to `count` images of a cache, spread over its validation split where it has one; else synthetic faces."""
+    if not cache.is_file():
+        return synthetic(config, f"as there is no {cache}")
+    with Cache(cache) as opened:
+        if (opened.info.size, opened.info.channels) != (config.size, config.channels):
+            return synthetic(config, f"as the model is for other images than those of {cache}")
+        held = opened.index("val")
+        index = held if len(held) else np.arange(len(opened))
+        chosen = index[np.unique(np.linspace(0, len(index) - 1, count).astype(int))]
+        kind = "validation images" if len(held) else "images"
+        return Pictures(opened.read("images", chosen), True, f"{len(chosen)} {kind} of {cache}")
+
+
+def synthetic(config: ModelConfig, why: str = "", count: int = 16) -> Pictures:
+    """Drawn faces."""
+    drawn = [images.resized(render_face(0, i, (96, 96))[0], config.size, "L") for i in range(count)]
+    grey = np.stack([np.asarray(one) for one in drawn])
+    made = grey if config.channels == 1 else np.repeat(grey[:, None], 3, axis=1)
+    return Pictures(made, False, f"{count} synthetic faces{', ' if why else ''}{why}")
+
+
+def difference(graph: Path, detector: Detector, shown: NDArray[np.uint8]) -> Difference:
+    """How far a graph is from `detector`, over images (n, H, W) or (n, C, H, W) of its size and over `ASPECTS`."""
+    network = OnnxNetwork(graph)
+    ours, theirs = network.run(shown), evaluation.run([detector], shown)
+    aspects = {"model": float(np.abs(ours.points - theirs.points).max())}
+    scores = [float(np.abs(ours.scores - theirs.scores).max())]
+    some = shown[np.unique(np.linspace(0, len(shown) - 1, _EACH).astype(int))]
+    for name, factors in ASPECTS.items():
+        height, width = (max(1, round(f * side)) for f, side in zip(factors, detector.config.size, strict=True))
+        points, score = _on_stretched(network, detector, some, (height, width))
+        aspects[name] = points
+        scores.append(score)
+    return Difference(max(aspects.values()), max(scores), aspects)
+
+
+def moved(one: Detector, other: Detector, shown: NDArray[np.uint8]) -> tuple[float, float]:
+    """How far two detectors' points are from each other on images of their size, pixels: on average, and at most."""
+    first, second = (evaluation.run([each], shown).points for each in (one, other))
+    apart = np.linalg.norm(first - second, axis=-1)
+    return float(apart.mean()), float(apart.max())
+
+
+def _on_stretched(
+    network: OnnxNetwork, detector: Detector, shown: NDArray[np.uint8], size: Size
+) -> tuple[float, float]:
+    """The largest difference of points (pixels of the model's images) and scores for pictures stretched to `size`."""
+    config = detector.config
+    stretched = [_stretched(one, size) for one in shown]
+    affine = crops.whole(size, config.size)
+    cut = np.stack([images.crop(one, affine, config.size, config.channels) for one in stretched])
+    theirs = evaluation.run([detector], cut)
+    stack = np.stack([one if one.ndim == 2 else np.moveaxis(one, -1, 0) for one in stretched])
+    ours = network.run(stack)
+    points = ours.points * affine[0, 0] + affine[:, 2] - theirs.points
+    return float(np.abs(points).max()), float(np.abs(ours.scores - theirs.scores).max())
+
+
+def _stretched(one: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """An image (H, W) or (C, H, W) as a picture (h, w) or (h, w, 3) of another size."""
+    picture = one if one.ndim == 2 else np.moveaxis(one, 0, -1)
+    picture = picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture
+    return np.asarray(images.resized(picture, size, "L" if picture.ndim == 2 else "RGB"))

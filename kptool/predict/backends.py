@@ -1,0 +1,219 @@
+"""A trained model ready to run, whatever runs it: ONNX Runtime on the CPU, torch elsewhere.
+
+Both take images of the model's size and give points in their pixels. ONNX Runtime loads in a tenth of the time of
+torch, so where a graph made by ``kptool export`` lies beside the weights it is of, and the CPU is to be used, it runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kptool.base.errors import CheckpointError, ConfigError
+from kptool.network.cards import Card, parse_card, read_card
+from kptool.network.label_shift import AS_LABELLED, FEATURE
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float32]
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Output:
+    """points (N, K, 2) and radius90 (N, K) in pixels of the images, scores (N, K) in 0..1; float32.
+
+    Points are where labels of the model's training data would be: `card.shift` says how far that is off the features.
+
+    heatmaps: float32 (N, K, h, w), where they were asked for; None for direct regression, which has none.
+    """
+
+    points: Floats
+    scores: Floats
+    radius90: Floats
+    heatmaps: Floats | None = None
+
+    def replaced(self, index: Sequence[int], other: Output) -> Output:
+        """This output with the images at `index` taken from `other`."""
+        parts = [self.points.copy(), self.scores.copy(), self.radius90.copy()]
+        for mine, new in zip(parts, (other.points, other.scores, other.radius90), strict=True):
+            mine[index] = new
+        maps = None if self.heatmaps is None else self.heatmaps.copy()
+        if maps is not None and other.heatmaps is not None:
+            maps[index] = other.heatmaps
+        return Output(parts[0], parts[1], parts[2], maps)
+
+
+class Network(Protocol):
+    """What runs a model. `backend` is "onnxruntime" or "torch"."""
+
+    card: Card
+    backend: str
+
+    def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
+        """Images (N, H, W) or (N, C, H, W) of the model's size -> what is found in them."""
+
+
+def load(path: Path, device: str = "auto", *, flip: bool = False) -> Network:
+    """The model in a weights file, or in a graph that ``kptool export`` wrote.
+
+    A graph of the same weights that lies beside them takes their place where the CPU computes. `flip` averages with
+    the prediction for the mirrored image, which takes torch. Raises CheckpointError for a file that is not kptool's,
+    ConfigError for what a graph cannot do, and for a device that is not there.
+    """
+    if device not in ("auto", "cpu"):  # which take no torch to know
+        from kptool.system import devices
+
+        devices.pick(device)
+    if path.suffix == ".onnx":
+        if flip or device not in ("auto", "cpu"):
+            raise ConfigError(f"{path} runs on the CPU and without --tta; give the weights it was made from instead")
+        return OnnxNetwork(path)
+    graph = path.with_suffix(".onnx")
+    if not flip and graph.is_file() and (device == "cpu" or (device == "auto" and not _has_gpu())):
+        try:
+            network = OnnxNetwork(graph)
+            if network.weights == weights_hash(path):
+                network.run(nothing(network.card))  # what is broken may show no earlier
+                network.card = read_card(path)  # a graph of an older kptool's knows less of its labels
+                return network
+        except CheckpointError as error:
+            log.warning("%s; the weights %s are used in its place, by torch", error, path)
+    return TorchNetwork(path, device, flip=flip)
+
+
+def nothing(card: Card) -> NDArray[np.uint8]:
+    """One black image of the model's size."""
+    config = card.config
+    return np.zeros((1, config.channels, *config.size), np.uint8)
+
+
+def weights_hash(path: Path) -> str:
+    """What a graph remembers of the weights it was made from."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def radius_factors(card: Card) -> Floats:
+    """For each keypoint, the 90 % radius as a multiple of the heatmap's spread; NaN where the card does not say."""
+    stored, count = card.metrics.get("radius90"), len(card.config.names)
+    if not isinstance(stored, list) or len(stored) != count:
+        return np.full(count, np.nan, np.float32)
+    if not all(isinstance(factor, float | int | None) for factor in stored):
+        return np.full(count, np.nan, np.float32)
+    factors = np.array([np.nan if factor is None else factor for factor in stored], np.float64)
+    return np.where(np.isfinite(factors) & (factors > 0), factors, np.nan).astype(np.float32)
+
+
+class TorchNetwork:
+    """A weights file run by torch, on any device."""
+
+    backend = "torch"
+
+    def __init__(self, path: Path, device: str = "auto", *, flip: bool = False) -> None:
+        from kptool.network import checkpoint
+        from kptool.system import devices
+
+        self._flip = flip
+        self.detector, self.card = checkpoint.load_detector(path, devices.pick(device))
+        self._factors = radius_factors(self.card)
+
+    def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
+        """See `Network.run`. Heatmaps are those of the image itself, also where `flip` averages."""
+        import torch
+
+        from kptool.evaluate import evaluation
+
+        found = evaluation.finite(evaluation.run([self.detector], images, flip=self._flip))
+        maps = None
+        if heatmaps and self.detector.model.output == "heatmap":
+            device = self.detector.offset.device
+            stacked = torch.from_numpy(_stack(images))
+            with torch.inference_mode():
+                parts = [self.detector.output(part.to(device)).cpu().numpy() for part in torch.split(stacked, _BATCH)]
+            maps = np.concatenate(parts)
+        return Output(found.points, found.scores, self._factors * found.spread, maps)
+
+
+class OnnxNetwork:
+    """A graph that ``kptool export`` wrote, run by ONNX Runtime on the CPU."""
+
+    backend = "onnxruntime"
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads  # 0: as many as there are cores
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._path, self._threads = path, threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )  # its fallback is the same provider again, and a word on stdout
+        except Exception as error:  # ONNX Runtime has a class of its own for each of its many failures
+            raise CheckpointError(f"{path} is not a readable graph; export it again with `kptool export`") from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.card = parse_card(path, metadata)
+        self.weights = metadata.get("weights", "")
+        self.points = metadata.get("points", AS_LABELLED)
+        """What the graph's own points are; `run` gives them as labelled in any case."""
+        self._shift = self.card.shift.vector() if self.points == FEATURE else np.float32(0)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        expected, config = {"points", "scores", "radius90"}, self.card.config
+        inputs = [(put.name, put.shape[1]) for put in self._session.get_inputs() if len(put.shape) > 1]
+        if not expected <= set(self._outputs) or inputs != [("images", config.channels)]:
+            raise CheckpointError(f"{path} is not a graph of kptool's; export it again with `kptool export`")
+
+    def __reduce__(self) -> tuple[Callable[[Path, int, Card], OnnxNetwork], tuple[Path, int, Card]]:
+        """Pickled by its file, which another process opens again: a session of ONNX Runtime is of one process."""
+        return _open, (self._path.absolute(), self._threads, self.card)
+
+    def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
+        """See `Network.run`."""
+        names = ["points", "scores", "radius90"]
+        names += ["heatmaps"] if heatmaps and "heatmaps" in self._outputs else []
+        stacked = _stack(images)
+        parts = [self._run(names, stacked[start : start + _BATCH]) for start in range(0, len(stacked), _BATCH)]
+        points, *others = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return Output(points + self._shift * self._scale(stacked), *others)
+
+    def _scale(self, images: NDArray[np.uint8]) -> np.float32:
+        """Pixels of the images for each of the network's: the graph keeps the aspect of images of any size."""
+        (height, width), size = images.shape[2:], self.card.config.size
+        return np.float32(max(width / size[1], height / size[0]))
+
+    def _run(self, names: list[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The named outputs. Raises CheckpointError where the graph fails, or gives anything but what its card says."""
+        try:
+            arrays: list[NDArray[np.float32]] = self._session.run(names, {"images": images})
+        except Exception as error:  # as above
+            raise CheckpointError(f"{self._path} cannot be run; export it again with `kptool export`") from error
+        n, k = len(images), len(self.card.config.names)
+        shapes = [getattr(array, "shape", None) for array in arrays]
+        same = shapes[:3] == [(n, k, 2), (n, k), (n, k)] and all(array.dtype == np.float32 for array in arrays)
+        if not same or not all(np.isfinite(array).all() for array in arrays[:2]):
+            raise CheckpointError(f"{self._path} gives no keypoints; export it again with `kptool export`")
+        return arrays
+
+
+def _open(path: Path, threads: int, card: Card) -> OnnxNetwork:
+    network = OnnxNetwork(path, threads=threads)
+    network.card = card
+    return network
+
+
+def _stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(images if images.ndim == 4 else images[:, None])
+
+
+def _has_gpu() -> bool:
+    """Whether there is an NVIDIA driver, told without loading torch."""
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/dxg").exists()

@@ -1,0 +1,175 @@
+"""A trained model as one ONNX graph: images in, points out, nothing left for others to get wrong.
+
+images uint8 (n, C, H, W), any size -> letterbox -> normalise -> network -> activation -> sub-pixel decoder
+    -> points float32 (n, K, 2) in the given images' pixels, scores (n, K), radius90 (n, K), heatmaps (n, K, h, w)
+
+Points are where the features are, or where labels would be; the graph's metadata say which, under the key ``points``.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kptool import plugins
+from kptool.base.errors import ConfigError
+from kptool.network import checkpoint
+from kptool.network.cards import Card
+from kptool.network.keypoint_model import Detector, normalised_to_pixels, spread
+from kptool.network.label_shift import FEATURE
+from kptool.predict import agreement, halving
+from kptool.predict.agreement import Difference
+from kptool.predict.backends import radius_factors, weights_hash
+from kptool.predict.letterbox import letterbox
+from kptool.system.files import atomic
+
+TOLERANCE = 0.01
+"""Pixels of the model's images: the largest difference between the graph and torch that is let through."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the file, its size in bytes, how many images it was compared with torch on, and the outcome.
+
+    points: what the graph's are, see `kptool.network.label_shift`. half: by how much storing weights in float16 moves
+    points on those images, pixels, on average and at most; None where they are stored whole.
+    """
+
+    path: Path
+    size: int
+    images: int
+    difference: Difference
+    points: str
+    half: tuple[float, float] | None = None
+
+
+class Graph(nn.Module):
+    """The computation of `Detector.points`, with the resizing before it, in operations that ONNX has."""
+
+    def __init__(self, detector: Detector, card: Card, *, as_labelled: bool = False) -> None:
+        super().__init__()
+        self.points = card.shift.points(as_labelled)
+        off = card.shift.vector() if self.points == FEATURE else np.float32(0)
+        self.register_buffer("shift", detector.offset - torch.from_numpy(np.asarray(off)))
+        self.shift: Tensor
+        self.detector = detector
+        self.decoder = plugins.load_decoder(detector.config.decoder).function
+        self.register_buffer("factors", torch.from_numpy(radius_factors(card)))
+        self.factors: Tensor
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        size = self.detector.config.size
+        box = letterbox(images, size)
+        output = self.detector.output(box.images)
+        if self.detector.model.output == "coordinates":
+            points = normalised_to_pixels(output, size) + self.shift
+            ones = torch.ones_like(points[..., 0])
+            return box.back(points), ones, (self.factors * ones / box.scale).float()
+        found, scores = self.decoder(output)
+        stride = self.detector.model.stride
+        points = (found + 0.5) * stride - 0.5 + self.shift
+        radius = self.factors * spread(output) * stride
+        return box.back(points), scores.clamp(0, 1), (radius / box.scale).float(), output
+
+
+def export(
+    weights: Path,
+    out: Path,
+    pictures: NDArray[np.uint8] | None = None,
+    *,
+    half: bool = False,
+    as_labelled: bool = False,
+) -> Exported:
+    """Write the model in `weights` as a graph to `out`, all or nothing, once it has shown that it equals torch.
+
+    `pictures` uint8 (n, H, W) or (n, C, H, W), of the model's size, are what it is compared on, also stretched to other
+    aspects; synthetic ones where there are none. Its points are where the features are, or with `as_labelled` where
+    labels would be. `half` stores weights in float16, half the size; the arithmetic stays in float32, and torch is given
+    the same weights to compare with. Raises ConfigError where `out` is not called .onnx, a package is missing, weights
+    are too large for float16, or the graph differs by more than `TOLERANCE`.
+    """
+    check_name(out)
+    require_packages()
+    detector, card = checkpoint.load_detector(weights)
+    shown = agreement.synthetic(detector.config).images if pictures is None else pictures
+    stored = halving.rounded(detector) if half else detector
+    with atomic(out) as temporary:
+        _write(Graph(stored, card, as_labelled=as_labelled).eval(), card, weights_hash(weights), temporary, half)
+        found = agreement.difference(temporary, stored, shown)
+        if not found.points <= TOLERANCE:
+            worst = max(found.aspects, key=lambda name: found.aspects[name])
+            raise ConfigError(
+                f"the graph of {weights} differs from torch by {found.points:.4f} pixels (on {worst} pictures) and"
+                f" {TOLERANCE} are allowed; nothing was written"
+            )
+    cost = agreement.moved(detector, stored, shown) if half else None
+    return Exported(out, out.stat().st_size, len(shown), found, card.shift.points(as_labelled), cost)
+
+
+def check_name(out: Path) -> None:
+    """Raise ConfigError where a file is not called .onnx: no other format is written, or read again by its name."""
+    if out.suffix != ".onnx":
+        raise ConfigError(
+            f"{out}: an ONNX graph is what is written; call it {out.with_suffix('.onnx').name or 'model.onnx'}"
+        )
+
+
+def require_packages() -> None:
+    """Raise ConfigError where what writes ONNX files is not installed."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("exporting needs two more packages: pip install 'kptool[export]'") from error
+
+
+def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> None:
+    import onnx
+
+    config = graph.detector.config
+    example = torch.zeros(2, config.channels, config.size[0] + 1, config.size[1] + 2, dtype=torch.uint8)
+    n, h, w = (torch.export.Dim(name) for name in ("n", "height", "width"))
+    names = ["points", "scores", "radius90", "heatmaps"]
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own internals
+        logger.setLevel(logging.ERROR)
+        try:
+            program = torch.onnx.export(
+                graph,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                opset_version=18,
+                input_names=["images"],
+                output_names=names[: 4 if graph.detector.model.output == "heatmap" else 3],
+                dynamic_shapes=({0: n, 2: h, 3: w},),
+            )
+        finally:
+            logger.setLevel(level)
+    assert program is not None
+    proto = program.model_proto
+    _strip(proto)
+    if half:
+        halving.store(proto)
+    onnx.helper.set_model_props(proto, {"kptool": card.to_json(), "weights": weights, "points": graph.points})
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.save(proto, str(path))
+
+
+def _strip(proto: Any) -> None:
+    """Remove what the exporter notes of itself, lines of this machine's files among it."""
+    graph = proto.graph
+    for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del graph.value_info[:]

@@ -1,0 +1,257 @@
+"""What was predicted, written down: plain values, csv, COCO json, heatmaps, and pictures with the points drawn.
+
+Every form says whose pixels its coordinates are: those of the picture that was given, where x runs to the right, y
+down, and an integer is a pixel's centre.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from kptool.base.geometry import Size
+from kptool.base.skeleton import UNLABELLED, VISIBLE
+from kptool.base.version import __version__
+from kptool.data import colours
+from kptool.predict.predictor import Face, Predictor
+from kptool.system.files import atomic, write_text
+from kptool.system.printable import printable
+
+if TYPE_CHECKING:
+    import h5py
+
+    from kptool.system.hdf5 import NewFile
+
+CONVENTION = "pixels of the given picture; x to the right, y down; an integer is a pixel's centre"
+COLUMNS = ("file", "face", "keypoint", "x", "y", "score", "radius90", "frame", "time")
+_LEAST_SIDE, _MOST_SIDE, _LABELLED_FACE = 480, 4000, 500
+
+
+@dataclass(frozen=True)
+class Found:
+    """The faces of one picture of `size` (H, W). `frame` and `time` (seconds) are those of a video's frame, else None."""
+
+    name: str
+    size: tuple[int, int]
+    faces: list[Face]
+    frame: int | None = None
+    time: float | None = None
+
+    def describe(self, names: Sequence[str]) -> dict[str, Any]:
+        """Plain values, as ``kptool predict --json`` prints them."""
+        faces = [{"box": [round(v, 4) for v in face.box], "keypoints": _points(face, names)} for face in self.faces]
+        about = {
+            "file": self.name,
+            "width": self.size[1],
+            "height": self.size[0],
+            "frame": self.frame,
+            "time": self.time,
+        }
+        return {**about, "faces": faces}
+
+
+def _points(face: Face, names: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "x": _number(x),
+            "y": _number(y),
+            "score": None if np.isnan(x) else _number(score),
+            "radius90": _number(radius),
+        }
+        for name, (x, y), score, radius in zip(names, face.keypoints, face.scores, face.radius90, strict=True)
+    ]
+
+
+def _number(value: float) -> float | None:
+    """For people and JSON; None for NaN, of which the model does not say it."""
+    return None if np.isnan(value) else round(float(value), 4)
+
+
+def rows(found: Sequence[Found], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """A row of `COLUMNS` for each keypoint; what the model or the picture does not say is empty."""
+    for each in found:
+        for number, face in enumerate(each.faces):
+            for point in _points(face, names):
+                cells = (printable(each.name), number, *point.values(), each.frame, each.time)
+                yield tuple("" if cell is None else cell for cell in cells)
+
+
+def csv_text(found: Sequence[Found], names: Sequence[str]) -> str:
+    """A csv of `rows`, below their names."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows(found, names))
+    return text.getvalue()
+
+
+def write_coco(path: Path, found: Sequence[Found], predictor: Predictor) -> None:
+    """COCO's keypoint format: one category, an annotation for each face, every point visible that the model has learnt.
+
+    Its boxes are measured from the picture's edges, its keypoints, as everywhere here, from the first pixel's centre.
+    """
+    about, names = f"{CONVENTION}; boxes from the picture's edges", predictor.names
+    document: dict[str, Any] = {
+        "info": {
+            "description": f"predicted by kptool {__version__} with {printable(predictor.origin)}",
+            "coordinates": about,
+            "points": predictor.points,
+            "labels": predictor.shift.describe(),
+        },
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "face", "supercategory": "person", "keypoints": list(names), "skeleton": []}],
+    }
+    for image_id, each in enumerate(found, start=1):
+        height, width = each.size
+        image = {"id": image_id, "file_name": printable(each.name), "width": width, "height": height}
+        document["images"].append(image if each.frame is None else {**image, "frame": each.frame, "time": each.time})
+        for face in each.faces:
+            known = np.asarray(np.isfinite(face.keypoints).all(1))
+            points = np.where(known[:, None], face.keypoints.round(4), 0).tolist()
+            marks = np.where(known, VISIBLE, UNLABELLED).tolist()
+            flat = [v for (x, y), seen in zip(points, marks, strict=True) for v in (round(x, 4), round(y, 4), seen)]
+            box = [round(value + shift, 4) for value, shift in zip(face.box, (0.5, 0.5, 0, 0), strict=True)]
+            document["annotations"].append(
+                {
+                    "id": len(document["annotations"]) + 1,
+                    "image_id": image_id,
+                    "category_id": 1,
+                    "keypoints": flat,
+                    "num_keypoints": int(known.sum()),
+                    "bbox": box,
+                    "area": round(box[2] * box[3], 4),
+                    "iscrowd": 0,
+                    "score": round(float(face.scores[known].mean()), 4) if known.any() else 0.0,
+                }
+            )
+    write_text(path, json.dumps(document) + "\n")
+
+
+class HeatmapFile:
+    """An HDF5 file of heatmaps and what was decoded from them, written as they come.
+
+    /heatmaps float16 (F, K, h, w), a face after the other; /keypoints float32 (F, K, 2), /scores and /radius90 (F, K);
+    /affine float64 (F, 2, 3), picture's pixels -> pixels of the network's image; /file, the picture's name of each.
+    The maps are the network's own: what labels are off in x is in none of them, what they are off in y is.
+    """
+
+    def __init__(self, file: NewFile, predictor: Predictor, maps: Size) -> None:
+        import h5py
+
+        self._file, count = file, len(predictor.names)
+        about: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
+            "heatmaps": ((count, *maps), np.float16, {"compression": "gzip", "compression_opts": 1}),
+            "keypoints": ((count, 2), np.float32, {}),
+            "scores": ((count,), np.float32, {}),
+            "radius90": ((count,), np.float32, {}),
+            "affine": ((2, 3), np.float64, {}),
+            "file": ((), h5py.string_dtype(), {}),
+        }
+        with file.writing():
+            file.attrs["coordinates"] = CONVENTION
+            file.attrs["model"], file.attrs["points"] = printable(predictor.origin), predictor.points
+            file.attrs["labels"] = json.dumps(predictor.shift.describe())
+            file.attrs["names"] = json.dumps(list(predictor.names))
+            file.attrs["image_size"] = predictor.card.config.size
+            self._sets: dict[str, h5py.Dataset] = {
+                key: file.create_dataset(
+                    key,
+                    (0, *shape),
+                    kind,
+                    maxshape=(None, *shape),
+                    chunks=(1 if len(shape) == 3 else 64, *shape),
+                    **more,
+                )
+                for key, (shape, kind, more) in about.items()
+            }
+
+    def add(self, name: str, faces: Sequence[Face]) -> None:
+        """Append the faces of one picture."""
+        with self._file.writing():
+            for face in faces:
+                assert face.heatmaps is not None
+                self._append("heatmaps", face.heatmaps.astype(np.float16))
+                self._append("keypoints", face.keypoints)
+                self._append("scores", face.scores)
+                self._append("radius90", face.radius90)
+                self._append("affine", face.affine)
+                self._append("file", printable(name))
+
+    def _append(self, key: str, value: Any) -> None:
+        data = self._sets[key]
+        data.resize(len(data) + 1, axis=0)
+        data[-1] = value
+
+
+@contextmanager
+def heatmap_file(path: Path, predictor: Predictor, maps: Size) -> Iterator[HeatmapFile]:
+    """A `HeatmapFile` that takes its place at `path` when the block ends well; `maps` is its maps' size (h, w)."""
+    from kptool.system.hdf5 import NewFile
+
+    with atomic(path) as temporary, NewFile(temporary, track_order=True) as file:
+        yield HeatmapFile(file, predictor, maps)
+
+
+def draw(
+    image: NDArray[np.uint8],
+    faces: Sequence[Face],
+    names: Sequence[str],
+    *,
+    label: bool = False,
+    tints: Sequence[str] | None = None,
+) -> Image.Image:
+    """The picture in colour, enlarged where it is small, with boxes and points; numbers and their names where `label`.
+
+    `tints` are the keypoints' colours, as `kptool.data.colours` has them, so that a swap is seen at a glance.
+    """
+    tints = tints or colours.of(names, ())
+    picture = Image.fromarray(image).convert("RGB")
+    wanted = _LEAST_SIDE / max(picture.size)
+    if label and faces:
+        wanted = max(wanted, _LABELLED_FACE / min(min(face.box[2:]) for face in faces))
+    scale = max(1, math.ceil(min(wanted, _MOST_SIDE / max(picture.size))))
+    if scale > 1:
+        picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
+    pen = ImageDraw.Draw(picture)
+    for face in faces:
+        x, y, width, height = ((v + 0.5 * (i < 2)) * scale for i, v in enumerate(face.box))
+        dot = max(2.0, math.hypot(width, height) / 110)
+        pen.rectangle((x, y, x + width, y + height), outline="white", width=max(1, round(dot / 2)))
+        font = ImageFont.load_default(max(10.0, dot * 3))
+        for number, (tint, point) in enumerate(zip(tints, face.keypoints, strict=True)):
+            if np.isnan(point).any():
+                continue
+            px, py = ((float(v) + 0.5) * scale for v in point)
+            pen.ellipse((px - dot, py - dot, px + dot, py + dot), fill=tint, outline="black")
+            if label:
+                at = (px, py - 1.3 * dot)
+                pen.text(at, str(number), fill="white", font=font, anchor="mb", stroke_width=1, stroke_fill="black")
+    return _with_names(picture, names, tints) if label else picture
+
+
+def _with_names(picture: Image.Image, names: Sequence[str], tints: Sequence[str]) -> Image.Image:
+    """The picture with a list of what its numbers mean beside it."""
+    size = min(24.0, max(8.0, 0.7 * picture.height / len(names)))
+    font = ImageFont.load_default(size)
+    lines = [f"{number}  {name.replace('_', ' ')}" for number, name in enumerate(names)]
+    step, margin = size * 1.4, size
+    width = round(max(font.getlength(line) for line in lines) + 2 * margin)
+    wide = Image.new("RGB", (picture.width + width, picture.height), "#1f2328")
+    wide.paste(picture)
+    pen = ImageDraw.Draw(wide)
+    for number, (tint, line) in enumerate(zip(tints, lines, strict=True)):
+        pen.text((picture.width + margin, margin + number * step), line, fill=tint, font=font)
+    return wide

@@ -1,0 +1,167 @@
+"""Predicting a stream of pictures in batches, and handing each to the outputs that want it, without keeping any."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kptool.base.errors import ConfigError
+from kptool.base.geometry import Size
+from kptool.data.images import Decoded
+from kptool.data.pictures import Picture, heard
+from kptool.predict import backends, output
+from kptool.predict.output import Found, HeatmapFile
+from kptool.predict.predictor import Box, Face, Predictor
+from kptool.system.files import atomic, write_text
+from kptool.system.progress import Progress, silent
+
+_BATCH = 16
+_BATCH_PIXELS = 40_000_000
+
+
+@dataclass
+class Outputs:
+    """What is written while pictures pass by: drawings into a folder, heatmaps into a file."""
+
+    names: Sequence[str]
+    folder: Path | None = None
+    heatmaps: HeatmapFile | None = None
+    label: bool = False
+    tints: Sequence[str] | None = None
+    taken: set[str] = field(default_factory=set)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def reserve(self, pictures: Sequence[str]) -> None:
+        """Give every picture its drawing's name, so that processes that share them do not give one name twice."""
+        for picture in pictures:
+            self.files[picture] = self._name(picture)
+
+    def add(self, picture: Picture, faces: Sequence[Face]) -> None:
+        """Write what one picture gives."""
+        assert picture.pixels is not None
+        if self.heatmaps is not None:
+            self.heatmaps.add(picture.name, faces)
+        if self.folder is not None:
+            with atomic(self.folder / (self.files.get(picture.name) or self._name(picture.name))) as temporary:
+                drawn = output.draw(picture.pixels, faces, self.names, label=self.label, tints=self.tints)
+                drawn.save(temporary, "PNG", compress_level=1)
+
+    def _name(self, picture: str) -> str:
+        """The drawing's file name: the picture's, with a number where that is taken already."""
+        stem = "stdin" if picture == "-" else Path(picture).name.replace("#", "-")
+        stem = stem if "#" in picture else Path(stem).stem
+        name = next(n for n in (f"{stem}{end}.png" for end in itertools.chain([""], _numbers())) if n not in self.taken)
+        self.taken.add(name)
+        return name
+
+
+def _numbers() -> Iterator[str]:
+    return (f"-{number}" for number in itertools.count(1))
+
+
+@contextmanager
+def outputs(
+    predictor: Predictor, folder: Path | None, heatmaps: Path | None, *, names: bool = False
+) -> Iterator[Outputs]:
+    """The outputs of a prediction; the heatmaps' file takes its place when the block ends well.
+
+    Raises ConfigError where heatmaps are wanted of a model that has none.
+    """
+    with ExitStack() as stack:
+        file = None
+        if heatmaps is not None:
+            file = stack.enter_context(output.heatmap_file(heatmaps, predictor, heatmap_size(predictor)))
+        yield Outputs(predictor.names, folder, file, names, predictor.tints)
+
+
+def heatmap_size(predictor: Predictor) -> Size:
+    """The size (H, W) of a model's heatmaps, by a look at nothing. Raises ConfigError where it has none."""
+    maps = predictor.network.run(backends.nothing(predictor.card), heatmaps=True).heatmaps
+    if maps is None:
+        raise ConfigError(f"{predictor.origin} predicts coordinates and has no heatmaps to write")
+    return maps.shape[2], maps.shape[3]
+
+
+@dataclass
+class Predicted:
+    """What was found in each picture, those that could not be read, and remarks on some, see `kptool.data.scaling`."""
+
+    found: list[Found] = field(default_factory=list)
+    failed: list[Picture] = field(default_factory=list)
+    remarks: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+
+
+def run(
+    predictor: Predictor,
+    pictures: Iterable[Picture],
+    total: int | None = None,
+    *,
+    boxes: Sequence[Box] | None = None,
+    outputs: Outputs | None = None,
+    progress: Progress = silent,
+) -> Predicted:
+    """What is found in each picture. `boxes` are those of every picture."""
+    done = Predicted()
+    maps = outputs is not None and outputs.heatmaps is not None
+    for batch in _batches(heard(pictures, done.remarks)):
+        good = [picture for picture in batch if picture.pixels is not None]
+        done.failed += [picture for picture in batch if picture.pixels is None]
+        each = predictor.predict_many(
+            [Decoded(picture.pixels) for picture in good if picture.pixels is not None],
+            boxes=None if boxes is None else [boxes] * len(good),
+            heatmaps=maps,
+        )
+        for picture, faces in zip(good, each, strict=True):
+            assert picture.pixels is not None
+            if outputs is not None:
+                outputs.add(picture, faces)
+            size = picture.pixels.shape[0], picture.pixels.shape[1]
+            light = [_light(face) for face in faces] if maps else faces
+            done.found.append(Found(picture.name, size, light, picture.frame, picture.time))
+        count = len(done.found) + len(done.failed)
+        progress("pictures", count, total if total is None or count <= total else None)
+    return done
+
+
+def merge(wanted: Sequence[str], parts: Sequence[Predicted]) -> Predicted:
+    """What several processes found, in the order of the pictures that were asked for."""
+    position = {name: number for number, name in enumerate(wanted)}
+
+    def place(name: str) -> int:
+        return position.get(name, position.get(name.rpartition("#")[0], 0))
+
+    return Predicted(
+        sorted((each for part in parts for each in part.found), key=lambda each: place(each.name)),
+        sorted((each for part in parts for each in part.failed), key=lambda each: place(each.name)),
+        sorted((each for part in parts for each in part.remarks), key=lambda each: place(each[0])),
+    )
+
+
+def _light(face: Face) -> Face:
+    """A face without its heatmaps, which are on the disk by now."""
+    return Face(face.box, face.keypoints, face.scores, face.radius90, face.affine)
+
+
+def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
+    """Up to 16 pictures at a time, fewer where they are large."""
+    batch: list[Picture] = []
+    pixels = 0
+    for picture in pictures:
+        batch.append(picture)
+        pixels += 0 if picture.pixels is None else picture.pixels.size
+        if len(batch) == _BATCH or pixels > _BATCH_PIXELS:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch
+
+
+def write(predictor: Predictor, found: Sequence[Found], *, out: Path | None = None, coco: Path | None = None) -> None:
+    """The files that are written at the end: OUT/keypoints.csv, and the COCO json."""
+    if out is not None:
+        write_text(out / "keypoints.csv", output.csv_text(found, predictor.names))
+    if coco is not None:
+        output.write_coco(coco, found, predictor)

@@ -1,0 +1,73 @@
+"""Results as tables: the metrics of one model, and models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from kptool.evaluate.metrics import FAILURE
+from kptool.network.cards import CLEARLY
+
+
+def metrics_table(metrics: dict[str, Any], title: str) -> Table:
+    """The metrics of one model, keypoint by keypoint."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_row("RMSE", f"{metrics['rmse']:.3f} px")
+    table.add_row(f"NME ({metrics['normaliser']})", f"{metrics['nme']:.2%}")
+    table.add_row(f"AUC at {FAILURE:g}", f"{metrics['auc']:.3f}")
+    table.add_row(f"failures above {FAILURE:g}", f"{metrics['failure_rate']:.1%}")
+    for level, share in metrics["pck"].items():
+        table.add_row(f"PCK at {level}", f"{share:.1%}")
+    table.add_section()
+    for name, value in metrics["per_keypoint"].items():
+        table.add_row(name, "-" if value is None else f"{value:.3f} px")
+    return table
+
+
+def beside_mean_shape(rmse: float, baseline: float | None, what: str = "the model") -> str:
+    """A model's RMSE beside that of the training images' mean shape, in a sentence, by the rule that predictions follow."""
+    if baseline is None:
+        return "the training images' mean shape cannot be compared: they have no label of what is measured"
+    said = f"for comparison, the training images' mean shape: RMSE {baseline:.3f} px"
+    if rmse < CLEARLY * baseline:
+        return said
+    if rmse < baseline:
+        return f"{said}; {what} is not clearly better with {rmse:.3f} px, so predictions do not rely on it; train it longer"
+    return (
+        f"{said}; {what} is worse with {rmse:.3f} px, so it has learnt nothing that is of use; train it longer, or with a"
+        " lower learning rate"
+    )
+
+
+def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Models side by side: name, parameters, RMSE, NME, AUC, failures, seconds. Missing values are blank."""
+    kind = "validation" if all(row["val"] for row in rows) else "training"
+    table = Table(title=f"side by side, on the {kind} images", title_justify="left")
+    table.add_column("model")
+    heads = ("parameters", "RMSE px", "NME", "AUC", "failures", "best epoch", "images/s", "minutes")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for row in rows:
+        metrics = row["val"] or row["train"]
+        table.add_row(
+            row["model"],
+            f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else "",
+            _with_spread(row, "rmse", ".3f"),
+            _with_spread(row, "nme", ".2%"),
+            f"{metrics['auc']:.3f}",
+            f"{metrics['failure_rate']:.1%}",
+            f"{row['best_epoch']:.0f}" if "best_epoch" in row else "",
+            f"{row['images_per_second']:.0f}" if "images_per_second" in row else "",
+            f"{row['seconds'] / 60:.1f}" if "seconds" in row else "",
+        )
+    return table
+
+
+def _with_spread(row: dict[str, Any], metric: str, form: str) -> str:
+    """A metric, and its standard deviation over folds or seeds where there is one."""
+    spread = row.get("spread", {}).get(metric)
+    return f"{(row['val'] or row['train'])[metric]:{form}}" + (f" ± {spread:{form}}" if spread is not None else "")

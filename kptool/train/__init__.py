@@ -1,0 +1,1 @@
+"""Training: from a cache to a run folder."""

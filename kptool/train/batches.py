@@ -1,0 +1,82 @@
+"""Training batches that live on the device: images are uploaded once as uint8 and augmented there.
+
+All random numbers of an epoch are drawn on the CPU from (seed, epoch) for the whole data set, and a batch is cut from
+them. So a batch does not depend on the device, on the number of processes that share it, nor on what came before:
+resuming needs no generator's state. Keypoints move with their image; one that leaves the picture loses its label.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kptool.base.config import AugmentConfig
+from kptool.base.geometry import swap_order
+from kptool.train.augmentation import DRAWS, Batch, Share, augment
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A split of a cache on a device. images: uint8 (N, C, H, W); points: float32 (N, K, 2); labelled: bool (N, K)."""
+
+    images: Tensor
+    points: Tensor
+    labelled: Tensor
+
+    @classmethod
+    def upload(cls, images: np.ndarray, points: np.ndarray, visibility: np.ndarray, device: torch.device) -> Resident:
+        """From arrays (N, H, W) or (N, C, H, W), (N, K, 2) and (N, K)."""
+        pixels = torch.from_numpy(np.ascontiguousarray(images if images.ndim == 4 else images[:, None]))
+        labelled = torch.from_numpy(visibility > 0)
+        return cls(pixels.to(device), torch.from_numpy(points).to(device), labelled.to(device))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, index: Tensor) -> Batch:
+        """The samples at `index`, as they are."""
+        index = index.to(self.images.device)
+        return Batch(self.images[index].float(), self.points[index], self.labelled[index])
+
+
+class Epochs:
+    """Augmented batches of a `Resident`, epoch by epoch.
+
+    Each epoch visits every sample once in a new order; a last batch that is not full is filled from the epoch's start,
+    so that every step weighs the same. `steps` is the number of batches per epoch.
+    """
+
+    def __init__(
+        self, data: Resident, pairs: tuple[tuple[int, int], ...], config: AugmentConfig, *, batch_size: int, seed: int
+    ) -> None:
+        self.data, self.config, self.seed = data, config, seed
+        self.batch_size = batch_size
+        self.steps = max(1, math.ceil(len(data) / batch_size))
+        self._swap = swap_order(data.points.shape[1], pairs)
+
+    def epoch(
+        self, number: int, share: Share | None = None, offset: Tensor | None = None, first: int = 0
+    ) -> Iterator[Batch]:
+        """The batches of epoch `number` from the `first` on; of each, the part that is `share`'s.
+
+        `offset` (K, 2) is taken off the labels.
+        """
+        share = share or Share()
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        order = torch.randperm(len(self.data), generator=generator)
+        total = self.steps * self.batch_size
+        order = order.repeat(math.ceil(total / len(order)))[:total]
+        draws = torch.rand((total, DRAWS), generator=generator)
+        for step in range(first, self.steps):
+            mine = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)[share.rank :: share.world]
+            batch = self.data.take(order[mine])
+            if offset is not None:
+                batch = replace(batch, points=batch.points - offset)
+            device = batch.images.device
+            noise = torch.Generator(device).manual_seed(self.seed * 1_000_003 + number * 65_537 + step)
+            yield augment(batch, draws[mine].to(device), self._swap, self.config, noise, share)

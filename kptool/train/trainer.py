@@ -1,0 +1,196 @@
+"""A training in progress: one step after the other, the same for every model and on any number of processes.
+
+AdamW with warm-up and cosine, averaged weights, clipped gradients, bfloat16 where it is fast. The random numbers of a step
+come from (seed, epoch, step), so a resumed run needs no generator's state and is, on a CPU with as many threads, bit for
+bit the run that was never stopped. Under torchrun, processes share each batch and compute what one would.
+
+Numbers that are not finite end a training at once: nothing that is measured or saved is ever made of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import signal
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from kptool.base.config import ModelConfig, TrainConfig
+from kptool.base.errors import CheckpointError, ConfigError
+from kptool.network import cards, layers
+from kptool.network.keypoint_model import Detector
+from kptool.system import devices
+from kptool.system.progress import Progress
+from kptool.system.signals import Deferred, Stopped
+from kptool.train.augmentation import Batch, Share
+from kptool.train.batches import Epochs, Resident
+from kptool.train.optimization import learning_rate, parameter_groups, update_average
+from kptool.train.targets import Targets
+
+_OFFSET_IMAGES = 256
+_WATCH = 16
+"""Steps between two looks at what an accelerator computed: each waits for it."""
+
+
+class DivergedError(ConfigError):
+    """Numbers of a training are not finite any more."""
+
+
+class Trainer:
+    """A training in progress: the network, its average, the optimizer, and how far it has come."""
+
+    def __init__(self, model: ModelConfig, config: TrainConfig, device: torch.device, share: Share) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.device, self.share = config, device, share
+        self.detector = Detector(model).place(device)
+        self.average = copy.deepcopy(self.detector).eval()
+        self.network: nn.Module = self.detector
+        if share.world > 1:
+            self.network = nn.parallel.DistributedDataParallel(layers.synchronised(self.detector, device))
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.detector, config), lr=config.lr)
+        self.amp = devices.use_amp(config.amp, device)
+        self.targets = Targets(self.detector)
+        self.step, self.epoch, self.seconds, self.part = 0, 0, 0.0, 0.0
+        """`seconds` of all of the training, and `part`, those of the steps of the epoch so far before the last start"""
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {}
+        """what the weights that are kept measured"""
+        self.sums = torch.zeros(2, device=device)
+        """over the steps of the epoch so far: their losses, and how many processes were asked to stop"""
+        self._stop: Deferred | None = None
+        self._watch = 1 if device.type == "cpu" else _WATCH
+
+    def run_epoch(self, data: Epochs, progress: Progress, stop: Deferred | None = None) -> float:
+        """Train one epoch, or the rest of one; returns its mean loss. Raises Stopped, between two steps, when asked to."""
+        self.network.train()
+        self._stop = stop
+        total, begun = self.config.epochs * data.steps, self.step - self.epoch * data.steps
+        for batch in data.epoch(self.epoch, self.share, self.detector.offset.clone(), begun):
+            self.check_stop()
+            self.sums[0] += self.train_step(batch, total)
+            if self.step % self._watch == 0:
+                self.check_finite()
+            progress(f"epoch {self.epoch + 1}/{self.config.epochs}", self.step, total)
+        self.check_finite(whole=True)
+        mean = float(self.sums[0]) / data.steps
+        self.sums[0] = 0
+        self.epoch += 1
+        self.measure_offset(data.data)
+        return mean
+
+    def check_stop(self) -> None:
+        """Raise Stopped where a signal has come: to any process, and then in all of them at the same step."""
+        if self._stop is None:
+            return
+        if self.share.world == 1:
+            self._stop.check()
+        elif self.step % self._watch == 0 and self.sums[1] > 0:
+            raise Stopped(self._stop.number or signal.SIGTERM)
+
+    def check_finite(self, *, whole: bool = False) -> None:
+        """Raise DivergedError where a loss or a gradient since the epoch's start was not finite; `whole`: or a weight is not."""
+        tensors = [self.sums]
+        if whole:
+            tensors += [*self.detector.state_dict().values(), *self.average.state_dict().values()]
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise DivergedError(
+                f"the training diverged in epoch {self.epoch + 1}, by step {self.step}: its numbers are not finite any"
+                f" more; train with a lower lr (it was {self.config.lr:g}) or weight_decay ({self.config.weight_decay:g})"
+            )
+
+    def measure_offset(self, data: Resident) -> None:
+        """Measure the labels' asymmetry with the averaged weights, on some of the training images."""
+        if self.config.offset and self.config.augment.flip:
+            some = torch.linspace(0, len(data) - 1, min(len(data), _OFFSET_IMAGES)).long().to(data.images.device)
+            parts = data.images[some], data.points[some], data.labelled[some]
+            self.average.measure_offset(*parts, batch_size=self.config.batch_size)
+            self.detector.offset.copy_(self.average.offset)
+
+    def train_step(self, batch: Batch, total: int) -> Tensor:
+        """One optimizer step towards step `total`; returns the loss of the whole batch, detached.
+
+        It is NaN where the gradient is not finite: the weights are lost by then. Processes that share the work tell each
+        other, in the same reduction, that they were asked to stop.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, total, self.config)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # for a model with dropout
+        loss = self.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.step += 1
+        update_average(self.average, self.detector, min(self.config.ema, self.step / (self.step + 9)))
+        whole = torch.where(norm.isfinite(), loss.detach(), torch.nan)
+        if self.share.world > 1:  # a process's own loss, scaled by `world`, is far from it
+            asked = self._stop is not None and self._stop.number is not None
+            both = torch.stack([whole / self.share.world, whole.new_tensor(float(asked))])
+            dist.all_reduce(both)
+            whole, asked_too = both
+            self.sums[1] += asked_too
+        return whole
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean loss over labelled keypoints of the whole batch.
+
+        A process sees its share alone; scaled by `world`, the mean of the processes' gradients (which is what DDP
+        takes) is the gradient of the mean over all of them.
+        """
+        target, points = self.targets(batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            raw = self.network(batch.images)
+        each = self.detector.loss.function(raw.float(), target, points)
+        count = batch.labelled.sum()
+        if self.share.world > 1:
+            dist.all_reduce(count)
+        return torch.where(batch.labelled, each, 0.0).sum() * self.share.world / count.clamp_min(1)
+
+    def state(self) -> dict[str, Any]:
+        """All that resuming needs, as plain data."""
+        return {
+            "schema": cards.SCHEMA,
+            "detector": self.detector.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "epoch": self.epoch,
+            "losses": float(self.sums[0]),
+            "seconds": self.seconds,
+            "part": self.part,
+            "history": self.history,
+            "best": self.best,
+            "threads": torch.get_num_threads(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`. Raises CheckpointError where it is of another network."""
+        try:
+            self.detector.load_state_dict(state["detector"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.epoch = int(state["step"]), int(state["epoch"])
+            self.sums[0] = float(state["losses"])
+            self.seconds, self.part = float(state["seconds"]), float(state.get("part", 0.0))
+            self.history, self.best = list(state["history"]), dict(state.get("best", {}))
+            check_progress(self)
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+            raise CheckpointError(
+                f"the training state does not fit the model ({str(error).splitlines()[0]})"
+            ) from error
+
+
+def check_progress(trainer: Trainer) -> None:
+    """Raise ValueError where what was restored cannot be a training of these epochs: such a file is somebody else's."""
+    numbers = [trainer.seconds, trainer.part, float(trainer.sums[0])]
+    numbers += [float(row[key]) for row in trainer.history for key in ("epoch", "rmse", "train_seconds")]
+    if not all(map(math.isfinite, numbers)) or len(trainer.history) != trainer.epoch:
+        raise ValueError("its history is no history of a training")
+    if not (0 <= trainer.epoch <= trainer.config.epochs and trainer.epoch <= trainer.step < 2**53):
+        raise ValueError(f"epoch {trainer.epoch} and step {trainer.step} are out of range")
+    for parameter, kept in trainer.optimizer.state.items():
+        if any(value.ndim and value.shape != parameter.shape for value in kept.values()):
+            raise ValueError("the optimizer's moments are of another shape than the weights")

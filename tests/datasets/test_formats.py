@@ -1,0 +1,308 @@
+"""Every label format says the same thing in its own words; nothing is lost on the way through any of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from label_files import (
+    BOX,
+    HEIGHT,
+    MORE,
+    NAMES,
+    POINTS,
+    SEEN,
+    WIDTH,
+    WRITERS,
+    pictures,
+    put,
+    write_coco,
+    write_long,
+    write_wide,
+)
+from numpy.typing import NDArray
+from PIL import Image
+
+from kptool import plugins
+from kptool.base.errors import ConfigError, DataError
+from kptool.base.geometry import apply_affine, invert_affine
+from kptool.cache.extraction import Options, extract
+from kptool.cache.store import Cache
+from kptool.data import convert, sources
+from kptool.data.annotations import Samples, Source
+from kptool.data.sources import Opening, find_source
+
+
+def collect(source: Source) -> Samples:
+    blocks = list(source.blocks())
+    parts = [
+        np.concatenate([getattr(b, name) for b in blocks]) for name in ("images", "keypoints", "visibility", "rows")
+    ]
+    affines = [block.affines for block in blocks if block.affines is not None]
+    return Samples(parts[0], parts[1], parts[2], parts[3], np.concatenate(affines))
+
+
+def in_source_pixels(samples: Samples) -> NDArray[np.float64]:
+    assert samples.affines is not None
+    return apply_affine(invert_affine(samples.affines), samples.keypoints.astype(np.float64))
+
+
+def test_every_format_has_a_writer_here() -> None:
+    with_labels = {name for name in plugins.names("datasets") if plugins.load("datasets", name).read is not None}
+    assert with_labels == set(WRITERS)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_every_format_gives_the_same_points_in_the_pictures_pixels(name: str, tmp_path: Path) -> None:
+    source = find_source(MORE[name](tmp_path), Opening(size=(64, 64)))
+    samples = collect(source)
+    order = [source.skeleton.names.index(part) for part in NAMES] if name not in ("pts", "numbered") else range(4)
+    points, seen = in_source_pixels(samples)[:, order], samples.visibility[:, order]
+    assert samples.images.shape == (2, 64, 64)
+    assert source.total == len(samples) == 2
+    known = SEEN > 0 if name != "pts" else np.ones_like(SEEN, bool)  # has no way to say that a label is missing
+    assert np.abs(points - POINTS)[known].max() < 1e-4
+    assert np.array_equal(seen > 0, known)
+    if name in ("coco", "yolo", "cvat", "long"):
+        assert np.array_equal(seen, SEEN)
+    if name not in ("pts", "numbered"):
+        named = {tuple(source.skeleton.names[k] for k in pair) for pair in source.skeleton.flip_pairs}
+        assert {tuple(sorted(pair)) for pair in named} == {("left_eye", "right_eye")}
+    assert samples.keypoints[samples.visibility == 0].tolist() == [[0, 0]] * int((~known).sum())
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_no_reader_but_its_own_takes_a_file(name: str, tmp_path: Path) -> None:
+    path = MORE[name](tmp_path)
+    taken = [n for n in plugins.names("datasets") if plugins.load("datasets", n).matches(path)]
+    assert taken == [name if name in WRITERS else "table"]
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_cut_off_files_are_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
+    path = MORE[name](tmp_path)
+    path = path / "a.pts" if path.is_dir() else path
+    whole = path.read_bytes()
+    for length in range(0, len(whole), max(1, len(whole) // 40)):
+        path.write_bytes(whole[:length])
+        with contextlib.suppress(DataError):  # any other error is one that nobody thought of
+            collect(find_source(path.parent if name == "pts" else path, Opening(size=(64, 64))))
+
+
+@pytest.mark.parametrize("form", convert.FORMATS)
+@pytest.mark.parametrize("name", MORE)
+def test_nothing_is_lost_through_any_pair_of_formats(name: str, form: str, tmp_path: Path) -> None:
+    path = MORE[name](tmp_path / "in")
+    first = collect(find_source(path))
+    done = convert.convert(path, tmp_path / "out", form, Opening())
+    again = find_source(done.file)
+    second = collect(again)
+    assert done.keypoints == int((first.visibility > 0).sum())
+    assert np.array_equal(first.visibility, second.visibility)
+    known = first.visibility > 0
+    assert np.abs(in_source_pixels(first) - in_source_pixels(second))[known].max() < 1e-4
+    original = find_source(path)
+    assert again.skeleton == original.skeleton
+    assert sorted(p.name for p in (tmp_path / "out" / "images").iterdir()) == ["a.png", "b.jpg"]
+    assert collect(find_source(tmp_path / "out")).images.shape == second.images.shape  # a folder finds its label file
+
+
+def test_boxes_survive_coco_and_csv(tmp_path: Path) -> None:
+    path = write_coco(tmp_path / "in")
+    for form in convert.FORMATS:
+        done = convert.convert(path, tmp_path / form, form, Opening())
+        _, reader = sources.find_reader(done.file)
+        assert reader.read is not None
+        assert reader.read(done.file, None).things[0].box == pytest.approx(BOX, abs=1e-5)
+
+
+def test_an_extraction_converts_and_comes_back(tmp_path: Path) -> None:
+    extracted = extract(find_source(None, Opening(count=6)), tmp_path / "faces", Options())
+    done = convert.convert(tmp_path / "faces" / "keypoints.csv", tmp_path / "coco", "coco", Opening())
+    assert (done.things, done.keypoints, done.pictures) == (6, 90, 6)
+    again = extract(find_source(done.file, Opening(size=(96, 96), crop="picture")), tmp_path / "again", Options())
+    with Cache(extracted.cache) as one, Cache(again.cache) as two:
+        assert np.array_equal(one.read("images"), two.read("images"))
+        assert np.abs(one.read("keypoints") - two.read("keypoints")).max() < 1e-4
+        assert np.array_equal(one.read("visibility"), two.read("visibility"))
+        assert set(one.info.flip_pairs) == set(two.info.flip_pairs)
+
+
+def test_several_things_in_a_picture_stay_on_one_side_of_the_split(tmp_path: Path) -> None:
+    pictures(tmp_path, tuple(f"{i}.png" for i in range(10)))
+    rows = ["image,box_x,box_y,box_width,box_height,a_x,a_y,b_x,b_y"]
+    rows += [f"{i // 3}.png,{i},0,40,40,{i + 5},7,{i + 20},30" for i in range(30)]
+    source = find_source(put(tmp_path / "t.csv", "\n".join(rows)), Opening(size=(32, 32)))
+    done = extract(source, tmp_path / "out", Options(val=0.3, sigma=1.0))
+    with Cache(done.cache) as cache:
+        picture, split = np.arange(30) // 3, cache.read("split")
+        assert all(len(set(split[picture == p])) == 1 for p in range(10))
+        assert 0 < split.sum() < 30
+        assert cache.info.margin == 0.15
+
+
+def test_a_box_is_cut_out_with_its_margin_and_aspect(tmp_path: Path) -> None:
+    pictures(tmp_path, ("a.png",))
+    table = put(tmp_path / "t.csv", "image,box_x,box_y,box_width,box_height,a_x,a_y\na.png,20,30,40,20,40,40\n")
+    samples = collect(find_source(table, Opening(size=(64, 64), margin=0.25)))
+    assert samples.affines is not None
+    scale = 64 / (40 * 1.5)
+    assert np.allclose(samples.affines[0][:, :2], np.eye(2) * scale)
+    assert np.allclose((samples.keypoints[0, 0] + 0.5) / 64, 0.5, atol=1e-6)  # the box's middle is the image's
+    corner = apply_affine(samples.affines[0], np.array([[10.0, 10.0]]))[0].round().astype(int)
+    assert abs(int(samples.images[0, corner[1], corner[0]]) - 20) <= 2  # the ramp's value there
+
+
+def test_labels_of_a_turned_picture_are_understood_either_way(tmp_path: Path) -> None:
+    """Some tools label the picture as it is stored, some as its EXIF orientation turns it; the sizes tell."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    raw = np.zeros((40, 60), np.uint8)
+    raw[10, 50] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned right by a quarter
+    Image.fromarray(raw).save(folder / "a.png", exif=exif)
+    for width, height, x, y in ((60, 40, 50, 10), (40, 60, 29, 50)):
+        document = {
+            "images": [{"id": 1, "file_name": "a.png", "width": width, "height": height}],
+            "annotations": [{"image_id": 1, "category_id": 1, "keypoints": [x, y, 2]}],
+            "categories": [{"id": 1, "keypoints": ["spot"]}],
+        }
+        samples = collect(find_source(put(tmp_path / "l.json", json.dumps(document)), Opening(size=(height, width))))
+        px, py = samples.keypoints[0, 0].round().astype(int)
+        assert samples.images[0, py, px] == 255
+    document["images"][0]["width"] = 41
+    with pytest.raises(DataError, match=r"a\.png has 40x60 pixels and its labels are for 41x60"):
+        collect(find_source(put(tmp_path / "l.json", json.dumps(document))))
+
+
+def test_colour_is_kept_where_there_is_some_and_can_be_chosen(tmp_path: Path) -> None:
+    table = write_wide(tmp_path)
+    assert find_source(table).channels == 1
+    Image.fromarray(np.full((HEIGHT, WIDTH, 3), (200, 10, 10), np.uint8)).save(tmp_path / "b.jpg")
+    assert find_source(table).channels == 3
+    assert collect(find_source(table)).images.shape == (2, 3, HEIGHT, WIDTH)
+    assert collect(find_source(table, Opening(channels=1))).images.shape == (2, HEIGHT, WIDTH)
+
+
+def test_names_never_lead_out_of_the_folder(tmp_path: Path) -> None:
+    pictures(tmp_path / "outside")
+    (tmp_path / "in" / "images").mkdir(parents=True)
+    for name in ("../outside/a.png", str(tmp_path / "outside" / "a.png"), "..\\outside\\a.png", "", "x" * 5000, "\0"):
+        table = put(tmp_path / "in" / "t.csv", f'image,a_x,a_y\n"{name}",1,2\n')
+        with pytest.raises(DataError):
+            find_source(table)
+    pictures(tmp_path / "in" / "images" / "deep", ("a.png",))
+    put(tmp_path / "in" / "t.csv", "image,a_x,a_y\nC:\\Users\\me\\a.png,1,2\n")  # found by its last part
+    assert len(collect(find_source(tmp_path / "in" / "t.csv"))) == 1
+
+
+BROKEN = [
+    ("t.csv", "image,a_x,a_y\na.png,1,zwei\n", r"line 2: a_y is 'zwei'"),
+    ("t.csv", "image,a_x,a_y\na.png,1,\n", r"line 2: a keypoint has one coordinate"),
+    ("t.csv", "image,a_x,a_y\na.png,1e9,1\n", r"a of a\.png is \(1e\+09, 1\)"),
+    ("t.csv", "image,a_x,a_y\na.png,700,1\n", r"far outside its 100x90 pixels"),
+    ("t.csv", "image,a_x,a_y,a_visibility\na.png,1,1,7\n", r"visibility must be 0, 1 or 2"),
+    ("t.csv", "image,colour\na.png,red\n", r"expected a column with the picture's name, and NAME_x"),
+    ("t.csv", "image,a_x,a_y\nmissing.png,1,1\n", r"1 of 1 pictures are not in .*'missing\.png'"),
+    ("t.csv", "image,part,x,y\na.png,nose,1,1\na.png,nose,2,2\n", r"line 3: nose of a\.png is there twice"),
+    ("t.json", '{"images": 3}', r"a list of objects called images"),
+    ("t.json", '{"images": [], "annotations": [], "categories": []}', r"no annotation with keypoints"),
+    ("t.json", "[1]", r"Label Studio's json export"),
+    ("t.json", "{" * 100_000, r"not valid json"),
+    ("t.xml", "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", r"defines entities"),
+    ("t.xml", "<annotations><image name='a.png'/></annotations>", r"width and height must be whole numbers"),
+    ("t.yaml", "a: [", r"not valid yaml"),
+    ("t.yaml", "kpt_shape: [0, 9]", r"kpt_shape must be"),
+    ("t.yaml", "!!python/object/apply:os.system ['true']", r"not valid yaml"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), BROKEN)
+def test_what_is_wrong_is_named(name: str, text: str, message: str, tmp_path: Path) -> None:
+    pictures(tmp_path)
+    with pytest.raises(DataError, match=message):
+        collect(find_source(put(tmp_path / name, text)))
+
+
+def test_categories_with_other_keypoints_must_be_chosen(tmp_path: Path) -> None:
+    path = write_coco(tmp_path)
+    document = json.loads(path.read_text())
+    document["categories"][1]["keypoints"] = ["wheel"]
+    document["annotations"][2]["keypoints"] = [5, 6, 2]
+    put(path, json.dumps(document))
+    with pytest.raises(DataError, match=r"choose one with --category: face, car"):
+        find_source(path)
+    assert find_source(path, Opening(category="car")).skeleton.names == ("wheel",)
+    assert find_source(path, Opening(category="face")).total == 2
+    with pytest.raises(DataError, match="no category 'boat'"):
+        find_source(path, Opening(category="boat"))
+
+
+def test_a_folder_with_two_label_files_wants_one_named(tmp_path: Path) -> None:
+    write_wide(tmp_path)
+    write_long(tmp_path)
+    with pytest.raises(DataError, match=r"several label files: long\.csv, wide\.csv"):
+        find_source(tmp_path)
+
+
+def test_converting_into_a_folder_that_is_there_is_refused(tmp_path: Path) -> None:
+    path = write_coco(tmp_path / "in")
+    put(tmp_path / "out" / "mine.txt", "precious")
+    with pytest.raises(DataError, match="already exists"):
+        convert.convert(path, tmp_path / "out", "csv", Opening())
+    with pytest.raises(ConfigError, match="coco, yolo, csv"):
+        convert.convert(path, tmp_path / "new", "xls", Opening())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_keypoints_outside_a_picture_are_told_of_when_yolo_is_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures(tmp_path, ("a.png",))
+    table = put(tmp_path / "t.csv", "image,a_x,a_y\na.png,-4,3\n")
+    with caplog.at_level(logging.WARNING):
+        done = convert.convert(table, tmp_path / "out", "yolo", Opening())
+    assert "1 keypoints lie outside" in caplog.text
+    assert in_source_pixels(collect(find_source(done.file)))[0, 0] == pytest.approx([-4, 3], abs=1e-4)
+
+
+def test_equal_names_of_pictures_in_two_folders_are_kept_apart(tmp_path: Path) -> None:
+    for part in ("one", "two"):
+        pictures(tmp_path / part, ("a.png",))
+    table = put(tmp_path / "t.csv", "image,a_x,a_y\none/a.png,1,2\ntwo/a.png,3,4\n")
+    done = convert.convert(table, tmp_path / "out", "csv", Opening())
+    assert done.pictures == 2
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 2
+    with pytest.raises(DataError, match=r"3 pictures called a\.png"):
+        find_source(put(tmp_path / "t.csv", "image,a_x,a_y\na.png,1,2\n"))
+
+
+def test_a_source_with_its_own_pixels_is_resized_on_request() -> None:
+    small = next(find_source(None, Opening(count=2)).blocks())
+    resized = sources._resized(find_source(None, Opening(count=2)), Opening(size=(48, 64), channels=3))
+    block = next(resized.blocks())
+    assert block.images.shape == (2, 3, 48, 64)
+    assert np.abs(in_source_pixels(block) - small.keypoints).max() < 1e-3
+
+
+def test_hundreds_of_keypoints_on_large_images_take_bounded_memory(tmp_path: Path) -> None:
+    """A block of 32 pictures would have heatmaps of 524 MB; they are drawn in pieces."""
+    import tracemalloc
+
+    pictures(tmp_path, tuple(f"{i}.png" for i in range(40)))
+    rng = np.random.default_rng(0)
+    head = ",".join(["image", *(f"k{i}_{axis}" for i in range(250) for axis in "xy")])
+    rows = [",".join([f"{i}.png", *(f"{v:.2f}" for v in rng.uniform(0, 89, 500))]) for i in range(40)]
+    table = put(tmp_path / "t.csv", "\n".join([head, *rows]))
+    source = find_source(table, Opening(size=(512, 512)))
+    tracemalloc.start()
+    done = extract(source, tmp_path / "out", Options(sigma=1.0, stride=2))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert done.keypoints == 250
+    assert peak < 400e6

@@ -1,0 +1,84 @@
+"""Work shared under torchrun comes out as if one process had done it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import collage, tree
+
+from kptool.data import sources
+from kptool.system.workers import Workers
+
+ONE = [sys.executable, "-m", "kptool"]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "kptool"]
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rows = ["image,a_x,a_y,b_x,b_y"]
+    for number in range(64):  # two blocks
+        collage(80, 60, [(number % 7, 3, 48.0)])[0].save(folder / f"{number}.png")
+        rows.append(f"{number}.png,{number % 40},5,30,{number % 50}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    return folder
+
+
+def run(program: list[str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    # From another folder: `python -m` would take the sources of this one, which need not hold the compiled core.
+    command, elsewhere = [*program, *map(str, arguments)], tempfile.gettempdir()
+    return subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_extract_writes_the_same_files(labelled: Path, tmp_path: Path) -> None:
+    for name, program in (("one", ONE), ("two", TWO)):
+        ran = run(program, "extract", labelled / "labels.csv", "--out", tmp_path / name, "--size", 32, "--json")
+        assert ran.returncode == 0, ran.stderr
+        assert json.loads(ran.stdout)["kept"] == 64
+    one, two = tree(tmp_path / "one"), tree(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert all(one[name] == two[name] for name in one if not name.endswith(".h5"))
+
+
+@pytest.mark.parametrize(("blocks", "world"), [(0, 2), (1, 2), (2, 2), (3, 2), (2, 3), (4, 3), (6, 3)])
+def test_everything_that_is_sent_is_received(blocks: int, world: int) -> None:
+    """However the blocks fall to the processes: of 64 pictures, two blocks, the last word of the second was not."""
+    waiting = {rank: [*range(rank, blocks, world), None] for rank in range(world)}
+
+    class Mine(Workers):
+        def receive(self, rank: int) -> Any:
+            return waiting[rank].pop(0)
+
+    def part(first: int, step: int) -> Iterator[Any]:
+        return iter(range(first, blocks, step))
+
+    assert list(sources._collected(part, Mine(0, world))) == list(range(blocks))
+    assert [waiting[rank] for rank in range(1, world)] == [[]] * (world - 1)
+
+
+def test_extract_names_what_another_process_could_not_read(labelled: Path, tmp_path: Path) -> None:
+    (labelled / "40.png").write_bytes(b"no picture")
+    ran = run(TWO, "extract", labelled / "labels.csv", "--out", tmp_path / "out", "--size", 32)
+    assert ran.returncode != 0
+    assert "40.png is not a picture" in ran.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_predict_prints_the_same(labelled: Path, tmp_path: Path) -> None:
+    (labelled / "56.png").write_bytes(b"no picture")
+    documents = []
+    for name, program in (("one", ONE), ("two", TWO)):
+        ran = run(program, "predict", labelled / "5*.png", "--out", tmp_path / name, "--json")
+        documents.append(json.loads(ran.stdout))
+        assert "56.png is not a picture" in ran.stderr
+    assert documents[0] == documents[1]
+    assert len(documents[0]["images"]) == 10
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
