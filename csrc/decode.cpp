@@ -88,11 +88,11 @@ std::optional<Point> newton(const Map<T>& map, Pixel peak) {
     const auto log = [&](std::ptrdiff_t dx, std::ptrdiff_t dy) {
         return std::log(std::max(map.at(peak.x + dx, peak.y + dy), dark_floor));
     };
-    const double middle = 2.0 * log(0, 0);
+    const double twice = 2.0 * log(0, 0);
     const double dx = 0.5 * (log(1, 0) - log(-1, 0));
     const double dy = 0.5 * (log(0, 1) - log(0, -1));
-    const double dxx = 0.25 * (log(2, 0) - middle + log(-2, 0));
-    const double dyy = 0.25 * (log(0, 2) - middle + log(0, -2));
+    const double dxx = 0.25 * (log(2, 0) - twice + log(-2, 0));
+    const double dyy = 0.25 * (log(0, 2) - twice + log(0, -2));
     const double dxy = 0.25 * (log(1, 1) - log(1, -1) - log(-1, 1) + log(-1, -1));
     const double det = dxx * dyy - dxy * dxy;
     if (dxx >= 0.0 || det <= 0.0) return std::nullopt;

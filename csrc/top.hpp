@@ -8,7 +8,7 @@ namespace kptool {
 // A pixel in the middle of the top, and how many to each side of it, in its row and its column, are as high.
 // A peak of one pixel is a top with none.
 struct Top {
-    Pixel pixel;
+    Pixel pixel = {};
     std::ptrdiff_t left = 0, right = 0, up = 0, down = 0;
 
     bool is_single() const { return (left | right | up | down) == 0; }
