@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,14 +164,23 @@ def test_decode_of_lists_and_of_maps_without_height() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say what a process uses")
 def test_the_pool_is_returned_to_the_system() -> None:
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """In a process of its own: one that other tests have used has pages to spare, and nothing would be seen."""
+    subprocess.run([sys.executable, "-P", "-c", _POOL], check=True)
 
-    heatmaps.clear_pool()
-    before = resident()
-    maps = heatmaps.render(np.full((64, 15, 2), 60.0), (128, 128), 30.0)
-    size = maps.nbytes
-    del maps
-    assert resident() - before > size // 2  # it waits to be used again
-    heatmaps.clear_pool()
-    assert resident() - before < size // 2
+
+_POOL = """
+import os
+from pathlib import Path
+import numpy as np
+from kptool import heatmaps
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+heatmaps.clear_pool()
+before = resident()
+maps = heatmaps.render(np.full((64, 15, 2), 60.0), (128, 128), 30.0)
+size = maps.nbytes
+del maps
+assert resident() - before > size // 2  # it waits to be used again
+heatmaps.clear_pool()
+assert resident() - before < size // 2
+"""
