@@ -25,7 +25,7 @@ from kptool.evaluate.conformal import calibrate, coverage
 from kptool.evaluate.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
 from kptool.evaluate.metrics import Metrics
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.report import charts
 from kptool.report import figures as report
 from kptool.system.files import write_text
@@ -40,16 +40,16 @@ class Run:
 
     label: str
     folder: Path
-    detector: Detector
+    model: KeypointModel
     card: cards.Card
     plain: Evaluation
     flipped: Evaluation
 
     @classmethod
     def measure(cls, label: str, folder: Path, cache: Cache) -> Run:
-        detector, card = checkpoint.load_detector(folder / cards.WEIGHTS)
-        plain, flipped = (evaluate_cache([detector], cache, flip=flip) for flip in (False, True))
-        return cls(label, folder, detector, card, plain, flipped)
+        model, card = checkpoint.load_model(folder / cards.WEIGHTS)
+        plain, flipped = (evaluate_cache([model], cache, flip=flip) for flip in (False, True))
+        return cls(label, folder, model, card, plain, flipped)
 
     @property
     def minutes(self) -> float:
@@ -62,7 +62,7 @@ class Run:
         times = []
         for _ in range(33):
             start = time.perf_counter()
-            self.detector.points(image)
+            self.model.points(image)
             times.append(time.perf_counter() - start)
         return 1e3 * statistics.median(times[3:])
 
@@ -80,14 +80,14 @@ def headline(runs: list[Run], cache: Cache) -> list[str]:
         f"| mean shape | | | | | {figures(mean_shape_baseline(cache))} | |",
     ]
     for run in runs:
-        size = sum(p.numel() for p in run.detector.parameters()) / 1e6
+        size = sum(p.numel() for p in run.model.parameters()) / 1e6
         about = (
             f"{run.label} | {run.card.config.loss} | {size:.2f} M | {run.minutes:.0f} | {run.milliseconds(cache):.1f}"
         )
         lines.append(f"| {about} | {figures(run.plain.metrics)} | {run.flipped.metrics.rmse:.3f} |")
     for name, members in combinations(runs).items():
         plain, flipped = (
-            evaluate_cache([r.detector for r in members], cache, flip=flip).metrics for flip in (False, True)
+            evaluate_cache([r.model for r in members], cache, flip=flip).metrics for flip in (False, True)
         )
         lines.append(f"| {name} | | | | | {figures(plain)} | {flipped.rmse:.3f} |")
     return lines
@@ -95,7 +95,7 @@ def headline(runs: list[Run], cache: Cache) -> list[str]:
 
 def combinations(runs: list[Run]) -> dict[str, list[Run]]:
     """Averages of points worth a row: the heatmap models, and all."""
-    maps = [run for run in runs if run.detector.model.output == "heatmap"]
+    maps = [run for run in runs if run.model.plugin.output == "heatmap"]
     named = {" + ".join(r.label for r in maps): maps, " + ".join(r.label for r in runs): runs}
     return {f"average of {name}": members for name, members in named.items() if len(members) > 1}
 
@@ -115,10 +115,10 @@ def keypoints(runs: list[Run], cache: Cache) -> list[str]:
 
 def decoders(runs: list[Run], cache: Cache) -> list[str]:
     """Heatmap models under every decoder."""
-    maps = [run for run in runs if run.detector.model.output == "heatmap"]
+    maps = [run for run in runs if run.model.plugin.output == "heatmap"]
     lines = ["| decoder | " + " | ".join(run.label for run in maps) + " |", "|---|" + "---:|" * len(maps)]
     for decoder in DECODERS:
-        scores = [evaluate_cache([run.detector], cache, decoder=decoder).metrics.rmse for run in maps]
+        scores = [evaluate_cache([run.model], cache, decoder=decoder).metrics.rmse for run in maps]
         lines.append(f"| {decoder} | " + " | ".join(f"{score:.3f}" for score in scores) + " |")
     return lines
 

@@ -38,9 +38,9 @@ LABELS = {
 def restate(model: str, cache_path: Path) -> None:
     """Write the files of a model that ships again: the same weights and figures, `ABOUT` and `LABELS` as they are now."""
     target = WEIGHTS / f"{model}.safetensors"
-    detector, card = checkpoint.load_detector(target)
+    model, card = checkpoint.load_model(target)
     card = dataclasses.replace(card, data={**card.data, **ABOUT}, labels={**card.labels, **LABELS})
-    checkpoint.save_weights(target, detector, card, half=True)
+    checkpoint.save_weights(target, model, card, half=True)
     _graph(target, cache_path, card)
 
 
@@ -52,11 +52,11 @@ def _graph(target: Path, cache_path: Path, card: cards.Card) -> None:
 
 def main(run: Path, cache_path: Path) -> None:
     """Write the file, and print what it scores."""
-    detector, card = checkpoint.load_detector(run / cards.WEIGHTS)
+    model, card = checkpoint.load_model(run / cards.WEIGHTS)
     WEIGHTS.mkdir(exist_ok=True)
     target = WEIGHTS / f"{card.config.model}.safetensors"
-    checkpoint.save_weights(target, detector, card, half=True)
-    stored, _ = checkpoint.load_detector(target)
+    checkpoint.save_weights(target, model, card, half=True)
+    stored, _ = checkpoint.load_model(target)
     with Cache(cache_path) as cache:
         plain, flipped = (evaluate_cache([stored], cache, flip=flip) for flip in (False, True))
     metrics = {**card.metrics, **plain.metrics.to_dict(), "radius90": plain.factors}
@@ -68,7 +68,7 @@ def main(run: Path, cache_path: Path) -> None:
     command = f"kptool train {card.config.model} --epochs {settings['epochs']} --seed {settings['seed']}"
     data = {**card.data, **ABOUT, "source": Path(card.data["source"]).name, "command": command, "mean_shape": shape}
     checkpoint.save_weights(
-        target, detector, dataclasses.replace(card, data=data, metrics=metrics, labels=LABELS), half=True
+        target, model, dataclasses.replace(card, data=data, metrics=metrics, labels=LABELS), half=True
     )
     _graph(target, cache_path, card)
     size = target.stat().st_size / 1e6

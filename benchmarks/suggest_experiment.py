@@ -26,7 +26,7 @@ from kptool.base.config import configure
 from kptool.base.geometry import apply_affine, scale_affine
 from kptool.cache.store import Cache
 from kptool.evaluate.evaluation import evaluate_arrays
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.train.batches import Resident
 
 # Small parts of the data must be what limits the networks, within seconds: little augmentation, high learning rate.
@@ -52,14 +52,14 @@ class Experiment:
             self.groups = learn_curve.own_groups(cache.read("group"))
         self.data = Resident.upload(self.images, *self.truth[:2], torch.device("cpu"))
 
-    def train(self, part: np.ndarray, seed: int) -> Detector:
+    def train(self, part: np.ndarray, seed: int) -> KeypointModel:
         """A network that saw the training images `part`."""
         config = dataclasses.replace(self.config, seed=seed)
         return learn_curve.fit(self.data, np.sort(part), self.model, config, steps=self.steps)
 
-    def rmse(self, detector: Detector, held: np.ndarray) -> float:
+    def rmse(self, model: KeypointModel, held: np.ndarray) -> float:
         """Its error on the images `held`, in pixels of the source."""
-        return evaluate_arrays([detector], self.images[held], *(part[held] for part in self.truth)).metrics.rmse
+        return evaluate_arrays([model], self.images[held], *(part[held] for part in self.truth)).metrics.rmse
 
     def run(self, seed: int, start: int, more: int, committee: int, repeats: int) -> dict[str, Any]:
         """One labelled set, and what was added to it, in both ways."""

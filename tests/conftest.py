@@ -165,9 +165,9 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The weights of an untrained network, as a file."""
     from kptool.base.config import ModelConfig
     from kptool.network import cards, checkpoint
-    from kptool.network.keypoint_model import Detector
+    from kptool.network.keypoint_model import KeypointModel
 
     path = tmp_path_factory.mktemp("weights") / "model.safetensors"
     config = ModelConfig("unet", FACE15.names, FACE15.flip_pairs, width=2)
-    checkpoint.save_weights(path, Detector(config), cards.Card(config))
+    checkpoint.save_weights(path, KeypointModel(config), cards.Card(config))
     return path.read_bytes()

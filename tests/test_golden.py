@@ -86,9 +86,9 @@ def test_a_training_goes_on_from_its_state(golden: Path) -> None:
     trainer = Trainer(model_from_dict(state["config"]), config, torch.device("cpu"), Share())
     trainer.restore(state)
     assert (trainer.step, trainer.epoch) == (expected["step"], expected["epoch"])
-    for part, detector in (("detector", trainer.detector), ("average", trainer.average)):
-        assert make.state_sum(detector.state_dict()) == pytest.approx(expected["sums"][part], rel=1e-12)
-    assert len(trainer.optimizer.state) == len(list(trainer.detector.parameters()))
+    for part, model in (("detector", trainer.model), ("average", trainer.average)):
+        assert make.state_sum(model.state_dict()) == pytest.approx(expected["sums"][part], rel=1e-12)
+    assert len(trainer.optimizer.state) == len(list(trainer.model.parameters()))
 
 
 def test_the_files_stay_small() -> None:

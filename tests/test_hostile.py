@@ -223,7 +223,7 @@ def test_damaged_inputs_are_read_or_refused(
     for read in (
         lambda: consume(labels),
         lambda: read_cache(cache),
-        lambda: checkpoint.load_detector(model),
+        lambda: checkpoint.load_model(model),
         lambda: extraction.read_groups(groups),
         lambda: images.read(damaged, "picture"),
     ):

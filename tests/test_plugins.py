@@ -17,7 +17,7 @@ from kptool.base.config import RECIPES, configure
 from kptool.base.errors import ConfigError
 from kptool.base.skeleton import FACE15, Skeleton
 from kptool.data.annotations import Dataset
-from kptool.network.keypoint_model import Detector, decode
+from kptool.network.keypoint_model import KeypointModel, decode
 
 MODELS, LOSSES = plugins.names("models"), plugins.names("losses")
 HEATMAP_LOSSES = [name for name in LOSSES if plugins.load_loss(name).output == "heatmap"]
@@ -44,13 +44,13 @@ def test_an_unknown_plugin_is_named_with_its_nearest() -> None:
 @pytest.mark.parametrize(("size", "channels", "keypoints"), [((96, 96), 1, 15), ((50, 71), 3, 4), ((32, 32), 1, 1)])
 def test_model_shapes(name: str, size: tuple[int, int], channels: int, keypoints: int) -> None:
     skeleton = Skeleton(tuple(f"p{k}" for k in range(keypoints)))
-    model, _ = configure(name, skeleton, size, channels, {"width": 4})
-    detector = Detector(model).eval()
+    config, _ = configure(name, skeleton, size, channels, {"width": 4})
+    model = KeypointModel(config).eval()
     images = torch.randint(0, 256, (2, channels, *size), dtype=torch.uint8)
-    raw = detector(images)
-    expected = (2, keypoints, 2) if detector.model.output == "coordinates" else (2, keypoints, *detector.heatmap_size)
+    raw = model(images)
+    expected = (2, keypoints, 2) if model.plugin.output == "coordinates" else (2, keypoints, *model.heatmap_size)
     assert tuple(raw.shape) == expected
-    points, scores, spread = detector.points(images)
+    points, scores, spread = model.points(images)
     assert tuple(points.shape) == (2, keypoints, 2)
     assert torch.isfinite(points).all()
     assert ((scores >= 0) & (scores <= 1)).all()
@@ -63,32 +63,32 @@ def test_a_model_can_overfit_a_handful(name: str) -> None:
     """Gradients reach every parameter, and a few steps on one batch make the loss much smaller."""
     torch.manual_seed(0)
     skeleton = Skeleton(("a", "b"))
-    model, _ = configure(name, skeleton, (32, 32), 1, {"width": 8})
-    detector = Detector(model)
+    config, _ = configure(name, skeleton, (32, 32), 1, {"width": 8})
+    model = KeypointModel(config)
     images = torch.rand(4, 1, 32, 32) * 255
     points = torch.tensor([[[8.0, 9.0], [20.0, 22.0]]]).repeat(4, 1, 1) + torch.arange(4).view(4, 1, 1)
     from kptool.train.augmentation import Batch
     from kptool.train.targets import Targets
 
     batch = Batch(images, points, torch.ones(4, 2, dtype=torch.bool))
-    optimizer = torch.optim.Adam(detector.parameters(), lr=3e-3)
-    losses, targets = [], Targets(detector)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses, targets = [], Targets(model)
     for _ in range(60):
         target, where = targets(batch)
-        loss = detector.loss.function(detector(images), target, where).mean()
+        loss = model.loss.function(model(images), target, where).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in detector.parameters())
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
     assert losses[-1] < 0.5 * losses[0]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_has_a_recipe_that_fits(name: str) -> None:
     assert name in RECIPES
-    model, _ = configure(name, FACE15, (96, 96), 1, {})
-    assert Detector(model).loss.output == plugins.load_model(name).output
+    config, _ = configure(name, FACE15, (96, 96), 1, {})
+    assert KeypointModel(config).loss.output == plugins.load_model(name).output
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -184,10 +184,10 @@ def test_a_decoder_that_only_torch_knows_decodes_on_the_cpu_too(monkeypatch: pyt
     points, scores = decode(maps, "own-way")
     assert torch.equal(points, maps.flatten(2)[..., :2] * 7)
     assert torch.equal(scores, maps.amax((2, 3)))
-    model, _ = configure("unet", Skeleton(("a", "b")), (32, 32), 1, {"width": 4, "decoder": "own-way"})
+    config, _ = configure("unet", Skeleton(("a", "b")), (32, 32), 1, {"width": 4, "decoder": "own-way"})
     images = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
-    for detector in (Detector(model).eval(), Detector(replace(model, decoder="gaussian")).eval()):
-        points, scores, _ = detector.points(images, decoder="own-way")
-        expected = detector.output(images).detach().flatten(2)[..., :2] * 7
-        assert torch.allclose((points - detector.offset + 0.5) / detector.model.stride - 0.5, expected, atol=1e-4)
+    for model in (KeypointModel(config).eval(), KeypointModel(replace(config, decoder="gaussian")).eval()):
+        points, scores, _ = model.points(images, decoder="own-way")
+        expected = model.output(images).detach().flatten(2)[..., :2] * 7
+        assert torch.allclose((points - model.offset + 0.5) / model.plugin.stride - 0.5, expected, atol=1e-4)
         assert scores.dtype == torch.float32

@@ -31,7 +31,7 @@ from kptool.base.config import ModelConfig, TrainConfig, require, to_dict
 from kptool.base.errors import CheckpointError
 from kptool.cache.store import Cache
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.system import devices
 from kptool.system.files import atomic, write_text
 from kptool.system.progress import Progress, silent
@@ -94,12 +94,12 @@ def measure(
         started = time.perf_counter()
         seeded = dataclasses.replace(config, seed=config.seed + repeat)
         bar = _part_of(progress, f"{len(part)} images", number, len(todo), steps)
-        detector = fit(split.train, part, model, seeded, steps=steps, progress=bar)
-        found = split.evaluate(detector)
+        trained = fit(split.train, part, model, seeded, steps=steps, progress=bar)
+        found = split.evaluate(trained)
         if len(part) == len(groups):
             body = split.describe(found, model.names, config.epochs)
             path = full(out, repeat) / cards.WEIGHTS
-            checkpoint.save_weights(path, detector, cards.Card(model, to_dict(seeded), data, body))
+            checkpoint.save_weights(path, trained, cards.Card(model, to_dict(seeded), data, body))
         seconds, people = round(time.perf_counter() - started, 2), len(np.unique(groups[part]))
         points.append(Point(len(part), people, repeat, found.metrics.rmse, found.metrics.nme, seconds))
         points.sort(key=lambda point: (point.images, point.repeat))
@@ -142,8 +142,8 @@ def fit(
     *,
     steps: int,
     progress: Progress = silent,
-) -> Detector:
-    """A detector trained for `steps` (rounded up to whole epochs) on the samples `part` of `data`."""
+) -> KeypointModel:
+    """A model trained for `steps` (rounded up to whole epochs) on the samples `part` of `data`."""
     device = data.images.device
     rows = torch.from_numpy(part).to(device)
     some = Resident(data.images[rows], data.points[rows], data.labelled[rows])

@@ -75,14 +75,14 @@ class Probe:
         batch = next(self._batches(2))
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             loss = self._trainer.loss(batch)
-        for parameter in self._trainer.detector.parameters():
+        for parameter in self._trainer.model.parameters():
             kept.pop(parameter.untyped_storage().data_ptr(), None)
         del loss  # until now it held the tensors, so that no two had the same address
         return sum(kept.values()) / len(batch.images)
 
     def _batches(self, count: int) -> Iterator[Batch]:
         """Augmented batches of random images, without end."""
-        config, training = self._trainer.detector.config, self._trainer.config
+        config, training = self._trainer.model.config, self._trainer.config
         k, (height, width) = len(config.names), config.size
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (count, config.channels, height, width), dtype=np.uint8)

@@ -24,7 +24,7 @@ from kptool.cache.store import Info
 from kptool.data import gradients, images
 from kptool.data.pictures import Picture
 from kptool.evaluate import evaluation
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.system.progress import Progress, silent
 
 _MOVED = 1 / 32
@@ -61,9 +61,9 @@ def read(found: Iterable[Picture], size: Size, channels: int) -> tuple[list[str]
     return names, np.stack(fitted), failed
 
 
-def check_models(detectors: Sequence[Detector], info: Info) -> None:
+def check_models(models: Sequence[KeypointModel], info: Info) -> None:
     """Raise CheckpointError where a model is for other keypoints or images than a cache's."""
-    for config in (detector.config for detector in detectors):
+    for config in (model.config for model in models):
         if (config.names, config.size, config.channels) != (info.names, info.size, info.channels):
             raise CheckpointError(
                 f"a model wants {len(config.names)} keypoints on {config.size} images with {config.channels} channel(s), and"
@@ -75,7 +75,7 @@ def suggest(
     names: Sequence[str],
     pool: NDArray[np.uint8],
     labelled: NDArray[np.uint8],
-    detectors: Sequence[Detector],
+    models: Sequence[KeypointModel],
     count: int,
     *,
     learnt: NDArray[np.bool_] | None = None,
@@ -85,13 +85,13 @@ def suggest(
 
     `learnt` (K,) are the keypoints that have labels; of the others a model says nothing.
     """
-    apart = disagreement(detectors, pool, learnt, progress=progress)
+    apart = disagreement(models, pool, learnt, progress=progress)
     seen = directions(np.concatenate([pool, labelled]))
     return [Suggestion(names[i], float(apart[i])) for i in choose(apart, seen[: len(pool)], seen[len(pool) :], count)]
 
 
 def disagreement(
-    detectors: Sequence[Detector],
+    models: Sequence[KeypointModel],
     pictures: NDArray[np.uint8],
     learnt: NDArray[np.bool_] | None = None,
     *,
@@ -99,17 +99,17 @@ def disagreement(
 ) -> NDArray[np.float64]:
     """How far predictions for each picture lie apart, (N,), as a share of its longer side.
 
-    Each detector looks at the picture, and at it moved both ways along a diagonal. What counts is the standard
+    Each model looks at the picture, and at it moved both ways along a diagonal. What counts is the standard
     deviation of each keypoint over all looks, averaged over keypoints, those that are `learnt` (K,).
     """
     height, width = pictures.shape[-2:]
     step = max(1, round(max(height, width) * _MOVED))
     looks = []
-    for number, detector in enumerate(detectors):
+    for number, model in enumerate(models):
         for turn, by in enumerate((0, step, -step)):
-            found = evaluation.run([detector], moved(pictures, by))
+            found = evaluation.run([model], moved(pictures, by))
             looks.append(found.points - by)
-            progress("looks", LOOKS * number + turn + 1, LOOKS * len(detectors))
+            progress("pictures", LOOKS * number + turn + 1, LOOKS * len(models))
     each = np.sqrt(np.var(np.stack(looks), axis=0, dtype=np.float64).sum(-1))
     return np.asarray(each[:, ... if learnt is None else learnt].mean(-1) / max(height, width))
 

@@ -15,7 +15,7 @@ from kptool.base.config import configure
 from kptool.base.skeleton import FACE15
 from kptool.bench.timing import Row, Work, medians
 from kptool.network import cards
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.predict.backends import Network, OnnxNetwork, TorchNetwork
 from kptool.predict.predictor import Predictor
 
@@ -26,9 +26,9 @@ def run(quick: bool = False) -> list[Row]:
     batch = 16 if quick else 64
     images = torch.randint(0, 256, (batch, 1, 96, 96), dtype=torch.uint8)
     for name in plugins.names("models"):
-        model, _ = configure(name, FACE15, (96, 96), 1, {"width": plugins.load_model(name).default_width})
-        detector = Detector(model).place(torch.device("cpu")).eval()
-        times = medians(_works(detector, images), seconds=0.2 if quick else 2.0)
+        config, _ = configure(name, FACE15, (96, 96), 1, {"width": plugins.load_model(name).default_width})
+        model = KeypointModel(config).place(torch.device("cpu")).eval()
+        times = medians(_works(model, images), seconds=0.2 if quick else 2.0)
         task, each = f"{name}, batches of {batch}", times["batch"] / batch
         rows.append(Row("predict, ms per image", task, "one at a time", each, times["one"]))
         rows.append(Row("predict, ms per image", task, "its network alone", each, times["network"] / batch))
@@ -58,9 +58,9 @@ def _shipped(images: NDArray[np.uint8], quick: bool) -> list[Row]:
     ]
 
 
-def _works(detector: Detector, images: torch.Tensor) -> dict[str, Work]:
+def _works(model: KeypointModel, images: torch.Tensor) -> dict[str, Work]:
     def network() -> None:
         with torch.inference_mode():
-            detector(images)
+            model(images)
 
-    return {"batch": lambda: detector.points(images), "one": lambda: detector.points(images[:1]), "network": network}
+    return {"batch": lambda: model.points(images), "one": lambda: model.points(images[:1]), "network": network}

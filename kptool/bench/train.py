@@ -77,7 +77,7 @@ def _endless(epochs: Epochs) -> Iterator[Batch]:
 
 def _plain_loop(faces: PlainFaces, trainer: Trainer) -> Iterator[None]:
     """A plain training loop that stops after every step."""
-    network = trainer.detector
+    network = trainer.model
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     loader = DataLoader(faces, batch_size=trainer.config.batch_size, shuffle=True, drop_last=True)
     while True:

@@ -45,10 +45,10 @@ def evaluate(
     sources = [cards.resolve(name, measuring=True) for name in (model, *(ensemble or []))]
     origin = " + ".join(words for _, words in sources)
     note(f"kptool: using {origin}")
-    loaded = [checkpoint.load_detector(path, place) for path, _ in sources]
+    loaded = [checkpoint.load_model(path, place) for path, _ in sources]
     with Cache(cache) as opened, progress(quiet=json) as bar:
-        detectors = [detector for detector, _ in loaded]
-        found = evaluate_cache(detectors, opened, split=split, flip=tta, decoder=decoder, progress=bar)
+        models = [model for model, _ in loaded]
+        found = evaluate_cache(models, opened, split=split, flip=tta, decoder=decoder, progress=bar)
         baseline = mean_shape_baseline(opened, split)
         seen = max(trained_on(card.data, opened, split) for _, card in loaded)
         if seen:

@@ -165,9 +165,9 @@ def _suggest(
     found = [cards.resolve(model, measuring=True) for model in models]
     origins = [origin for _, origin in found]
     note(f"kptool: using {', '.join(origins)}")
-    detectors = [checkpoint.load_detector(path, devices.pick(device))[0] for path, _ in found]
+    loaded = [checkpoint.load_model(path, devices.pick(device))[0] for path, _ in found]
     info = cache.info
-    suggesting.check_models(detectors, info)
+    suggesting.check_models(loaded, info)
     if info.margin is not None:
         note(
             "kptool: the labelled images are cut out of their pictures, and the pool's are taken whole, which these models"
@@ -181,7 +181,7 @@ def _suggest(
     with progress(quiet) as bar:
         learnt = np.asarray((cache.read("visibility", cache.index("train")) > 0).any(0))
         seen = cache.read("images")
-        chosen = suggesting.suggest(names, pool, seen, detectors, count, learnt=learnt, progress=bar)
+        chosen = suggesting.suggest(names, pool, seen, loaded, count, learnt=learnt, progress=bar)
     how = (
         f"each of {len(names)} pictures, taken whole, was looked at {suggesting.LOOKS} times by each of {len(models)}"
         f" models; these stand for most of what the looks disagree on, {len(cache)} labelled images left out"

@@ -57,12 +57,12 @@ def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
 
     weights, origin = cards.resolve(model, measuring=True)
     note(f"kptool: using {origin}")
-    detector, _ = checkpoint.load_detector(weights)
+    loaded, _ = checkpoint.load_model(weights)
     with Cache(path) as cache:
         split = "val" if len(cache.index("val")) else "all"
-        found = evaluate_cache([detector], cache, split=split)
+        found = evaluate_cache([loaded], cache, split=split)
         written = [figures.save(figures.predictions(cache, split, found, count), out)]
-        errors = {detector.config.model: figures.per_image_nme(cache, split, found)}
+        errors = {loaded.config.model: figures.per_image_nme(cache, split, found)}
     written.append(figures.save(charts.cumulative(errors), _beside(out, "errors")))
     if (weights.parent / "metrics.csv").is_file():
         written.append(figures.save(charts.curves(weights.parent), _beside(out, "curves")))

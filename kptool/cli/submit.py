@@ -13,7 +13,7 @@ from kptool.cli.output import emit, emit_json, note, progress
 if TYPE_CHECKING:
     from kptool.kaggle.estimate import Estimate
     from kptool.network.cards import Card
-    from kptool.network.keypoint_model import Detector
+    from kptool.network.keypoint_model import KeypointModel
 
 
 def submit(
@@ -53,7 +53,7 @@ def submit(
     sources = [cards.resolve(name) for name in (model, model_few) if name is not None]
     origins = [origin for _, origin in sources]
     note(f"kptool: using {' and, for pictures that ask for fewer keypoints, '.join(origins)}")
-    loaded = [checkpoint.load_detector(path, place) for path, _ in sources]
+    loaded = [checkpoint.load_model(path, place) for path, _ in sources]
     few = None if model_few is None else loaded[-1][0]
     expected = None if estimate is None else _estimate(lookup, estimate, loaded, tta)  # before anything is written
     with progress(quiet=json) as bar:
@@ -74,7 +74,7 @@ def submit(
         emit(_sentence(expected, estimate))
 
 
-def _estimate(lookup: Path, cache: Path, loaded: list[tuple[Detector, Card]], flip: bool) -> Estimate:
+def _estimate(lookup: Path, cache: Path, loaded: list[tuple[KeypointModel, Card]], flip: bool) -> Estimate:
     from kptool.cache.store import Cache
     from kptool.evaluate.evaluation import trained_on
     from kptool.kaggle import estimate
@@ -85,7 +85,7 @@ def _estimate(lookup: Path, cache: Path, loaded: list[tuple[Detector, Card]], fl
             note(
                 f"kptool: {seen} of the validation images in {cache} were trained on, so the estimate flatters the model"
             )
-        expected = estimate.estimate(lookup, opened, *(detector for detector, _ in loaded), flip=flip)
+        expected = estimate.estimate(lookup, opened, *(model for model, _ in loaded), flip=flip)
     if expected.unlabelled:
         note(f"kptool: the estimate leaves out {', '.join(expected.unlabelled)}: no validation image has a label of it")
     return expected

@@ -45,14 +45,14 @@ def unseen_predictions(model: str, cache: Cache, progress: Progress = silent) ->
     rows, info = cache.read("row"), cache.info
     found = np.full((len(cache), len(info.names), 2), np.nan)
     for number, weights in enumerate(folds):
-        detector, card = checkpoint.load_detector(weights)
+        loaded, card = checkpoint.load_model(weights)
         held = card.data.get("val_rows")
         fits = (card.config.names, card.config.size, card.config.channels) == (info.names, info.size, info.channels)
         if not fits or card.data.get("source_sha256") != info.source_sha256 or not isinstance(held, list):
             raise CheckpointError(f"{weights} was trained on other data than {cache.path}; train on this cache")
         index = np.flatnonzero(np.isin(rows, held))
         if len(index):
-            found[index] = run([detector], cache.read("images", index)).points
+            found[index] = run([loaded], cache.read("images", index)).points
         progress("folds", number + 1, len(folds))
     return found, int(np.isfinite(found).all((1, 2)).sum())
 

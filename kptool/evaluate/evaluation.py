@@ -1,4 +1,4 @@
-"""Running detectors over many images, and measuring them where the truth is known. Several detectors are averaged.
+"""Running models over many images, and measuring them where the truth is known. Several models are averaged.
 
 Errors are reported in the pixels of the source's images, whatever size the cache holds.
 """
@@ -19,13 +19,13 @@ from kptool.cache.store import Cache
 from kptool.evaluate.conformal import calibrate
 from kptool.evaluate.metrics import Metrics, diagonals, distances, mean_shape, measure, measure_mean_shape
 from kptool.network import cards
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.system.progress import Progress, silent
 
 
 @dataclass(frozen=True)
 class Found:
-    """Points (N, K, 2) in pixels, scores (N, K) in 0..1, spreads (N, K) in pixels of the detector's images."""
+    """Points (N, K, 2) in pixels, scores (N, K) in 0..1, spreads (N, K) in pixels of the model's images."""
 
     points: NDArray[np.float32]
     scores: NDArray[np.float32]
@@ -48,7 +48,7 @@ class Evaluation:
 
 
 def run(
-    detectors: Sequence[Detector],
+    models: Sequence[KeypointModel],
     images: NDArray[np.uint8],
     *,
     flip: bool = False,
@@ -56,18 +56,18 @@ def run(
     batch_size: int = 64,
     progress: Progress = silent,
 ) -> Found:
-    """What the detectors find, on average, in `images` (N, H, W) or (N, C, H, W)."""
+    """What the models find, on average, in `images` (N, H, W) or (N, C, H, W)."""
     stacked = images if images.ndim == 4 else images[:, None]
-    k = len(detectors[0].config.names)
+    k = len(models[0].config.names)
     points, scores, spread = (np.zeros((len(images), k, *last), np.float32) for last in ((2,), (), ()))
     for start in range(0, len(stacked), batch_size):
         part = np.s_[start : start + batch_size]
         batch = torch.from_numpy(np.ascontiguousarray(stacked[part]))
-        for detector in detectors:
-            device = next(detector.parameters()).device
-            found = detector.points(batch.to(device), flip=flip, decoder=decoder)
+        for model in models:
+            device = next(model.parameters()).device
+            found = model.points(batch.to(device), flip=flip, decoder=decoder)
             for total, one in zip((points, scores, spread), found, strict=True):
-                total[part] += one.numpy() / len(detectors)
+                total[part] += one.numpy() / len(models)
         progress("images", min(start + batch_size, len(stacked)), len(stacked))
     return Found(points, scores, spread)
 
@@ -80,7 +80,7 @@ def finite(found: Found) -> Found:
 
 
 def evaluate_arrays(
-    detectors: Sequence[Detector],
+    models: Sequence[KeypointModel],
     images: NDArray[np.uint8],
     truth: NDArray[np.float32],
     visibility: NDArray[np.uint8],
@@ -91,17 +91,17 @@ def evaluate_arrays(
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure on images in memory; `truth` in their pixels, `affines` (N, 2, 3) from source pixels to theirs."""
-    found = run(detectors, images, flip=flip, decoder=decoder, progress=progress)
+    found = run(models, images, flip=flip, decoder=decoder, progress=progress)
     factors = calibrate(distances(found.points, truth), found.spread, visibility > 0)
     back = invert_affine(affines)
     points = apply_affine(back, found.points).astype(np.float32)
-    spans = diagonals(detectors[0].config.size, back)
-    metrics = measure(points, apply_affine(back, truth), visibility, detectors[0].config.names, spans)
+    spans = diagonals(models[0].config.size, back)
+    metrics = measure(points, apply_affine(back, truth), visibility, models[0].config.names, spans)
     return Evaluation(metrics, Found(points, found.scores, found.spread), factors)
 
 
 def evaluate_cache(
-    detectors: Sequence[Detector],
+    models: Sequence[KeypointModel],
     cache: Cache,
     *,
     split: str = "val",
@@ -113,10 +113,10 @@ def evaluate_cache(
     info = cache.info
     if decoder is not None:
         plugins.load_decoder(decoder)
-        _require_heatmaps(detectors, decoder)
-    for config in (detector.config for detector in detectors):
+        _require_heatmaps(models, decoder)
+    for config in (model.config for model in models):
         cards.warn_unflipped(config, flip)
-    for config in (detector.config for detector in detectors):
+    for config in (model.config for model in models):
         if (info.names, info.size, info.channels) == (config.names, config.size, config.channels):
             continue
         raise CheckpointError(
@@ -126,17 +126,17 @@ def evaluate_cache(
     index = samples(cache, split)
     arrays = [cache.read(name, index) for name in ("images", "keypoints", "visibility", "affine")]
     found = evaluate_arrays(
-        detectors, arrays[0], arrays[1], arrays[2], arrays[3], flip=flip, decoder=decoder, progress=progress
+        models, arrays[0], arrays[1], arrays[2], arrays[3], flip=flip, decoder=decoder, progress=progress
     )
     return Evaluation(found.metrics, finite(found.found), found.factors)
 
 
-def _require_heatmaps(detectors: Sequence[Detector], decoder: str) -> None:
+def _require_heatmaps(models: Sequence[KeypointModel], decoder: str) -> None:
     """Raise ConfigError where a decoder was asked for and a model has nothing to decode."""
-    for detector in detectors:
-        if detector.model.output != "heatmap":
+    for model in models:
+        if model.plugin.output != "heatmap":
             raise ConfigError(
-                f"{detector.config.model} predicts coordinates and has no heatmaps, so decoder {decoder!r} has nothing to"
+                f"{model.config.model} predicts coordinates and has no heatmaps, so decoder {decoder!r} has nothing to"
                 " read; leave --decoder away"
             )
 

@@ -20,7 +20,7 @@ from kptool.base.errors import DataError
 from kptool.base.geometry import apply_affine, invert_affine
 from kptool.cache.store import Cache
 from kptool.kaggle.submit import asks_few, features, locate, read_lookup
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -47,15 +47,15 @@ class Estimate:
 
 
 def estimate(
-    lookup: Path, cache: Cache, detector: Detector, few: Detector | None = None, *, flip: bool = True, seed: int = 0
+    lookup: Path, cache: Cache, model: KeypointModel, few: KeypointModel | None = None, *, flip: bool = True, seed: int = 0
 ) -> Estimate:
-    """The leaderboard's RMSE for `detector`, and `few` where `kptool.kaggle.submit.asks_few` says so.
+    """The leaderboard's RMSE for `model`, and `few` where `kptool.kaggle.submit.asks_few` says so.
 
     Raises DataError where the table asks for what a model lacks, or the cache has nothing to measure them with.
     """
     data, asked = _Validation.read(cache), read_lookup(lookup)
-    rare, whole = asks_few(asked, detector, few), np.logical_and.reduce(data.labelled, axis=1)
-    kinds = ((detector, ~rare, whole), (few or detector, rare, ~whole))
+    rare, whole = asks_few(asked, model, few), np.logical_and.reduce(data.labelled, axis=1)
+    kinds = ((model, ~rare, whole), (few or model, rare, ~whole))
     which = [features(lookup, asked[rows], served) for served, rows, _ in kinds]
     found = {served: data.find(served, flip) for served, _, _ in kinds}
     parts = [
@@ -149,9 +149,9 @@ class _Validation:
         truth = apply_affine(back, points).astype(np.float32)
         return cls(cache.info.names, pictures, back, truth, visibility > 0, groups)
 
-    def find(self, detector: Detector, flip: bool) -> NDArray[np.float32]:
+    def find(self, model: KeypointModel, flip: bool) -> NDArray[np.float32]:
         """Points (N, K, 2) in source pixels, found as for a submission."""
-        return apply_affine(self.back, locate(detector, self.pictures, flip)).astype(np.float32)
+        return apply_affine(self.back, locate(model, self.pictures, flip)).astype(np.float32)
 
     def errors(
         self, names: tuple[str, ...], points: NDArray[np.float32], asked: NDArray[np.int64], alike: Flags

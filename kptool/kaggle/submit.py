@@ -19,18 +19,18 @@ from kptool.data import images
 from kptool.datasets.kaggle import read_test
 from kptool.evaluate.evaluation import finite, run
 from kptool.network import cards
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.system.files import atomic
 from kptool.system.progress import Progress, silent
 
 
 def submit(
-    detector: Detector,
+    model: KeypointModel,
     test: Path,
     lookup: Path,
     out: Path,
     *,
-    few: Detector | None = None,
+    few: KeypointModel | None = None,
     flip: bool = True,
     progress: Progress = silent,
 ) -> dict[str, int]:
@@ -40,11 +40,11 @@ def submit(
     asked for and does not exist, among others.
     """
     asked = read_lookup(lookup)
-    for served in (detector, few):
+    for served in (model, few):
         if served is not None:
             cards.warn_unflipped(served.config, flip)
-    rare = asks_few(asked, detector, few) & (few is not None)
-    parts = [(detector, ~rare), (few or detector, rare)]
+    rare = asks_few(asked, model, few) & (few is not None)
+    parts = [(model, ~rare), (few or model, rare)]
     columns = [features(lookup, asked[rows], served) for served, rows in parts]  # all checked before any is predicted
     location = np.empty(len(asked))
     for (served, rows), which in zip(parts, columns, strict=True):
@@ -85,53 +85,53 @@ def read_lookup(path: Path) -> pd.DataFrame:
     return table
 
 
-def asks_few(asked: pd.DataFrame, detector: Detector, few: Detector | None = None) -> NDArray[np.bool_]:
-    """For each row: whether its picture asks for fewer keypoints than `detector` has, and `few`, if given, has them all."""
+def asks_few(asked: pd.DataFrame, model: KeypointModel, few: KeypointModel | None = None) -> NDArray[np.bool_]:
+    """For each row: whether its picture asks for fewer keypoints than `model` has, and `few`, if given, has them all."""
     feature, picture = asked["FeatureName"], asked["ImageId"]
     keypoints = feature.str.rsplit("_", n=1).str[0].groupby(picture).transform("nunique")
-    rare: NDArray[np.bool_] = (keypoints < len(detector.config.names)).to_numpy(bool)
+    rare: NDArray[np.bool_] = (keypoints < len(model.config.names)).to_numpy(bool)
     if few is None:
         return rare
     has: NDArray[np.bool_] = feature.isin(list(_columns(few))).groupby(picture).transform("all").to_numpy(bool)
     return rare & has
 
 
-def features(lookup: Path, asked: pd.DataFrame, detector: Detector) -> NDArray[np.int64]:
+def features(lookup: Path, asked: pd.DataFrame, model: KeypointModel) -> NDArray[np.int64]:
     """Keypoint and axis of each row, (n, 2). Raises DataError naming the first row whose keypoint the model lacks."""
-    known = _columns(detector)
+    known = _columns(model)
     _require_known(lookup, asked, "FeatureName", known, "a keypoint of the model")
     return np.array([known[name] for name in asked["FeatureName"]], dtype=np.int64).reshape(-1, 2)
 
 
-def locate(detector: Detector, pictures: NDArray[np.uint8], flip: bool) -> NDArray[np.float32]:
-    """Points (n, K, 2) in the pixels of `pictures` (n, H, W) or (n, H, W, 3), whatever size the detector takes."""
-    config = detector.config
+def locate(model: KeypointModel, pictures: NDArray[np.uint8], flip: bool) -> NDArray[np.float32]:
+    """Points (n, K, 2) in the pixels of `pictures` (n, H, W) or (n, H, W, 3), whatever size the model takes."""
+    config = model.config
     fitted = [images.fit(picture, config.size, config.channels) for picture in pictures]
-    found = finite(run([detector], np.stack([pixels for pixels, _ in fitted]), flip=flip))
+    found = finite(run([model], np.stack([pixels for pixels, _ in fitted]), flip=flip))
     back = invert_affine(np.stack([affine for _, affine in fitted]))
     return apply_affine(back, found.points).astype(np.float32)
 
 
 def _predict(
-    detector: Detector, test: Path, lookup: Path, asked: pd.DataFrame, flip: bool, progress: Progress
+    model: KeypointModel, test: Path, lookup: Path, asked: pd.DataFrame, flip: bool, progress: Progress
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Points (m, K, 2) of the pictures that the rows of `asked` name, clipped to [0, side], and which of them each row is."""
     wanted = asked["ImageId"].unique()
-    points = [np.empty((0, len(detector.config.names), 2), np.float32)]
+    points = [np.empty((0, len(model.config.names), 2), np.float32)]
     position: dict[int, int] = {}
     for ids, pictures in read_test(test):
         chosen = np.isin(ids, wanted)
         if chosen.any():
             position.update({int(image): len(position) + i for i, image in enumerate(ids[chosen])})
-            points.append(locate(detector, pictures[chosen], flip).clip(0, pictures.shape[-1]))
+            points.append(locate(model, pictures[chosen], flip).clip(0, pictures.shape[-1]))
             progress("images", len(position), len(wanted))
     _require_known(lookup, asked, "ImageId", position, f"a picture of {test}")
     return np.concatenate(points), np.array([position[image] for image in asked["ImageId"]])
 
 
-def _columns(detector: Detector) -> dict[str, tuple[int, int]]:
+def _columns(model: KeypointModel) -> dict[str, tuple[int, int]]:
     """Kaggle's column name -> keypoint and axis."""
-    return {f"{name}_{axis}": (k, a) for k, name in enumerate(detector.config.names) for a, axis in enumerate("xy")}
+    return {f"{name}_{axis}": (k, a) for k, name in enumerate(model.config.names) for a, axis in enumerate("xy")}
 
 
 def _require_known(lookup: Path, asked: pd.DataFrame, column: str, known: Iterable[object], what: str) -> None:

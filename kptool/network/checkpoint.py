@@ -16,37 +16,37 @@ from safetensors.torch import save
 
 from kptool.base.errors import CheckpointError, ConfigError
 from kptool.network.cards import SCHEMA, Card, read_card
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.system.files import write_bytes
 
 
-def save_weights(path: Path, detector: Detector, card: Card, *, half: bool = False) -> None:
-    """Write the detector's weights and `card`, all or nothing; `half` stores float16, half the size."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+def save_weights(path: Path, model: KeypointModel, card: Card, *, half: bool = False) -> None:
+    """Write the model's weights and `card`, all or nothing; `half` stores float16, half the size."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
     write_bytes(path, save(tensors, metadata={"kptool": card.to_json()}))
 
 
-def load_detector(path: Path, device: torch.device | None = None) -> tuple[Detector, Card]:
-    """The detector of a weights file, in evaluation mode. Raises CheckpointError, also where weights do not fit."""
+def load_model(path: Path, device: torch.device | None = None) -> tuple[KeypointModel, Card]:
+    """The model of a weights file, in evaluation mode. Raises CheckpointError, also where weights do not fit."""
     card = read_card(path)
     device = device or torch.device("cpu")
     try:
         with safe_open(path, framework="pt") as file:
             _check_shapes(path, card, {name: file.get_slice(name).get_shape() for name in file.keys()})  # noqa: SIM118
-            detector = Detector(card.config)
+            model = KeypointModel(card.config)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
             raise CheckpointError(f"the weights in {path} are not all finite numbers; they are damaged, so train again")
-        detector.load_state_dict(
+        model.load_state_dict(
             {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         )
     except (RuntimeError, SafetensorError, ConfigError) as error:
         raise CheckpointError(
             f"the weights in {path} do not fit their configuration: {str(error).splitlines()[0]}"
         ) from error
-    return detector.place(device).eval(), card
+    return model.place(device).eval(), card
 
 
 def _check_shapes(path: Path, card: Card, stored: dict[str, list[int]]) -> None:
@@ -55,7 +55,7 @@ def _check_shapes(path: Path, card: Card, stored: dict[str, list[int]]) -> None:
     It is built without memory: a card may describe one of any size.
     """
     with torch.device("meta"):
-        expected = {name: list(tensor.shape) for name, tensor in Detector(card.config).state_dict().items()}
+        expected = {name: list(tensor.shape) for name, tensor in KeypointModel(card.config).state_dict().items()}
     wrong = next((name for name in {**expected, **stored} if expected.get(name) != stored.get(name)), None)
     if wrong is not None:
         raise CheckpointError(

@@ -30,20 +30,20 @@ def parts(config: ModelConfig) -> tuple[plugins.Model, plugins.Loss]:
     return model, loss
 
 
-class Detector(nn.Module):
+class KeypointModel(nn.Module):
     """The network of a `ModelConfig`, and its reading. Raises ConfigError where model, loss and decoder do not fit."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.model, self.loss = parts(config)
-        self.network = self.model.build(len(config.names), config.size, config.channels, config.width)
+        self.plugin, self.loss = parts(config)
+        self.network = self.plugin.build(len(config.names), config.size, config.channels, config.width)
         self._swap = swap_order(len(config.names), config.flip_pairs)
         self.register_buffer("offset", torch.zeros(len(config.names), 2))
         self.offset: Tensor
         """(K, 2), pixels of the image: what labels are off from what a mirror-symmetric network can say"""
 
-    def place(self, device: torch.device) -> Detector:
+    def place(self, device: torch.device) -> KeypointModel:
         """Move to a device; on a GPU with the memory layout that convolutions are fastest in.
 
         Not on the CPU: there, with torch 2.13, gradients of convolutions in that layout write beyond their memory at
@@ -58,7 +58,7 @@ class Detector(nn.Module):
     @property
     def heatmap_size(self) -> Size:
         """(h, w) of the network's heatmaps."""
-        return heatmap_size(self.config.size, self.model.stride)
+        return heatmap_size(self.config.size, self.plugin.stride)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) of the configured size, uint8 or float 0..255 -> the network's raw output."""
@@ -81,12 +81,12 @@ class Detector(nn.Module):
         output = self.output(images)
         if flip and self.config.mirror:
             output = (output + self._unflip(self.output(images.flip(-1)))) / 2
-        if self.model.output == "coordinates":
+        if self.plugin.output == "coordinates":
             points = normalised_to_pixels(output, self.config.size) + self.offset
             return points.cpu(), torch.ones(points.shape[:2]), torch.ones(points.shape[:2])
         points, scores = decode(output, decoder or self.config.decoder)
-        wide = spread(output).cpu() * self.model.stride
-        return (points + 0.5) * self.model.stride - 0.5 + self.offset.cpu(), scores.clamp(0, 1), wide
+        wide = spread(output).cpu() * self.plugin.stride
+        return (points + 0.5) * self.plugin.stride - 0.5 + self.offset.cpu(), scores.clamp(0, 1), wide
 
     @torch.no_grad()
     def measure_offset(self, images: Tensor, truth: Tensor, labelled: Tensor, *, batch_size: int = 64) -> None:
@@ -111,8 +111,8 @@ class Detector(nn.Module):
 
     def _unflip(self, output: Tensor) -> Tensor:
         swapped = output[:, self._swap]
-        if self.model.output == "heatmap":
-            if self.config.size[1] % self.model.stride:
+        if self.plugin.output == "heatmap":
+            if self.config.size[1] % self.plugin.stride:
                 raise ConfigError("flip averaging needs an image width that is a multiple of the model's stride")
             return swapped.flip(-1)
         return swapped * swapped.new_tensor([-1.0, 1.0])

@@ -17,7 +17,7 @@ from kptool.cache.store import Cache
 from kptool.data import images
 from kptool.datasets.synthetic import render_face
 from kptool.evaluate import evaluation
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.predict import crops
 from kptool.predict.backends import OnnxNetwork
 
@@ -69,37 +69,37 @@ def synthetic(config: ModelConfig, why: str = "", count: int = 16) -> Pictures:
     return Pictures(made, False, f"{count} synthetic faces{', ' if why else ''}{why}")
 
 
-def difference(graph: Path, detector: Detector, shown: NDArray[np.uint8]) -> Difference:
-    """How far a graph is from `detector`, over images (n, H, W) or (n, C, H, W) of its size and over `ASPECTS`."""
+def difference(graph: Path, model: KeypointModel, shown: NDArray[np.uint8]) -> Difference:
+    """How far a graph is from `model`, over images (n, H, W) or (n, C, H, W) of its size and over `ASPECTS`."""
     network = OnnxNetwork(graph)
-    ours, theirs = network.run(shown), evaluation.run([detector], shown)
+    ours, theirs = network.run(shown), evaluation.run([model], shown)
     aspects = {"model": float(np.abs(ours.points - theirs.points).max())}
     scores = [float(np.abs(ours.scores - theirs.scores).max())]
     some = shown[np.unique(np.linspace(0, len(shown) - 1, _EACH).astype(int))]
     for name, factors in ASPECTS.items():
-        height, width = (max(1, round(f * side)) for f, side in zip(factors, detector.config.size, strict=True))
-        points, score = _on_stretched(network, detector, some, (height, width))
+        height, width = (max(1, round(f * side)) for f, side in zip(factors, model.config.size, strict=True))
+        points, score = _on_stretched(network, model, some, (height, width))
         aspects[name] = points
         scores.append(score)
     return Difference(max(aspects.values()), max(scores), aspects)
 
 
-def moved(one: Detector, other: Detector, shown: NDArray[np.uint8]) -> tuple[float, float]:
-    """How far two detectors' points are from each other on images of their size, pixels: on average, and at most."""
+def moved(one: KeypointModel, other: KeypointModel, shown: NDArray[np.uint8]) -> tuple[float, float]:
+    """How far two models' points are from each other on images of their size, pixels: on average, and at most."""
     first, second = (evaluation.run([each], shown).points for each in (one, other))
     apart = np.linalg.norm(first - second, axis=-1)
     return float(apart.mean()), float(apart.max())
 
 
 def _on_stretched(
-    network: OnnxNetwork, detector: Detector, shown: NDArray[np.uint8], size: Size
+    network: OnnxNetwork, model: KeypointModel, shown: NDArray[np.uint8], size: Size
 ) -> tuple[float, float]:
     """The largest difference of points (pixels of the model's images) and scores for pictures stretched to `size`."""
-    config = detector.config
+    config = model.config
     stretched = [_stretched(one, size) for one in shown]
     affine = crops.whole(size, config.size)
     cut = np.stack([images.crop(one, affine, config.size, config.channels) for one in stretched])
-    theirs = evaluation.run([detector], cut)
+    theirs = evaluation.run([model], cut)
     stack = np.stack([one if one.ndim == 2 else np.moveaxis(one, -1, 0) for one in stretched])
     ours = network.run(stack)
     points = ours.points * affine[0, 0] + affine[:, 2] - theirs.points

@@ -121,7 +121,7 @@ class TorchNetwork:
         from kptool.system import devices
 
         self._flip = flip
-        self.detector, self.card = checkpoint.load_detector(path, devices.pick(device))
+        self.model, self.card = checkpoint.load_model(path, devices.pick(device))
         self._factors = radius_factors(self.card)
 
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
@@ -130,13 +130,13 @@ class TorchNetwork:
 
         from kptool.evaluate import evaluation
 
-        found = evaluation.finite(evaluation.run([self.detector], images, flip=self._flip))
+        found = evaluation.finite(evaluation.run([self.model], images, flip=self._flip))
         maps = None
-        if heatmaps and self.detector.model.output == "heatmap":
-            device = self.detector.offset.device
+        if heatmaps and self.model.plugin.output == "heatmap":
+            device = self.model.offset.device
             stacked = torch.from_numpy(_stack(images))
             with torch.inference_mode():
-                parts = [self.detector.output(part.to(device)).cpu().numpy() for part in torch.split(stacked, _BATCH)]
+                parts = [self.model.output(part.to(device)).cpu().numpy() for part in torch.split(stacked, _BATCH)]
             maps = np.concatenate(parts)
         return Output(found.points, found.scores, self._factors * found.spread, maps)
 

@@ -23,7 +23,7 @@ Affine = NDArray[np.float64]
 Box = tuple[float, float, float, float]
 
 _IN_BOX = np.array([[0.268, 0.379], [0.732, 0.379], [0.5, 0.579], [0.299, 0.733], [0.701, 0.733]])
-"""Where the `LANDMARKS` lie in a detector's box, in its width and height: medians over 379 faces, made symmetric."""
+"""Where the `LANDMARKS` lie in a face detector's box, in its width and height: medians over 379 faces, made symmetric."""
 _LEAST, _MOST = 8.0, 8.0
 _LANDMARKS68 = (range(36, 42), range(42, 48), (30,), (48,), (54,))
 """The points of 300-W, from 0, whose middles are the `LANDMARKS`."""
@@ -60,7 +60,7 @@ class Aligner:
         return fit_similarity(landmarks, self.anchors)
 
     def from_box(self, box: Box) -> Affine:
-        """The map for a face in a box as detectors give it: forehead to chin, cheek to cheek."""
+        """The map for a face in a box as face detectors give it: forehead to chin, cheek to cheek."""
         return self.from_landmarks(np.array(box[:2]) + _IN_BOX * np.array(box[2:]))
 
     def from_keypoints(self, points: NDArray[np.floating]) -> Affine:

@@ -23,7 +23,7 @@ from kptool import plugins
 from kptool.base.errors import ConfigError
 from kptool.network import checkpoint
 from kptool.network.cards import Card
-from kptool.network.keypoint_model import Detector, normalised_to_pixels, spread
+from kptool.network.keypoint_model import KeypointModel, normalised_to_pixels, spread
 from kptool.network.label_shift import FEATURE
 from kptool.predict import agreement, halving
 from kptool.predict.agreement import Difference
@@ -52,29 +52,29 @@ class Exported:
 
 
 class Graph(nn.Module):
-    """The computation of `Detector.points`, with the resizing before it, in operations that ONNX has."""
+    """The computation of `KeypointModel.points`, with the resizing before it, in operations that ONNX has."""
 
-    def __init__(self, detector: Detector, card: Card, *, as_labelled: bool = False) -> None:
+    def __init__(self, model: KeypointModel, card: Card, *, as_labelled: bool = False) -> None:
         super().__init__()
         self.points = card.shift.points(as_labelled)
         off = card.shift.vector() if self.points == FEATURE else np.float32(0)
-        self.register_buffer("shift", detector.offset - torch.from_numpy(np.asarray(off)))
+        self.register_buffer("shift", model.offset - torch.from_numpy(np.asarray(off)))
         self.shift: Tensor
-        self.detector = detector
-        self.decoder = plugins.load_decoder(detector.config.decoder).function
+        self.model = model
+        self.decoder = plugins.load_decoder(model.config.decoder).function
         self.register_buffer("factors", torch.from_numpy(radius_factors(card)))
         self.factors: Tensor
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        size = self.detector.config.size
+        size = self.model.config.size
         box = letterbox(images, size)
-        output = self.detector.output(box.images)
-        if self.detector.model.output == "coordinates":
+        output = self.model.output(box.images)
+        if self.model.plugin.output == "coordinates":
             points = normalised_to_pixels(output, size) + self.shift
             ones = torch.ones_like(points[..., 0])
             return box.back(points), ones, (self.factors * ones / box.scale).float()
         found, scores = self.decoder(output)
-        stride = self.detector.model.stride
+        stride = self.model.plugin.stride
         points = (found + 0.5) * stride - 0.5 + self.shift
         radius = self.factors * spread(output) * stride
         return box.back(points), scores.clamp(0, 1), (radius / box.scale).float(), output
@@ -98,9 +98,9 @@ def export(
     """
     check_name(out)
     require_packages()
-    detector, card = checkpoint.load_detector(weights)
-    shown = agreement.synthetic(detector.config).images if pictures is None else pictures
-    stored = halving.rounded(detector) if half else detector
+    model, card = checkpoint.load_model(weights)
+    shown = agreement.synthetic(model.config).images if pictures is None else pictures
+    stored = halving.rounded(model) if half else model
     with atomic(out) as temporary:
         _write(Graph(stored, card, as_labelled=as_labelled).eval(), card, weights_hash(weights), temporary, half)
         found = agreement.difference(temporary, stored, shown)
@@ -110,7 +110,7 @@ def export(
                 f"the graph of {weights} differs from torch by {found.points:.4f} pixels (on {worst} pictures) and"
                 f" {TOLERANCE} are allowed; nothing was written"
             )
-    cost = agreement.moved(detector, stored, shown) if half else None
+    cost = agreement.moved(model, stored, shown) if half else None
     return Exported(out, out.stat().st_size, len(shown), found, card.shift.points(as_labelled), cost)
 
 
@@ -134,7 +134,7 @@ def require_packages() -> None:
 def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> None:
     import onnx
 
-    config = graph.detector.config
+    config = graph.model.config
     example = torch.zeros(2, config.channels, config.size[0] + 1, config.size[1] + 2, dtype=torch.uint8)
     n, h, w = (torch.export.Dim(name) for name in ("n", "height", "width"))
     names = ["points", "scores", "radius90", "heatmaps"]
@@ -151,7 +151,7 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
                 verbose=False,
                 opset_version=18,
                 input_names=["images"],
-                output_names=names[: 4 if graph.detector.model.output == "heatmap" else 3],
+                output_names=names[: 4 if graph.model.plugin.output == "heatmap" else 3],
                 dynamic_shapes=({0: n, 2: h, 3: w},),
             )
         finally:

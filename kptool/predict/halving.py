@@ -12,19 +12,19 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kptool.base.errors import ConfigError
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 
 LEAST = 256
 """Values of a tensor from which on half the size is worth it."""
 
 
 @torch.no_grad()
-def rounded(detector: Detector) -> Detector:
+def rounded(model: KeypointModel) -> KeypointModel:
     """A copy for prediction whose large weights are rounded to float16, batch norms folded into convolutions before.
 
     Raises ConfigError, with the tensor's name, where one holds values that float16 does not have.
     """
-    copied = copy.deepcopy(detector).eval()
+    copied = copy.deepcopy(model).eval()
     for module in list(copied.modules()):
         if isinstance(module, nn.Sequential):
             _fold(module)

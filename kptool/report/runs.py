@@ -16,7 +16,7 @@ from kptool.cache.store import Cache
 from kptool.evaluate.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
 from kptool.evaluate.metrics import Metrics
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.report import charts, figures
 from kptool.report.html import picture_tag, standalone
 from kptool.system.progress import Progress, silent
@@ -40,18 +40,18 @@ def measure_all(
 ) -> list[Measured]:
     """Every model (a name, run folder or weights file), and with two or more their average, on a split of a cache."""
     measured: list[Measured] = []
-    detectors: list[Detector] = []
+    loaded: list[KeypointModel] = []
     for number, model in enumerate(models):
         progress("models", number, len(models))
         path, _ = cards.resolve(model, measuring=True)
-        detector, card = checkpoint.load_detector(path)
-        detectors.append(detector)
-        found = evaluate_cache([detector], cache, split=split, flip=flip)
+        network, card = checkpoint.load_model(path)
+        loaded.append(network)
+        found = evaluate_cache([network], cache, split=split, flip=flip)
         history = charts.read_history(path.parent) if (path.parent / "metrics.csv").is_file() else None
-        size = sum(p.numel() for p in detector.parameters())
+        size = sum(p.numel() for p in network.parameters())
         measured.append(Measured(model, card, size, history, found))
-    if len(models) > 1:
-        together = evaluate_cache(detectors, cache, split=split, flip=flip)
+    if len(loaded) > 1:
+        together = evaluate_cache(loaded, cache, split=split, flip=flip)
         size = sum(each.parameters for each in measured)
         measured.append(Measured(_AVERAGE, measured[0].card, size, None, together))
     return measured

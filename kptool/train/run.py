@@ -133,7 +133,7 @@ def record_epoch(trainer: Trainer, data: Split, loss: float, started: float, fol
     best = min((r["rmse"] for r in trainer.history), default=math.inf)
     trainer.history.append(row)
     if row["rmse"] < best:
-        trainer.best = data.describe(evaluation, trainer.detector.config.names, trainer.epoch)
+        trainer.best = data.describe(evaluation, trainer.model.config.names, trainer.epoch)
         folder.write_weights(trainer.average, trainer.best)
     folder.write_history(trainer.history)
     folder.write_state(trainer.state())
@@ -178,14 +178,14 @@ def summarise(trainer: Trainer, epochs: Epochs, out: Path) -> Result:
     trained = sum(row["train_seconds"] for row in trainer.history)
     path = out / cards.WEIGHTS
     return Result(
-        model=trainer.detector.config.model,
+        model=trainer.model.config.model,
         epochs=trainer.epoch,
         best_epoch=int(best["epoch"]),
         metrics=trainer.best,
         checkpoint=path,
         seconds=trainer.seconds,
         images_per_second=trainer.step * epochs.batch_size / trained if trained else 0.0,
-        parameters=sum(p.numel() for p in trainer.detector.parameters()),
+        parameters=sum(p.numel() for p in trainer.model.parameters()),
     )
 
 

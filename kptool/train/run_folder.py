@@ -21,7 +21,7 @@ import pandas as pd
 from kptool.base.config import model_from_dict, to_dict, train_from_dict
 from kptool.base.errors import CheckpointError, KptoolError
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.system.files import atomic
 
 HISTORY = "metrics.csv"
@@ -40,11 +40,11 @@ class RunFolder:
         self.out, self.settings, self._goes_on = out, settings, goes_on
         self._begun = False
 
-    def write_weights(self, detector: Detector, metrics: dict[str, Any]) -> None:
+    def write_weights(self, model: KeypointModel, metrics: dict[str, Any]) -> None:
         """The best weights so far, and what they measured."""
         self._begin()
-        card = cards.Card(detector.config, self.settings["training"], self.settings["data"], metrics)
-        checkpoint.save_weights(self.out / cards.WEIGHTS, detector, card)
+        card = cards.Card(model.config, self.settings["training"], self.settings["data"], metrics)
+        checkpoint.save_weights(self.out / cards.WEIGHTS, model, card)
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         """metrics.csv, a row for each epoch."""

@@ -20,7 +20,7 @@ from kptool.data.splits import folds
 from kptool.evaluate.conformal import reason
 from kptool.evaluate.evaluation import Evaluation, evaluate_arrays
 from kptool.evaluate.metrics import mean_shape, measure_mean_shape
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.train.batches import Resident
 
 log = logging.getLogger(__name__)
@@ -77,9 +77,9 @@ class Split:
             f"{path}: no validation image has a labelled keypoint to measure by; extract again with another --seed",
         )
 
-    def evaluate(self, detector: Detector) -> Evaluation:
+    def evaluate(self, model: KeypointModel) -> Evaluation:
         """Measure on the validation side."""
-        return evaluate_arrays([detector], self.images, self.points, self.visibility, self.affines)
+        return evaluate_arrays([model], self.images, self.points, self.visibility, self.affines)
 
     def describe(self, found: Evaluation, names: tuple[str, ...], epoch: int) -> dict[str, Any]:
         """What a weights file says of its quality: the metrics of `epoch`, the mean shape's RMSE beside them, and the

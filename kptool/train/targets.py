@@ -8,7 +8,7 @@ from torch import Tensor
 from kptool import heatmaps
 from kptool.base.config import ModelConfig
 from kptool.base.geometry import heatmap_size
-from kptool.network.keypoint_model import Detector, pixels_to_normalised
+from kptool.network.keypoint_model import KeypointModel, pixels_to_normalised
 from kptool.train.augmentation import Batch
 
 
@@ -18,9 +18,9 @@ class Targets:
     On the CPU the heatmaps lie in one array that the next call draws anew: use them before that.
     """
 
-    def __init__(self, detector: Detector) -> None:
-        self.config: ModelConfig = detector.config
-        self.output, self.stride = detector.model.output, detector.model.stride
+    def __init__(self, model: KeypointModel) -> None:
+        self.config: ModelConfig = model.config
+        self.output, self.stride = model.plugin.output, model.plugin.stride
         self._renderer: heatmaps.Renderer | None = None
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:

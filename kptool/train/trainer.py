@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from kptool.base.config import ModelConfig, TrainConfig
 from kptool.base.errors import CheckpointError, ConfigError
 from kptool.network import cards, layers
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.system import devices
 from kptool.system.progress import Progress
 from kptool.system.signals import Deferred, Stopped
@@ -45,14 +45,14 @@ class Trainer:
     def __init__(self, model: ModelConfig, config: TrainConfig, device: torch.device, share: Share) -> None:
         torch.manual_seed(config.seed)
         self.config, self.device, self.share = config, device, share
-        self.detector = Detector(model).place(device)
-        self.average = copy.deepcopy(self.detector).eval()
-        self.network: nn.Module = self.detector
+        self.model = KeypointModel(model).place(device)
+        self.average = copy.deepcopy(self.model).eval()
+        self.network: nn.Module = self.model
         if share.world > 1:
-            self.network = nn.parallel.DistributedDataParallel(layers.synchronised(self.detector, device))
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.detector, config), lr=config.lr)
+            self.network = nn.parallel.DistributedDataParallel(layers.synchronised(self.model, device))
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), lr=config.lr)
         self.amp = devices.use_amp(config.amp, device)
-        self.targets = Targets(self.detector)
+        self.targets = Targets(self.model)
         self.step, self.epoch, self.seconds, self.part = 0, 0, 0.0, 0.0
         """`seconds` of all of the training, and `part`, those of the steps of the epoch so far before the last start"""
         self.history: list[dict[str, float]] = []
@@ -68,7 +68,7 @@ class Trainer:
         self.network.train()
         self._stop = stop
         total, begun = self.config.epochs * data.steps, self.step - self.epoch * data.steps
-        for batch in data.epoch(self.epoch, self.share, self.detector.offset.clone(), begun):
+        for batch in data.epoch(self.epoch, self.share, self.model.offset.clone(), begun):
             self.check_stop()
             self.sums[0] += self.train_step(batch, total)
             if self.step % self._watch == 0:
@@ -94,7 +94,7 @@ class Trainer:
         """Raise DivergedError where a loss or a gradient since the epoch's start was not finite; `whole`: or a weight is not."""
         tensors = [self.sums]
         if whole:
-            tensors += [*self.detector.state_dict().values(), *self.average.state_dict().values()]
+            tensors += [*self.model.state_dict().values(), *self.average.state_dict().values()]
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise DivergedError(
                 f"the training diverged in epoch {self.epoch + 1}, by step {self.step}: its numbers are not finite any"
@@ -107,7 +107,7 @@ class Trainer:
             some = torch.linspace(0, len(data) - 1, min(len(data), _OFFSET_IMAGES)).long().to(data.images.device)
             parts = data.images[some], data.points[some], data.labelled[some]
             self.average.measure_offset(*parts, batch_size=self.config.batch_size)
-            self.detector.offset.copy_(self.average.offset)
+            self.model.offset.copy_(self.average.offset)
 
     def train_step(self, batch: Batch, total: int) -> Tensor:
         """One optimizer step towards step `total`; returns the loss of the whole batch, detached.
@@ -121,10 +121,10 @@ class Trainer:
         loss = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.step += 1
-        update_average(self.average, self.detector, min(self.config.ema, self.step / (self.step + 9)))
+        update_average(self.average, self.model, min(self.config.ema, self.step / (self.step + 9)))
         whole = torch.where(norm.isfinite(), loss.detach(), torch.nan)
         if self.share.world > 1:  # a process's own loss, scaled by `world`, is far from it
             asked = self._stop is not None and self._stop.number is not None
@@ -143,7 +143,7 @@ class Trainer:
         target, points = self.targets(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             raw = self.network(batch.images)
-        each = self.detector.loss.function(raw.float(), target, points)
+        each = self.model.loss.function(raw.float(), target, points)
         count = batch.labelled.sum()
         if self.share.world > 1:
             dist.all_reduce(count)
@@ -153,7 +153,7 @@ class Trainer:
         """All that resuming needs, as plain data."""
         return {
             "schema": cards.SCHEMA,
-            "detector": self.detector.state_dict(),
+            "detector": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -169,7 +169,7 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state()`. Raises CheckpointError where it is of another network."""
         try:
-            self.detector.load_state_dict(state["detector"])
+            self.model.load_state_dict(state["detector"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.epoch = int(state["step"]), int(state["epoch"])

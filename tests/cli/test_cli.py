@@ -141,9 +141,9 @@ def test_an_ensemble_is_the_mean_of_its_members(kptool: Any, in_tmp: Path, faces
     assert twice["rmse"] == pytest.approx(alone["rmse"], rel=1e-5)
     kptool("train", "vgg", faces, "--epochs", 1, "--batch-size", 12, "--set", "width=4", "--out", "other")
     with Cache(faces) as cache:
-        detectors = [checkpoint.load_detector(path / "model.safetensors")[0] for path in (run_folder, Path("other"))]
-        both = evaluate_cache(detectors, cache)
-        parts = [evaluate_cache([detector], cache).points for detector in detectors]
+        models = [checkpoint.load_model(path / "model.safetensors")[0] for path in (run_folder, Path("other"))]
+        both = evaluate_cache(models, cache)
+        parts = [evaluate_cache([model], cache).points for model in models]
     assert np.allclose(both.points, np.mean(parts, 0), atol=1e-4)
     shown = kptool("evaluate", run_folder, faces, "--ensemble", "other", "--json").json()
     assert shown["rmse"] == pytest.approx(both.metrics.rmse)

@@ -112,16 +112,16 @@ def test_what_is_not_mirrored_is_neither_augmented_nor_averaged_so(tmp_path: Pat
     import torch
 
     from kptool.base.config import configure
-    from kptool.network.keypoint_model import Detector
+    from kptool.network.keypoint_model import KeypointModel
 
     table = write_wide(tmp_path)
     done = extract(find_source(table, Opening(flips=Path("none"), size=(32, 32))), tmp_path / "o", Options())
     with Cache(done.cache) as cache:
-        model, training = configure("unet", cache.info.skeleton, cache.info.size, 1, {"width": 4})
-    assert (model.mirror, training.augment.flip) == (False, 0.0)
-    detector = Detector(model).eval()
+        config, training = configure("unet", cache.info.skeleton, cache.info.size, 1, {"width": 4})
+    assert (config.mirror, training.augment.flip) == (False, 0.0)
+    model = KeypointModel(config).eval()
     images = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
-    assert torch.equal(detector.points(images, flip=True)[0], detector.points(images)[0])
+    assert torch.equal(model.points(images, flip=True)[0], model.points(images)[0])
 
 
 MOUSE = ["snout", "leftear", "rightear", "tailbase", "left_paw", "right_paw"]

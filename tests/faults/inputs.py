@@ -21,7 +21,7 @@ from kptool.cache.extraction import Options, extract
 from kptool.cache.store import Cache
 from kptool.data.sources import Opening, find_source
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.predict.export import export
 from kptool.train import run
 
@@ -153,7 +153,7 @@ def save_model(path: Path) -> None:
     """Weights of a tiny network, as they come from nowhere."""
     torch.manual_seed(0)
     config = ModelConfig("unet", FACE15.names, FACE15.flip_pairs, width=2)
-    checkpoint.save_weights(path, Detector(config).eval(), cards.Card(config))
+    checkpoint.save_weights(path, KeypointModel(config).eval(), cards.Card(config))
 
 
 def _own_files(folder: Path) -> Iterator[Input]:

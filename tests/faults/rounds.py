@@ -72,7 +72,7 @@ def differences(found: Fingerprints, before: Fingerprints, after: Fingerprints) 
 def state(run: Path) -> dict[str, Any]:
     """All of a run that is to be bit for bit the same. Raises where a file is not whole."""
     last = checkpoint.load_state(run / "last.ckpt")
-    weights = checkpoint.load_detector(run / "model.safetensors")[0].state_dict() if last["epoch"] else {}
+    weights = checkpoint.load_model(run / "model.safetensors")[0].state_dict() if last["epoch"] else {}
     history = [{key: value for key, value in row.items() if "seconds" not in key} for row in last["history"]]
     if last["epoch"] and not 0 <= len((run / "metrics.csv").read_text().splitlines()) - 1 - last["epoch"] <= 1:
         raise RuntimeError("metrics.csv is not as long as the training")

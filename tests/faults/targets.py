@@ -84,7 +84,7 @@ def _card(data: bytes, place: Path) -> None:
 def _weights(data: bytes, place: Path) -> None:
     from kptool.network import checkpoint
 
-    checkpoint.load_detector(_put(place / "model.safetensors", data))
+    checkpoint.load_model(_put(place / "model.safetensors", data))
 
 
 def _onnx(data: bytes, place: Path) -> None:

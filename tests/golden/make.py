@@ -73,8 +73,8 @@ def write_models(folder: Path) -> None:
             if wanted == cards.STATE:
                 shutil.copy(Path(name) / wanted, folder / STATE)
                 continue
-            detector, card = checkpoint.load_detector(Path(name) / wanted)
-            checkpoint.save_weights(folder / WEIGHTS, detector, card, half=True)
+            model, card = checkpoint.load_model(Path(name) / wanted)
+            checkpoint.save_weights(folder / WEIGHTS, model, card, half=True)
     with Cache(folder / GREY) as cache:
         export(folder / WEIGHTS, folder / GRAPH, cache.read("images"), half=True)
 

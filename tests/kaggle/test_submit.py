@@ -20,7 +20,7 @@ from kptool.evaluate.evaluation import evaluate_cache
 from kptool.kaggle.estimate import Sums
 from kptool.kaggle.submit import locate
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 
 FOUR = ("left_eye_center", "right_eye_center", "nose_tip", "mouth_center_bottom_lip")
 COLUMNS = tuple(f"{name}_{axis}" for name in FACE15.names for axis in "xy")
@@ -42,7 +42,7 @@ def few_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config, _ = configure("unet", Skeleton(FOUR, ((0, 1),)), (48, 48), 1, {"width": 2})
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("few") / "model.safetensors"
-    checkpoint.save_weights(path, Detector(config), cards.Card(config))
+    checkpoint.save_weights(path, KeypointModel(config), cards.Card(config))
     return path
 
 
@@ -69,8 +69,8 @@ def test_rows_stand_in_the_tables_order(kptool: Any, pictures: Any, run_folder: 
     assert kptool("submit", "test.csv", "lookup.csv", "--model", run_folder).code == 0
     written = pd.read_csv("submission.csv")
     assert written["RowId"].tolist() == row_ids
-    detector, _ = checkpoint.load_detector(run_folder / "model.safetensors")
-    points = locate(detector, pictures, flip=True).clip(0, 48).reshape(6, -1)
+    model, _ = checkpoint.load_model(run_folder / "model.safetensors")
+    points = locate(model, pictures, flip=True).clip(0, 48).reshape(6, -1)
     expected = [points[asked[i][0] - 1, COLUMNS.index(asked[i][1])] for i in order]
     assert np.allclose(written["Location"], expected, atol=1e-3)
 
@@ -84,7 +84,7 @@ def test_pictures_that_ask_for_few_go_to_their_model(
     done = kptool("submit", "test.csv", "lookup.csv", "--model", run_folder, "--model-few", few_model, "--json").json()
     assert (done["rows"], done["images"], done["images_few"]) == (41, 3, 1)
     assert done["model_few"] == str(few_model)
-    many, few = (checkpoint.load_detector(path)[0] for path in (run_folder / "model.safetensors", few_model))
+    many, few = (checkpoint.load_model(path)[0] for path in (run_folder / "model.safetensors", few_model))
     of_many = locate(many, pictures, flip=True).clip(0, 48).reshape(6, -1)
     expected = [
         *of_many[0],
@@ -104,9 +104,9 @@ def test_a_model_for_few_that_no_picture_needs_is_said(
 
 
 def test_locations_are_clipped_to_the_picture(kptool: Any, pictures: Any, run_folder: Path) -> None:
-    detector, card = checkpoint.load_detector(run_folder / "model.safetensors")
-    detector.offset[0], detector.offset[1] = 1000.0, -1000.0
-    checkpoint.save_weights(Path("far.safetensors"), detector, card)
+    model, card = checkpoint.load_model(run_folder / "model.safetensors")
+    model.offset[0], model.offset[1] = 1000.0, -1000.0
+    checkpoint.save_weights(Path("far.safetensors"), model, card)
     write_lookup([(1, column) for column in COLUMNS[:6]])
     assert kptool("submit", "test.csv", "lookup.csv", "--model", "far.safetensors").code == 0
     location = pd.read_csv("submission.csv")["Location"]
@@ -185,7 +185,7 @@ def test_each_coordinate_counts_as_often_as_it_is_asked_for(
     with Cache(faces) as cache:
         index = cache.index("val")
         images, truth = cache.read("images", index), cache.read("keypoints", index)
-    many, few = (checkpoint.load_detector(path)[0] for path in (run_folder / "model.safetensors", few_model))
+    many, few = (checkpoint.load_model(path)[0] for path in (run_folder / "model.safetensors", few_model))
     of_many = ((locate(many, images, flip=False) - truth) ** 2).mean(0)
     order = [FACE15.names.index(name) for name in FOUR]
     of_few = ((locate(few, images, flip=False) - truth[:, order]) ** 2).mean(0)
@@ -208,8 +208,8 @@ def test_the_few_are_measured_on_partly_labelled_images(
     options = ("--model", run_folder, "--estimate", "c.h5", "--no-tta", "--json")
     estimate = kptool("submit", "test.csv", "lookup.csv", *options).json()["estimate"]
     with Cache(Path("c.h5")) as cache:
-        detector, _ = checkpoint.load_detector(run_folder / "model.safetensors")
-        error = evaluate_cache([detector], cache).points - cache.read("keypoints", val)
+        model, _ = checkpoint.load_model(run_folder / "model.safetensors")
+        error = evaluate_cache([model], cache).points - cache.read("keypoints", val)
         groups = len(np.unique(cache.read("group", val)))
     nose, eye = FACE15.names.index("nose_tip"), FACE15.names.index("left_eye_inner_corner")
     both = ((error[:5, nose, 0] ** 2).mean() + (error[5:, eye, 0] ** 2).mean()) / 2

@@ -83,7 +83,7 @@ def test_weights_whose_card_lies_are_refused(
     path = tmp_path / "model.safetensors"
     path.write_bytes(hostile_weights(weights_file, {"kptool": json.dumps(card)}))
     with pytest.raises(CheckpointError, match=says):
-        checkpoint.load_detector(path)
+        checkpoint.load_model(path)
 
 
 @pytest.mark.parametrize("text", ["", "[", "[]", "null", '{"schema": 1}', "[" * 9000, '{"schema": 1, "config": []}'])
@@ -98,7 +98,7 @@ def test_weights_that_are_no_numbers_are_refused(weights_file: bytes, tmp_path: 
     path = tmp_path / "model.safetensors"
     path.write_bytes(weights_file[:-4] + struct.pack("<f", float("nan")))
     with pytest.raises(CheckpointError, match="not all finite"):
-        checkpoint.load_detector(path)
+        checkpoint.load_model(path)
 
 
 @pytest.mark.parametrize("old", [b"input", b"cls_8", b"Conv"])

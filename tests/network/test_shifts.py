@@ -18,7 +18,7 @@ from kptool import Predictor
 from kptool.base.config import ModelConfig
 from kptool.base.geometry import flip_points, invert_affine
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.network.label_shift import LabelShift
 from kptool.predict import backends, export
 
@@ -32,10 +32,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network of three keypoints, the labels of whose data are off."""
     torch.manual_seed(0)
     config = ModelConfig("fcn", NAMES, PAIRS, size=(32, 32), width=4)
-    detector = Detector(config).eval()
-    detector.offset.copy_(torch.tensor(OFFSET))
+    model = KeypointModel(config).eval()
+    model.offset.copy_(torch.tensor(OFFSET))
     path = tmp_path_factory.mktemp("shifted") / cards.WEIGHTS
-    checkpoint.save_weights(path, detector, cards.Card(config, labels=KNOWN))
+    checkpoint.save_weights(path, model, cards.Card(config, labels=KNOWN))
     return path
 
 
@@ -97,7 +97,7 @@ def test_graphs_of_both_kinds_say_the_same_to_kptool(
 def test_where_nothing_is_known_points_are_as_labelled(tmp_path: Path, picture: Image.Image) -> None:
     config = ModelConfig("fcn", NAMES, PAIRS, size=(32, 32), width=4)
     path = tmp_path / cards.WEIGHTS
-    checkpoint.save_weights(path, Detector(config), cards.Card(config))
+    checkpoint.save_weights(path, KeypointModel(config), cards.Card(config))
     predictor = Predictor(str(path), "cpu")
     assert predictor.points == "as labelled"
     assert set(predictor.shift.describe().values()) == {None}

@@ -17,7 +17,7 @@ from kptool import plugins
 from kptool.base.config import ModelConfig
 from kptool.base.skeleton import FACE15
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 
 WEIGHTS = sorted((Path(package.__file__).parent / "weights").glob("*.safetensors"))
 
@@ -29,8 +29,8 @@ def test_a_unet_ships() -> None:
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
 def test_shipped_weights_are_small_and_say_what_they_are(path: Path) -> None:
     assert path.stat().st_size <= 5_000_000
-    detector, card = checkpoint.load_detector(path)
-    assert isinstance(detector, Detector)
+    model, card = checkpoint.load_model(path)
+    assert isinstance(model, KeypointModel)
     assert card.config.model == path.stem
     assert card.config.names == FACE15.names
     assert {"rmse", "nme", "per_keypoint", "radius90", "flip_averaged"} <= set(card.metrics)
@@ -80,7 +80,7 @@ def test_a_run_that_has_not_shown_that_it_is_good_is_not_used_unasked(
 ) -> None:
     for run in ("runs/unet", "runs/vgg"):
         Path(run).mkdir(parents=True)
-        checkpoint.save_weights(Path(run, cards.WEIGHTS), Detector(written.config), written)
+        checkpoint.save_weights(Path(run, cards.WEIGHTS), KeypointModel(written.config), written)
     if why is None:
         assert cards.resolve("unet") == (Path("runs/unet", cards.WEIGHTS), "the run in runs/unet")
         assert not caplog.messages
@@ -90,7 +90,7 @@ def test_a_run_that_has_not_shown_that_it_is_good_is_not_used_unasked(
         rf"^the run in runs/unet is not used unasked: .*{why}.*; name its folder, runs/unet", caplog.messages[0]
     )
     Path("mine").mkdir()
-    checkpoint.save_weights(Path("mine", cards.WEIGHTS), Detector(written.config), written)
+    checkpoint.save_weights(Path("mine", cards.WEIGHTS), KeypointModel(written.config), written)
     for name, place in (("vgg", Path("runs/vgg")), ("mine", Path("mine"))):  # nothing else can be meant
         assert cards.resolve(name) == (place / cards.WEIGHTS, f"the run in {place}")
         assert re.search(f"^do not rely on the run in {place}: .*{why}", caplog.messages[-1])
@@ -103,7 +103,7 @@ def test_results_say_whose_weights_they_are(kptool: Any, in_tmp: Path, run_folde
     """Untrained weights in runs/unet: those that ship are used, and every output says so."""
     bad = card(rmse=17.2, mean_shape_rmse=3.9)
     Path("runs/unet").mkdir(parents=True)
-    checkpoint.save_weights(Path("runs/unet", cards.WEIGHTS), Detector(bad.config), bad)
+    checkpoint.save_weights(Path("runs/unet", cards.WEIGHTS), KeypointModel(bad.config), bad)
     collage(300, 200, [(20, 30, 120)])[0].save("face.png")
     ran = kptool("predict", "face.png", "--out", "drawn")
     assert ran.code == 0

@@ -19,7 +19,7 @@ from kptool.base.errors import CheckpointError, ConfigError
 from kptool.cache.store import Cache
 from kptool.data import images
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.predict import agreement, backends, export, halving
 from kptool.train import run
 
@@ -107,10 +107,10 @@ def test_a_graph_beside_its_weights_runs_in_their_place(graph: Path, run_folder:
     shutil.copy(graph, tmp_path / cards.GRAPH)
     assert backends.load(weights, "cpu").backend == "onnxruntime"
     assert backends.load(weights, "cpu", flip=True).backend == "torch"
-    detector, card = checkpoint.load_detector(weights)
+    model, card = checkpoint.load_model(weights)
     with torch.no_grad():
-        detector.offset += 1
-    checkpoint.save_weights(weights, detector, card)
+        model.offset += 1
+    checkpoint.save_weights(weights, model, card)
     assert backends.load(weights, "cpu").backend == "torch"  # the graph is of other weights now
 
 
@@ -155,7 +155,7 @@ def test_files_that_are_no_graph_are_refused(graph: Path, tmp_path: Path) -> Non
 
 def test_a_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ModelConfig("vgg", ("a", "b"), (), loss="wing", width=2)
-    checkpoint.save_weights(tmp_path / cards.WEIGHTS, Detector(config).eval(), cards.Card(config))
+    checkpoint.save_weights(tmp_path / cards.WEIGHTS, KeypointModel(config).eval(), cards.Card(config))
     far = agreement.Difference(0.02, 0.0, {"model": 0.0, "wide": 0.02})
     monkeypatch.setattr(agreement, "difference", lambda *_: far)
     monkeypatch.setattr(export, "_write", lambda graph, card, weights, path, half: path.write_bytes(weights.encode()))
@@ -189,12 +189,12 @@ def untrained(folder: Path, model: str = "vgg", **changes: Any) -> Path:
     """Weights as they are at first, with a batch norm that has seen something, and a card without a radius."""
     config = ModelConfig(model, ("a", "b"), (), **{"loss": "wing", "width": 4, "size": (32, 48), **changes})
     torch.manual_seed(0)
-    detector = Detector(config).eval()
-    for module in detector.modules():
+    model = KeypointModel(config).eval()
+    for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_var, 0.1, 3)
             torch.nn.init.normal_(module.running_mean, std=0.3)
-    checkpoint.save_weights(folder / cards.WEIGHTS, detector, cards.Card(config, metrics={"radius90": None}))
+    checkpoint.save_weights(folder / cards.WEIGHTS, model, cards.Card(config, metrics={"radius90": None}))
     return folder / cards.WEIGHTS
 
 
@@ -214,7 +214,7 @@ def test_half_weights_are_compared_with_their_own_run_and_their_cost_is_told(tmp
         for name, tensor in stored.items()
         if "weight" in name and np.prod(tensor.dims) >= halving.LEAST
     )
-    shown = agreement.synthetic(checkpoint.load_detector(weights)[0].config).images
+    shown = agreement.synthetic(checkpoint.load_model(weights)[0].config).images
     apart = backends.OnnxNetwork(done.path).run(shown).points - backends.OnnxNetwork(whole.path).run(shown).points
     assert np.linalg.norm(apart, axis=-1).max() == pytest.approx(largest, rel=0.05)
     assert np.isnan(backends.OnnxNetwork(whole.path).run(shown).radius90).all()  # the card has none
@@ -222,10 +222,10 @@ def test_half_weights_are_compared_with_their_own_run_and_their_cost_is_told(tmp
 
 def test_weights_that_float16_does_not_have_are_refused_by_name(tmp_path: Path) -> None:
     weights = untrained(tmp_path)
-    detector, card = checkpoint.load_detector(weights)
+    model, card = checkpoint.load_model(weights)
     with torch.no_grad():
-        detector.network.head.hidden.weight[0, 0] = 1e6
-    checkpoint.save_weights(weights, detector, card)
+        model.network.head.hidden.weight[0, 0] = 1e6
+    checkpoint.save_weights(weights, model, card)
     with pytest.raises(ConfigError, match=r"network\.head\.hidden\.weight holds weights beyond 65504"):
         export.export(weights, tmp_path / "half.onnx", half=True)
     assert not (tmp_path / "half.onnx").exists()

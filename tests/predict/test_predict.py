@@ -201,10 +201,10 @@ def test_models_of_other_things_do_not_look_for_faces(tmp_path: Path) -> None:
     from kptool.base.config import ModelConfig
     from kptool.network.cards import Card
     from kptool.network.checkpoint import save_weights
-    from kptool.network.keypoint_model import Detector
+    from kptool.network.keypoint_model import KeypointModel
 
     card = Card(ModelConfig("unet", ("tip", "tail"), (), size=(32, 48), width=4), data={"mean_shape": [[1, 2], [3, 4]]})
-    save_weights(tmp_path / "model.safetensors", Detector(card.config), card)
+    save_weights(tmp_path / "model.safetensors", KeypointModel(card.config), card)
     other = Predictor(str(tmp_path), "cpu")
     assert not other.detect
     (face,) = other.predict(np.zeros((64, 64), np.uint8))

@@ -21,7 +21,7 @@ from kptool.base.errors import CheckpointError, ConfigError
 from kptool.base.skeleton import FACE15
 from kptool.cache.store import Cache
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.network.layers import synchronised
 from kptool.system import devices
 from kptool.system.signals import Stopped
@@ -89,7 +89,7 @@ def test_a_training_that_diverges_late_gives_the_old_run_back(faces: Path, tmp_p
             for item in gc.get_objects():
                 if type(item) is Trainer:  # others mind being asked for their class
                     with torch.no_grad():
-                        next(item.detector.parameters()).fill_(math.nan)
+                        next(item.model.parameters()).fill_(math.nan)
 
     chosen = settings(faces, epochs=3, lr=2e-3)
     with pytest.raises(DivergedError, match=r"diverged in epoch 2, by step 5: .*old holds the run that it held before"):
@@ -168,14 +168,14 @@ def test_the_offset_is_measured_in_batches(faces: Path, monkeypatch: pytest.Monk
     with Cache(faces) as cache:
         data = split.Split.load(cache, torch.device("cpu")).train
     trainer.measure_offset(data)
-    expected = trainer.detector.offset.clone()
+    expected = trainer.model.offset.clone()
     trainer.average.offset.zero_()
     sizes: list[int] = []
     points = trainer.average.points
     monkeypatch.setattr(trainer.average, "points", lambda images: sizes.append(len(images)) or points(images))
     trainer.measure_offset(data)
     assert sizes == [12, 12, 12]
-    assert torch.allclose(trainer.detector.offset, expected, atol=1e-4)
+    assert torch.allclose(trainer.model.offset, expected, atol=1e-4)
 
 
 def test_emulated_bfloat16_is_not_fast(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,10 +227,10 @@ def test_batch_norm_of_values_far_from_zero(tmp_path: Path) -> None:
 def test_batch_norm_on_cuda_is_torchs_own() -> None:
     """With the same weights, under the same names."""
     config, _ = configure("unet", FACE15, (48, 48), 1, {"width": 4})
-    detector, names = Detector(config), list(Detector(config).state_dict())
-    parameters = list(detector.parameters())
-    assert not any(isinstance(m, torch.nn.SyncBatchNorm) for m in synchronised(detector, torch.device("cpu")).modules())
-    converted = synchronised(detector, torch.device("cuda"))
+    model, names = KeypointModel(config), list(KeypointModel(config).state_dict())
+    parameters = list(model.parameters())
+    assert not any(isinstance(m, torch.nn.SyncBatchNorm) for m in synchronised(model, torch.device("cpu")).modules())
+    converted = synchronised(model, torch.device("cuda"))
     assert sum(isinstance(m, torch.nn.SyncBatchNorm) for m in converted.modules()) > 5
     assert list(converted.state_dict()) == names
     assert all(a is b for a, b in zip(converted.parameters(), parameters, strict=True))

@@ -24,7 +24,7 @@ from kptool.base.skeleton import Skeleton
 from kptool.cache.store import Cache
 from kptool.evaluate.evaluation import mean_shape_baseline
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import Detector
+from kptool.network.keypoint_model import KeypointModel
 from kptool.system.signals import Stopped
 from kptool.train import optimization, run
 from kptool.train.augmentation import Batch, Share
@@ -71,22 +71,22 @@ def test_training_beats_the_mean_shape(faces: Path, tmp_path: Path) -> None:
 def test_the_offset_is_what_changes_sign_in_the_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels off by a constant are measured; an error that mirrors along is the network's to learn, and stays."""
     config, _ = configure("vgg", Skeleton(("left", "right", "nose"), ((0, 1),)), (64, 64), 1, {"width": 4})
-    detector = Detector(config)
+    model = KeypointModel(config)
     truth = torch.rand(50, 3, 2) * 40 + 10
     outwards = torch.tensor([[-0.7, 0.3], [0.7, 0.3], [0.0, 0.5]])
     shift = torch.tensor([[1.2, 0.0], [1.2, 0.0], [0.8, 0.0]])
     found = truth - shift - outwards
     found[:5] += 30  # a few wild predictions count for nothing
-    monkeypatch.setattr(detector, "points", lambda images: (found + detector.offset, None, None))
+    monkeypatch.setattr(model, "points", lambda images: (found + model.offset, None, None))
     labelled = torch.ones(50, 3, dtype=torch.bool)
     labelled[:, 2] = False
     images = torch.zeros(50, 1, 64, 64)
     for _ in range(2):  # what is there already is not counted twice
-        detector.measure_offset(images, truth, labelled)
-        assert torch.allclose(detector.offset, shift * torch.tensor([[1], [1], [0]]), atol=1e-5)
+        model.measure_offset(images, truth, labelled)
+        assert torch.allclose(model.offset, shift * torch.tensor([[1], [1], [0]]), atol=1e-5)
     found -= 100
-    detector.measure_offset(images, truth, labelled)
-    assert detector.offset.abs().max() <= 2
+    model.measure_offset(images, truth, labelled)
+    assert model.offset.abs().max() <= 2
 
 
 def test_shifted_labels_are_learned_in_spite_of_flips(faces: Path, tmp_path: Path) -> None:
@@ -101,11 +101,11 @@ def test_shifted_labels_are_learned_in_spite_of_flips(faces: Path, tmp_path: Pat
         options = {"width": 8, "epochs": 30, "batch_size": 6, "lr": 4e-3, "ema": 0.9, "offset": offset}
         result = run.train(shifted, out, *settings(shifted, "fcn", **options), device="cpu")
         errors[offset] = result.metrics["rmse"]
-        detector, _ = checkpoint.load_detector(out / "model.safetensors")
+        model, _ = checkpoint.load_model(out / "model.safetensors")
         if offset == "off":
-            assert not detector.offset.any()
+            assert not model.offset.any()
         else:
-            assert detector.offset[:, 0].median() == pytest.approx(2, abs=0.5)
+            assert model.offset[:, 0].median() == pytest.approx(2, abs=0.5)
     assert errors["on"] < errors["off"]
 
 
@@ -195,7 +195,7 @@ def test_unlabelled_keypoints_give_no_gradient(faces: Path) -> None:
     labelled[:, 0] = True
     loss = trainer.loss(Batch(images, points, labelled))
     loss.backward()
-    head = trainer.detector.network.head.weight.grad
+    head = trainer.model.network.head.weight.grad
     assert head[0].abs().sum() > 0
     assert head[1:].abs().sum() == 0
     nothing = trainer.loss(Batch(images, points, torch.zeros(2, 15, dtype=torch.bool)))
@@ -216,7 +216,7 @@ faces, model, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 def main():  # so that all that holds the process group is gone before the interpreter ends
     with run.processes(torch.device("cpu")) as (device, share), Cache(faces) as cache:
         trainer = Trainer(*settings(faces, model, amp="off"), device, share)
-        trainer.detector.network.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
+        trainer.model.network.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
         data = split.Split.load(cache, device)
         labelled = data.train.labelled.clone()
         labelled[::3, 5:] = False
@@ -226,8 +226,8 @@ def main():  # so that all that holds the process group is gone before the inter
         loss = trainer.loss(batch)
         loss.backward()
         if share.rank == 0:
-            state = {name: p.grad for name, p in trainer.detector.named_parameters()}
-            state |= {name: b.clone() for name, b in trainer.detector.named_buffers()}
+            state = {name: p.grad for name, p in trainer.model.named_parameters()}
+            state |= {name: b.clone() for name, b in trainer.model.named_buffers()}
             torch.save(state, out)
 main()
 """
