@@ -104,7 +104,7 @@ def main() -> None:
     given = parser.parse_args()
     with Cache(given.cache) as cache:
         started = time.perf_counter()
-        looks = similar.Looks.of(cache.blocks("images"))
+        looks = similar.Descriptors.of(cache.blocks("images"))
         found = similar.pairs(looks)
         seconds = time.perf_counter() - started
         clusters = similar.components(len(cache), found.a, found.b)

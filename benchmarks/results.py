@@ -145,8 +145,8 @@ def radii(runs: list[Run], cache: Cache) -> list[str]:
         shares, sizes = [], []
         for part in np.array_split(np.unique(groups), 5):
             held = np.isin(groups, part)
-            factors = np.array(calibrate(distances[~held], found.spread[~held], labelled[~held]))
-            radius = factors * found.spread[held]
+            quantiles = np.array(calibrate(distances[~held], found.std[~held], labelled[~held]))
+            radius = quantiles * found.std[held]
             shares.append(coverage(distances[held], radius, labelled[held]))
             sizes.append(radius.ravel())
         middle = np.median(np.concatenate(sizes))

@@ -59,7 +59,7 @@ def main(run: Path, cache_path: Path) -> None:
     stored, _ = checkpoint.load_model(target)
     with Cache(cache_path) as cache:
         plain, flipped = (evaluate_cache([stored], cache, flip=flip) for flip in (False, True))
-    metrics = {**card.metrics, **plain.metrics.to_dict(), "radius90": plain.factors}
+    metrics = {**card.metrics, **plain.metrics.to_dict(), "radius90": plain.quantiles}
     metrics["flip_averaged"] = {"rmse": flipped.metrics.rmse, "nme": flipped.metrics.nme}
     settings = card.training
     with Cache(cache_path) as cache:

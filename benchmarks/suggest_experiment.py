@@ -27,7 +27,7 @@ from kptool.base.geometry import apply_affine, scale_affine
 from kptool.cache.store import Cache
 from kptool.evaluate.evaluation import evaluate_arrays
 from kptool.network.keypoint_model import KeypointModel
-from kptool.train.batches import Resident
+from kptool.train.batches import TrainingSet
 
 # Small parts of the data must be what limits the networks, within seconds: little augmentation, high learning rate.
 QUICK = {"lr": 8e-3, "batch_size": 8, "augment.rotation": 8, "augment.scale": 0.1, "augment.light": 0.2}
@@ -50,12 +50,12 @@ class Experiment:
             points = apply_affine(shrink, cache.read("keypoints")).astype(np.float32)
             self.truth = points, cache.read("visibility"), affine
             self.groups = learn_curve.own_groups(cache.read("group"))
-        self.data = Resident.upload(self.images, *self.truth[:2], torch.device("cpu"))
+        self.data = TrainingSet.upload(self.images, *self.truth[:2], torch.device("cpu"))
 
     def train(self, part: np.ndarray, seed: int) -> KeypointModel:
         """A network that saw the training images `part`."""
         config = dataclasses.replace(self.config, seed=seed)
-        return learn_curve.fit(self.data, np.sort(part), self.model, config, steps=self.steps)
+        return learn_curve.train_part(self.data, np.sort(part), self.model, config, steps=self.steps)
 
     def rmse(self, model: KeypointModel, held: np.ndarray) -> float:
         """Its error on the images `held`, in pixels of the source."""

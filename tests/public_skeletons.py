@@ -198,7 +198,7 @@ NUMBERED = {
 
 def skeleton(name: str) -> tuple[list[str], set[tuple[int, int]]]:
     """The names of a public skeleton, and the pairs that change places in a mirror."""
-    from kptool.data.flips import IBUG68_PAIRS
+    from kptool.base import face68
 
     left, right, face, middle, sided = PUBLIC[name]
     names = [part for part in middle.split(",") if part]
@@ -207,6 +207,6 @@ def skeleton(name: str) -> tuple[list[str], set[tuple[int, int]]]:
         pairs.add((len(names), len(names) + 1))
         names += [part.format(left), part.format(right)]
     if face:
-        pairs |= {(len(names) + a, len(names) + b) for a, b in IBUG68_PAIRS}
+        pairs |= {(len(names) + a, len(names) + b) for a, b in face68.FLIP_PAIRS}
         names += [f"face-{number}" for number in range(68)]
     return names, pairs

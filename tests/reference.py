@@ -20,7 +20,7 @@ Point = tuple[float, float]
 MAX_REACH = 11
 """Steps after which `reach` stops, which limits a fit's window to 35x35 pixels."""
 LOG_FLOOR = 0.2
-"""Share of the peak below which a value is not fitted as a logarithm: noise has too much leverage there."""
+"""Workers of the peak below which a value is not fitted as a logarithm: noise has too much leverage there."""
 DARK_FLOOR = 1e-10
 MAX_STEP = 1.0
 """Pixels: what a Newton step of `dark` is shortened to; one that starts at a Gaussian's largest pixel is shorter."""

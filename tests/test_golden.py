@@ -19,7 +19,7 @@ from kptool.base.config import model_from_dict, train_from_dict
 from kptool.cache.store import Cache, Info
 from kptool.network import checkpoint
 from kptool.predict import backends
-from kptool.train.augmentation import Share
+from kptool.system.workers import Workers
 from kptool.train.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -83,7 +83,7 @@ def test_a_training_goes_on_from_its_state(golden: Path) -> None:
     plain = json.loads(json.dumps({key: state[key] for key in expected if key != "sums"}))  # tuples are lists there
     assert {**plain, "sums": expected["sums"]} == expected
     config = train_from_dict(state["training"])
-    trainer = Trainer(model_from_dict(state["config"]), config, torch.device("cpu"), Share())
+    trainer = Trainer(model_from_dict(state["config"]), config, torch.device("cpu"), Workers())
     trainer.restore(state)
     assert (trainer.step, trainer.epoch) == (expected["step"], expected["epoch"])
     for part, model in (("detector", trainer.model), ("average", trainer.average)):

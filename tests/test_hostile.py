@@ -65,7 +65,7 @@ def test_large_pictures_are_cut_as_small_ones_are() -> None:
     banded = images.crop(picture, affine, (96, 96), 1)
     whole = Image.fromarray(np.pad(picture, ((752, 752), (2, 2), (0, 0)), mode="edge")).convert("L")
     assert abs(banded.astype(int).mean() - np.asarray(whole.resize((96, 96))).astype(int).mean()) < 1
-    fitted = images.fit(picture, (96, 96), 1)[0].astype(int)
+    fitted = images.resize_for(picture, (96, 96), 1)[0].astype(int)
     direct = np.asarray(Image.fromarray(picture).convert("L").resize((96, 96), Image.Resampling.BILINEAR)).astype(int)
     assert abs(fitted - direct).max() <= 1
 

@@ -50,12 +50,12 @@ def test_model_shapes(name: str, size: tuple[int, int], channels: int, keypoints
     raw = model(images)
     expected = (2, keypoints, 2) if model.plugin.output == "coordinates" else (2, keypoints, *model.heatmap_size)
     assert tuple(raw.shape) == expected
-    points, scores, spread = model.points(images)
+    points, scores, std = model.points(images)
     assert tuple(points.shape) == (2, keypoints, 2)
     assert torch.isfinite(points).all()
     assert ((scores >= 0) & (scores <= 1)).all()
-    assert scores.shape == spread.shape
-    assert (spread >= 0.5).all()
+    assert scores.shape == std.shape
+    assert (std >= 0.5).all()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -35,8 +35,8 @@ from kptool.network.keypoint_model import KeypointModel
 from kptool.system import devices
 from kptool.system.files import atomic, write_text
 from kptool.system.progress import Progress, silent
-from kptool.train.augmentation import Share
-from kptool.train.batches import Epochs, Resident
+from kptool.system.workers import Workers
+from kptool.train.batches import Epochs, TrainingSet
 from kptool.train.run_folder import changed
 from kptool.train.split import Split, describe_data
 from kptool.train.trainer import Trainer
@@ -80,7 +80,7 @@ def measure(
     Writes OUT/learn-curve.csv after every network, and those of all images as OUT/full-N/model.safetensors. Raises
     ConfigError for a cache without validation images or with too few others, and where `out` holds another curve.
     """
-    check(cache)
+    check_cache(cache)
     config = short(config, steps)
     split = Split.load(cache, devices.pick(device))
     groups = own_groups(cache.read("group", cache.index("train")))
@@ -94,7 +94,7 @@ def measure(
         started = time.perf_counter()
         seeded = dataclasses.replace(config, seed=config.seed + repeat)
         bar = _part_of(progress, f"{len(part)} images", number, len(todo), steps)
-        trained = fit(split.train, part, model, seeded, steps=steps, progress=bar)
+        trained = train_part(split.train, part, model, seeded, steps=steps, progress=bar)
         found = split.evaluate(trained)
         if len(part) == len(groups):
             body = split.describe(found, model.names, config.epochs)
@@ -108,7 +108,7 @@ def measure(
     return points
 
 
-def check(cache: Cache) -> None:
+def check_cache(cache: Cache) -> None:
     """Raise ConfigError where a cache has no validation images, or too few others."""
     count = len(cache.index("train"))
     require(len(cache.index("val")) > 0, f"{cache.path} has no validation images; extract again with --val 0.1")
@@ -134,8 +134,8 @@ def short(config: TrainConfig, steps: int) -> TrainConfig:
     return dataclasses.replace(config, epochs=min(_ROUNDS, steps), ema=min(config.ema, max(0.0, 1 - 10 / steps)))
 
 
-def fit(
-    data: Resident,
+def train_part(
+    data: TrainingSet,
     part: NDArray[np.int64],
     model: ModelConfig,
     config: TrainConfig,
@@ -146,8 +146,8 @@ def fit(
     """A model trained for `steps` (rounded up to whole epochs) on the samples `part` of `data`."""
     device = data.images.device
     rows = torch.from_numpy(part).to(device)
-    some = Resident(data.images[rows], data.points[rows], data.labelled[rows])
-    trainer = Trainer(model, config, device, Share())
+    some = TrainingSet(data.images[rows], data.points[rows], data.labelled[rows])
+    trainer = Trainer(model, config, device, Workers())
     epochs = Epochs(some, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
     epochs.steps = math.ceil(steps / config.epochs)  # however many passes over the part that is
     while trainer.epoch < config.epochs:

@@ -19,8 +19,9 @@ from kptool.base.config import configure
 from kptool.base.geometry import Size
 from kptool.base.skeleton import Skeleton
 from kptool.plugins import load_model
-from kptool.train.augmentation import Batch, Share
-from kptool.train.batches import Epochs, Resident
+from kptool.system.workers import Workers
+from kptool.train.augmentation import Batch
+from kptool.train.batches import Epochs, TrainingSet
 from kptool.train.trainer import Trainer
 
 _SIDE, _LIMIT, _STEPS = 128, 10.0, 4
@@ -41,7 +42,7 @@ class Probe:
         self._area = math.prod(size) / math.prod(min(side, _SIDE) for side in size)
         small = (min(size[0], _SIDE), min(size[1], _SIDE))
         config, training = configure(name, skeleton, small, channels, {"width": self.width})
-        self._trainer = Trainer(config, training, device, Share())
+        self._trainer = Trainer(config, training, device, Workers())
         with torch.device("meta"):  # the parameters of the whole size, without the memory for them
             network = self.model.build(len(skeleton), size, channels, self.width)
         self._fixed = _PER_PARAMETER * sum(p.numel() for p in network.parameters())
@@ -87,7 +88,7 @@ class Probe:
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (count, config.channels, height, width), dtype=np.uint8)
         points = rng.uniform(0, [width - 1, height - 1], (count, k, 2)).astype(np.float32)
-        data = Resident.upload(images, points, np.full((count, k), 2, np.uint8), self._trainer.device)
+        data = TrainingSet.upload(images, points, np.full((count, k), 2, np.uint8), self._trainer.device)
         epochs = Epochs(data, config.flip_pairs, training.augment, batch_size=count, seed=0)
         number = 0
         while True:

@@ -55,7 +55,7 @@ def read(found: Iterable[Picture], size: Size, channels: int) -> tuple[list[str]
             failed.append(picture)
             continue
         names.append(picture.name)
-        fitted.append(images.fit(picture.pixels, size, channels)[0])
+        fitted.append(images.resize_for(picture.pixels, size, channels)[0])
     if not fitted:
         raise DataError(f"no picture could be read; the first one: {failed[0].error}" if failed else "there is none")
     return names, np.stack(fitted), failed

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Size = tuple[int, int]
+Box = tuple[float, float, float, float]
+"""x and y of the left and top edge, width, height, in pixels."""
 Floats = NDArray[np.floating[Any]]
 
 
@@ -67,7 +69,7 @@ def scale_affine(source: Size, target: Size) -> NDArray[np.float64]:
     return np.array([[sx, 0.0, 0.5 * sx - 0.5], [0.0, sy, 0.5 * sy - 0.5]])
 
 
-def crop_affine(box: tuple[float, float, float, float], target: Size) -> NDArray[np.float64]:
+def crop_affine(box: Box, target: Size) -> NDArray[np.float64]:
     """The 2x3 map that takes `box` = (x, y, width, height) to a whole image of size `target`.
 
     x and y are the box's left and top *edge*, so the whole of an image is the box (-0.5, -0.5, W, H). The aspect is
@@ -78,7 +80,7 @@ def crop_affine(box: tuple[float, float, float, float], target: Size) -> NDArray
     return np.array([[sx, 0.0, -x * sx - 0.5], [0.0, sy, -y * sy - 0.5]])
 
 
-def fit_box(box: tuple[float, float, float, float], target: Size, margin: float = 0.0) -> NDArray[np.float64]:
+def fit_box(box: Box, target: Size, margin: float = 0.0) -> NDArray[np.float64]:
     """The 2x3 map that brings `box`, with `margin` (a share of it) on every side, into the middle of an image of size
     `target`, as large as fits with its aspect kept. The box is that of `crop_affine`."""
     x, y, width, height = box

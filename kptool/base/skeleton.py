@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kptool.base.errors import DataError
@@ -35,14 +33,6 @@ class Skeleton:
 
     def __len__(self) -> int:
         return len(self.names)
-
-
-def are_300w(names: Sequence[str]) -> bool:
-    """Whether keypoints of these names are the 68 of 300-W: numbered from 0 or 1, with one word before all numbers."""
-    numbers = [re.search("[0-9]+$", name) for name in names]
-    words = {name[: match.start()] for name, match in zip(names, numbers, strict=True) if match}
-    values = [int(match[0]) for match in numbers if match and len(match[0]) < 4]
-    return len(names) == 68 and len(words) == 1 and values in (list(range(68)), list(range(1, 69)))
 
 
 _FACE15 = (

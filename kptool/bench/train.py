@@ -18,8 +18,9 @@ from kptool.base.config import configure
 from kptool.bench.timing import Row, medians
 from kptool.data.annotations import Dataset as Reader
 from kptool.system import devices
-from kptool.train.augmentation import Batch, Share
-from kptool.train.batches import Epochs, Resident
+from kptool.system.workers import Workers
+from kptool.train.augmentation import Batch
+from kptool.train.batches import Epochs, TrainingSet
 from kptool.train.trainer import Trainer
 
 
@@ -49,12 +50,12 @@ def run(quick: bool = False) -> list[Row]:
     images = np.concatenate([s.images for s in samples])
     points = np.concatenate([s.keypoints for s in samples])
     model, config = configure("unet", source.skeleton, (96, 96), 1, {})
-    data = Resident.upload(images, points, np.full(points.shape[:2], 2, np.uint8), device)
+    data = TrainingSet.upload(images, points, np.full(points.shape[:2], 2, np.uint8), device)
     epochs = Epochs(data, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=0)
-    trainer = Trainer(model, config, device, Share())
+    trainer = Trainer(model, config, device, Workers())
     endless = _endless(epochs)
     fixed = next(endless)
-    plain = _plain_loop(PlainFaces(images, points, model.sigma), Trainer(model, config, device, Share()))
+    plain = _plain_loop(PlainFaces(images, points, model.sigma), Trainer(model, config, device, Workers()))
     works: dict[str, Any] = {
         "loop": lambda: float(trainer.train_step(next(endless), 10_000)),
         "fixed": lambda: float(trainer.train_step(fixed, 10_000)),

@@ -91,7 +91,7 @@ class Extracted:
     dropped: dict[str, int]
     keypoints: int
     splits: dict[str, int]
-    sides: str
+    flip_note: str
     cache: Path
     seconds: float
     notes: tuple[str, ...] = ()
@@ -138,7 +138,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
     notes = (*notes, *unused_groups(groups, noticed.rows, options.groups), *none_kept(options.split, info.val, val))
     rows, kept, seconds = counts["rows"], counts["kept"], time.perf_counter() - started
     names, cache = len(info.names), out / CACHE
-    return Extracted(source.label, rows, kept, dropped, names, splits, source.sides, cache, seconds, notes)
+    return Extracted(source.label, rows, kept, dropped, names, splits, source.flip_note, cache, seconds, notes)
 
 
 def _check_free(source: Source, out: Path, options: Options) -> None:

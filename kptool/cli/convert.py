@@ -32,6 +32,6 @@ def convert(
     else:
         emit(
             f"{source}: {done.things} things with {done.keypoints} labelled keypoints in {done.pictures} pictures;"
-            f" {done.sides}",
+            f" {done.flip_note}",
             f"wrote {done.file}",
         )

@@ -101,7 +101,7 @@ def extract(
     channels = None if colour is None else 3 if colour else 1
     opening = sources.Opening(images, category, parse_size(size), channels, crop, margin, flips, count, seed, val_from)
     opened = sources.find_source(source, opening)
-    with workers.workers() as mine:
+    with workers.join() as mine:
         mixed = sources.shared(opened, mine)
         if mixed is None:  # another process of torchrun's writes
             return
@@ -119,6 +119,6 @@ def extract(
     emit(
         f"{done.source}: {done.rows} rows, {done.kept} kept{dropped}",
         f"{done.splits['train']} images to train on, {done.splits['val']} for validation, {done.keypoints} keypoints each,"
-        f" {opened.size[1]}x{opened.size[0]} {kind}; {done.sides}",
+        f" {opened.size[1]}x{opened.size[0]} {kind}; {done.flip_note}",
         f"wrote {done.cache}, {out / extraction.KEYPOINTS} and {out / extraction.IMAGES}/ in {done.seconds:.1f} s",
     )

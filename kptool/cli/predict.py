@@ -15,7 +15,7 @@ from kptool.cli.options import AsLabelled, Device, Json, ModelName
 from kptool.cli.output import emit, emit_json, emit_text, note, progress
 
 if TYPE_CHECKING:
-    from kptool.predict.output import Found
+    from kptool.predict.output import PicturePrediction
     from kptool.predict.predictor import Predictor
     from kptool.predict.stream import Predicted
 
@@ -78,7 +78,7 @@ def predict(
 
     predictor = Predictor(model, device, detect=False if boxes else detect, flip=tta, as_labelled=as_labelled)
     wanted = reading.expand(pictures)
-    with workers.workers() as mine, ExitStack() as stack:
+    with workers.join() as mine, ExitStack() as stack:
         if heatmaps and mine.world > 1:
             raise ConfigError("--heatmaps writes one file, so run it as one process, without torchrun")
         outputs = stack.enter_context(stream.outputs(predictor, out, heatmaps, names=names))
@@ -147,7 +147,7 @@ def _about(predictor: Predictor) -> str:
     return f"by {predictor.origin}, {POINTS[predictor.points]}"
 
 
-def _tables(found: list[Found], predictor: Predictor) -> list[Any]:
+def _tables(found: list[PicturePrediction], predictor: Predictor) -> list[Any]:
     """A table for each face, under the picture's name; of many faces, a line for each picture."""
     count = sum(len(each.faces) for each in found)
     if count > _TABLES:
@@ -157,7 +157,7 @@ def _tables(found: list[Found], predictor: Predictor) -> list[Any]:
     return [part for each in found for part in (_face_tables(each, predictor) or [f"{each.name}: no face found"])]
 
 
-def _face_tables(found: Found, predictor: Predictor) -> list[Any]:
+def _face_tables(found: PicturePrediction, predictor: Predictor) -> list[Any]:
     from rich.table import Table
 
     tables = []

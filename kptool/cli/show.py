@@ -45,7 +45,7 @@ def _show_cache(path: Path, out: Path, count: int) -> list[Path]:
         return [
             figures.save(figures.examples(cache, count), out),
             figures.save(figures.example_heatmaps(cache, count), _beside(out, "heatmaps")),
-            figures.save(figures.sides(cache), _beside(out, "sides")),
+            figures.save(figures.flip_pairs(cache), _beside(out, "sides")),
         ]
 
 

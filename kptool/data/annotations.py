@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
-from kptool.base.geometry import Size
+from kptool.base.geometry import Box, Size
 from kptool.base.skeleton import MAX_KEYPOINTS, OCCLUDED, UNLABELLED, VISIBLE, Skeleton
 
 LEAST_CONFIDENCE = 0.6
@@ -72,7 +72,7 @@ class Source:
 
     `blocks` may be called once per pass; memory does not grow with the number of rows. `files` are hashed into the
     cache. `total` is None where counting would take a pass of its own. `complete` says whether rows that lack a keypoint
-    are left out unless somebody asks for them. `sides` says how left and right were told apart. `pictures` has the file
+    are left out unless somebody asks for them. `flip_note` says how left and right were told apart. `pictures` has the file
     that each row was cut from, `originals` where these lie, `groups` the number of that file, or of what the file is a
     part of, as a video; None where rows are no files. `notes` say what the source holds and is not used, and how the rest
     was understood, a sentence each. `split` (total,) is the data's own, as `kptool.data.splits.own_split` has it, None where they
@@ -88,7 +88,7 @@ class Source:
     files: tuple[Path, ...] = ()
     total: int | None = None
     complete: bool = True
-    sides: str = ""
+    flip_note: str = ""
     pictures: Sequence[str] | None = None
     originals: Sequence[Path] | None = None
     groups: NDArray[np.int64] | None = None
@@ -112,7 +112,7 @@ class Labelled:
     picture: str
     keypoints: NDArray[np.float64]
     visibility: NDArray[np.uint8]
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
     size: Size | None = None
     group: str | None = None
     split: str = ""

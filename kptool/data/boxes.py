@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kptool.data.annotations import Labelled, counted
 
 _LEAST, _PIXEL = 8.0, 1.0
-"""Sides in pixels: of what is cut out at all, and below which a stated box is a mistake."""
+"""FlipPairs in pixels: of what is cut out at all, and below which a stated box is a mistake."""
 _SHARE, _FEW, _MOST_GROWTH = 0.25, 0.5, 3.0
 
 

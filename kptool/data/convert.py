@@ -21,7 +21,7 @@ from kptool.base.geometry import from_edges, swap_order, to_edges
 from kptool.data import images
 from kptool.data.annotations import LabelFile, Labelled, Source
 from kptool.data.boxes import boxes
-from kptool.data.flips import Sides, infer
+from kptool.data.flips import FlipPairs, infer
 from kptool.data.labels import given, located, read_picture
 from kptool.data.pixel_check import checked
 from kptool.data.sources import Opening, find_reader, read_labels
@@ -47,7 +47,7 @@ class Converted:
     things: int
     keypoints: int
     pictures: int
-    sides: str
+    flip_note: str
     file: Path
     notes: tuple[str, ...] = ()
 
@@ -80,18 +80,18 @@ def _write(path: Path, staging: Path, out: Path, form: str, opening: Opening, pr
         source = checked(reader.open(path))
         things = list(_from_source(source, staging, progress))
         file = LabelFile(source.skeleton.names, things, notes=source.notes)
-        sides = Sides(source.skeleton.flip_pairs, source.skeleton.mirror, source.sides)
+        flips = FlipPairs(source.skeleton.flip_pairs, source.skeleton.mirror, source.flip_note)
     else:
         file, folder = read_labels(path, reader, opening)
         file, places = located(path, file, folder)
         file = replace(file, things=list(_copied(file, places, staging, progress)))
-        sides = given(file) or _inferred(file)
+        flips = given(file) or _inferred(file)
     if form in _BOXED:
         file = _boxed(file)
     elif any(thing.split for thing in file.things):
         lost = "a csv does not say what is for training, validation or test, so the data's own split is not written"
         file = replace(file, notes=(*file.notes, lost))
-    written = {"coco": _coco, "yolo": _yolo, "csv": _csv}[form](staging, file, sides)
+    written = {"coco": _coco, "yolo": _yolo, "csv": _csv}[form](staging, file, flips)
     staging.chmod(0o755)
     for place in (written, staging / _IMAGES, staging):
         sync(place)
@@ -101,10 +101,10 @@ def _write(path: Path, staging: Path, out: Path, form: str, opening: Opening, pr
     labelled = sum(int((thing.visibility > 0).sum()) for thing in file.things)
     pictures = len({thing.picture for thing in file.things})
     place = out / written.relative_to(staging)
-    return Converted(len(file.things), labelled, pictures, sides.why, place, file.notes)
+    return Converted(len(file.things), labelled, pictures, flips.why, place, file.notes)
 
 
-def _inferred(file: LabelFile) -> Sides:
+def _inferred(file: LabelFile) -> FlipPairs:
     points = np.stack([thing.keypoints for thing in file.things])
     return infer(file.names, points, np.stack([thing.visibility for thing in file.things]))
 
@@ -173,12 +173,12 @@ def _copy(thing: Labelled, place: Path, staging: Path, stem: str) -> tuple[str, 
     return name, (pixels.shape[0], pixels.shape[1])
 
 
-def _coco(folder: Path, file: LabelFile, sides: Sides) -> Path:
+def _coco(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     """annotations.json. Pairs that change places in a mirror are added to the category, as `flip_pairs` from 0, and the
     part of the set to each image, as `split`, where the source says it."""
     category: dict[str, Any] = {"id": 1, "name": "thing", "keypoints": list(file.names), "skeleton": []}
-    if sides.mirror:
-        category["flip_pairs"] = [list(pair) for pair in sides.pairs]
+    if flips.mirror:
+        category["flip_pairs"] = [list(pair) for pair in flips.pairs]
     numbers: dict[str, int] = {}
     pictures: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -211,7 +211,7 @@ def _coco(folder: Path, file: LabelFile, sides: Sides) -> Path:
     return folder / "annotations.json"
 
 
-def _yolo(folder: Path, file: LabelFile, sides: Sides) -> Path:
+def _yolo(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     """data.yaml, and labels/NAME.txt for each picture."""
     (folder / _LABELS).mkdir()
     lines: dict[str, list[str]] = {}
@@ -240,8 +240,8 @@ def _yolo(folder: Path, file: LabelFile, sides: Sides) -> Path:
         "kpt_shape": [len(file.names), 3],
         "kpt_names": {0: list(file.names)},
     }
-    if sides.mirror:
-        settings["flip_idx"] = swap_order(len(file.names), sides.pairs)
+    if flips.mirror:
+        settings["flip_idx"] = swap_order(len(file.names), flips.pairs)
     (folder / "data.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return folder / "data.yaml"
 
@@ -258,7 +258,7 @@ def _parts(folder: Path, file: LabelFile) -> dict[str, str]:
     return {part: f"{part}.txt" for part in lists}
 
 
-def _csv(folder: Path, file: LabelFile, sides: Sides) -> Path:
+def _csv(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     """keypoints.csv: picture, box where there is one, and x, y, visibility of each keypoint."""
     boxed = any(thing.box for thing in file.things)
     heads = [f"{name}_{part}" for name in file.names for part in ("x", "y", "visibility")]

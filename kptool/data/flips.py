@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.base import face68
 from kptool.base.geometry import apply_affine, fit_similarity
 from kptool.data import shapes, side_names
 from kptool.data.annotations import listed
@@ -23,21 +24,10 @@ _SYMMETRIC = 0.12
 """Largest misfit of a mirrored mean shape, relative to its radius, that counts as the same shape."""
 _PLAUSIBLE = 2.0
 """How many times as far from the mean shape mirrored shapes may lie as the shapes themselves."""
-IBUG68: tuple[int, ...] = (
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    *range(27, 31),
-    *range(35, 30, -1),
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
-    *(64, 63, 62, 61, 60, 67, 66, 65),
-)
-"""Each point's mirror image in the 68-point scheme of 300-W (Sagonas et al., ICCV workshops 2013), from 0."""
-IBUG68_PAIRS: Pairs = tuple((k, other) for k, other in enumerate(IBUG68) if k < other)
 
 
 @dataclass(frozen=True)
-class Sides:
+class FlipPairs:
     """Index pairs that swap, whether images may be mirrored at all, and why, in words."""
 
     pairs: Pairs
@@ -49,7 +39,7 @@ def infer(
     names: Sequence[str],
     points: NDArray[np.floating] | None = None,
     visibility: NDArray[np.uint8] | None = None,
-) -> Sides:
+) -> FlipPairs:
     """The pairs among keypoints of these names, confirmed by labelled points (N, K, 2) where there are any.
 
     Names that tell sides are believed unless the points contradict them; what then has no side must lie in the middle.
@@ -65,25 +55,25 @@ def infer(
     whole = None if points is None or visibility is None else _complete(points, visibility)
     if whole is None or len(names) < 4:
         return _off("neither names nor points tell left from right")
-    if len(names) == len(IBUG68) and _confirmed(whole, IBUG68_PAIRS):
-        return Sides(IBUG68_PAIRS, True, "the usual 68 points of a face, confirmed by where they lie")
+    if len(names) == len(face68.MIRROR) and _confirmed(whole, face68.FLIP_PAIRS):
+        return FlipPairs(face68.FLIP_PAIRS, True, "the usual 68 points of a face, confirmed by where they lie")
     found = _agreed(whole)
     if found is None:
         return _off("neither names nor points tell left from right")
-    return Sides(found, True, f"{len(found)} left/right pairs, by where the points lie")
+    return FlipPairs(found, True, f"{len(found)} left/right pairs, by where the points lie")
 
 
-def _off(why: str) -> Sides:
-    return Sides((), False, f"{why}; images are not mirrored")
+def _off(why: str) -> FlipPairs:
+    return FlipPairs((), False, f"{why}; images are not mirrored")
 
 
-def _by_name_alone(names: Sequence[str], pairs: Pairs) -> Sides:
+def _by_name_alone(names: Sequence[str], pairs: Pairs) -> FlipPairs:
     """What names say where there are no points to see: a long row of numbers is on no axis, but may be a face's."""
     pairs, middle = _with_face(names, pairs)
     row = side_names.too_many(names, middle)
     if row is not None:
         return _off(f"{names[row[0]]} to {names[row[-1]]} have no side by their names")
-    return Sides(pairs, True, f"{len(pairs)} left/right pairs, by name")
+    return FlipPairs(pairs, True, f"{len(pairs)} left/right pairs, by name")
 
 
 def _with_face(names: Sequence[str], pairs: Pairs) -> tuple[Pairs, list[int]]:
@@ -92,15 +82,17 @@ def _with_face(names: Sequence[str], pairs: Pairs) -> tuple[Pairs, list[int]]:
     face = side_names.face_of_68(names, middle)
     if face is None:
         return pairs, middle
-    more = tuple(sorted((min(face[a], face[b]), max(face[a], face[b])) for a, b in IBUG68_PAIRS))
+    more = tuple(sorted((min(face[a], face[b]), max(face[a], face[b])) for a, b in face68.FLIP_PAIRS))
     return (*pairs, *more), [k for k in middle if k not in set(face)]
 
 
-def _by_name(names: Sequence[str], pairs: Pairs, points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> Sides:
+def _by_name(
+    names: Sequence[str], pairs: Pairs, points: NDArray[np.floating], labelled: NDArray[np.bool_]
+) -> FlipPairs:
     """Pairs by name, and the usual 68 points of a face among the others, unless points (N, K, 2) contradict them."""
     every, middle = _with_face(names, pairs)
     if len(names) < 3:
-        return Sides(every, True, f"{len(every)} left/right pairs, by name")
+        return FlipPairs(every, True, f"{len(every)} left/right pairs, by name")
     ends = sorted({k for pair in pairs for k in pair})
     face = [k for k in range(len(names)) if k not in set(ends) and k not in set(middle)]
     seen = [k for k in middle if labelled[:, k].any()]
@@ -110,7 +102,7 @@ def _by_name(names: Sequence[str], pairs: Pairs, points: NDArray[np.floating], l
         which = listed([names[k] for k in unsure])
         return _off(f"{which} without a side by name may lie anywhere, and {told} samples are too few to see it")
     if told < _LEAST_SAMPLES:
-        return Sides(every, True, f"{len(every)} left/right pairs, by name")
+        return FlipPairs(every, True, f"{len(every)} left/right pairs, by name")
     if not _agrees(points, labelled & ~np.isin(np.arange(len(names)), middle), every) or (
         face and not _face_agrees(points[:, face], labelled[:, face])
     ):
@@ -118,7 +110,7 @@ def _by_name(names: Sequence[str], pairs: Pairs, points: NDArray[np.floating], l
     why = off_axis(names, points, labelled, pairs=every, middle=seen)
     if why is not None:
         return _off(why)
-    return Sides(every, True, f"{len(every)} left/right pairs, by name, confirmed by where they lie")
+    return FlipPairs(every, True, f"{len(every)} left/right pairs, by name, confirmed by where they lie")
 
 
 def _telling(labelled: NDArray[np.bool_], pairs: Pairs) -> int:
@@ -130,7 +122,7 @@ def _telling(labelled: NDArray[np.bool_], pairs: Pairs) -> int:
 def _face_agrees(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> bool:
     """Whether points (N, 68, 2) lie as the usual 68 of a face do; False where too few are labelled to see it."""
     enough = labelled.mean(1) >= 0.5
-    return int(enough.sum()) >= _LEAST_SAMPLES and _agrees(points[enough], labelled[enough], IBUG68_PAIRS)
+    return int(enough.sum()) >= _LEAST_SAMPLES and _agrees(points[enough], labelled[enough], face68.FLIP_PAIRS)
 
 
 def _agrees(points: NDArray[np.floating], labelled: NDArray[np.bool_], pairs: Pairs) -> bool:

@@ -135,7 +135,7 @@ def _band(image: Image.Image, rule: scaling.Rule) -> Pixels:
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
-def check(image: object) -> Decoded:
+def as_pixels(image: object) -> Decoded:
     """An array, Pillow image or path as `Decoded`. Raises DataError for anything else.
 
     Arrays are (H, W), (H, W, 1) or (H, W, 3). Other numbers than uint8 become 0..255 as they do in files. What is
@@ -169,7 +169,7 @@ def _from_array(image: NDArray[Any]) -> Decoded:
     return _judged(np.concatenate([rule.apply(band) for band in bands]), remarks)
 
 
-def fit(image: Pixels, size: Size, channels: int) -> tuple[Pixels, NDArray[np.float64]]:
+def resize_for(image: Pixels, size: Size, channels: int) -> tuple[Pixels, NDArray[np.float64]]:
     """`image` resized to `size`, edges to edges, grey (H, W) or colour (3, H, W), and the 2x3 map from its pixels."""
     picture = resized(image, size, "L" if channels == 1 else "RGB")
     pixels = np.asarray(picture)

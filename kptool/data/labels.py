@@ -21,7 +21,7 @@ from kptool.base.skeleton import Skeleton
 from kptool.data import images, pixel_check
 from kptool.data.annotations import ANY_SUFFIX, LabelFile, Labelled, Samples, Source
 from kptool.data.boxes import Boxes, boxes
-from kptool.data.flips import Sides, infer
+from kptool.data.flips import FlipPairs, infer
 from kptool.data.lookup import locate
 from kptool.data.splits import own_split
 
@@ -60,17 +60,17 @@ class View:
             raise ConfigError(f"--size must be 8 to 4096 pixels; got {self.size[0]},{self.size[1]}")
 
 
-def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides | None = None) -> Source:
+def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPairs | None = None) -> Source:
     """The labelled things of `file`, whose pictures lie in `folder`, as images of `view`.
 
-    `sides` are what a person said of left and right; else they are the file's, or inferred. Raises DataError for a
+    `flips` are what a person said of left and right; else they are the file's, or inferred. Raises DataError for a
     picture that is missing, and for labels that make no sense.
     """
     file, places = located(path, file, folder)
     things = file.things
     points = np.stack([thing.keypoints for thing in things]).astype(np.float64)
     visibility = np.stack([thing.visibility for thing in things])
-    sides = sides or given(file) or infer(file.names, points, visibility)
+    flips = flips or given(file) or infer(file.names, points, visibility)
     cuts = boxes(things, places)
     boxed, how = _cropping(path, view, cuts, len(set(places)) < len(places))
     channels = view.channels or _channels(places)
@@ -81,7 +81,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
     cut = partial(_cut, path=path, view=view, size=size, channels=channels, boxes=cuts.edges, boxed=boxed)
     return Source(
         label=str(path),
-        skeleton=Skeleton(file.names, sides.pairs, sides.mirror),
+        skeleton=Skeleton(file.names, flips.pairs, flips.mirror),
         size=size,
         channels=channels,
         blocks=partial(_blocks, things, places, cut),
@@ -89,7 +89,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, sides: Sides |
         files=file.files or (path,),
         total=len(things),
         complete=False,
-        sides=sides.why,
+        flip_note=flips.why,
         pictures=[thing.picture for thing in things],
         originals=places,
         groups=np.array([numbers[each] for each in belonging], dtype=np.int64),
@@ -116,11 +116,11 @@ def located(path: Path, file: LabelFile, folder: Path) -> tuple[LabelFile, list[
     return replace(file, notes=(*file.notes, *found.notes, *odd)), found.places
 
 
-def given(file: LabelFile) -> Sides | None:
+def given(file: LabelFile) -> FlipPairs | None:
     """What the file itself states of left and right."""
     if file.flip_pairs is None:
         return None
-    return Sides(file.flip_pairs, True, f"{len(file.flip_pairs)} left/right pairs, stated by the file")
+    return FlipPairs(file.flip_pairs, True, f"{len(file.flip_pairs)} left/right pairs, stated by the file")
 
 
 def read_picture(thing: Labelled, place: Path) -> images.Decoded:

@@ -41,7 +41,7 @@ def off_axis(
     if not len(ends):
         return f"{names[middle[0]]!r} tells no side, and no sample has both ends of a pair to see the middle by"
     known = labelled & np.isfinite(m)
-    moved = shapes.fit(shapes.to_complex(points), known.astype(float), np.nan_to_num(m))
+    moved = shapes.align(shapes.to_complex(points), known.astype(float), np.nan_to_num(m))
     axis, misfit = _mirror(m, ends, swap_order(len(m), pairs))
     local = _upright(moved, axis)
     narrowest = _narrowest(m, pairs)

@@ -115,7 +115,7 @@ def _frames(name: str, most: int | None) -> Iterator[Picture]:
     try:
         film = video.Video(name)
         for frame in film.frames(most):
-            decoded = images.check(frame.pixels)
+            decoded = images.as_pixels(frame.pixels)
             yield Picture(
                 f"{name}#{frame.number}",
                 frame.pixels,

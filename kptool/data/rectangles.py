@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kptool.base.errors import DataError
+from kptool.base.geometry import Box
 
 Place = tuple[float, float]
-Box = tuple[float, float, float, float]
 Point = tuple[str, str, Place]
 """Id, label, and x and y."""
 Places = dict[str, Place]

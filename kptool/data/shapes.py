@@ -25,7 +25,7 @@ def to_complex(points: NDArray[np.floating]) -> Complex:
     return np.asarray(points[..., 0] + 1j * points[..., 1], np.complex128)
 
 
-def fit(shapes: Complex, weights: NDArray[np.float64], mean: Complex) -> Complex:
+def align(shapes: Complex, weights: NDArray[np.float64], mean: Complex) -> Complex:
     """Shapes (..., K) each moved, turned and scaled onto `mean` (K,), by least squares with `weights` (..., K) from 0.
 
     What has weight 0 is moved along; a shape without extent lands on the mean's middle.
@@ -48,17 +48,19 @@ def mean_shape(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> NDA
         return None
     mean = _normal(_start(z, known))
     for _ in range(_ROUNDS):
-        moved = fit(z, (known & np.isfinite(mean)).astype(float), np.nan_to_num(mean))
+        moved = align(z, (known & np.isfinite(mean)).astype(float), np.nan_to_num(mean))
         enough = (known & np.isfinite(mean)).sum(1) >= LEAST_POINTS
         mean = _normal(_median(np.where(known & enough[:, None], moved, _MISSING)))
     return np.stack([mean.real, mean.imag], axis=-1)
 
 
-def spread(points: NDArray[np.floating], labelled: NDArray[np.bool_], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+def typical_distance(
+    points: NDArray[np.floating], labelled: NDArray[np.bool_], mean: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """How far each keypoint usually is from `mean` (K, 2) once shapes lie on it: medians (K,), at least 2 % of the radius."""
     z, known = _some(to_complex(points), labelled)
     m = to_complex(mean)
-    moved = fit(z, (known & np.isfinite(m)).astype(float), np.nan_to_num(m))
+    moved = align(z, (known & np.isfinite(m)).astype(float), np.nan_to_num(m))
     far = np.where(known, np.abs(moved - m), np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of columns that hold nothing
@@ -72,7 +74,7 @@ def distances(
     units, (N,); NaN for those of less than three labelled points."""
     z, m = to_complex(points), to_complex(mean)
     known = labelled & np.isfinite(m)
-    moved = fit(z, known.astype(float), np.nan_to_num(m))
+    moved = align(z, known.astype(float), np.nan_to_num(m))
     squares = np.where(known, np.abs(moved - np.nan_to_num(m)) ** 2, 0).sum(1)
     count = known.sum(1)
     return np.where(count >= LEAST_POINTS, np.sqrt(squares / np.maximum(count, 1)), np.nan)
@@ -96,7 +98,7 @@ def _start(z: Complex, known: NDArray[np.bool_]) -> Complex:
     for candidate in tried:
         both = known & known[candidate]
         shape = _normal(np.where(known[candidate], z[candidate], _MISSING))
-        moved = fit(z, both.astype(float), np.nan_to_num(shape))
+        moved = align(z, both.astype(float), np.nan_to_num(shape))
         far = np.where(both, np.abs(moved - np.nan_to_num(shape)) ** 2, 0).sum(1) / np.maximum(both.sum(1), 1)
         enough = both.sum(1) >= LEAST_POINTS
         score = float(np.median(far[enough]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from kptool.base.skeleton import are_300w
+from kptool.base.face68 import is_face68
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -65,7 +65,7 @@ def numbered(names: Sequence[str], among: Sequence[int]) -> list[list[int]]:
 
 def face_of_68(names: Sequence[str], among: Sequence[int]) -> list[int] | None:
     """Those `among` the keypoints that are the 68 of a face by their numbers, in order; None where there are none."""
-    return next((some for some in numbered(names, among) if are_300w([names[k] for k in some])), None)
+    return next((some for some in numbered(names, among) if is_face68([names[k] for k in some])), None)
 
 
 def too_many(names: Sequence[str], among: Sequence[int]) -> list[int] | None:

@@ -61,17 +61,17 @@ class Near:
 
 
 @dataclass(frozen=True)
-class Looks:
+class Descriptors:
     """What images are compared by: patterns (N, D) and thumbnails (N, 256), float16 rows of unit length; standard
-    deviations `spread` (N,); `digest` (N,), which is one number for equal pixels."""
+    deviations `contrast` (N,); `digest` (N,), which is one number for equal pixels."""
 
     patterns: NDArray[np.float16]
     thumbs: NDArray[np.float16]
-    spread: NDArray[np.float64]
+    contrast: NDArray[np.float64]
     digest: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, blocks: Iterable[NDArray[np.uint8]]) -> Looks:
+    def of(cls, blocks: Iterable[NDArray[np.uint8]]) -> Descriptors:
         """Of images in blocks; memory grows by some 4 KB for each."""
         parts: list[tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float64], NDArray[np.uint64]]] = []
         for block in blocks:
@@ -79,23 +79,25 @@ class Looks:
             thumbs = _unit(_means(grey, _THUMB).reshape(len(grey), -1))
             digest = np.array([_digest(image) for image in block], np.uint64)
             parts.append((_unit(_patterns(grey)), thumbs, grey.std((1, 2)).astype(np.float64), digest))
-        patterns, thumbs, spread, digest = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return cls(patterns, thumbs, spread, digest)
+        patterns, thumbs, contrast, digest = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return cls(patterns, thumbs, contrast, digest)
 
 
 def clusters(blocks: Iterable[NDArray[np.uint8]]) -> NDArray[np.int64]:
     """For each image of `blocks`, (n, H, W) or (n, 3, H, W), the number of its cluster, -1 for one on its own: (N,)."""
-    return near(Looks.of(blocks)).cluster
+    return near(Descriptors.of(blocks)).cluster
 
 
-def near(looks: Looks, side: NDArray[np.bool_] | None = None, groups: NDArray[np.int64] | None = None) -> Near:
+def near(
+    descriptors: Descriptors, side: NDArray[np.bool_] | None = None, groups: NDArray[np.int64] | None = None
+) -> Near:
     """Clusters of near-duplicates, and the nearest ones across a split whose sides are told apart by `side` (N,).
 
     Images without contrast, which are like everything, are near none. `groups` (N,) are those that are known, else -1.
     """
-    count, least = len(looks.spread), threshold(looks)
+    count, least = len(descriptors.contrast), threshold(descriptors)
     root, any_, kin = np.arange(count), _Best.none(count), _Best.none(count)
-    for a, b, value in _edges(looks, least):
+    for a, b, value in _edges(descriptors, least):
         _join(root, a, b)
         if side is None:
             continue
@@ -107,21 +109,21 @@ def near(looks: Looks, side: NDArray[np.bool_] | None = None, groups: NDArray[np
     return Near(_numbered(_settled(root)), any_.other, any_.alike, kin.other, kin.alike, least)
 
 
-def pairs(looks: Looks) -> Pairs:
+def pairs(descriptors: Descriptors) -> Pairs:
     """All pairs of near-duplicates: as many as there are, so for measuring; `near` needs no memory for them."""
-    found = [np.concatenate(part) for part in zip(*_edges(looks, threshold(looks)), strict=True)]
+    found = [np.concatenate(part) for part in zip(*_edges(descriptors, threshold(descriptors)), strict=True)]
     a, b, value = found
-    _, first = np.unique(a * len(looks.spread) + b, return_index=True)
+    _, first = np.unique(a * len(descriptors.contrast) + b, return_index=True)
     return Pairs(a[first], b[first], value[first])
 
 
-def threshold(looks: Looks) -> float:
+def threshold(descriptors: Descriptors) -> float:
     """The correlation of patterns above which images are near-duplicates: more where any two of the set are alike."""
-    distinct = np.unique(looks.digest[looks.spread >= FLAT], return_index=True)[1]
+    distinct = np.unique(descriptors.digest[descriptors.contrast >= FLAT], return_index=True)[1]
     if len(distinct) < _USUAL_FROM:
         return _ALIKE
-    some = np.flatnonzero(looks.spread >= FLAT)[np.sort(distinct)][:: -(-len(distinct) // _USUAL_OF)]
-    rows = looks.patterns[some].astype(np.float32)
+    some = np.flatnonzero(descriptors.contrast >= FLAT)[np.sort(distinct)][:: -(-len(distinct) // _USUAL_OF)]
+    rows = descriptors.patterns[some].astype(np.float32)
     usual = float(np.median((rows @ rows.T)[np.triu_indices(len(some), 1)]))
     chance = _ALIKE + _DOUBLED * float(np.log2(len(distinct) / _USUAL_FROM))
     return min(max(chance, usual + _ABOVE * (1 - usual)), _SURE)
@@ -146,23 +148,23 @@ def same_pixels(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float | Non
 _DIFFER, _ANYWHERE = 0.05, 32
 
 
-def _edges(looks: Looks, least: float) -> Iterator[_Edges]:
+def _edges(descriptors: Descriptors, least: float) -> Iterator[_Edges]:
     """Near-duplicates, block by block: samples a below b, and how alike; equal ones first, each with the first of its kind."""
-    contrast = np.flatnonzero(looks.spread >= FLAT)
-    _, first, kind = np.unique(looks.digest[contrast], return_index=True, return_inverse=True)
+    contrast = np.flatnonzero(descriptors.contrast >= FLAT)
+    _, first, kind = np.unique(descriptors.digest[contrast], return_index=True, return_inverse=True)
     again = first[kind] != np.arange(len(contrast))
     yield contrast[first[kind[again]]], contrast[again], np.ones(int(again.sum()), np.float32)
     for start in range(0, len(contrast), _BLOCK):
         rows = contrast[start : start + _BLOCK]
-        mine, thumbs = looks.patterns[rows].astype(np.float32), looks.thumbs[rows].astype(np.float32)
+        mine, thumbs = descriptors.patterns[rows].astype(np.float32), descriptors.thumbs[rows].astype(np.float32)
         for begin in range(start, len(contrast), _BLOCK):
             columns = contrast[begin : begin + _BLOCK]
-            close = mine @ looks.patterns[columns].astype(np.float32).T
+            close = mine @ descriptors.patterns[columns].astype(np.float32).T
             likely = close > least
             if begin == start:
                 likely &= np.triu(np.ones_like(likely), 1)
             a, b = np.nonzero(likely)
-            look = _correlations(thumbs, looks.thumbs[columns].astype(np.float32), a, b) > _LOOK
+            look = _correlations(thumbs, descriptors.thumbs[columns].astype(np.float32), a, b) > _LOOK
             a, b = a[look], b[look]
             yield rows[a], columns[b], close[a, b]
 

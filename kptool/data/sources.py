@@ -16,7 +16,7 @@ from kptool.base.geometry import Size, apply_affine, fit_box
 from kptool.base.skeleton import Skeleton
 from kptool.data import images, parts, unread_formats
 from kptool.data.annotations import Dataset, LabelFile, Samples, Source
-from kptool.data.flips import Sides
+from kptool.data.flips import FlipPairs
 from kptool.data.labels import View, source
 from kptool.data.pixel_check import checked
 from kptool.system.text import csv_rows, read_text
@@ -75,7 +75,7 @@ def find_source(path: Path | None, opening: Opening | None = None) -> Source:
         return _stated(_resized(checked(reader.open(path)), opening), opening)
     file, folder = read_labels(path, reader, opening)
     view = View(opening.size, opening.channels, opening.crop, opening.margin)
-    return source(path, file, folder, view, _sides(opening.flips, file.names))
+    return source(path, file, folder, view, _stated_flips(opening.flips, file.names))
 
 
 def find_reader(path: Path) -> tuple[Path, Dataset]:
@@ -228,12 +228,12 @@ def _collected(part: Callable[[int, int], Iterator[Samples]], mine: Workers) -> 
                 yield block
 
 
-def _sides(path: Path | None, names: tuple[str, ...]) -> Sides | None:
+def _stated_flips(path: Path | None, names: tuple[str, ...]) -> FlipPairs | None:
     """What a person's file says of left and right."""
     if path is None:
         return None
     if str(path) == "none":
-        return Sides((), False, "images are not mirrored, as --flips says")
+        return FlipPairs((), False, "images are not mirrored, as --flips says")
     pairs = []
     for line, row in enumerate(csv_rows(path, read_text(path, 1 << 20).splitlines()), start=1):
         cells = [cell.strip() for cell in row if cell.strip()]
@@ -246,16 +246,16 @@ def _sides(path: Path | None, names: tuple[str, ...]) -> Sides | None:
         pairs.append((names.index(cells[0]), names.index(cells[1])))
     if not pairs:
         raise DataError(f"{path} holds no pair of names; write one in each line, or say --flips none")
-    return Sides(tuple(pairs), True, f"{len(pairs)} left/right pairs, stated in {path}")
+    return FlipPairs(tuple(pairs), True, f"{len(pairs)} left/right pairs, stated in {path}")
 
 
 def _stated(opened: Source, opening: Opening) -> Source:
     """The source with what --flips says in place of what its names tell."""
-    sides = _sides(opening.flips, opened.skeleton.names)
-    if sides is None:
+    flips = _stated_flips(opening.flips, opened.skeleton.names)
+    if flips is None:
         return opened
-    skeleton = replace(opened.skeleton, flip_pairs=sides.pairs, mirror=sides.mirror)
-    return replace(opened, skeleton=skeleton, sides=sides.why)
+    skeleton = replace(opened.skeleton, flip_pairs=flips.pairs, mirror=flips.mirror)
+    return replace(opened, skeleton=skeleton, flip_note=flips.why)
 
 
 def _resized(opened: Source, opening: Opening) -> Source:

@@ -60,15 +60,15 @@ def open_training(path: Path) -> Source:
         raise DataError(f"{path}: expected columns NAME_x and NAME_y for every keypoint, and Image; {what}")
     flags, unused = _flags(table, names)
     told = [table.columns[k] for places in flags.values() for k in places.values()]
-    sides = _sides(path, table, names)
+    flips = _flips(path, table, names)
     return Source(
         label=str(path),
-        skeleton=Skeleton(names, sides.pairs, sides.mirror),
+        skeleton=Skeleton(names, flips.pairs, flips.mirror),
         size=(table.side, table.side),
         channels=1,
         blocks=partial(_training_blocks, path, table, names),
         files=(path,),
-        sides=sides.why,
+        flip_note=flips.why,
         notes=(*_told(told), *not_used(unused)),
     )
 
@@ -89,7 +89,7 @@ def _told(columns: Sequence[str]) -> tuple[str, ...]:
     return (f"whether keypoints are labelled is also said by {', '.join(columns[:5])}{', ...' * (len(columns) > 5)}",)
 
 
-def _sides(path: Path, table: Table, names: tuple[str, ...]) -> flips.Sides:
+def _flips(path: Path, table: Table, names: tuple[str, ...]) -> flips.FlipPairs:
     """Left and right by name, and by where the first some hundred faces' points lie."""
     try:
         first = next(_training_blocks(path, table, names), None)

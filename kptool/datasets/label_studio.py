@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from kptool.base.errors import DataError
+from kptool.base.geometry import Box
 from kptool.base.skeleton import VISIBLE
 from kptool.data import rectangles
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded, counted
@@ -100,7 +101,7 @@ class _Thing:
     picture: str
     size: tuple[int, int]
     places: rectangles.Places
-    box: rectangles.Box | None
+    box: Box | None
 
 
 def _things(path: Path, task: Mapping[str, Any], category: str | None, left: _Left) -> Iterator[_Thing]:
@@ -167,7 +168,7 @@ def _point(where: str, result: Mapping[str, Any]) -> rectangles.Point:
     return str(result.get("id")), label, (x - 0.5, y - 0.5)
 
 
-def _box(where: str, result: Mapping[str, Any]) -> rectangles.Box:
+def _box(where: str, result: Mapping[str, Any]) -> Box:
     """Left, top, width, height of a rectangle; of one that is turned around its first corner, what is around it."""
     x, y, width, height = _numbers(where, result)[1]
     angle = np.radians(float(_value(result).get("rotation") or 0))

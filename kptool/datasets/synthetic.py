@@ -285,7 +285,9 @@ def open_synthetic(path: Path | None = None, *, count: int = 1000, size: Size = 
     if not 1 <= count <= 10_000_000 or not all(32 <= side <= 1024 for side in size):
         raise ConfigError(f"count must be 1 to 10000000 and sides 32 to 1024 pixels; got {count} and {size}")
     label = f"synthetic faces (seed {seed})"
-    return Source(label, FACE15, size, 1, partial(_blocks, count, size, seed), total=count, sides="6 left/right pairs")
+    return Source(
+        label, FACE15, size, 1, partial(_blocks, count, size, seed), total=count, flip_note="6 left/right pairs"
+    )
 
 
 DATASET = Dataset("built-in synthetic faces, where no source is given", lambda path: False, open_synthetic)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
+from kptool.base.geometry import Box
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.data.columns import BoxColumns, box, not_used, wide
 from kptool.data.pictures import SUFFIXES
@@ -25,7 +26,6 @@ from kptool.data.splits import PARTS
 from kptool.data.visibility import judge, kind
 from kptool.system.text import first_line, numbers, read_rows, squared
 
-Box = tuple[float, float, float, float]
 _PICTURE = ("image", "image_name", "image_path", "filename", "file_name", "file", "path", "img", "name", "picture")
 _KEYPOINT = ("keypoint", "bodypart", "landmark", "label", "point", "part", "name")
 _INSTANCE = (

@@ -18,7 +18,7 @@ from kptool.cache.store import Cache
 from kptool.data import gradients, similar
 from kptool.data.patches import Change
 from kptool.data.pixel_check import in_first_pixel
-from kptool.data.similar import FLAT, Looks
+from kptool.data.similar import FLAT, Descriptors
 from kptool.data.splits import VAL, joined
 from kptool.doctor import exchanges, suspects
 from kptool.doctor.findings import Data, Finding
@@ -82,11 +82,11 @@ def examine(
     extracted with.
     """
     progress("images", 0, 3)
-    looks = Looks.of(cache.blocks("images"))
+    descriptors = Descriptors.of(cache.blocks("images"))
     progress("images", 1, 3)
     known = cache.read("group") if groups is None and cache.info.grouped else groups
-    near = similar.near(looks, cache.read("split") == VAL, known)
-    data = Data.of(cache, looks, near, known, _suspicion(cache, found, near.cluster))
+    near = similar.near(descriptors, cache.read("split") == VAL, known)
+    data = Data.of(cache, descriptors, near, known, _suspicion(cache, found, near.cluster))
     progress("images", 3, 3)
     outside, swapped, leaked = list(_outside(data)), list(_swapped(data)), list(leaks(data))
     turned = {f.sample for f in swapped if f.keypoint is None}  # every point of theirs is far off, for that one reason
@@ -188,11 +188,11 @@ def _outside(data: Data) -> _Found:
     A crop is cut around all its labels, so one beyond the picture's edge can only be seen in the picture's pixels.
     """
     cache, sizes = data.cache, data.cache.picture_sizes()
-    looks = [(data.points, np.broadcast_to(cache.info.size, (len(cache), 2)), "image")]
+    descriptors = [(data.points, np.broadcast_to(cache.info.size, (len(cache), 2)), "image")]
     if sizes is not None:
-        looks.insert(0, (apply_affine(data.back, data.points), sizes, "picture"))
+        descriptors.insert(0, (apply_affine(data.back, data.points), sizes, "picture"))
     rows, left = cache.read("row"), data.labelled
-    for points, size, what in looks:
+    for points, size, what in descriptors:
         wrong = left & ~_within(points, size[:, None])
         left = left & ~wrong
         for sample, k in np.argwhere(wrong):
@@ -235,20 +235,20 @@ def _ends(swapped: Sequence[Finding], cache: Cache) -> set[tuple[int | None, int
 
 def _constant(data: Data) -> _Found:
     rows = data.cache.read("row")
-    for sample in np.flatnonzero(data.looks.spread < FLAT):
-        what = f"the image has almost no contrast (standard deviation {data.looks.spread[sample]:.2f} of 255)"
+    for sample in np.flatnonzero(data.descriptors.contrast < FLAT):
+        what = f"the image has almost no contrast (standard deviation {data.descriptors.contrast[sample]:.2f} of 255)"
         yield Finding("constant", int(sample), int(rows[sample]), what)
 
 
 def _duplicates(data: Data) -> _Found:
     """Images that are the same, byte for byte, as an earlier one; and whether their labels are, too."""
     rows = data.cache.read("row")
-    hashes = data.looks.digest
+    hashes = data.descriptors.digest
     order = np.argsort(hashes, kind="stable")
     for _, group in groupby(order.tolist(), key=lambda i: int(hashes[i])):
         first, *others = list(group)
         for sample in others:
-            if data.looks.spread[sample] < FLAT:
+            if data.descriptors.contrast[sample] < FLAT:
                 continue
             labels = _compared(data, first, sample)
             what = f"the image of row {rows[first]} again, with {labels}"

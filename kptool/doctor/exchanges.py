@@ -82,7 +82,7 @@ class _Judge:
         pairs: Sequence[tuple[int, int]],
         mean: NDArray[np.float64],
     ) -> _Judge:
-        unit = shapes.spread(points, labelled, mean)
+        unit = shapes.typical_distance(points, labelled, mean)
         m = shapes.to_complex(mean)
         known = labelled & np.isfinite(m)
         index = np.array(pairs, np.int64).reshape(-1, 2)
@@ -98,7 +98,7 @@ class _Judge:
     def residuals(self, z: Complex, known: NDArray[np.bool_]) -> NDArray[np.float64]:
         """How far each point of shapes (..., K) is from the mean's, in units of what is usual; 0 where not known."""
         weights = known / self.unit**2
-        moved = shapes.fit(z, weights, self.mean)
+        moved = shapes.align(z, weights, self.mean)
         return np.where(known, np.abs(moved - self.mean) / self.unit, 0)
 
     def distance(self, known: NDArray[np.bool_], order: NDArray[np.int64] | None = None) -> NDArray[np.float64]:

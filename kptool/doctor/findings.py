@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kptool.base.geometry import apply_affine, invert_affine
 from kptool.cache.store import Cache
-from kptool.data.similar import Looks, Near
+from kptool.data.similar import Descriptors, Near
 from kptool.doctor.suspects import Suspicion
 
 
@@ -39,7 +39,7 @@ class Data:
     cache: Cache
     points: NDArray[np.float32]
     visibility: NDArray[np.uint8]
-    looks: Looks
+    descriptors: Descriptors
     near: Near
     groups: NDArray[np.int64] | None
     suspicion: Suspicion = field(repr=False)
@@ -56,7 +56,9 @@ class Data:
         return np.asarray(apply_affine(self.back[sample], flat), np.float64).reshape(np.shape(points))
 
     @classmethod
-    def of(cls, cache: Cache, looks: Looks, near: Near, groups: NDArray[np.int64] | None, suspicion: Suspicion) -> Data:
+    def of(
+        cls, cache: Cache, descriptors: Descriptors, near: Near, groups: NDArray[np.int64] | None, suspicion: Suspicion
+    ) -> Data:
         """With the labels that the cache holds."""
         points, visibility = cache.read("keypoints"), cache.read("visibility")
-        return cls(cache, points, visibility, looks, near, groups, suspicion, invert_affine(cache.read("affine")))
+        return cls(cache, points, visibility, descriptors, near, groups, suspicion, invert_affine(cache.read("affine")))

@@ -1,4 +1,4 @@
-"""Validation images that training has seen: the same picture, the same group, or a picture that merely looks alike.
+"""Validation images that training has seen: the same picture, the same group, or a picture that merely descriptors alike.
 
 Likeness is no proof: two people in one studio look more alike than one person in two. What is certain is what has the same
 pixels, or a group in common that somebody stated; where groups are known and differ, likeness does not contradict them.
@@ -51,7 +51,7 @@ def _direct(data: Data, sample: int) -> Finding | None:
 
 def _proof(data: Data, sample: int, other: int) -> str | None:
     """That two images are one, in words; None where their pixels do not prove it."""
-    if data.looks.digest[sample] == data.looks.digest[other]:
+    if data.descriptors.digest[sample] == data.descriptors.digest[other]:
         return "the same pixels"
     one, two = (data.cache.read("images", np.array([i]))[0] for i in (sample, other))
     differ = similar.same_pixels(one, two)

@@ -76,11 +76,11 @@ def mirrored(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> NDArr
     if mean is None:
         return np.zeros(len(points), bool)
     z, target = shapes.to_complex(points), shapes.to_complex(mean)
-    known, unit = labelled & np.isfinite(target), shapes.spread(points, labelled, mean)
+    known, unit = labelled & np.isfinite(target), shapes.typical_distance(points, labelled, mean)
     target, count = np.nan_to_num(target), known.sum(1)
     off = []
     for each in (z, z.conj()):
-        residual = np.where(known, np.abs(shapes.fit(each, known / unit**2, target) - target) / unit, 0)
+        residual = np.where(known, np.abs(shapes.align(each, known / unit**2, target) - target) / unit, 0)
         off.append(np.sqrt(np.square(residual).sum(1) / np.maximum(count, 1)))
     as_is, turned = off
     return np.asarray((count >= _LEAST_MIRRORED) & (turned <= _MIRRORED) & (as_is >= _PLAINLY * turned))

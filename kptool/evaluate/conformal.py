@@ -23,19 +23,17 @@ LEAST = 9
 Floats = NDArray[np.floating[Any]]
 
 
-def calibrate(
-    distances: Floats, spread: Floats, labelled: NDArray[np.bool_], level: float = LEVEL
-) -> list[float | None]:
-    """The factor of each keypoint from distances and spreads (N, K), where `labelled` (N, K); None where too few are.
+def calibrate(distances: Floats, std: Floats, labelled: NDArray[np.bool_], level: float = LEVEL) -> list[float | None]:
+    """The quantile of each keypoint from distances and spreads (N, K), where `labelled` (N, K); None where too few are.
 
     It is the ceil((n + 1) * level)-th smallest of n ratios, which needs n of at least level / (1 - level).
     """
-    factors: list[float | None] = []
+    quantiles: list[float | None] = []
     for k in range(distances.shape[1]):
-        ratios = np.sort(distances[labelled[:, k], k] / spread[labelled[:, k], k])
+        ratios = np.sort(distances[labelled[:, k], k] / std[labelled[:, k], k])
         rank = math.ceil((len(ratios) + 1) * level)
-        factors.append(float(ratios[rank - 1]) if rank <= len(ratios) else None)
-    return factors
+        quantiles.append(float(ratios[rank - 1]) if rank <= len(ratios) else None)
+    return quantiles
 
 
 def coverage(distances: Floats, radius: Floats, labelled: NDArray[np.bool_]) -> float:
@@ -43,9 +41,9 @@ def coverage(distances: Floats, radius: Floats, labelled: NDArray[np.bool_]) -> 
     return float((distances <= radius)[labelled].mean()) if labelled.any() else math.nan
 
 
-def reason(factors: Sequence[float | None], names: Sequence[str], *, held_out: bool) -> str | None:
+def reason(quantiles: Sequence[float | None], names: Sequence[str], *, held_out: bool) -> str | None:
     """Why keypoints have no radius, in words; None where all have one. `held_out`: whether images were kept for it."""
-    missing = [name for name, factor in zip(names, factors, strict=True) if factor is None]
+    missing = [name for name, quantile in zip(names, quantiles, strict=True) if quantile is None]
     if not held_out:
         return "there were no validation images to measure a 90 % radius on"
     if not missing:

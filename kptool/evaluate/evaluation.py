@@ -24,12 +24,12 @@ from kptool.system.progress import Progress, silent
 
 
 @dataclass(frozen=True)
-class Found:
+class Predictions:
     """Points (N, K, 2) in pixels, scores (N, K) in 0..1, spreads (N, K) in pixels of the model's images."""
 
     points: NDArray[np.float32]
     scores: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    std: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Evaluation:
     """What was found, points in source pixels, and how it compares with the truth."""
 
     metrics: Metrics
-    found: Found
-    factors: list[float | None]
+    predictions: Predictions
+    quantiles: list[float | None]
     """for each keypoint, the 90 % radius as a multiple of the spread, None where too few say it; see `evaluate.conformal`"""
 
     @property
     def points(self) -> NDArray[np.float32]:
         """Points (N, K, 2) in source pixels."""
-        return self.found.points
+        return self.predictions.points
 
 
 def run(
@@ -55,24 +55,24 @@ def run(
     decoder: str | None = None,
     batch_size: int = 64,
     progress: Progress = silent,
-) -> Found:
+) -> Predictions:
     """What the models find, on average, in `images` (N, H, W) or (N, C, H, W)."""
     stacked = images if images.ndim == 4 else images[:, None]
     k = len(models[0].config.names)
-    points, scores, spread = (np.zeros((len(images), k, *last), np.float32) for last in ((2,), (), ()))
+    points, scores, std = (np.zeros((len(images), k, *last), np.float32) for last in ((2,), (), ()))
     for start in range(0, len(stacked), batch_size):
         part = np.s_[start : start + batch_size]
         batch = torch.from_numpy(np.ascontiguousarray(stacked[part]))
         for model in models:
             device = next(model.parameters()).device
             found = model.points(batch.to(device), flip=flip, decoder=decoder)
-            for total, one in zip((points, scores, spread), found, strict=True):
+            for total, one in zip((points, scores, std), found, strict=True):
                 total[part] += one.numpy() / len(models)
         progress("images", min(start + batch_size, len(stacked)), len(stacked))
-    return Found(points, scores, spread)
+    return Predictions(points, scores, std)
 
 
-def finite(found: Found) -> Found:
+def finite(found: Predictions) -> Predictions:
     """What was found. Raises CheckpointError where it is no places: weights that are damaged give such."""
     if not np.isfinite(found.points).all():
         raise CheckpointError("the model's weights are damaged: what it finds are no finite numbers; train it again")
@@ -92,12 +92,12 @@ def evaluate_arrays(
 ) -> Evaluation:
     """Measure on images in memory; `truth` in their pixels, `affines` (N, 2, 3) from source pixels to theirs."""
     found = run(models, images, flip=flip, decoder=decoder, progress=progress)
-    factors = calibrate(distances(found.points, truth), found.spread, visibility > 0)
+    quantiles = calibrate(distances(found.points, truth), found.std, visibility > 0)
     back = invert_affine(affines)
     points = apply_affine(back, found.points).astype(np.float32)
     spans = diagonals(models[0].config.size, back)
     metrics = measure(points, apply_affine(back, truth), visibility, models[0].config.names, spans)
-    return Evaluation(metrics, Found(points, found.scores, found.spread), factors)
+    return Evaluation(metrics, Predictions(points, found.scores, found.std), quantiles)
 
 
 def evaluate_cache(
@@ -128,7 +128,7 @@ def evaluate_cache(
     found = evaluate_arrays(
         models, arrays[0], arrays[1], arrays[2], arrays[3], flip=flip, decoder=decoder, progress=progress
     )
-    return Evaluation(found.metrics, finite(found.found), found.factors)
+    return Evaluation(found.metrics, finite(found.predictions), found.quantiles)
 
 
 def _require_heatmaps(models: Sequence[KeypointModel], decoder: str) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.base import face68
 from kptool.base.errors import DataError
 from kptool.base.geometry import Size, apply_affine
-from kptool.base.skeleton import are_300w
 
-_OUTER_EYES, _OUTER_EYES_300W = ("left_eye_outer_corner", "right_eye_outer_corner"), (45, 36)
+_OUTER_EYES = ("left_eye_outer_corner", "right_eye_outer_corner")
 FAILURE = 0.08
 PCK_LEVELS = (0.05, 0.1, 0.2)
 
@@ -102,9 +102,10 @@ def diagonals(size: Size, back: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _outer_eye_corners(names: Sequence[str]) -> tuple[int, int] | None:
-    if set(_OUTER_EYES) <= set(names):
-        return list(names).index(_OUTER_EYES[0]), list(names).index(_OUTER_EYES[1])
-    return _OUTER_EYES_300W if are_300w(names) else None
+    left, right = _OUTER_EYES
+    if {left, right} <= set(names):
+        return list(names).index(left), list(names).index(right)
+    return (face68.PARTS[left][0], face68.PARTS[right][0]) if face68.is_face68(names) else None
 
 
 def cumulative_errors(nme: NDArray[np.float64], steps: int = 200) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

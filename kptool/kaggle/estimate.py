@@ -47,7 +47,13 @@ class Estimate:
 
 
 def estimate(
-    lookup: Path, cache: Cache, model: KeypointModel, few: KeypointModel | None = None, *, flip: bool = True, seed: int = 0
+    lookup: Path,
+    cache: Cache,
+    model: KeypointModel,
+    few: KeypointModel | None = None,
+    *,
+    flip: bool = True,
+    seed: int = 0,
 ) -> Estimate:
     """The leaderboard's RMSE for `model`, and `few` where `kptool.kaggle.submit.asks_few` says so.
 

@@ -106,7 +106,7 @@ def features(lookup: Path, asked: pd.DataFrame, model: KeypointModel) -> NDArray
 def locate(model: KeypointModel, pictures: NDArray[np.uint8], flip: bool) -> NDArray[np.float32]:
     """Points (n, K, 2) in the pixels of `pictures` (n, H, W) or (n, H, W, 3), whatever size the model takes."""
     config = model.config
-    fitted = [images.fit(picture, config.size, config.channels) for picture in pictures]
+    fitted = [images.resize_for(picture, config.size, config.channels) for picture in pictures]
     found = finite(run([model], np.stack([pixels for pixels, _ in fitted]), flip=flip))
     back = invert_affine(np.stack([affine for _, affine in fitted]))
     return apply_affine(back, found.points).astype(np.float32)

@@ -74,7 +74,7 @@ class KeypointModel(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Images (N, C, H, W) -> points (N, K, 2) and spreads (N, K) in their pixels, scores (N, K) in 0..1.
 
-        All float32 on the CPU. The spread says how wide the heatmap is (see `spread`). `flip` averages with the
+        All float32 on the CPU. The spread says how wide the heatmap is (see `heatmap_std`). `flip` averages with the
         prediction for the mirrored image, where the model knows left from right. Direct regression has no heatmap: its
         scores and spreads are 1.
         """
@@ -85,7 +85,7 @@ class KeypointModel(nn.Module):
             points = normalised_to_pixels(output, self.config.size) + self.offset
             return points.cpu(), torch.ones(points.shape[:2]), torch.ones(points.shape[:2])
         points, scores = decode(output, decoder or self.config.decoder)
-        wide = spread(output).cpu() * self.plugin.stride
+        wide = heatmap_std(output).cpu() * self.plugin.stride
         return (points + 0.5) * self.plugin.stride - 0.5 + self.offset.cpu(), scores.clamp(0, 1), wide
 
     @torch.no_grad()
@@ -122,8 +122,8 @@ def normalise(images: Tensor) -> Tensor:
     """Zero mean and unit spread image by image, so that exposure and contrast do not matter. float32."""
     values = images.float()
     mean = values.mean((1, 2, 3), keepdim=True)
-    spread = values.std((1, 2, 3), keepdim=True, correction=0)
-    return (values - mean) / (spread + 4.0)  # 4 of 255: an image without contrast stays quiet
+    std = values.std((1, 2, 3), keepdim=True, correction=0)
+    return (values - mean) / (std + 4.0)  # 4 of 255: an image without contrast stays quiet
 
 
 def pixels_to_normalised(points: Tensor, size: Size) -> Tensor:
@@ -136,7 +136,7 @@ def normalised_to_pixels(points: Tensor, size: Size) -> Tensor:
     return (points + 1) * points.new_tensor([size[1] / 2, size[0] / 2]) - 0.5
 
 
-def spread(maps: Tensor) -> Tensor:
+def heatmap_std(maps: Tensor) -> Tensor:
     """How far from its middle a heatmap (N, K, h, w) lies, (N, K), in its pixels: a root mean square over both axes.
 
     Weighted by the squared values, so that a low background does not count; at least half a pixel.

@@ -100,15 +100,15 @@ def weights_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def radius_factors(card: Card) -> Floats:
+def radius_quantiles(card: Card) -> Floats:
     """For each keypoint, the 90 % radius as a multiple of the heatmap's spread; NaN where the card does not say."""
     stored, count = card.metrics.get("radius90"), len(card.config.names)
     if not isinstance(stored, list) or len(stored) != count:
         return np.full(count, np.nan, np.float32)
-    if not all(isinstance(factor, float | int | None) for factor in stored):
+    if not all(isinstance(quantile, float | int | None) for quantile in stored):
         return np.full(count, np.nan, np.float32)
-    factors = np.array([np.nan if factor is None else factor for factor in stored], np.float64)
-    return np.where(np.isfinite(factors) & (factors > 0), factors, np.nan).astype(np.float32)
+    quantiles = np.array([np.nan if quantile is None else quantile for quantile in stored], np.float64)
+    return np.where(np.isfinite(quantiles) & (quantiles > 0), quantiles, np.nan).astype(np.float32)
 
 
 class TorchNetwork:
@@ -122,7 +122,7 @@ class TorchNetwork:
 
         self._flip = flip
         self.model, self.card = checkpoint.load_model(path, devices.pick(device))
-        self._factors = radius_factors(self.card)
+        self._quantiles = radius_quantiles(self.card)
 
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
         """See `Network.run`. Heatmaps are those of the image itself, also where `flip` averages."""
@@ -138,7 +138,7 @@ class TorchNetwork:
             with torch.inference_mode():
                 parts = [self.model.output(part.to(device)).cpu().numpy() for part in torch.split(stacked, _BATCH)]
             maps = np.concatenate(parts)
-        return Output(found.points, found.scores, self._factors * found.spread, maps)
+        return Output(found.points, found.scores, self._quantiles * found.std, maps)
 
 
 class OnnxNetwork:

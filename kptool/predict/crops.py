@@ -14,19 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.base.geometry import Size, apply_affine, fit_box, fit_similarity, invert_affine
-from kptool.base.skeleton import are_300w
+from kptool.base import face68
+from kptool.base.geometry import Box, Size, apply_affine, fit_box, fit_similarity, invert_affine
 from kptool.network.cards import Card
 from kptool.predict.faces import LANDMARKS
 
 Affine = NDArray[np.float64]
-Box = tuple[float, float, float, float]
 
 _IN_BOX = np.array([[0.268, 0.379], [0.732, 0.379], [0.5, 0.579], [0.299, 0.733], [0.701, 0.733]])
 """Where the `LANDMARKS` lie in a face detector's box, in its width and height: medians over 379 faces, made symmetric."""
 _LEAST, _MOST = 8.0, 8.0
-_LANDMARKS68 = (range(36, 42), range(42, 48), (30,), (48,), (54,))
-"""The points of 300-W, from 0, whose middles are the `LANDMARKS`."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Aligner:
     def of(cls, card: Card) -> Aligner | None:
         """The aligner of a model; None where it does not know its mean shape, or its keypoints are not a face's."""
         names, stored = card.config.names, card.data.get("mean_shape")
-        weights = landmark_weights(names)
+        weights = five_point_weights(names)
         if weights is None or not isinstance(stored, list):
             return None
         try:
@@ -55,30 +52,31 @@ class Aligner:
             return None
         return cls(shape[known], weights[:, known] @ shape[known], card.config.size, known)
 
-    def from_landmarks(self, landmarks: NDArray[np.float64]) -> Affine:
+    def from_five_points(self, landmarks: NDArray[np.float64]) -> Affine:
         """The map for a face whose `LANDMARKS` (5, 2) are known, in the picture's pixels."""
         return fit_similarity(landmarks, self.anchors)
 
     def from_box(self, box: Box) -> Affine:
         """The map for a face in a box as face detectors give it: forehead to chin, cheek to cheek."""
-        return self.from_landmarks(np.array(box[:2]) + _IN_BOX * np.array(box[2:]))
+        return self.from_five_points(np.array(box[:2]) + _IN_BOX * np.array(box[2:]))
 
     def from_keypoints(self, points: NDArray[np.floating]) -> Affine:
         """The map for a face whose keypoints (K, 2) are known, in the picture's pixels."""
         return fit_similarity(points[self.known], self.shape)
 
 
-def landmark_weights(names: Sequence[str]) -> NDArray[np.float64] | None:
+def five_point_weights(names: Sequence[str]) -> NDArray[np.float64] | None:
     """How the `LANDMARKS` follow from keypoints of these names, (5, K); None where they are not a face's.
 
     Known are keypoints that are called like the landmarks, and 68 numbered ones, as 300-W has them.
     """
     if set(LANDMARKS) <= set(names):
         return np.eye(len(names))[[list(names).index(name) for name in LANDMARKS]]
-    if not are_300w(names):
+    if not face68.is_face68(names):
         return None
     weights = np.zeros((len(LANDMARKS), len(names)))
-    for row, points in zip(weights, _LANDMARKS68, strict=True):
+    for row, name in zip(weights, LANDMARKS, strict=True):
+        points = face68.PARTS[name]
         row[list(points)] = 1 / len(points)
     return weights
 

@@ -23,11 +23,11 @@ from kptool import plugins
 from kptool.base.errors import ConfigError
 from kptool.network import checkpoint
 from kptool.network.cards import Card
-from kptool.network.keypoint_model import KeypointModel, normalised_to_pixels, spread
+from kptool.network.keypoint_model import KeypointModel, heatmap_std, normalised_to_pixels
 from kptool.network.label_shift import FEATURE
 from kptool.predict import agreement, halving
 from kptool.predict.agreement import Difference
-from kptool.predict.backends import radius_factors, weights_hash
+from kptool.predict.backends import radius_quantiles, weights_hash
 from kptool.predict.letterbox import letterbox
 from kptool.system.files import atomic
 
@@ -62,8 +62,8 @@ class Graph(nn.Module):
         self.shift: Tensor
         self.model = model
         self.decoder = plugins.load_decoder(model.config.decoder).function
-        self.register_buffer("factors", torch.from_numpy(radius_factors(card)))
-        self.factors: Tensor
+        self.register_buffer("quantiles", torch.from_numpy(radius_quantiles(card)))
+        self.quantiles: Tensor
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         size = self.model.config.size
@@ -72,11 +72,11 @@ class Graph(nn.Module):
         if self.model.plugin.output == "coordinates":
             points = normalised_to_pixels(output, size) + self.shift
             ones = torch.ones_like(points[..., 0])
-            return box.back(points), ones, (self.factors * ones / box.scale).float()
+            return box.back(points), ones, (self.quantiles * ones / box.scale).float()
         found, scores = self.decoder(output)
         stride = self.model.plugin.stride
         points = (found + 0.5) * stride - 0.5 + self.shift
-        radius = self.factors * spread(output) * stride
+        radius = self.quantiles * heatmap_std(output) * stride
         return box.back(points), scores.clamp(0, 1), (radius / box.scale).float(), output
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kptool.base.geometry import apply_affine, invert_affine
+from kptool.base.geometry import Box, apply_affine, invert_affine
 
 LANDMARKS = ("right_eye_center", "left_eye_center", "nose_tip", "mouth_right_corner", "mouth_left_corner")
-"""What `FoundFace.landmarks` are, in order; left and right are the subject's."""
+"""What `DetectedFace.landmarks` are, in order; left and right are the subject's."""
 
 _WEIGHTS = Path(__file__).parents[1] / "weights" / "yunet.onnx"
 _STRIDES = (8, 16, 32)
@@ -31,18 +31,18 @@ _MOST = 5000
 
 
 @dataclass(frozen=True)
-class FoundFace:
+class DetectedFace:
     """A face in a picture's pixels. box: (x, y, width, height), x and y its left and top edge.
 
     score: 0..1, less for a face that was tilted in the look that found it. landmarks: float64 (5, 2), see `LANDMARKS`.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     landmarks: NDArray[np.float64]
 
 
-def find(image: NDArray[np.uint8], *, threads: int = 0) -> list[FoundFace]:
+def find(image: NDArray[np.uint8], *, threads: int = 0) -> list[DetectedFace]:
     """The faces in a picture uint8 (H, W) or (H, W, 3), from left to right. `threads` 0: as many as there are cores."""
     longest = max(image.shape[:2])
     sides = [side for side in _SIDES if side == _SIDES[0] or longest > side / 2]
@@ -54,7 +54,7 @@ def find(image: NDArray[np.uint8], *, threads: int = 0) -> list[FoundFace]:
     return sorted(_distinct(found), key=lambda face: face.box[0])
 
 
-def _look(image: NDArray[np.uint8], side: int, threads: int) -> list[FoundFace]:
+def _look(image: NDArray[np.uint8], side: int, threads: int) -> list[DetectedFace]:
     """The faces found in the picture with its longer side brought to `side` pixels."""
     scale = side / max(image.shape[:2])
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
@@ -69,7 +69,7 @@ def _look(image: NDArray[np.uint8], side: int, threads: int) -> list[FoundFace]:
     box = box * np.tile(stretch, 2)
     landmarks = (landmarks * stretch) - 0.5
     return [
-        FoundFace((x - 0.5, y - 0.5, w, h), float(s) * _uprightness(points), points)
+        DetectedFace((x - 0.5, y - 0.5, w, h), float(s) * _uprightness(points), points)
         for s, (x, y, w, h), points in zip(score, box.tolist(), landmarks, strict=True)
     ]
 
@@ -80,7 +80,7 @@ def _uprightness(landmarks: NDArray[np.float64]) -> float:
     return float(max(0.1, down[1] / max(np.hypot(*down), 1e-9)))
 
 
-def _turned(image: NDArray[np.uint8], turn: float, threads: int) -> list[FoundFace]:
+def _turned(image: NDArray[np.uint8], turn: float, threads: int) -> list[DetectedFace]:
     """The faces found in the picture turned by `turn` radians; their boxes are upright squares about them."""
     picture = Image.fromarray(image)
     side = min(max(picture.size), _SIDES[1])
@@ -119,9 +119,9 @@ def _decode(outputs: list[Any], size: list[int]) -> tuple[NDArray[Any], NDArray[
     return score[best], box[best].astype(np.float64), landmarks[best].astype(np.float64)
 
 
-def _distinct(faces: list[FoundFace]) -> list[FoundFace]:
+def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
     """The best faces, none of which overlaps a better one by more than 30 % of their union, or 70 % of the smaller one."""
-    kept: list[FoundFace] = []
+    kept: list[DetectedFace] = []
     for face in sorted(faces, key=lambda face: -face.score):
         if all(
             overlap(face.box, other.box) <= _OVERLAP and overlap(face.box, other.box, smaller=True) <= _WITHIN

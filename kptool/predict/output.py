@@ -24,7 +24,7 @@ from kptool.base.geometry import Size
 from kptool.base.skeleton import UNLABELLED, VISIBLE
 from kptool.base.version import __version__
 from kptool.data import colours
-from kptool.predict.predictor import Face, Predictor
+from kptool.predict.predictor import Instance, Predictor
 from kptool.system.files import atomic, write_text
 from kptool.system.printable import printable
 
@@ -39,12 +39,12 @@ _LEAST_SIDE, _MOST_SIDE, _LABELLED_FACE = 480, 4000, 500
 
 
 @dataclass(frozen=True)
-class Found:
+class PicturePrediction:
     """The faces of one picture of `size` (H, W). `frame` and `time` (seconds) are those of a video's frame, else None."""
 
     name: str
     size: tuple[int, int]
-    faces: list[Face]
+    faces: list[Instance]
     frame: int | None = None
     time: float | None = None
 
@@ -61,7 +61,7 @@ class Found:
         return {**about, "faces": faces}
 
 
-def _points(face: Face, names: Sequence[str]) -> list[dict[str, Any]]:
+def _points(face: Instance, names: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
@@ -79,7 +79,7 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 4)
 
 
-def rows(found: Sequence[Found], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def rows(found: Sequence[PicturePrediction], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """A row of `COLUMNS` for each keypoint; what the model or the picture does not say is empty."""
     for each in found:
         for number, face in enumerate(each.faces):
@@ -88,7 +88,7 @@ def rows(found: Sequence[Found], names: Sequence[str]) -> Iterator[tuple[Any, ..
                 yield tuple("" if cell is None else cell for cell in cells)
 
 
-def csv_text(found: Sequence[Found], names: Sequence[str]) -> str:
+def csv_text(found: Sequence[PicturePrediction], names: Sequence[str]) -> str:
     """A csv of `rows`, below their names."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -97,7 +97,7 @@ def csv_text(found: Sequence[Found], names: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def write_coco(path: Path, found: Sequence[Found], predictor: Predictor) -> None:
+def write_coco(path: Path, found: Sequence[PicturePrediction], predictor: Predictor) -> None:
     """COCO's keypoint format: one category, an annotation for each face, every point visible that the model has learnt.
 
     Its boxes are measured from the picture's edges, its keypoints, as everywhere here, from the first pixel's centre.
@@ -178,7 +178,7 @@ class HeatmapFile:
                 for key, (shape, kind, more) in about.items()
             }
 
-    def add(self, name: str, faces: Sequence[Face]) -> None:
+    def add(self, name: str, faces: Sequence[Instance]) -> None:
         """Append the faces of one picture."""
         with self._file.writing():
             for face in faces:
@@ -207,7 +207,7 @@ def heatmap_file(path: Path, predictor: Predictor, maps: Size) -> Iterator[Heatm
 
 def draw(
     image: NDArray[np.uint8],
-    faces: Sequence[Face],
+    faces: Sequence[Instance],
     names: Sequence[str],
     *,
     label: bool = False,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import ConfigError, DataError
-from kptool.base.geometry import apply_affine, invert_affine
+from kptool.base.geometry import Box, apply_affine, invert_affine
 from kptool.data import colours, images, scaling
 from kptool.network import cards
 from kptool.predict import backends, crops, faces
@@ -26,13 +26,12 @@ from kptool.system.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 
-Box = tuple[float, float, float, float]
 _LARGEST = 1e6
 _NEAR, _MORE_LOOKS = 0.06, 3
 
 
 @dataclass(frozen=True)
-class Face:
+class Instance:
     """One face in one picture, in that picture's pixels, where an integer is a pixel's centre.
 
     box: (x, y, width, height) of the face as it was found or given, x and y its left and top edge. keypoints: float32
@@ -112,7 +111,7 @@ class Predictor:
         config, data = self.card.config, self.card.data
         return colours.of(config.names, config.flip_pairs, data.get("turned_shape") or data.get("mean_shape"))
 
-    def predict(self, image: object, *, boxes: Sequence[Box] | None = None, heatmaps: bool = False) -> list[Face]:
+    def predict(self, image: object, *, boxes: Sequence[Box] | None = None, heatmaps: bool = False) -> list[Instance]:
         """The faces in a picture: a path, a Pillow image, or an array (H, W) or (H, W, 3), from left to right.
 
         An array of other numbers than uint8 is brought to 0..255 as pictures are: see kptool.data.scaling.
@@ -128,7 +127,7 @@ class Predictor:
         boxes: Sequence[Sequence[Box]] | None = None,
         heatmaps: bool = False,
         progress: Progress = silent,
-    ) -> list[list[Face]]:
+    ) -> list[list[Instance]]:
         """`predict` for several pictures at once, which is faster; `boxes` are those of each picture."""
         if boxes is not None and len(boxes) != len(pictures):
             raise DataError(
@@ -139,7 +138,7 @@ class Predictor:
         for number, array in enumerate(arrays):
             looks += self._looks(number, array, None if boxes is None else boxes[number])
             progress("pictures", number + 1, len(arrays))
-        found: list[list[Face]] = [[] for _ in arrays]
+        found: list[list[Instance]] = [[] for _ in arrays]
         if not looks:
             return found
         output = self._run(looks, arrays, heatmaps)
@@ -155,7 +154,7 @@ class Predictor:
         size = self.card.config.size
         if boxes is None and self.detect:
             assert self._aligner is not None
-            each = [(face.box, self._aligner.from_landmarks(face.landmarks)) for face in faces.find(image)]
+            each = [(face.box, self._aligner.from_five_points(face.landmarks)) for face in faces.find(image)]
             return [_Look(number, *look) for look in each if crops.sane(look[1], size, (height, width))]
         if boxes is None:
             return [_Look(number, (-0.5, -0.5, float(width), float(height)), crops.whole((height, width), size))]
@@ -209,19 +208,19 @@ class Predictor:
 
 def _pixels(pictures: Sequence[object]) -> list[NDArray[np.uint8]]:
     """The pictures' pixels; what was odd about them is logged, a line for each kind."""
-    decoded = [images.check(picture) for picture in pictures]
+    decoded = [images.as_pixels(picture) for picture in pictures]
     named = [(f"picture {number}", each.remarks) for number, each in enumerate(decoded)]
     for sentence in scaling.sentences(named):
         log.log(logging.WARNING if sentence.endswith(scaling.FLAT) else logging.INFO, "%s", sentence)
     return [each.pixels for each in decoded]
 
 
-def _face(look: _Look, output: Output, i: int, off: NDArray[np.float32]) -> Face:
+def _face(look: _Look, output: Output, i: int, off: NDArray[np.float32]) -> Instance:
     """The `i`-th face in its picture's pixels; `off` (K, 2) is taken off its points in the crop, NaN where none is learnt."""
     learnt = np.isfinite(off).all(1)
     back = invert_affine(look.affine)
     scale = np.float32(np.linalg.norm(back[:, :2], ord=2))
-    return Face(
+    return Instance(
         box=look.box,
         keypoints=apply_affine(back, output.points[i] - off).astype(np.float32),
         scores=np.where(learnt, output.scores[i], np.float32(0)),

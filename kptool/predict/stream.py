@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kptool.base.errors import ConfigError
-from kptool.base.geometry import Size
+from kptool.base.geometry import Box, Size
 from kptool.data.images import Decoded
 from kptool.data.pictures import Picture, heard
 from kptool.predict import backends, output
-from kptool.predict.output import Found, HeatmapFile
-from kptool.predict.predictor import Box, Face, Predictor
+from kptool.predict.output import HeatmapFile, PicturePrediction
+from kptool.predict.predictor import Instance, Predictor
 from kptool.system.files import atomic, write_text
 from kptool.system.progress import Progress, silent
 
@@ -39,7 +39,7 @@ class Outputs:
         for picture in pictures:
             self.files[picture] = self._name(picture)
 
-    def add(self, picture: Picture, faces: Sequence[Face]) -> None:
+    def add(self, picture: Picture, faces: Sequence[Instance]) -> None:
         """Write what one picture gives."""
         assert picture.pixels is not None
         if self.heatmaps is not None:
@@ -89,7 +89,7 @@ def heatmap_size(predictor: Predictor) -> Size:
 class Predicted:
     """What was found in each picture, those that could not be read, and remarks on some, see `kptool.data.scaling`."""
 
-    found: list[Found] = field(default_factory=list)
+    found: list[PicturePrediction] = field(default_factory=list)
     failed: list[Picture] = field(default_factory=list)
     remarks: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
@@ -120,7 +120,7 @@ def run(
                 outputs.add(picture, faces)
             size = picture.pixels.shape[0], picture.pixels.shape[1]
             light = [_light(face) for face in faces] if maps else faces
-            done.found.append(Found(picture.name, size, light, picture.frame, picture.time))
+            done.found.append(PicturePrediction(picture.name, size, light, picture.frame, picture.time))
         count = len(done.found) + len(done.failed)
         progress("pictures", count, total if total is None or count <= total else None)
     return done
@@ -140,9 +140,9 @@ def merge(wanted: Sequence[str], parts: Sequence[Predicted]) -> Predicted:
     )
 
 
-def _light(face: Face) -> Face:
+def _light(face: Instance) -> Instance:
     """A face without its heatmaps, which are on the disk by now."""
-    return Face(face.box, face.keypoints, face.scores, face.radius90, face.affine)
+    return Instance(face.box, face.keypoints, face.scores, face.radius90, face.affine)
 
 
 def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
@@ -159,7 +159,9 @@ def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
         yield batch
 
 
-def write(predictor: Predictor, found: Sequence[Found], *, out: Path | None = None, coco: Path | None = None) -> None:
+def write(
+    predictor: Predictor, found: Sequence[PicturePrediction], *, out: Path | None = None, coco: Path | None = None
+) -> None:
     """The files that are written at the end: OUT/keypoints.csv, and the COCO json."""
     if out is not None:
         write_text(out / "keypoints.csv", output.csv_text(found, predictor.names))

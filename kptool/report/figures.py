@@ -88,7 +88,7 @@ def examples(cache: Cache, count: int = 16) -> Figure:
     return figure
 
 
-def sides(cache: Cache, count: int = 6) -> Figure:
+def flip_pairs(cache: Cache, count: int = 6) -> Figure:
     """Images above their mirror images as training sees them, pairs swapped: wherever the thing points, its own left is in
     one colour in both. Where images are not mirrored, they are alone."""
     info, index = cache.info, _spread(len(cache), count)

@@ -14,30 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.base import face68
 from kptool.base.errors import ConfigError
 
 Points = dict[str, NDArray[np.float64]]
 Find = Callable[[NDArray[np.uint8]], list[Points]]
 """A picture uint8 (H, W, 3) -> for each face, points (2,) by name, in its pixels, an integer a pixel's centre."""
-
-_IBUG68: Mapping[str, tuple[int, ...]] = {
-    "left_eye_center": (42, 43, 44, 45, 46, 47),
-    "right_eye_center": (36, 37, 38, 39, 40, 41),
-    "left_eye_inner_corner": (42,),
-    "left_eye_outer_corner": (45,),
-    "right_eye_inner_corner": (39,),
-    "right_eye_outer_corner": (36,),
-    "left_eyebrow_inner_end": (22,),
-    "left_eyebrow_outer_end": (26,),
-    "right_eyebrow_inner_end": (21,),
-    "right_eyebrow_outer_end": (17,),
-    "nose_tip": (30,),
-    "mouth_left_corner": (54,),
-    "mouth_right_corner": (48,),
-    "mouth_center_top_lip": (51,),
-    "mouth_center_bottom_lip": (57,),
-}
-"""Which of the 68 points of the iBUG scheme a name is the mean of."""
 
 _MESH: Mapping[str, tuple[int, ...]] = {
     "left_eye_center": (263, 387, 385, 362, 380, 373),
@@ -80,7 +62,7 @@ def _load_dlib() -> Find:
     def find(image: NDArray[np.uint8]) -> list[Points]:
         shapes = [predict(image, box) for box in detect(image, 1)]  # enlarged once, as it misses faces below 80 pixels
         points = [np.array([(p.x, p.y) for p in shape.parts()], np.float64) for shape in shapes]
-        return [_mean(each, _IBUG68) for each in points]
+        return [_mean(each, face68.PARTS) for each in points]
 
     return find
 

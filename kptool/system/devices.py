@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from kptool.base.errors import ConfigError
@@ -28,6 +30,14 @@ def pick(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         why = (str(error) or type(error).__name__).splitlines()[0][:_LONGEST]
         raise ConfigError(f"device {name!r} cannot be used here ({why}); try auto or cpu") from error
+    return device
+
+
+def of_rank(device: torch.device) -> torch.device:
+    """The device of this process: under torchrun, the GPU whose index is the process's rank on its machine."""
+    if device.type == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
     return device
 
 

@@ -1,4 +1,4 @@
-"""Work that several processes of torchrun share by rank; a process on its own has all of it, and never loads torch."""
+"""The process group of torchrun, which shares work by rank. A process on its own has all the work and never loads torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Workers:
-    """This process's number, and how many there are. The first, of rank 0, is the one that writes."""
+    """This process's `rank` among `world`. Rank 0 is the one that writes."""
 
     rank: int = 0
     world: int = 1
@@ -46,15 +46,15 @@ class Workers:
 
 
 @contextlib.contextmanager
-def workers() -> Iterator[Workers]:
-    """The processes that torchrun started, connected; or this one alone."""
+def join(backend: str = "gloo") -> Iterator[Workers]:
+    """Join the process group that torchrun started, by a `backend` of torch.distributed; a process on its own is all of it."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Workers()
         return
     import torch.distributed as dist
 
-    dist.init_process_group("gloo")
+    dist.init_process_group(backend)
     try:
         yield Workers(dist.get_rank(), world)
     finally:

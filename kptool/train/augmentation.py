@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from kptool.base.config import AugmentConfig
 from kptool.base.geometry import Size
+from kptool.system.workers import Workers
 
 _CONTROL = 4
 """Control points of the elastic deformation along each side."""
@@ -33,21 +34,13 @@ class Batch:
     labelled: Tensor
 
 
-@dataclass(frozen=True)
-class Share:
-    """Which part of every batch this process computes: `rank` of `world`."""
-
-    rank: int = 0
-    world: int = 1
-
-
 def augment(
     batch: Batch,
     draws: Tensor,
     swap: list[int],
     config: AugmentConfig,
     noise: torch.Generator,
-    share: Share | None = None,
+    workers: Workers | None = None,
 ) -> Batch:
     """Vary a batch by `draws` (n, DRAWS), uniform in 0..1, and by white noise from a generator on the device.
 
@@ -61,7 +54,7 @@ def augment(
     images = warp(batch.images, forward, field)
     images = _light(images, signed[:, 5:8] * config.light)
     images = _blur(images, draws[:, 8], config.blur)
-    images = _add_noise(images, draws[:, 9] * config.noise, noise, share or Share())
+    images = _add_noise(images, draws[:, 9] * config.noise, noise, workers or Workers())
     images = _erase(images, draws[:, 10:16], config.erase)
     points = torch.where(mirrored[:, None, None], batch.points[:, swap], batch.points)
     labelled = torch.where(mirrored[:, None], batch.labelled[:, swap], batch.labelled)
@@ -179,10 +172,10 @@ def _blur(images: Tensor, draw: Tensor, chance: float) -> Tensor:
     return torch.lerp(images, smooth, amount)
 
 
-def _add_noise(images: Tensor, deviation: Tensor, generator: torch.Generator, share: Share) -> Tensor:
+def _add_noise(images: Tensor, deviation: Tensor, generator: torch.Generator, workers: Workers) -> Tensor:
     """White noise of standard deviation `deviation` (n,), where white is 1. Drawn for the whole batch, then shared out."""
-    shape = (len(images) * share.world, *images.shape[1:])
-    white = torch.randn(shape, generator=generator, device=images.device)[share.rank :: share.world]
+    shape = (len(images) * workers.world, *images.shape[1:])
+    white = torch.randn(shape, generator=generator, device=images.device)[workers.rank :: workers.world]
     return images + white * (255 * deviation).view(-1, 1, 1, 1)
 
 

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from kptool.base.config import AugmentConfig
 from kptool.base.geometry import swap_order
-from kptool.train.augmentation import DRAWS, Batch, Share, augment
+from kptool.system.workers import Workers
+from kptool.train.augmentation import DRAWS, Batch, augment
 
 
 @dataclass(frozen=True)
-class Resident:
+class TrainingSet:
     """A split of a cache on a device. images: uint8 (N, C, H, W); points: float32 (N, K, 2); labelled: bool (N, K)."""
 
     images: Tensor
@@ -29,7 +30,9 @@ class Resident:
     labelled: Tensor
 
     @classmethod
-    def upload(cls, images: np.ndarray, points: np.ndarray, visibility: np.ndarray, device: torch.device) -> Resident:
+    def upload(
+        cls, images: np.ndarray, points: np.ndarray, visibility: np.ndarray, device: torch.device
+    ) -> TrainingSet:
         """From arrays (N, H, W) or (N, C, H, W), (N, K, 2) and (N, K)."""
         pixels = torch.from_numpy(np.ascontiguousarray(images if images.ndim == 4 else images[:, None]))
         labelled = torch.from_numpy(visibility > 0)
@@ -45,14 +48,20 @@ class Resident:
 
 
 class Epochs:
-    """Augmented batches of a `Resident`, epoch by epoch.
+    """Augmented batches of a `TrainingSet`, epoch by epoch.
 
     Each epoch visits every sample once in a new order; a last batch that is not full is filled from the epoch's start,
     so that every step weighs the same. `steps` is the number of batches per epoch.
     """
 
     def __init__(
-        self, data: Resident, pairs: tuple[tuple[int, int], ...], config: AugmentConfig, *, batch_size: int, seed: int
+        self,
+        data: TrainingSet,
+        pairs: tuple[tuple[int, int], ...],
+        config: AugmentConfig,
+        *,
+        batch_size: int,
+        seed: int,
     ) -> None:
         self.data, self.config, self.seed = data, config, seed
         self.batch_size = batch_size
@@ -60,23 +69,23 @@ class Epochs:
         self._swap = swap_order(data.points.shape[1], pairs)
 
     def epoch(
-        self, number: int, share: Share | None = None, offset: Tensor | None = None, first: int = 0
+        self, number: int, workers: Workers | None = None, offset: Tensor | None = None, first: int = 0
     ) -> Iterator[Batch]:
-        """The batches of epoch `number` from the `first` on; of each, the part that is `share`'s.
+        """The batches of epoch `number` from the `first` on; of each, the part that is `workers`' rank's.
 
         `offset` (K, 2) is taken off the labels.
         """
-        share = share or Share()
+        workers = workers or Workers()
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         order = torch.randperm(len(self.data), generator=generator)
         total = self.steps * self.batch_size
         order = order.repeat(math.ceil(total / len(order)))[:total]
         draws = torch.rand((total, DRAWS), generator=generator)
         for step in range(first, self.steps):
-            mine = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)[share.rank :: share.world]
+            mine = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)[workers.rank :: workers.world]
             batch = self.data.take(order[mine])
             if offset is not None:
                 batch = replace(batch, points=batch.points - offset)
             device = batch.images.device
             noise = torch.Generator(device).manual_seed(self.seed * 1_000_003 + number * 65_537 + step)
-            yield augment(batch, draws[mine].to(device), self._swap, self.config, noise, share)
+            yield augment(batch, draws[mine].to(device), self._swap, self.config, noise, workers)

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from kptool.system import devices
 from kptool.system.files import locked
 from kptool.system.progress import Progress, silent
 from kptool.system.signals import Deferred, Stopped, deferred
-from kptool.train.augmentation import Share
+from kptool.system.workers import join
 from kptool.train.batches import Epochs
 from kptool.train.optimization import learning_rate
 from kptool.train.run_folder import RunFolder, load_state
@@ -70,14 +68,15 @@ def train(
     the cache and trains on the others, instead of the cache's own split. Raises DivergedError where numbers burst, after
     which `out` holds what it held before the training, and other KptoolErrors for what the user can mend.
     """
-    with processes(devices.pick(device)) as (chosen, share), Cache(cache_path) as cache:
+    chosen = devices.of_rank(devices.pick(device))
+    with join("nccl" if chosen.type == "cuda" else "gloo") as workers, Cache(cache_path) as cache:
         require(
-            config.batch_size % share.world == 0,
-            f"batch_size must be a multiple of {share.world} processes; got {config.batch_size}",
+            config.batch_size % workers.world == 0,
+            f"batch_size must be a multiple of {workers.world} processes; got {config.batch_size}",
         )
         data = Split.load(cache, chosen, fold)
         data.check(cache_path)
-        trainer = Trainer(model, config, chosen, share)
+        trainer = Trainer(model, config, chosen, workers)
         settings = {"config": to_dict(model), "training": to_dict(config), "data": describe_data(cache, data)}
         if resume:
             restore(trainer, out, settings)
@@ -87,13 +86,13 @@ def train(
             f"{out / cards.STATE} is at step {trainer.step}, which epoch {trainer.epoch} has not; start without --resume",
         )
         folder = RunFolder(out, settings, goes_on=resume)
-        with locked(out) if share.rank == 0 else contextlib.nullcontext(), deferred() as stop:
+        with locked(out) if workers.rank == 0 else contextlib.nullcontext(), deferred() as stop:
             try:
                 while trainer.epoch < config.epochs:
                     train_epoch(trainer, epochs, data, folder, progress, stop)
             except DivergedError as error:
-                raise DivergedError(f"{error}; {folder.take_back()}" if share.rank == 0 else str(error)) from error
-            if share.rank == 0:
+                raise DivergedError(f"{error}; {folder.take_back()}" if workers.rank == 0 else str(error)) from error
+            if workers.rank == 0:
                 folder.finish()
         return summarise(trainer, epochs, out)
 
@@ -107,7 +106,7 @@ def train_epoch(
         loss = trainer.run_epoch(epochs, progress, stop)
     except Stopped as request:
         raise stopped(trainer, request, started, folder) from None
-    if trainer.share.rank == 0:
+    if trainer.workers.rank == 0:
         record_epoch(trainer, data, loss, started, folder)
 
 
@@ -147,9 +146,9 @@ def stopped(trainer: Trainer, request: Stopped, started: float, folder: RunFolde
     trainer.check_finite()
     spent = time.perf_counter() - started
     trainer.seconds, trainer.part = trainer.seconds + spent, trainer.part + spent
-    if trainer.share.rank == 0:
+    if trainer.workers.rank == 0:
         folder.write_state(trainer.state())
-    if trainer.share.world > 1:
+    if trainer.workers.world > 1:
         dist.barrier()
     return Stopped(request.number, f"{folder.out} holds the training so far; the same command with --resume goes on")
 
@@ -187,20 +186,3 @@ def summarise(trainer: Trainer, epochs: Epochs, out: Path) -> Result:
         images_per_second=trainer.step * epochs.batch_size / trained if trained else 0.0,
         parameters=sum(p.numel() for p in trainer.model.parameters()),
     )
-
-
-@contextlib.contextmanager
-def processes(device: torch.device) -> Iterator[tuple[torch.device, Share]]:
-    """This process's device and share of the work, joined with the others where torchrun started several."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        yield device, Share()
-        return
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield device, Share(dist.get_rank(), world)
-    finally:
-        dist.destroy_process_group()

@@ -21,7 +21,7 @@ from kptool.evaluate.conformal import reason
 from kptool.evaluate.evaluation import Evaluation, evaluate_arrays
 from kptool.evaluate.metrics import mean_shape, measure_mean_shape
 from kptool.network.keypoint_model import KeypointModel
-from kptool.train.batches import Resident
+from kptool.train.batches import TrainingSet
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Split:
     measured.
     """
 
-    train: Resident
+    train: TrainingSet
     mean_shape: np.ndarray
     baseline: float | None
     val_rows: list[int]
@@ -58,7 +58,7 @@ class Split:
             log.warning("%s has no validation images, so the metrics are those of the training images", cache.path)
             val = train
         arrays = [cache.read(name, train) for name in ("images", "keypoints", "visibility")]
-        resident = Resident.upload(arrays[0], arrays[1], arrays[2], device)
+        resident = TrainingSet.upload(arrays[0], arrays[1], arrays[2], device)
         shape = mean_shape(arrays[1], arrays[2])
         unlearned = never_labelled(cache.info.names, (arrays[2] > 0).sum(0), len(train), "training images")
         if unlearned is not None and len(train):
@@ -83,16 +83,16 @@ class Split:
 
     def describe(self, found: Evaluation, names: tuple[str, ...], epoch: int) -> dict[str, Any]:
         """What a weights file says of its quality: the metrics of `epoch`, the mean shape's RMSE beside them, and the
-        factors of the 90 % radius, or why there are none."""
+        quantiles of the 90 % radius, or why there are none."""
         held_out = bool(self.val_rows)
-        factors = found.factors if held_out else None
+        quantiles = found.quantiles if held_out else None
         return {
             **found.metrics.to_dict(),
             "measured_on": "val" if held_out else "train",
             "best_epoch": epoch,
             "mean_shape_rmse": self.baseline,
-            "radius90": factors,
-            "radius90_missing": reason(found.factors, names, held_out=held_out),
+            "radius90": quantiles,
+            "radius90_missing": reason(found.quantiles, names, held_out=held_out),
         }
 
 

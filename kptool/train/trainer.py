@@ -25,8 +25,9 @@ from kptool.network.keypoint_model import KeypointModel
 from kptool.system import devices
 from kptool.system.progress import Progress
 from kptool.system.signals import Deferred, Stopped
-from kptool.train.augmentation import Batch, Share
-from kptool.train.batches import Epochs, Resident
+from kptool.system.workers import Workers
+from kptool.train.augmentation import Batch
+from kptool.train.batches import Epochs, TrainingSet
 from kptool.train.optimization import learning_rate, parameter_groups, update_average
 from kptool.train.targets import Targets
 
@@ -42,13 +43,13 @@ class DivergedError(ConfigError):
 class Trainer:
     """A training in progress: the network, its average, the optimizer, and how far it has come."""
 
-    def __init__(self, model: ModelConfig, config: TrainConfig, device: torch.device, share: Share) -> None:
+    def __init__(self, model: ModelConfig, config: TrainConfig, device: torch.device, workers: Workers) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.device, self.share = config, device, share
+        self.config, self.device, self.workers = config, device, workers
         self.model = KeypointModel(model).place(device)
         self.average = copy.deepcopy(self.model).eval()
         self.network: nn.Module = self.model
-        if share.world > 1:
+        if workers.world > 1:
             self.network = nn.parallel.DistributedDataParallel(layers.synchronised(self.model, device))
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), lr=config.lr)
         self.amp = devices.use_amp(config.amp, device)
@@ -68,7 +69,7 @@ class Trainer:
         self.network.train()
         self._stop = stop
         total, begun = self.config.epochs * data.steps, self.step - self.epoch * data.steps
-        for batch in data.epoch(self.epoch, self.share, self.model.offset.clone(), begun):
+        for batch in data.epoch(self.epoch, self.workers, self.model.offset.clone(), begun):
             self.check_stop()
             self.sums[0] += self.train_step(batch, total)
             if self.step % self._watch == 0:
@@ -85,7 +86,7 @@ class Trainer:
         """Raise Stopped where a signal has come: to any process, and then in all of them at the same step."""
         if self._stop is None:
             return
-        if self.share.world == 1:
+        if self.workers.world == 1:
             self._stop.check()
         elif self.step % self._watch == 0 and self.sums[1] > 0:
             raise Stopped(self._stop.number or signal.SIGTERM)
@@ -101,7 +102,7 @@ class Trainer:
                 f" more; train with a lower lr (it was {self.config.lr:g}) or weight_decay ({self.config.weight_decay:g})"
             )
 
-    def measure_offset(self, data: Resident) -> None:
+    def measure_offset(self, data: TrainingSet) -> None:
         """Measure the labels' asymmetry with the averaged weights, on some of the training images."""
         if self.config.offset and self.config.augment.flip:
             some = torch.linspace(0, len(data) - 1, min(len(data), _OFFSET_IMAGES)).long().to(data.images.device)
@@ -126,9 +127,9 @@ class Trainer:
         self.step += 1
         update_average(self.average, self.model, min(self.config.ema, self.step / (self.step + 9)))
         whole = torch.where(norm.isfinite(), loss.detach(), torch.nan)
-        if self.share.world > 1:  # a process's own loss, scaled by `world`, is far from it
+        if self.workers.world > 1:  # a process's own loss, scaled by `world`, is far from it
             asked = self._stop is not None and self._stop.number is not None
-            both = torch.stack([whole / self.share.world, whole.new_tensor(float(asked))])
+            both = torch.stack([whole / self.workers.world, whole.new_tensor(float(asked))])
             dist.all_reduce(both)
             whole, asked_too = both
             self.sums[1] += asked_too
@@ -145,9 +146,9 @@ class Trainer:
             raw = self.network(batch.images)
         each = self.model.loss.function(raw.float(), target, points)
         count = batch.labelled.sum()
-        if self.share.world > 1:
+        if self.workers.world > 1:
             dist.all_reduce(count)
-        return torch.where(batch.labelled, each, 0.0).sum() * self.share.world / count.clamp_min(1)
+        return torch.where(batch.labelled, each, 0.0).sum() * self.workers.world / count.clamp_min(1)
 
     def state(self) -> dict[str, Any]:
         """All that resuming needs, as plain data."""

@@ -119,7 +119,7 @@ def test_a_stopped_curve_goes_on_where_it_was(
 ) -> None:
     command = ("learn-curve", faces, "--sizes", 3, "--repeats", 2, "--steps", 4, *QUICK)
     straight = kptool(*command, "--out", tmp_path / "straight", "--json").json()
-    fit, trained = learn_curve.fit, []
+    fit, trained = learn_curve.train_part, []
 
     def counted(data: Any, part: np.ndarray, *rest: Any, **more: Any) -> Any:
         if len(trained) == 4:

@@ -252,10 +252,10 @@ def test_pngs_hold_what_was_given(shape: tuple[int, ...]) -> None:
 
 def test_left_and_right_of_kaggles_columns_are_confirmed_by_where_the_points_lie(tmp_path: Path) -> None:
     path = kaggle_csv(tmp_path / "training.csv", rows=12)
-    assert find_source(path).sides == "6 left/right pairs, by name, confirmed by where they lie"
+    assert find_source(path).flip_note == "6 left/right pairs, by name, confirmed by where they lie"
     header, _, rows = path.read_text().partition("\n")
     columns = header.split(",")
     path.write_text(",".join([*columns[6:30], *columns[:6], "Image"]) + "\n" + rows)
     source = find_source(path)
     assert not source.skeleton.mirror
-    assert "the points do not lie so" in source.sides
+    assert "the points do not lie so" in source.flip_note

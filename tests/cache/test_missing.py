@@ -113,9 +113,9 @@ def test_suggestions_do_not_count_what_is_not_learnt(monkeypatch: pytest.MonkeyP
     points = np.zeros((3, 2, 2, 2), np.float32)
     points[1, :, 1] = [[50, 50], [9, 9]]  # the second keypoint's place is noise
 
-    def run(models: object, pictures: np.ndarray) -> evaluation.Found:
+    def run(models: object, pictures: np.ndarray) -> evaluation.Predictions:
         found, one = next(calls), np.ones((2, 2), np.float32)
-        return evaluation.Found(found, one, one)
+        return evaluation.Predictions(found, one, one)
 
     for learnt, alike in ((np.array([True, False]), True), (None, False)):
         by = max(1, round(8 * suggest._MOVED))

@@ -44,7 +44,7 @@ def test_the_picture_that_proves_sides_has_the_colours_of_all_others(faces: Path
 
     with Cache(faces) as cache:
         wanted = set(colours.of(cache.info.names, cache.info.flip_pairs))
-        for figure in (figures.sides(cache), figures.examples(cache, 4)):
+        for figure in (figures.flip_pairs(cache), figures.examples(cache, 4)):
             drawn: set[Any] = set()
             for axis in figure.axes:
                 for dots in axis.collections:
@@ -52,4 +52,4 @@ def test_the_picture_that_proves_sides_has_the_colours_of_all_others(faces: Path
             from matplotlib.colors import to_rgb
 
             assert drawn == {tuple(np.round(to_rgb(colour), 3)) for colour in wanted}
-        assert "seen with the thing upright" in figures.sides(cache)._suptitle.get_text()
+        assert "seen with the thing upright" in figures.flip_pairs(cache)._suptitle.get_text()

@@ -45,7 +45,12 @@ def test_one_rule_for_files_pillow_and_arrays(tmp_path: Path, array: NDArray[Any
     path = saved(tmp_path / "a.tif", array)
     stretched = "usual" in kind
     expected = np.rint(RAMP / 252 * 255) if stretched else RAMP
-    for decoded in (images.decode(path), images.check(Image.open(path)), images.check(array), images.check(str(path))):
+    for decoded in (
+        images.decode(path),
+        images.as_pixels(Image.open(path)),
+        images.as_pixels(array),
+        images.as_pixels(str(path)),
+    ):
         assert decoded.pixels.dtype == np.uint8
         assert np.array_equal(decoded.pixels, expected)
         (remark,) = decoded.remarks
@@ -61,10 +66,10 @@ def test_bands_share_one_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first rows are dark: on their own they would be of 10 bits, not of 16."""
     dark = np.linspace(0, 65535, 64 * 64).reshape(64, 64)
     for array in (dark.astype(np.uint16), dark.astype(np.float32)):
-        whole = images.check(array).pixels
+        whole = images.as_pixels(array).pixels
         monkeypatch.setattr(images, "_BAND", 256)
-        assert np.array_equal(images.check(array).pixels, whole)
-        assert np.array_equal(images.check(Image.fromarray(array)).pixels, whole)
+        assert np.array_equal(images.as_pixels(array).pixels, whole)
+        assert np.array_equal(images.as_pixels(Image.fromarray(array)).pixels, whole)
         monkeypatch.undo()
         assert whole.min() == 0
         assert whole.max() == 255
@@ -77,7 +82,7 @@ def test_pixels_that_are_no_numbers_are_black_and_told(tmp_path: Path) -> None:
     assert decoded.pixels[0, 10:13].tolist() == [0, 0, 0]
     assert np.array_equal(decoded.pixels[1:], RAMP[1:])
     assert scaling.NOT_FINITE in decoded.remarks
-    nothing = images.check(np.full((8, 8), np.nan))
+    nothing = images.as_pixels(np.full((8, 8), np.nan))
     assert not nothing.pixels.any()
     assert nothing.remarks == (scaling.NOT_FINITE, scaling.FLAT)
 
@@ -85,7 +90,7 @@ def test_pixels_that_are_no_numbers_are_black_and_told(tmp_path: Path) -> None:
 def test_overshoot_of_resampling_is_clipped() -> None:
     array = (RAMP / 255).astype(np.float64)
     array[0, 0], array[0, -1] = -0.02, 1.03
-    pixels = images.check(array).pixels
+    pixels = images.as_pixels(array).pixels
     assert pixels[0, 0] == 0
     assert pixels[0, -1] == 255
     assert np.array_equal(pixels[1:], RAMP[1:])
@@ -93,8 +98,8 @@ def test_overshoot_of_resampling_is_clipped() -> None:
 
 def test_colour_and_bool_arrays() -> None:
     colour = np.stack([RAMP, RAMP[::-1], 252 - RAMP], -1)
-    assert np.array_equal(images.check(colour / 255).pixels, colour)
-    assert np.array_equal(images.check((RAMP > 100)[:, :, None]).pixels, (RAMP > 100) * np.uint8(255))
+    assert np.array_equal(images.as_pixels(colour / 255).pixels, colour)
+    assert np.array_equal(images.as_pixels((RAMP > 100)[:, :, None]).pixels, (RAMP > 100) * np.uint8(255))
 
 
 def test_flat_pictures() -> None:
@@ -106,7 +111,7 @@ def test_flat_pictures() -> None:
     spot[100:110, 100:110] = 255
     assert not scaling.flat(spot)
     assert not scaling.flat(RAMP)
-    assert images.check(spot).remarks == ()
+    assert images.as_pixels(spot).remarks == ()
 
 
 def test_sentences_count_and_name_the_first() -> None:
@@ -117,7 +122,7 @@ def test_sentences_count_and_name_the_first() -> None:
 def test_arrays_that_are_no_pictures_are_refused() -> None:
     for wrong in (np.zeros((0, 4)), np.zeros((3, 8, 8)), np.zeros((8, 8), complex), np.array([["a"]]), [1, 2], None):
         with pytest.raises(DataError, match="expected a path, a Pillow image, or an array"):
-            images.check(wrong)
+            images.as_pixels(wrong)
 
 
 def test_a_predictor_takes_deep_arrays_as_files(caplog: pytest.LogCaptureFixture) -> None:

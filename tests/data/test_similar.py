@@ -13,7 +13,7 @@ from PIL import Image
 from kptool.cache.extraction import Options, extract
 from kptool.cache.store import Cache
 from kptool.data import similar
-from kptool.data.similar import Looks, clusters, components, pairs
+from kptool.data.similar import Descriptors, clusters, components, pairs
 from kptool.datasets import kaggle
 
 
@@ -32,7 +32,7 @@ def again(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def test_near_duplicates_are_found_and_nothing_else() -> None:
     images = textures(40)
-    found = pairs(Looks.of([np.concatenate([images, again(images[:15])])]))
+    found = pairs(Descriptors.of([np.concatenate([images, again(images[:15])])]))
     assert set(zip(found.a.tolist(), found.b.tolist(), strict=True)) == {(i, 40 + i) for i in range(15)}
     assert found.alike.min() > 0.74
 
@@ -112,7 +112,7 @@ def test_the_same_person_is_found_again(real_faces: Path, tmp_path: Path) -> Non
     people = np.genfromtxt(real_faces / "groups.csv", delimiter=",", skip_header=1, dtype=np.int64)
     person = dict(people[:, :2].tolist())
     rows = np.concatenate([block.rows for block in source.blocks()])
-    looks = Looks.of([images])
+    looks = Descriptors.of([images])
     found = pairs(looks)
     same = [person.get(int(rows[a])) == person.get(int(rows[b])) for a, b in zip(found.a, found.b, strict=True)]
     assert np.mean(same) > 0.95
@@ -120,7 +120,7 @@ def test_the_same_person_is_found_again(real_faces: Path, tmp_path: Path) -> Non
 
 
 def test_synthetic_faces_are_no_duplicates_of_scenes() -> None:
-    looks = Looks.of([synthetic(200)[0]])
+    looks = Descriptors.of([synthetic(200)[0]])
     close = looks.thumbs.astype(np.float32) @ looks.thumbs.astype(np.float32).T
     np.fill_diagonal(close, 0)
     assert close.max() < 0.99
@@ -148,7 +148,7 @@ def test_pictures_of_one_kind_in_one_pose_are_told_apart() -> None:
     """What any two of a set have in common makes none of them near: X-rays, or frames of a camera that stands still."""
     ground = textures(1)[0].astype(float)
     images = (0.88 * ground + 0.12 * textures(60, seed=5)).astype(np.uint8)
-    looks = Looks.of([np.concatenate([images, images[:3]])])
+    looks = Descriptors.of([np.concatenate([images, images[:3]])])
     assert similar.threshold(looks) > 0.85
     found = similar.near(looks).cluster
     assert (found >= 0).sum() <= 12
@@ -157,7 +157,7 @@ def test_pictures_of_one_kind_in_one_pose_are_told_apart() -> None:
 
 def test_the_nearest_across_a_split_and_in_the_same_group() -> None:
     base = textures(6)
-    looks = Looks.of([np.concatenate([base, again(base), again(again(base[:1]))])])
+    looks = Descriptors.of([np.concatenate([base, again(base), again(again(base[:1]))])])
     side = np.arange(13) >= 6
     groups = np.array([*range(6), 9, *range(1, 6), 0])
     found = similar.near(looks, side, groups)

@@ -68,7 +68,7 @@ def test_the_mean_shape_minds_neither_missing_nor_exchanged_labels() -> None:
     mean = shapes.mean_shape(np.where(labelled[..., None], points, 0), labelled)
     assert mean is not None
     z, truth = shapes.to_complex(mean), shapes.to_complex(BASE)
-    assert np.abs(shapes.fit(truth, np.ones(6), z) - z).max() < 0.05
+    assert np.abs(shapes.align(truth, np.ones(6), z) - z).max() < 0.05
     assert shapes.mean_shape(points[:5], np.zeros((5, 6), bool)) is None
     nobody = labelled.copy()
     nobody[:, 3] = False

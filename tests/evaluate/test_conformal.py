@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kptool import heatmaps
 from kptool.evaluate.conformal import calibrate, coverage, reason
-from kptool.network.keypoint_model import spread
+from kptool.network.keypoint_model import heatmap_std
 
 
 def errors(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,6 +75,6 @@ def test_why_there_is_no_radius_is_said() -> None:
 def test_the_spread_of_a_gaussian_is_its_sigma(sigma: float) -> None:
     """The square of a Gaussian is sqrt(2) narrower, and two axes add up to that again; background hardly counts."""
     maps = torch.from_numpy(heatmaps.render(np.full((1, 1, 2), 30.3), (64, 64), sigma))
-    assert spread(maps).item() == pytest.approx(sigma, rel=1e-3)
-    assert spread(maps + 0.0005).item() < 1.3 * sigma
-    assert spread(torch.zeros(1, 1, 8, 8)).item() == 0.5
+    assert heatmap_std(maps).item() == pytest.approx(sigma, rel=1e-3)
+    assert heatmap_std(maps + 0.0005).item() < 1.3 * sigma
+    assert heatmap_std(torch.zeros(1, 1, 8, 8)).item() == 0.5

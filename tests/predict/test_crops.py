@@ -82,7 +82,7 @@ def test_the_aligner_brings_keypoints_onto_the_mean_shape() -> None:
     moved = apply_affine(similarity(2.5, 0.7, 40, -10), SHAPE)
     assert np.allclose(apply_affine(aligner.from_keypoints(moved), moved), SHAPE)
     anchors = [FACE15.names.index(name) for name in LANDMARKS]
-    assert np.allclose(apply_affine(aligner.from_landmarks(moved[anchors]), moved), SHAPE)
+    assert np.allclose(apply_affine(aligner.from_five_points(moved[anchors]), moved), SHAPE)
 
 
 def test_a_box_twice_as_large_is_seen_half_as_large() -> None:
@@ -123,15 +123,15 @@ def test_the_landmarks_of_68_numbered_points() -> None:
     """In 300-W's order, the subject's right eye is on the picture's left."""
     shape = np.arange(136, dtype=np.float64).reshape(68, 2)
     for names in ([f"p{k:02d}" for k in range(1, 69)], [str(k) for k in range(68)]):
-        weights = crops.landmark_weights(names)
+        weights = crops.five_point_weights(names)
         assert weights is not None
         assert np.allclose(weights.sum(1), 1)
         found = weights @ shape
         assert np.allclose(found[0], shape[36:42].mean(0))
         assert np.allclose(found[1], shape[42:48].mean(0))
         assert np.allclose(found[2:], shape[[30, 48, 54]])
-    assert crops.landmark_weights([f"p{k}" for k in range(67)]) is None
-    assert crops.landmark_weights([f"{'ab'[k % 2]}{k}" for k in range(68)]) is None
+    assert crops.five_point_weights([f"p{k}" for k in range(67)]) is None
+    assert crops.five_point_weights([f"{'ab'[k % 2]}{k}" for k in range(68)]) is None
 
 
 def test_a_box_keeps_its_aspect_and_gets_the_margin_that_the_model_learnt() -> None:

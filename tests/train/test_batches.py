@@ -8,8 +8,9 @@ import torch
 
 from kptool import heatmaps
 from kptool.base.config import AugmentConfig
-from kptool.train.augmentation import DRAWS, Batch, Share, augment, warp
-from kptool.train.batches import Epochs, Resident
+from kptool.system.workers import Workers
+from kptool.train.augmentation import DRAWS, Batch, augment, warp
+from kptool.train.batches import Epochs, TrainingSet
 
 STILL = AugmentConfig(rotation=0, scale=0, shift=0, stretch=0, elastic=0, flip=0, light=0, blur=0, noise=0, erase=0)
 GEOMETRY = AugmentConfig(**{**vars(STILL), "rotation": 30, "scale": 0.2, "shift": 0.1, "flip": 0.5})
@@ -24,9 +25,9 @@ def dots(n: int = 16, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     return images, np.repeat(points, 2, axis=1)
 
 
-def resident(n: int = 16) -> Resident:
+def resident(n: int = 16) -> TrainingSet:
     images, points = dots(n)
-    return Resident.upload(images, points, np.full(points.shape[:2], 2, np.uint8), torch.device("cpu"))
+    return TrainingSet.upload(images, points, np.full(points.shape[:2], 2, np.uint8), torch.device("cpu"))
 
 
 def test_nothing_changes_without_augmentation() -> None:
@@ -74,7 +75,7 @@ def test_a_dot_is_where_its_keypoint_is_at_the_strongest_deformation() -> None:
     """A small dot, since a large one is bent itself."""
     points = np.random.default_rng(0).uniform(20, 44, (64, 1, 2)).astype(np.float32)
     images = heatmaps.render(points, (64, 64), 1.2, dtype="uint8")
-    data = Resident.upload(images, points, np.full((64, 1), 2, np.uint8), torch.device("cpu"))
+    data = TrainingSet.upload(images, points, np.full((64, 1), 2, np.uint8), torch.device("cpu"))
     config = AugmentConfig(**{**vars(STILL), "elastic": 0.08})
     for batch in Epochs(data, (), config, batch_size=32, seed=5).epoch(0):
         found, _ = heatmaps.decode(np.ascontiguousarray(batch.images.numpy() / 255), "gaussian")
@@ -117,7 +118,7 @@ def test_an_epoch_depends_on_seed_and_number_alone() -> None:
 def test_shares_are_the_whole_batch() -> None:
     epochs = Epochs(resident(), (), AugmentConfig(), batch_size=8, seed=0)
     whole = list(epochs.epoch(2))
-    parts = [list(epochs.epoch(2, Share(rank, 2))) for rank in range(2)]
+    parts = [list(epochs.epoch(2, Workers(rank, 2))) for rank in range(2)]
     for step, batch in enumerate(whole):
         for rank in range(2):
             assert torch.equal(parts[rank][step].images, batch.images[rank::2])

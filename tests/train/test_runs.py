@@ -25,8 +25,8 @@ from kptool.network.keypoint_model import KeypointModel
 from kptool.network.layers import synchronised
 from kptool.system import devices
 from kptool.system.signals import Stopped
+from kptool.system.workers import Workers
 from kptool.train import run, run_folder, split
-from kptool.train.augmentation import Share
 from kptool.train.trainer import DivergedError, Trainer
 
 
@@ -164,7 +164,7 @@ def test_a_radius_that_nobody_measured_is_absent(faces: Path, tmp_path: Path, ca
 
 
 def test_the_offset_is_measured_in_batches(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = Trainer(*settings(faces), torch.device("cpu"), Share())
+    trainer = Trainer(*settings(faces), torch.device("cpu"), Workers())
     with Cache(faces) as cache:
         data = split.Split.load(cache, torch.device("cpu")).train
     trainer.measure_offset(data)
@@ -186,18 +186,18 @@ def test_emulated_bfloat16_is_not_fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 _BATCH_NORM = """
 import sys, torch
-from kptool.train import run
+from kptool.system.workers import join
 from kptool.network.layers import SyncedBatchNorm
 def main():
-    with run.processes(torch.device("cpu")) as (device, share):
+    with join() as workers:
         values = 100 + 0.01 * torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
         values[:7] += 0.02
-        mine = values[share.rank::share.world].clone().requires_grad_()
+        mine = values[workers.rank::workers.world].clone().requires_grad_()
         norm = SyncedBatchNorm(3).train()
         norm.weight.data += torch.arange(3)
         found = norm(mine)
-        (found * torch.arange(share.rank, 12, share.world)[:, None, None, None]).square().sum().backward()
-        if share.rank == 0:
+        (found * torch.arange(workers.rank, 12, workers.world)[:, None, None, None]).square().sum().backward()
+        if workers.rank == 0:
             torch.save([found.detach(), mine.grad, norm.running_mean, norm.running_var], sys.argv[1])
 main()
 """

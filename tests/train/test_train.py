@@ -26,8 +26,9 @@ from kptool.evaluate.evaluation import mean_shape_baseline
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.signals import Stopped
+from kptool.system.workers import Workers
 from kptool.train import optimization, run
-from kptool.train.augmentation import Batch, Share
+from kptool.train.augmentation import Batch
 from kptool.train.trainer import Trainer
 
 FAST = {"width": 4, "batch_size": 12}
@@ -188,7 +189,7 @@ def test_resuming_on_another_split_is_refused(faces: Path, run_folder: Path, tmp
 
 
 def test_unlabelled_keypoints_give_no_gradient(faces: Path) -> None:
-    trainer = Trainer(*settings(faces), torch.device("cpu"), Share())
+    trainer = Trainer(*settings(faces), torch.device("cpu"), Workers())
     images = torch.rand(2, 1, 48, 48) * 255
     points = torch.full((2, 15, 2), 20.0)
     labelled = torch.zeros(2, 15, dtype=torch.bool)
@@ -206,26 +207,28 @@ _GRADIENTS = """
 import sys, torch
 from pathlib import Path
 sys.path[:0] = [sys.argv[4], str(Path(sys.argv[4]).parent)]
-from kptool.train import run, split
+from kptool.system.workers import join
+from kptool.train import split
 from kptool.train.trainer import Trainer
-from kptool.train.batches import Epochs, Resident
+from kptool.train.batches import Epochs, TrainingSet
 from kptool.cache.store import Cache
 from test_train import settings
 torch.set_num_threads(1)
 faces, model, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 def main():  # so that all that holds the process group is gone before the interpreter ends
-    with run.processes(torch.device("cpu")) as (device, share), Cache(faces) as cache:
-        trainer = Trainer(*settings(faces, model, amp="off"), device, share)
+    with join() as workers, Cache(faces) as cache:
+        device = torch.device("cpu")
+        trainer = Trainer(*settings(faces, model, amp="off"), device, workers)
         trainer.model.network.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
         data = split.Split.load(cache, device)
         labelled = data.train.labelled.clone()
         labelled[::3, 5:] = False
-        data = Resident(data.train.images, data.train.points, labelled)
-        batch = next(Epochs(data, (), trainer.config.augment, batch_size=12, seed=0).epoch(0, share))
+        data = TrainingSet(data.train.images, data.train.points, labelled)
+        batch = next(Epochs(data, (), trainer.config.augment, batch_size=12, seed=0).epoch(0, workers))
         trainer.network.train()
         loss = trainer.loss(batch)
         loss.backward()
-        if share.rank == 0:
+        if workers.rank == 0:
             state = {name: p.grad for name, p in trainer.model.named_parameters()}
             state |= {name: b.clone() for name, b in trainer.model.named_buffers()}
             torch.save(state, out)
