@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from kptool.base.errors import ConfigError
 
 DEFAULT_CACHE = Path("data/faces/dataset.h5")
+_UNIT_SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for machines.")]
 Device = Annotated[str, typer.Option(help="auto (the GPU where there is one), cpu, cuda, cuda:1, mps or xpu.")]
@@ -69,3 +71,18 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if len(parts) > 2 or not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
         raise ConfigError(f"--size is height,width in pixels, or one number for both; got {text!r}")
     return int(parts[0]), int(parts[-1])
+
+
+def parse_duration(text: str, option: str = "--time") -> float:
+    """Seconds in a text such as "90s", "20m", "1.5h" or "1h30m": units d, h, m, s, each at most once, largest first.
+
+    Raises ConfigError, naming `option`, for anything else, for a number without a unit, and for zero.
+    """
+    parts = "".join(rf"(?:(?P<{unit}>\d{{1,9}}(?:\.\d{{1,9}})?)\s*{unit})?\s*" for unit in _UNIT_SECONDS)
+    found = re.fullmatch(parts, text.strip().lower(), re.ASCII)
+    seconds = sum(float(found[unit] or 0) * length for unit, length in _UNIT_SECONDS.items()) if found else 0.0
+    if seconds <= 0:
+        raise ConfigError(
+            f"{option} is a duration above zero with its unit, such as 90s, 20m, 2h or 1h30m; got {text!r}"
+        )
+    return seconds
