@@ -7,6 +7,7 @@ import os
 import torch
 
 from kptool.base.errors import ConfigError
+from kptool.system.workers import world_size
 
 _LONGEST = 160
 
@@ -34,8 +35,8 @@ def pick(name: str) -> torch.device:
 
 
 def of_rank(device: torch.device) -> torch.device:
-    """The device of this process: under torchrun, the GPU whose index is the process's rank on its machine."""
-    if device.type == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    """The device of this process: of several, the GPU whose index is its rank on this machine."""
+    if device.type == "cuda" and world_size() > 1:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     return device

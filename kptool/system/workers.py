@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from kptool.system import slurm
+
 
 @dataclass(frozen=True)
 class Workers:
@@ -45,10 +47,19 @@ class Workers:
         return box[0]
 
 
+def world_size() -> int:
+    """How many processes torchrun, or a step of Slurm's `srun`, started: 1 for a process on its own."""
+    slurm.adopt()
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextlib.contextmanager
 def join(backend: str = "gloo") -> Iterator[Workers]:
-    """Join the process group that torchrun started, by a `backend` of torch.distributed; a process on its own is all of it."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    """Join the process group that torchrun or `srun` started, over a `backend` of torch.distributed ("gloo" or "nccl").
+
+    A process on its own joins nothing.
+    """
+    world = world_size()
     if world == 1:
         yield Workers()
         return
