@@ -21,7 +21,7 @@ def adopt(environment: MutableMapping[str, str] = os.environ) -> None:
     world, rank = environment.get("SLURM_STEP_NUM_TASKS", "1"), environment.get("SLURM_PROCID")
     if "WORLD_SIZE" in environment or not world.isdigit() or int(world) < 2 or rank is None:
         return
-    environment |= {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": environment.get("SLURM_LOCALID", "0")}
+    environment.update({"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": environment.get("SLURM_LOCALID", "0")})
     nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
     environment.setdefault("MASTER_ADDR", first_host(nodes) or "127.0.0.1")
     job = [environment.get(name, "0") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
