@@ -21,7 +21,7 @@ from kptool.base.errors import ConfigError
 from kptool.base.geometry import Size
 from kptool.base.skeleton import Skeleton
 from kptool.cache.store import Cache
-from kptool.data.annotations import never_labelled
+from kptool.data.notes import never_labelled
 
 FACES, BATCH = 1928, 16
 SPACING = 8.5

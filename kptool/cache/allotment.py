@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import ConfigError, DataError
-from kptool.data.annotations import Samples, Source, counted, listed, never_labelled
+from kptool.data.annotations import Samples, Source
+from kptool.data.notes import counted, listed, never_labelled
 from kptool.data.splits import TEST, TRAIN, VAL
 
 _SHARE = 0.1

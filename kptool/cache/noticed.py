@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
 from kptool.data import patches, scaling
-from kptool.data.annotations import Samples, counted
+from kptool.data.annotations import Samples
+from kptool.data.notes import counted
 
 
 class Noticed:

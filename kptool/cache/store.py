@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import CacheError, ConfigError
 from kptool.cache.layout import BLOCK, HEATMAP_DTYPES, ROWS, SCHEMA, Info, check_values, open_file
-from kptool.data.annotations import Samples, never_labelled
+from kptool.data.annotations import Samples
+from kptool.data.notes import never_labelled
 from kptool.data.splits import SPLITS
 from kptool.system import hdf5, quarantine
 

@@ -14,28 +14,11 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
 from kptool.base.geometry import Box, Size
-from kptool.base.skeleton import MAX_KEYPOINTS, OCCLUDED, UNLABELLED, VISIBLE, Skeleton
+from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
 
-LEAST_CONFIDENCE = 0.6
-"""DeepLabCut's default pcutoff: a keypoint that a file is less sure of is kept, but not as visible."""
 ANY_SUFFIX = ".*"
 """What a picture's name ends with where a label file does not tell its format."""
 _MOST_LABELS = 20_000_000
-
-
-def listed(names: Sequence[str], most: int = 4) -> str:
-    """Names in a sentence; of more than `most`, the first ones and how many more."""
-    some = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
-    return some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}"
-
-
-def never_labelled(names: Sequence[str], labels: NDArray[np.int64], images: int, what: str = "images") -> str | None:
-    """A sentence on the keypoints of which there is no label: `labels` (K,) are how many there are in so many `images`."""
-    none = [name for name, count in zip(names, labels, strict=True) if not count]
-    if not none:
-        return None
-    verb = "is" if len(none) == 1 else "are"
-    return f"{listed(none)} {verb} labelled in none of {images} {what}"
 
 
 @dataclass(frozen=True)
@@ -150,48 +133,6 @@ class Dataset:
     open: Callable[..., Source] | None = None
     read: Callable[[Path, str | None], LabelFile] | None = None
     read_apart: Callable[[Path, str | None, Path], LabelFile] | None = None
-
-
-def stated_visibility(stated: NDArray[np.float64]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """What a set's third numbers (n, K) say of its keypoints, as visibility (n, K), and notes on how they were read.
-
-    Whole numbers are 0 no label, 1 occluded, 2 visible. Where some have fractions they are a model's confidences, 0 to 1:
-    0 is no label, below `LEAST_CONFIDENCE` occluded, the others visible; a set that has 2 as well keeps 1 as occluded.
-    Raises ValueError for any other number.
-    """
-    fraction = stated % 1 != 0
-    wrong = ~np.isfinite(stated) | (stated < 0) | (stated > np.where(fraction, 1, VISIBLE))
-    if wrong.any():
-        raise ValueError(f"{stated[wrong][0]:g}")
-    seen = np.where(fraction, np.where(stated < LEAST_CONFIDENCE, OCCLUDED, VISIBLE), stated).astype(np.uint8)
-    whole, notes = seen[~fraction], []
-    if fraction.any():
-        if not (whole == VISIBLE).any():
-            seen[stated == 1] = VISIBLE
-        given, low = stated[stated > 0], int((fraction & (stated < LEAST_CONFIDENCE)).sum())
-        notes.append(
-            f"the keypoints' third numbers are confidences ({given.min():.3g} to {given.max():.3g}), not visibilities:"
-            f" {low} below {LEAST_CONFIDENCE} count as occluded, those above as visible,"
-            f" {int((seen == UNLABELLED).sum())} keypoints have none"
-        )
-    elif (seen == OCCLUDED).any() and not (seen == VISIBLE).any():
-        notes.append("every labelled keypoint has visibility 1, which means occluded; 2 means visible")
-    return seen, tuple(notes)
-
-
-def without_places(points: NDArray[np.float64], seen: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Visibility (n, K) of points (n, K, 2) without those at -1,-1, which is no place; and notes on these and on 0,0."""
-    minus, origin = (seen > 0) & (points == -1).all(-1), (seen > 0) & (points == 0).all(-1)
-    return np.where(minus, np.uint8(UNLABELLED), seen), (
-        *counted(int(minus.sum()), "{n} keypoint{s} at -1,-1 {are} said to be labelled, and taken as missing"),
-        *counted(int(origin.sum()), "{n} keypoint{s} at 0,0 {are} said to be labelled, and used"),
-    )
-
-
-def counted(count: int, sentence: str, **values: object) -> tuple[str, ...]:
-    """A note that counts, "{n} box{es} {are} not used" with `values` in it; none where there is nothing to count."""
-    words = {"s": "", "es": "", "are": "is"} if count == 1 else {"s": "s", "es": "es", "are": "are"}
-    return (sentence.format(n=count, **words, **values),) if count else ()
 
 
 def bounded(path: Path, names: Sequence[str], things: int) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.data.annotations import Labelled, counted
+from kptool.data.annotations import Labelled
+from kptool.data.notes import counted
 
 _LEAST, _PIXEL = 8.0, 1.0
 """FlipPairs in pixels: of what is cut out at all, and below which a stated box is a mistake."""

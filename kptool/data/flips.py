@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from kptool.base import face68
 from kptool.base.geometry import apply_affine, fit_similarity
 from kptool.data import shapes, side_names
-from kptool.data.annotations import listed
 from kptool.data.midline import off_axis
+from kptool.data.notes import listed
 from kptool.data.side_names import Pairs, by_name
 
 _MOST_SAMPLES, _MOST_DISTANCES = 1500, 20_000_000

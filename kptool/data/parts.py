@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from kptool.base.errors import DataError
-from kptool.data.annotations import Dataset, LabelFile, Labelled, counted
+from kptool.data.annotations import Dataset, LabelFile, Labelled
 from kptool.data.lookup import Located, lies_in, locate
+from kptool.data.notes import counted
 from kptool.data.splits import part_of
 
 ENDINGS = {".json", ".csv", ".tsv", ".xml", ".yaml", ".yml"}

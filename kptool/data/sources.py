@@ -14,9 +14,10 @@ from kptool.base.config import require
 from kptool.base.errors import DataError, KptoolError
 from kptool.base.geometry import Size, apply_affine, fit_box
 from kptool.base.skeleton import Skeleton
-from kptool.data import images, parts, unread_formats
+from kptool.data import images, parts
 from kptool.data.annotations import Dataset, LabelFile, Samples, Source
 from kptool.data.flips import FlipPairs
+from kptool.data.formats import unread
 from kptool.data.labels import View, source
 from kptool.data.pixel_check import checked
 from kptool.system.text import csv_rows, read_text
@@ -100,7 +101,7 @@ def find_reader(path: Path) -> tuple[Path, Dataset]:
 
 def _refuse_several(path: Path, places: list[Path]) -> None:
     """Raise DataError for a folder of several label files."""
-    kind = unread_formats.named_whole(places[0])
+    kind = unread.named_whole(places[0])
     if kind:
         raise DataError(f"{path} holds {len(places)} files of labels, and {places[0].name} {kind}")
     names = ", ".join(place.relative_to(path).as_posix() for place in places[:5])
@@ -115,7 +116,7 @@ def _refuse_strangers(path: Path, places: list[Path], *, known: bool) -> None:
     if not places and path.is_dir():
         places = [place for place in sorted(path.iterdir()) if place.is_file()][:_LOOKED_AT]
     looked = (place for place in places if not known or place.suffix.lower() in (".csv", ".tsv"))
-    kinds = ((place, unread_formats.named_file(place)) for place in looked)
+    kinds = ((place, unread.named_file(place)) for place in looked)
     place, kind = next(((place, kind) for place, kind in kinds if kind), (path, None))
     if kind:
         raise DataError(f"{place} {kind}")
@@ -125,7 +126,7 @@ def _refuse_strangers(path: Path, places: list[Path], *, known: bool) -> None:
             " [number of keypoints, 3]"
         )
     inner = next(iter(sorted(path.glob("*/*.json"))), None) if not known and path.is_dir() else None
-    kind = unread_formats.named_whole(inner) if inner else None
+    kind = unread.named_whole(inner) if inner else None
     if kind:
         raise DataError(f"{inner} {kind}")
     if not known:

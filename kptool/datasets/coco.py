@@ -16,9 +16,11 @@ import numpy as np
 
 from kptool.base.errors import DataError
 from kptool.base.skeleton import VISIBLE
-from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded, counted, stated_visibility, without_places
+from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
+from kptool.data.formats.unread import named
+from kptool.data.formats.visibility import drop_placeholders, from_numbers
+from kptool.data.notes import counted
 from kptool.data.splits import part_of
-from kptool.data.unread_formats import named
 from kptool.system.text import looks_like, read_json
 
 _Row = dict[str, Any]
@@ -46,7 +48,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     where = [f"{path}, annotation {row.get('id', number)}" for number, row in enumerate(rows)]
     flat = [_flat(place, row["keypoints"], names) for place, row in zip(where, rows, strict=True)]
     seen, how = _visibility(where, rows, flat)
-    seen, notes = without_places(np.array(flat)[..., :2] if flat else np.empty((0, 1, 2)), seen)
+    seen, notes = drop_placeholders(np.array(flat)[..., :2] if flat else np.empty((0, 1, 2)), seen)
     things = [
         _thing(place, row, pictures, points[:, :2], visible)
         for place, row, points, visible in zip(where, rows, flat, seen, strict=True)
@@ -194,7 +196,7 @@ def _visibility(where: list[str], rows: list[_Row], flat: list[np.ndarray]) -> t
         truth = np.isin(stated, (0, 1)).all()
         stated = np.where(stated == 1, VISIBLE, stated) if truth else stated
     try:
-        return stated_visibility(stated)
+        return from_numbers(stated)
     except ValueError as error:
         wrong = ~np.isfinite(stated) | ~np.isin(stated, (0, 1, 2)) & ((stated < 0) | (stated > 1))
         odd = int(np.flatnonzero(wrong.any(1))[0])

@@ -17,8 +17,9 @@ import numpy as np
 
 from kptool.base.errors import DataError
 from kptool.base.skeleton import OCCLUDED, VISIBLE
-from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded, counted
-from kptool.data.unread_formats import named_xml
+from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
+from kptool.data.formats.unread import named_xml
+from kptool.data.notes import counted
 from kptool.system.text import looks_like, read_text
 
 _MOST_BYTES = 1 << 28

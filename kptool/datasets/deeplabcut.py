@@ -1,7 +1,7 @@
 """DeepLabCut's labels: a CollectedData csv or h5, a folder of videos that have one each, or a project by its config.yaml.
 
 The header's rows are scorer, (individuals,) bodyparts, coords; below, a picture in each row, whose name takes one column,
-or three whose parts make its path. Other coords than x and y are what `kptool.data.visibility` makes of them; lightning-pose
+or three whose parts make its path. Other coords than x and y are what `formats.visibility` makes of them; lightning-pose
 writes the same. An integer is a pixel's centre. Frames of one video belong together.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
-from kptool.data import frames, pandas_h5
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
-from kptool.data.columns import not_used
-from kptool.data.visibility import judge, kind
+from kptool.data.formats import deeplabcut_frames, pandas_h5
+from kptool.data.formats.columns import not_used
+from kptool.data.formats.visibility import flag_kind, from_columns
 from kptool.system.text import first_line, is_file, numbers, read_rows, read_yaml, squared
 
 _HEADS = ("scorer", "individuals", "bodyparts", "coords")
@@ -167,7 +167,7 @@ def _sheet(path: Path) -> _Sheet:
             f"{path} numbers its rows, as DeepLabCut's predictions for a video do, and names no pictures; give the"
             " CollectedData of labeled-data, or save those frames and name them"
         )
-    spare = sorted({axis for _, _, axis in columns if axis not in ("x", "y") and kind(axis) is None})
+    spare = sorted({axis for _, _, axis in columns if axis not in ("x", "y") and flag_kind(axis) is None})
     return _Sheet(path, [n for n, _ in below], pictures, columns, texts, separator != ",", (*notes, *not_used(spare)))
 
 
@@ -224,10 +224,12 @@ def _things(
     sheet: _Sheet, names: tuple[str, ...], wanted: tuple[str, ...], base: Path
 ) -> tuple[list[Labelled], tuple[str, ...]]:
     """The individuals of each row that have a label, and notes on their flags; of one animal alone, every row."""
-    places = [frames.place(sheet.path, sheet.where(row), name, base) for row, name in enumerate(sheet.pictures)]
+    places = [
+        deeplabcut_frames.place(sheet.path, sheet.where(row), name, base) for row, name in enumerate(sheet.pictures)
+    ]
     points, stated = _values(sheet, names, wanted)
     shape = (len(sheet.lines) * len(wanted), len(names))
-    seen, notes = judge(
+    seen, notes = from_columns(
         lambda row: sheet.where(row // len(wanted)),
         points.reshape(*shape, 2),
         {what: texts.reshape(shape) for what, texts in stated.items()},
@@ -243,7 +245,7 @@ def _things(
     if empty and any(wanted):
         text = "pictures have no labelled animal and are" if empty > 1 else "picture has no labelled animal and is"
         notes = (*notes, f"{empty} {text} not used")
-    return things, (*notes, *frames.moved(sheet.path, sheet.pictures, [name for name, _ in places]))
+    return things, (*notes, *deeplabcut_frames.moved(sheet.path, sheet.pictures, [name for name, _ in places]))
 
 
 def _values(
@@ -256,7 +258,7 @@ def _values(
     for column, (one, part, axis) in enumerate(sheet.columns):
         if one not in wanted:
             continue
-        i, k, what = wanted.index(one), names.index(part), kind(axis)
+        i, k, what = wanted.index(one), names.index(part), flag_kind(axis)
         if axis in ("x", "y"):
             if wrong[:, column].any():
                 row = int(np.flatnonzero(wrong[:, column])[0])

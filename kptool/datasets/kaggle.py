@@ -23,8 +23,8 @@ from kptool.base.errors import DataError
 from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
 from kptool.data import flips
 from kptool.data.annotations import Dataset, Samples, Source
-from kptool.data.columns import flags_of, not_used
-from kptool.data.visibility import judge
+from kptool.data.formats.columns import flags_of, not_used
+from kptool.data.formats.visibility import from_columns
 from kptool.system.archives import BROKEN, is_zip, open_text
 from kptool.system.text import csv_rows, first_line
 
@@ -130,7 +130,7 @@ def _training_blocks(path: Path, table: Table, names: tuple[str, ...]) -> Iterat
         points = floats[:, order].reshape(len(rows), -1, 2)
         _check_points(path, table.side, names, rows, points)
         stated = {what: _texts(floats, places, len(names)) for what, places in flags.items()}
-        visibility, _ = judge(lambda row: _place(path, int(rows[row])), points, stated)  # noqa: B023
+        visibility, _ = from_columns(lambda row: _place(path, int(rows[row])), points, stated)  # noqa: B023
         yield Samples(images, np.where(visibility[..., None] > 0, points, 0).astype(np.float32), visibility, rows)
 
 

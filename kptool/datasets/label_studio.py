@@ -18,10 +18,11 @@ import numpy as np
 from kptool.base.errors import DataError
 from kptool.base.geometry import Box
 from kptool.base.skeleton import VISIBLE
-from kptool.data import rectangles
-from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded, counted
+from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
+from kptool.data.formats import rectangles
+from kptool.data.formats.unread import named
+from kptool.data.notes import counted
 from kptool.data.pictures import SUFFIXES
-from kptool.data.unread_formats import named
 from kptool.system.text import looks_like, read_json
 
 _IMAGE_KEYS = ("image", "img", "picture", "photo", "url", "image_url", "file")

@@ -13,7 +13,7 @@ import numpy as np
 
 from kptool.base.errors import DataError
 from kptool.data.annotations import ANY_SUFFIX, Dataset, LabelFile, Labelled
-from kptool.data.visibility import judge
+from kptool.data.formats.visibility import from_columns
 from kptool.system.text import read_text
 from kptool.system.walking import files_below
 
@@ -36,7 +36,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         odd = next(file for file, each in zip(files, points, strict=True) if len(each) != len(points[0]))
         raise DataError(f"{odd} has another number of points than {files[0]}; keep files of one kind in the folder")
     names = tuple(f"p{k + 1:02d}" for k in range(counts.pop()))
-    seen, notes = judge(lambda row: str(files[row]), np.stack(points), {})
+    seen, notes = from_columns(lambda row: str(files[row]), np.stack(points), {})
     things = [
         Labelled(file.relative_to(path).with_suffix(ANY_SUFFIX).as_posix(), each - 1, visible)
         for file, each, visible in zip(files, points, seen, strict=True)

@@ -1,7 +1,7 @@
 """A csv with a picture's name in each row. Wide: two columns for each keypoint; long: a row for each keypoint.
 
 Wide columns are ``NAME_x`` and ``NAME_y``, or plain numbers that alternate x and y; ``NAME_visibility`` and its like say
-what `kptool.data.visibility` makes of them. Long columns are a picture, a keypoint's name, x and y, and may be such flags and
+what `formats.visibility` makes of them. Long columns are a picture, a keypoint's name, x and y, and may be such flags and
 the number of the thing. Either may have a box, measured like the points. An empty cell is no label. An integer is a
 pixel's centre. Columns that say nothing known are named in a note.
 """
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from kptool.base.errors import DataError
 from kptool.base.geometry import Box
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
-from kptool.data.columns import BoxColumns, box, not_used, wide
+from kptool.data.formats.columns import BoxColumns, box, not_used, wide
+from kptool.data.formats.visibility import flag_kind, from_columns
 from kptool.data.pictures import SUFFIXES
 from kptool.data.splits import PARTS
-from kptool.data.visibility import judge, kind
 from kptool.system.text import first_line, numbers, read_rows, squared
 
 _PICTURE = ("image", "image_name", "image_path", "filename", "file_name", "file", "path", "img", "name", "picture")
@@ -157,7 +157,7 @@ def _wide(table: _Table, picture: str) -> LabelFile:
     for what, places in found.flags.items():
         stated[what] = np.full(shape, "", object)
         stated[what][:, list(places)] = table.texts(list(places.values()))
-    visibility, notes = judge(table.where, points, stated, table.comma)
+    visibility, notes = from_columns(table.where, points, stated, table.comma)
     boxes, more = table.boxes(found.box)
     split, parts = table.split()
     things = [
@@ -186,10 +186,10 @@ def _long(table: _Table, picture: str, keypoint: str, lower: dict[str, str]) -> 
     points = table.numbers([lower["x"], lower["y"]])
     flags: dict[str, str] = {}
     for name, column in lower.items():
-        if kind(name) and column != keypoint:
-            flags.setdefault(str(kind(name)), column)
+        if flag_kind(name) and column != keypoint:
+            flags.setdefault(str(flag_kind(name)), column)
     stated = {what: table.texts([column]) for what, column in flags.items()}
-    seen, notes = judge(table.where, points[:, None], stated, table.comma)
+    seen, notes = from_columns(table.where, points[:, None], stated, table.comma)
     instance = next((lower[name] for name in _INSTANCE if name in lower and lower[name] != keypoint), None)
     found = box(tuple(lower.values()), long=True)
     boxes, more = table.boxes(found)

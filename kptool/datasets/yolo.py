@@ -18,10 +18,12 @@ from PIL import Image
 
 from kptool.base.errors import DataError
 from kptool.base.skeleton import VISIBLE
-from kptool.data.annotations import ANY_SUFFIX, Dataset, LabelFile, Labelled, counted, stated_visibility
+from kptool.data.annotations import ANY_SUFFIX, Dataset, LabelFile, Labelled
+from kptool.data.formats.visibility import from_numbers
+from kptool.data.formats.yolo_paths import Pictures, find_pictures, labels_of
 from kptool.data.lookup import locate
+from kptool.data.notes import counted
 from kptool.data.splits import part_of
-from kptool.data.yolo_paths import Pictures, find_pictures, labels_of
 from kptool.system.text import is_file, read_text, read_yaml
 from kptool.system.walking import files_below
 
@@ -198,7 +200,7 @@ def _visibility(lines: list[_Line], stated: np.ndarray) -> tuple[np.ndarray, tup
     """Visibility (n, K) of third numbers (n, K), and notes. Whole numbers beyond 0 to 2 are what other tools write."""
     beyond = (stated % 1 == 0) & ((stated < 0) | (stated > VISIBLE))
     try:
-        seen, notes = stated_visibility(np.where(beyond, stated.clip(0, VISIBLE), stated))
+        seen, notes = from_numbers(np.where(beyond, stated.clip(0, VISIBLE), stated))
     except ValueError as error:
         odd = np.flatnonzero(((stated % 1 != 0) & ((stated < 0) | (stated > 1))).any(1))[0]
         raise DataError(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.data.annotations import listed
+from kptool.data.notes import listed
 
 LEVEL = 0.9
 LEAST = 9

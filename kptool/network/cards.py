@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from kptool.base.config import ModelConfig, model_from_dict, to_dict
 from kptool.base.errors import CheckpointError, ConfigError, DataError
-from kptool.data.annotations import listed
+from kptool.data.notes import listed
 from kptool.network.label_shift import LabelShift
 from kptool.system.text import strict_json
 

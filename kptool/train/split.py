@@ -15,7 +15,7 @@ from kptool.base.geometry import invert_affine
 from kptool.base.version import __version__
 from kptool.cache.store import Cache
 from kptool.data import shapes
-from kptool.data.annotations import never_labelled
+from kptool.data.notes import never_labelled
 from kptool.data.splits import folds
 from kptool.evaluate.conformal import reason
 from kptool.evaluate.evaluation import Evaluation, evaluate_arrays

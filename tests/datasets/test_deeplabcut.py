@@ -14,8 +14,8 @@ from label_files import pictures, put
 from kptool.base.errors import DataError
 from kptool.cache.extraction import Options, extract
 from kptool.cache.store import Cache
-from kptool.data import pandas_h5
 from kptool.data.annotations import LabelFile
+from kptool.data.formats import pandas_h5
 from kptool.data.sources import find_reader, find_source
 from kptool.datasets import deeplabcut
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
-from kptool.data.visibility import kind
+from kptool.data.formats.visibility import flag_kind
 
 _SIGNS = ("_", ".", ":", " ", "-")
 _BOXES = ("box_", "bbox_", "bounding_box_", "boundingbox_", "")
@@ -69,7 +69,7 @@ def _around(names: Collection[str]) -> list[str]:
 @dataclass(frozen=True)
 class Wide:
     """The columns of a wide table: keypoints' names, their x and y columns, and for each kind of flag (see
-    `kptool.data.visibility`) those of keypoints, by index; `box`; and what is `unused`."""
+    `kptool.data.formats.visibility`) those of keypoints, by index; `box`; and what is `unused`."""
 
     names: tuple[str, ...]
     places: tuple[tuple[str, str], ...]
@@ -130,7 +130,7 @@ def flags_of(names: tuple[str, ...], columns: Sequence[str]) -> tuple[dict[str, 
     spare = []
     for column in columns:
         for match in re.finditer("[_.: -]", column):  # a keypoint's name may have such signs in it
-            k, what = index.get(column[: match.start()].casefold()), kind(column[match.end() :])
+            k, what = index.get(column[: match.start()].casefold()), flag_kind(column[match.end() :])
             if k is not None and what and k not in flags.get(what, {}):
                 flags.setdefault(what, {})[k] = column
                 break

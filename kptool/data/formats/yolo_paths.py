@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kptool.base.errors import DataError
-from kptool.data.annotations import counted
+from kptool.data.notes import counted
 from kptool.data.pictures import SUFFIXES
 from kptool.data.splits import PARTS
 from kptool.system.text import exists, is_file, read_text

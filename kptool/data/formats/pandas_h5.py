@@ -19,7 +19,7 @@ from kptool.system import quarantine
 
 _CODE = """
 import json, pathlib, sys
-from kptool.data.pandas_h5 import rows
+from kptool.data.formats.pandas_h5 import rows
 try:
     answer = rows(pathlib.Path(sys.argv[1]))
 except ValueError as error:

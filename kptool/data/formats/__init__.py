@@ -1,0 +1,1 @@
+"""Helpers that the dataset readers share: table columns, visibility flags, YOLO paths, foreign formats."""
