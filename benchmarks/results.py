@@ -1,8 +1,8 @@
 """Write docs/results.md from finished runs: python benchmarks/results.py CACHE RUN... [--extra LABEL=RUN ...]
 
-RUN: the headline models. --extra: rows of the ablation table, each a run and what is different about it. Everything is
-measured on the cache's validation split in this call; the only figures taken from elsewhere are those that the runs
-themselves recorded (epochs, minutes of training).
+RUN: the runs of the main table. --extra: rows of the ablation table, each a run and a label that says what differs.
+Everything is measured on the cache's validation split by this script, except for figures that the runs themselves
+recorded (epochs, minutes of training).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DECODERS = ("argmax", "centroid", "centroid-global", "dark", "gaussian")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, and what it scores on the validation split, plain and flip-averaged."""
+    """A finished run and its evaluation on the validation split, without and with flip averaging."""
 
     label: str
     folder: Path
@@ -47,17 +47,18 @@ class Run:
 
     @classmethod
     def measure(cls, label: str, folder: Path, cache: Cache) -> Run:
+        """Load the best weights of a run folder and evaluate them on the cache's validation split."""
         model, card = checkpoint.load_model(folder / cards.WEIGHTS)
         plain, flipped = (evaluate_cache([model], cache, flip=flip) for flip in (False, True))
         return cls(label, folder, model, card, plain, flipped)
 
     @property
     def minutes(self) -> float:
-        """Of training, validation included, up to the last epoch that was run."""
+        """Training time up to the last epoch, including validation."""
         return float(pd.read_csv(self.folder / "metrics.csv")["seconds"].iloc[-1]) / 60
 
     def milliseconds(self, cache: Cache) -> float:
-        """To predict one image alone, on the CPU; the median of 30."""
+        """Time to predict a single image on the CPU: median of 30 runs after 3 warm-up runs."""
         image = torch.from_numpy(cache.read("images", cache.index("val")[:1])[:, None])
         times = []
         for _ in range(33):
@@ -68,12 +69,12 @@ class Run:
 
 
 def figures(metrics: Metrics) -> str:
-    """RMSE, NME, AUC and failures, as cells."""
+    """RMSE, NME, AUC and failure rate as table cells."""
     return f"{metrics.rmse:.3f} | {metrics.nme:.2%} | {metrics.auc:.3f} | {metrics.failure_rate:.1%}"
 
 
 def headline(runs: list[Run], cache: Cache) -> list[str]:
-    """The models, their ensemble, and the mean shape."""
+    """The main table: mean shape, models, ensembles."""
     lines = [
         "| model | loss | parameters | training, min | ms per image | RMSE px | NME | AUC | failures | RMSE, flip-averaged |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
@@ -94,14 +95,14 @@ def headline(runs: list[Run], cache: Cache) -> list[str]:
 
 
 def combinations(runs: list[Run]) -> dict[str, list[Run]]:
-    """Averages of points worth a row: the heatmap models, and all."""
+    """Ensembles that get a row: all heatmap models, and all models."""
     maps = [run for run in runs if run.model.plugin.output == "heatmap"]
     named = {" + ".join(r.label for r in maps): maps, " + ".join(r.label for r in runs): runs}
     return {f"average of {name}": members for name, members in named.items() if len(members) > 1}
 
 
 def keypoints(runs: list[Run], cache: Cache) -> list[str]:
-    """RMSE keypoint by keypoint, flip-averaged."""
+    """Flip-averaged RMSE per keypoint, one column per model."""
     base = mean_shape_baseline(cache).per_keypoint
     lines = [
         "| keypoint | mean shape | " + " | ".join(run.label for run in runs) + " |",
@@ -114,7 +115,7 @@ def keypoints(runs: list[Run], cache: Cache) -> list[str]:
 
 
 def decoders(runs: list[Run], cache: Cache) -> list[str]:
-    """Heatmap models under every decoder."""
+    """RMSE of the heatmap models with every decoder."""
     maps = [run for run in runs if run.model.plugin.output == "heatmap"]
     lines = ["| decoder | " + " | ".join(run.label for run in maps) + " |", "|---|" + "---:|" * len(maps)]
     for decoder in DECODERS:
@@ -124,7 +125,7 @@ def decoders(runs: list[Run], cache: Cache) -> list[str]:
 
 
 def ablation(extra: list[Run]) -> list[str]:
-    """One line for every extra run."""
+    """One row for every run given by --extra."""
     lines = ["| run | epochs | best epoch | RMSE px | RMSE, flip-averaged |", "|---|---:|---:|---:|---:|"]
     for run in extra:
         epochs, best = run.card.training["epochs"], run.card.metrics["best_epoch"]
@@ -134,7 +135,7 @@ def ablation(extra: list[Run]) -> list[str]:
 
 
 def radii(runs: list[Run], cache: Cache) -> list[str]:
-    """Coverage of the 90 % radius on people it was not calibrated on: each fifth of the groups held out in turn."""
+    """Coverage of the 90 % radius, five-fold by group: calibrated on four fifths, measured on the fifth held out."""
     index = cache.index("val")
     groups, labelled = cache.read("group", index), cache.read("visibility", index) > 0
     truth = apply_affine(invert_affine(cache.read("affine", index)), cache.read("keypoints", index))
@@ -155,12 +156,12 @@ def radii(runs: list[Run], cache: Cache) -> list[str]:
 
 
 def main() -> None:
-    """Measure, draw, write."""
+    """Measure the runs, draw the charts, write docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--extra", action="append", default=[], metavar="LABEL=RUN")
-    parser.add_argument("--note", type=Path, help="Markdown to put below the headline table.")
+    parser.add_argument("--note", type=Path, help="Markdown file to insert below the main table.")
     given = parser.parse_args()
     with Cache(given.cache) as cache:
         runs = [Run.measure(folder.name, folder, cache) for folder in given.runs]
@@ -178,24 +179,25 @@ def main() -> None:
         parts = [
             "# Results",
             f"Measured on {images} validation images of {people} people, none of whom is in the training images, by"
-            f" `python benchmarks/results.py` on {datetime.now(UTC):%Y-%m-%d} ({facts['cpu']}). RMSE is Kaggle's: pixels of"
-            " 96, over x and y. NME divides by the distance of the outer eye corners; AUC and failures are at 0.08.",
+            f" `python benchmarks/results.py` on {datetime.now(UTC):%Y-%m-%d} ({facts['cpu']}). RMSE is Kaggle's, in pixels"
+            " of 96, over x and y. NME is normalised by the distance between the outer eye corners; AUC and failure rate use"
+            " a threshold of 0.08.",
             "\n".join(headline(runs, cache)),
             given.note.read_text(encoding="utf-8").strip() if given.note else "",
-            "![share of images by error](errors.png)",
-            "## Keypoint by keypoint",
+            "![cumulative distribution of the error per image](errors.png)",
+            "## RMSE per keypoint, flip-averaged",
             "\n".join(keypoints(runs, cache)),
-            "![RMSE of each keypoint](keypoints.png)",
-            "## Decoders",
+            "![RMSE per keypoint](keypoints.png)",
+            "## RMSE by decoder",
             "\n".join(decoders(runs, cache)),
             "## Training",
             "![validation error by epoch](training.png)",
         ]
         if extra:
-            parts += ["## What else was tried", "\n".join(ablation(extra))]
+            parts += ["## Ablations", "\n".join(ablation(extra))]
         parts += [
             "## The 90 % radius",
-            "Calibrated on four fifths of the validation people and checked on the others, in turn:",
+            "Five-fold over the validation people: calibrated on four fifths, coverage measured on the remaining fifth.",
             "\n".join(radii(runs, cache)),
         ]
     write_text(DOCS / "results.md", "\n\n".join(part for part in parts if part) + "\n")

@@ -1,4 +1,4 @@
-"""Makes the page of commands from the code, when the documentation is built: nobody writes it, so it cannot be wrong."""
+"""mkdocs hook: generates the command reference from the Typer app at build time, so that it always matches the code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mkdocs.structure.files import File, Files
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add commands.md, as typer writes it."""
+    """Add commands.md, the output of `typer utils docs`, to the site's files."""
     command = [
         sys.executable,
         "-m",
