@@ -1,1 +1,1 @@
-"""The vocabulary: errors, geometry, skeletons, settings. Nothing here imports torch."""
+"""Errors, geometry, skeletons and settings, which everything else imports. Nothing here imports torch."""

@@ -1,7 +1,7 @@
-"""Every setting of kptool, as frozen dataclasses that check themselves and are stored whole in checkpoints.
+"""Settings of models, training and augmentation: frozen dataclasses that check their values and are stored in checkpoints.
 
-`RECIPES` is the one place where the models' training defaults live. ``--set key=value`` reaches every field by its
-name, those of the augmentation as ``augment.rotation=10``.
+The defaults are those of the fields and, per model, of `RECIPES`. ``--set key=value`` sets any field by its name, those of
+the augmentation as ``augment.rotation=10``.
 """
 
 from __future__ import annotations
@@ -18,29 +18,37 @@ from kptool.base.geometry import Size
 from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
 
 MAX_SIDE = 4096
+"""Largest width and height of a network's input, in pixels."""
 
 
-def require(condition: bool, what: str) -> None:
-    """Raise ConfigError(`what`) unless the condition holds."""
+def require(condition: bool, message: str) -> None:
+    """Raise ConfigError(`message`) unless the condition is true."""
     if not condition:
-        raise ConfigError(what)
+        raise ConfigError(message)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All that it takes to build a network and read its output: what a checkpoint stores beside the weights."""
+    """What is needed to build a network and decode its output. A checkpoint stores it with the weights.
+
+    Raises ConfigError, or DataError from `Skeleton`, for values out of range.
+    """
 
     model: str
     names: tuple[str, ...]
     flip_pairs: tuple[tuple[int, int], ...]
     size: Size = (96, 96)
+    """(H, W) of the input in pixels"""
     channels: int = 1
+    """1 for grey, 3 for colour"""
     width: int = 32
+    """channels of the network's first stage"""
     loss: str = "dsnt"
     sigma: float = 1.5
+    """standard deviation of the target Gaussians in heatmap pixels"""
     decoder: str = "gaussian"
     mirror: bool = True
-    """whether a mirrored image, with the flip pairs swapped, is as good as the image"""
+    """whether a mirrored image with the flip pairs swapped is a valid image of the same kind of object"""
 
     def __post_init__(self) -> None:
         Skeleton(self.names, self.flip_pairs)
@@ -55,46 +63,48 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far training images are varied. Geometry is drawn uniformly from +- the value; chances are per image."""
+    """Strength of the augmentations. Geometric ones are uniform in +- the value; probabilities apply to each image.
+
+    Raises ConfigError for values out of range.
+    """
 
     rotation: float = 8.0
-    """degrees; prediction turns faces upright, so more than that is for things that stand at all angles"""
+    """degrees; prediction turns faces upright first, so only objects seen at any angle need more"""
     scale: float = 0.08
-    """relative"""
+    """relative change of size"""
     shift: float = 0.04
-    """of the image's side"""
+    """translation as a fraction of the image's side"""
     stretch: float = 0.05
-    """of x against y, relative; and as much of shear"""
+    """relative change of the aspect ratio, and range of the shear"""
     elastic: float = 0.02
-    """largest displacement of a smooth deformation, of the image's side; less where it would fold the picture"""
+    """largest displacement of a smooth deformation, as a fraction of the image's side; reduced where it would fold"""
     flip: float = 0.5
-    """chance of a mirrored image (left and right swapped)"""
+    """probability of mirroring, with the flip pairs swapped"""
     light: float = 0.35
-    """strength of gamma and of a light gradient across the image"""
+    """strength of a random gamma and of a brightness gradient across the image"""
     blur: float = 0.3
-    """chance"""
+    """probability of a blur"""
     noise: float = 0.03
-    """largest standard deviation; white is 1"""
+    """largest standard deviation of Gaussian noise; white is 1"""
     erase: float = 0.3
-    """chance of a rectangle painted over"""
+    """probability of a rectangle painted over the image"""
 
     def __post_init__(self) -> None:
-        for chance in ("flip", "blur", "erase"):
-            require(
-                0 <= getattr(self, chance) <= 1, f"augment.{chance} is a chance of 0 to 1; got {getattr(self, chance)}"
-            )
-        require(0 <= self.rotation <= 180, f"augment.rotation is 0 to 180 degrees; got {self.rotation}")
-        require(0 <= self.scale < 0.9, f"augment.scale is 0 to 0.9; got {self.scale}")
-        require(0 <= self.shift <= 0.5, f"augment.shift is 0 to 0.5; got {self.shift}")
-        require(0 <= self.stretch < 0.9, f"augment.stretch is 0 to 0.9; got {self.stretch}")
-        require(0 <= self.elastic <= 0.08, f"augment.elastic is 0 to 0.08 of the side; got {self.elastic}")
-        require(0 <= self.light <= 1, f"augment.light is 0 to 1; got {self.light}")
-        require(0 <= self.noise <= 1, f"augment.noise is 0 to 1; got {self.noise}")
+        for name in ("flip", "blur", "erase"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"augment.{name} must be a probability from 0 to 1; got {value}")
+        require(0 <= self.rotation <= 180, f"augment.rotation must be 0 to 180 degrees; got {self.rotation}")
+        require(0 <= self.scale < 0.9, f"augment.scale must be at least 0 and below 0.9; got {self.scale}")
+        require(0 <= self.shift <= 0.5, f"augment.shift must be 0 to 0.5; got {self.shift}")
+        require(0 <= self.stretch < 0.9, f"augment.stretch must be at least 0 and below 0.9; got {self.stretch}")
+        require(0 <= self.elastic <= 0.08, f"augment.elastic must be 0 to 0.08 of the side; got {self.elastic}")
+        require(0 <= self.light <= 1, f"augment.light must be 0 to 1; got {self.light}")
+        require(0 <= self.noise <= 1, f"augment.noise must be 0 to 1; got {self.noise}")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a network is trained."""
+    """How a network is trained. Raises ConfigError for values out of range."""
 
     epochs: int = 40
     batch_size: int = 16
@@ -102,16 +112,16 @@ class TrainConfig:
     """peak learning rate of AdamW"""
     weight_decay: float = 0.1
     warmup: float = 0.05
-    """share of the steps over which the learning rate rises; a cosine takes it down to zero after that"""
+    """fraction of the steps over which the learning rate rises linearly; a cosine takes it to zero after that"""
     ema: float = 0.998
-    """decay per step of the averaged weights, which are the ones that are evaluated and kept"""
+    """decay per step of the averaged weights (EMA), which are the ones evaluated and saved"""
     clip: float = 1.0
     """largest norm of the gradient"""
     seed: int = 0
     offset: bool = True
-    """whether to measure how far labels are off their mirror image, and to train without that"""
+    """whether to measure the labels' systematic offset from their mirror images, and to remove it for training"""
     amp: str = "auto"
-    """auto, on or off: bfloat16 arithmetic, where the device is fast at it"""
+    """bfloat16 mixed precision: on, off, or auto (on if the device has fast bfloat16 arithmetic)"""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -119,7 +129,7 @@ class TrainConfig:
         require(2 <= self.batch_size <= 65_536, f"batch_size must be 2 to 65536; got {self.batch_size}")
         require(0 < self.lr <= 10, f"lr must be above 0 and at most 10; got {self.lr}")
         require(self.weight_decay >= 0, f"weight_decay must not be negative; got {self.weight_decay}")
-        require(0 <= self.warmup < 1, f"warmup is a share, 0 to 1; got {self.warmup}")
+        require(0 <= self.warmup < 1, f"warmup must be at least 0 and below 1; got {self.warmup}")
         require(0 <= self.ema < 1, f"ema must be at least 0 and below 1; got {self.ema}")
         require(self.clip > 0, f"clip must be positive; got {self.clip}")
         require(0 <= self.seed < 2**32, f"seed must be 0 to 2**32 - 1; got {self.seed}")
@@ -132,28 +142,31 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fcn": {"loss": "dsnt", "epochs": 40},
     "unet": {"loss": "dsnt", "epochs": 40},
 }
-"""What differs from the fields' defaults, model by model, as each was measured on 1928 faces: see docs/results.md."""
+"""Each model's differences from the fields' defaults, chosen by measurement on 1928 faces: see docs/results.md."""
 
 
 def to_dict(config: ModelConfig | TrainConfig) -> dict[str, Any]:
-    """Plain values, as JSON can hold them."""
+    """The configuration as plain values that JSON can represent."""
     return dataclasses.asdict(config)
 
 
 def model_from_dict(values: Mapping[str, Any]) -> ModelConfig:
-    """The inverse of `to_dict`, from a file that need not be ours. Raises ConfigError on anything unexpected."""
+    """The inverse of `to_dict`, for values from an untrusted file. Raises ConfigError for anything unexpected."""
     try:
+        height, width = (int(side) for side in values["size"])
         pairs = tuple((int(a), int(b)) for a, b in values["flip_pairs"])
-        fixed = {"names": tuple(map(str, values["names"])), "flip_pairs": pairs, "size": _size(values["size"])}
-        return ModelConfig(**{**_typed(ModelConfig, {k: v for k, v in values.items() if k not in fixed}), **fixed})
+        fixed = {"names": tuple(map(str, values["names"])), "flip_pairs": pairs, "size": (height, width)}
+        rest = _convert_fields(ModelConfig, {key: value for key, value in values.items() if key not in fixed})
+        return ModelConfig(**{**rest, **fixed})
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ConfigError(f"the stored model configuration is not valid ({error!r})") from error
 
 
 def train_from_dict(values: Mapping[str, Any]) -> TrainConfig:
-    """The inverse of `to_dict` for a training configuration."""
-    augment = AugmentConfig(**_typed(AugmentConfig, values.get("augment", {})))
-    return TrainConfig(**_typed(TrainConfig, {k: v for k, v in values.items() if k != "augment"}), augment=augment)
+    """The inverse of `to_dict` for a training configuration. Raises ConfigError for unknown fields and invalid values."""
+    augment = AugmentConfig(**_convert_fields(AugmentConfig, values.get("augment", {})))
+    rest = _convert_fields(TrainConfig, {key: value for key, value in values.items() if key != "augment"})
+    return TrainConfig(**rest, augment=augment)
 
 
 def configure(
@@ -161,20 +174,20 @@ def configure(
 ) -> tuple[ModelConfig, TrainConfig]:
     """The recipe of `model` with `overrides` (field name, or ``augment.field`` -> value or its text).
 
-    Raises ConfigError for a field that does not exist, naming the nearest, and for a value that does not fit.
+    Raises ConfigError for an unknown field, naming the most similar one, and for an invalid value.
     """
     values = {**RECIPES.get(model, {}), **({} if skeleton.mirror else {"augment.flip": 0.0}), **overrides}
     fixed = {"model", "names", "flip_pairs", "mirror", "size", "channels", "augment"}
-    homes: dict[str, type] = {f.name: ModelConfig for f in dataclasses.fields(ModelConfig) if f.name not in fixed}
-    homes |= {f.name: TrainConfig for f in dataclasses.fields(TrainConfig) if f.name not in fixed}
-    homes |= {f"augment.{f.name}": AugmentConfig for f in dataclasses.fields(AugmentConfig)}
+    owners: dict[str, type] = {f.name: ModelConfig for f in dataclasses.fields(ModelConfig) if f.name not in fixed}
+    owners |= {f.name: TrainConfig for f in dataclasses.fields(TrainConfig) if f.name not in fixed}
+    owners |= {f"augment.{f.name}": AugmentConfig for f in dataclasses.fields(AugmentConfig)}
     parts: dict[type, dict[str, Any]] = {ModelConfig: {}, TrainConfig: {}, AugmentConfig: {}}
     for key, value in values.items():
-        if key not in homes:
-            near = difflib.get_close_matches(key, homes, n=1)
+        if key not in owners:
+            near = difflib.get_close_matches(key, owners, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"there is no setting {key!r}{hint}; known: {', '.join(sorted(homes))}")
-        parts[homes[key]].update(_typed(homes[key], {key.removeprefix("augment."): value}))
+            raise ConfigError(f"there is no setting {key!r}{hint}; known: {', '.join(sorted(owners))}")
+        parts[owners[key]].update(_convert_fields(owners[key], {key.removeprefix("augment."): value}))
     augment = AugmentConfig(**parts[AugmentConfig])
     return (
         ModelConfig(
@@ -184,28 +197,24 @@ def configure(
     )
 
 
-def _typed(home: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` converted to the types of the fields of `home`."""
-    hints = get_type_hints(home)
+def _convert_fields(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values`, by field name, converted to the types of the fields of the dataclass `owner`."""
+    hints = get_type_hints(owner)
     unknown = sorted(set(values) - set(hints))
-    require(not unknown, f"{home.__name__} has no field {', '.join(unknown)}")
+    require(not unknown, f"{owner.__name__} has no field {', '.join(unknown)}")
     return {key: _convert(key, value, hints[key]) for key, value in values.items()}
 
 
 def _convert(key: str, value: Any, kind: type) -> Any:
+    """`value`, of that type already or as text, as a `kind`. Raises ConfigError if it is none, or not finite."""
     if kind is bool:
         words = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
-        require(str(value).lower() in words, f"{key} is on or off; got {value!r}")
+        require(str(value).lower() in words, f"{key} must be on or off; got {value!r}")
         return words[str(value).lower()]
     try:
         converted = kind(value)
     except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"{key} must be of type {kind.__name__}; got {value!r}") from None
-    fits = not isinstance(converted, float) or math.isfinite(converted)
-    require(fits, f"{key} must be a finite number; got {value!r}")
+    finite = not isinstance(converted, float) or math.isfinite(converted)
+    require(finite, f"{key} must be a finite number; got {value!r}")
     return converted
-
-
-def _size(values: Any) -> Size:
-    height, width = (int(side) for side in values)
-    return height, width

@@ -1,4 +1,4 @@
-"""The 68-point face scheme of 300-W, also called iBUG-68 (Sagonas et al., ICCV workshops 2013), stated once.
+"""The 68-point face scheme of 300-W, also called iBUG-68 (Sagonas et al., ICCV workshops 2013).
 
 Indices start at 0. Left and right are the subject's, as everywhere in kptool.
 """
@@ -17,9 +17,10 @@ MIRROR: tuple[int, ...] = (
     *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
     *(64, 63, 62, 61, 60, 67, 66, 65),
 )
-"""The index of each point's mirror image."""
+"""The index of each point's mirror image; a point on the midline is its own."""
 
 FLIP_PAIRS: tuple[tuple[int, int], ...] = tuple((k, other) for k, other in enumerate(MIRROR) if k < other)
+"""The index pairs that swap when an image is mirrored."""
 
 PARTS: Mapping[str, tuple[int, ...]] = {
     "left_eye_center": (42, 43, 44, 45, 46, 47),
@@ -38,12 +39,12 @@ PARTS: Mapping[str, tuple[int, ...]] = {
     "mouth_center_top_lip": (51,),
     "mouth_center_bottom_lip": (57,),
 }
-"""Each of the 15 keypoints of `kptool.base.skeleton.FACE15` as the mean of these points."""
+"""For each keypoint of `kptool.base.skeleton.FACE15`, the indices of the points whose mean it is."""
 
 
 def is_face68(names: Sequence[str]) -> bool:
-    """Whether keypoints of these names are the 68 points: numbered from 0 or 1, with the same word before every number."""
+    """Whether `names` are 68 names with one common prefix, numbered consecutively from 0 or from 1."""
     numbers = [re.search("[0-9]+$", name) for name in names]
-    words = {name[: match.start()] for name, match in zip(names, numbers, strict=True) if match}
+    prefixes = {name[: match.start()] for name, match in zip(names, numbers, strict=True) if match}
     values = [int(match[0]) for match in numbers if match and len(match[0]) < 4]
-    return len(names) == 68 and len(words) == 1 and values in (list(range(68)), list(range(1, 69)))
+    return len(names) == 68 and len(prefixes) == 1 and values in (list(range(68)), list(range(1, 69)))

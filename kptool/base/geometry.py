@@ -1,4 +1,4 @@
-"""The coordinate convention, stated once; every other module gets its half pixels from here.
+"""The coordinate convention, and the only place that adds or subtracts half pixels.
 
 A point is ``(x, y)``: x to the right, y down, in pixels. A size is ``(H, W)``. An integer coordinate is the
 *centre* of a pixel, so an image of width W covers ``-0.5 <= x <= W - 0.5``, and resizing maps edges to edges:
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
-"""x and y of the left and top edge, width, height, in pixels."""
+"""(x, y, width, height) in pixels; x and y are the left and the top *edge*, so a whole image is (-0.5, -0.5, W, H)."""
 Floats = NDArray[np.floating[Any]]
 
 
 def to_heatmap(points: Floats, stride: float) -> Floats:
-    """Image pixels -> heatmap pixels, elementwise over an array of any shape."""
+    """Image pixels -> heatmap pixels, elementwise, for an array of any shape."""
     return (points + 0.5) / stride - 0.5
 
 
@@ -34,22 +34,27 @@ def from_heatmap(points: Floats, stride: float) -> Floats:
 
 
 def to_edges(points: Floats) -> Floats:
-    """Pixels -> the coordinates of formats whose 0 is the picture's edge, where a pixel's centre is at a half."""
+    """Pixels -> the coordinates of formats that measure from the image's edge, where the first pixel's centre is 0.5."""
     return points + 0.5
 
 
 def from_edges(points: Floats) -> Floats:
-    """The inverse of `to_edges`."""
+    """Coordinates measured from the image's edge -> pixels; the inverse of `to_edges`."""
     return points - 0.5
 
 
+def box_from_edges(x: float, y: float, width: float, height: float) -> Box:
+    """The box whose left and top edges are x and y pixels from those of the image."""
+    return x - 0.5, y - 0.5, width, height
+
+
 def heatmap_size(size: Size, stride: int) -> Size:
-    """(H, W) of the heatmaps of an image of `size`: rounded up, so that every pixel has a cell."""
+    """(H, W) of the heatmaps of an image of `size`, rounded up so that they cover every pixel."""
     return -(-size[0] // stride), -(-size[1] // stride)
 
 
 def swap_order(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
-    """The permutation of `count` keypoints that a flip applies: ``flipped[k] = original[order[k]]``."""
+    """The permutation of `count` keypoints that swaps the flip pairs: ``flipped[k] = original[order[k]]``."""
     order = list(range(count))
     for a, b in pairs:
         order[a], order[b] = b, a
@@ -57,7 +62,7 @@ def swap_order(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def flip_points(points: Floats, width: int, pairs: Sequence[tuple[int, int]]) -> Floats:
-    """Mirror points (..., K, 2) of an image `width` pixels wide, and swap left with right."""
+    """Mirror points (..., K, 2) of an image `width` pixels wide and swap the flip pairs; returns a copy."""
     flipped = points[..., swap_order(points.shape[-2], pairs), :].copy()
     flipped[..., 0] = (width - 1) - flipped[..., 0]
     return flipped
@@ -70,10 +75,9 @@ def scale_affine(source: Size, target: Size) -> NDArray[np.float64]:
 
 
 def crop_affine(box: Box, target: Size) -> NDArray[np.float64]:
-    """The 2x3 map that takes `box` = (x, y, width, height) to a whole image of size `target`.
+    """The 2x3 map that takes `box` to a whole image of size `target`.
 
-    x and y are the box's left and top *edge*, so the whole of an image is the box (-0.5, -0.5, W, H). The aspect is
-    not kept unless the box has it.
+    The aspect ratio changes unless the box has that of `target`.
     """
     x, y, width, height = box
     sx, sy = target[1] / width, target[0] / height
@@ -81,8 +85,10 @@ def crop_affine(box: Box, target: Size) -> NDArray[np.float64]:
 
 
 def fit_box(box: Box, target: Size, margin: float = 0.0) -> NDArray[np.float64]:
-    """The 2x3 map that brings `box`, with `margin` (a share of it) on every side, into the middle of an image of size
-    `target`, as large as fits with its aspect kept. The box is that of `crop_affine`."""
+    """The 2x3 map that centres `box` in an image of size `target`, as large as fits with its aspect ratio kept.
+
+    `margin` is the space left on each side of the box, as a fraction of the box's width and height.
+    """
     x, y, width, height = box
     scale = min(target[1] / width, target[0] / height) / (1 + 2 * margin)
     wide, high = target[1] / scale, target[0] / scale
@@ -90,22 +96,22 @@ def fit_box(box: Box, target: Size, margin: float = 0.0) -> NDArray[np.float64]:
 
 
 def invert_affine(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inverse of 2x3 maps (..., 2, 3). Raises numpy.linalg.LinAlgError where one is singular."""
+    """The inverses of affine maps (..., 2, 3). Raises numpy.linalg.LinAlgError if one is singular."""
     linear = np.linalg.inv(affine[..., :2])
     return np.concatenate([linear, -(linear @ affine[..., 2:])], axis=-1)
 
 
 def apply_affine(affine: Floats, points: Floats) -> Floats:
-    """Map points (..., K, 2) by 2x3 matrices (..., 2, 3)."""
+    """Apply affine maps (..., 2, 3) to points (..., K, 2). The result has the points' dtype, float32 or wider."""
     moved = points @ np.swapaxes(affine[..., :2], -1, -2) + affine[..., None, :, 2]
     return np.asarray(moved, dtype=np.result_type(points.dtype, np.float32))
 
 
 def fit_similarity(source: Floats, target: Floats) -> NDArray[np.float64]:
-    """The 2x3 map of rotation, scale and shift that takes points (K, 2) nearest to `target` (K, 2), by least squares.
+    """The similarity (rotation, uniform scale, translation) that maps `source` (K, 2) to `target` (K, 2), as a 2x3 map.
 
-    In complex numbers the map is w = a z + b, and a is the regression of w on z (Umeyama, PAMI 1991, in the plane).
-    The zero map where all source points are one.
+    Least squares (Umeyama, PAMI 1991). In complex numbers the map is w = a z + b, so a is the regression slope of w on
+    z. If all source points coincide, the scale is 0 and everything maps to the mean of `target`.
     """
     z, w = (p @ np.array([1, 1j]) for p in (source, target))
     centred = z - z.mean()

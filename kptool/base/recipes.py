@@ -1,7 +1,7 @@
-"""Recipes in files: TOML whose keys are those of ``--set``, and ``model``. Written with a reason beside every value.
+"""Recipe files: TOML whose keys are ``model`` and those of ``--set``, with a comment above every value that explains it.
 
-A file may be anybody's. It is bounded in size and in the length of its lines (a key of very many parts takes tomllib
-quadratic time), and its values are handed on as texts, so that they are checked as those of ``--set`` are.
+A recipe may come from an untrusted source. Its size and the length of its lines are bounded (tomllib takes quadratic
+time for a key of very many parts), and values are returned as text, so that they are checked like those of ``--set``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any
 from kptool.base.errors import ConfigError
 
 MAX_BYTES, MAX_LINE = 1 << 20, 1000
+"""Limits for the size of a file and of one line, in bytes."""
 _MAX_LINES = 1000
 
 
 def read(path: Path) -> dict[str, str]:
     """Setting -> its value as text; a table ``[augment]`` is the same as keys that begin with ``augment.``.
 
-    Raises ConfigError where the file cannot be read, is too large, or is no TOML.
+    Raises ConfigError if the file cannot be read, is too large, or is not TOML.
     """
     try:
         with path.open("rb") as file:
@@ -31,32 +32,33 @@ def read(path: Path) -> dict[str, str]:
     lines = data.split(b"\n")
     if len(data) > MAX_BYTES or len(lines) > _MAX_LINES or max(map(len, lines)) > MAX_LINE:
         raise ConfigError(
-            f"{path} is too large for a recipe: it may have {_MAX_LINES} lines of {MAX_LINE} bytes; give --config a file"
-            " as `kptool recommend --out` writes it"
+            f"{path} is too large for a recipe, which may have {_MAX_LINES} lines of {MAX_LINE} bytes; give --config a"
+            " file as `kptool recommend --out` writes it"
         )
     try:
-        return dict(_flat("", tomllib.loads(data.decode("utf-8-sig"))))
+        return dict(_flatten("", tomllib.loads(data.decode("utf-8-sig"))))
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not text in UTF-8, as TOML is; save it as UTF-8") from None
+        raise ConfigError(f"{path} is not UTF-8 text, as TOML must be; save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not a TOML file: {error or 'it nests too deep'}; correct it") from error
+        raise ConfigError(f"{path} is not a TOML file: {error or 'it is nested too deeply'}; correct it") from error
 
 
-def _flat(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _flatten(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(dotted key, value as text) of every entry; an empty table is kept as a value, so that it is reported."""
     for key, value in table.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(f"{prefix}{key}.", value)
+            yield from _flatten(f"{prefix}{key}.", value)
         else:
             yield f"{prefix}{key}", str(value)
 
 
 def write(settings: Iterable[tuple[str, str | int | float, str]], remarks: Iterable[str]) -> str:
-    """The text of a recipe: `remarks` as comments above, then each (key, value, reason) with the reason above it."""
-    head = "".join(f"# {_line(remark)}\n" for remark in remarks)
-    body = "".join(f"\n# {_line(why)}\n{key} = {json.dumps(value)}\n" for key, value, why in settings)
+    """The text of a recipe: `remarks` as comments at the top, then each (key, value, reason) with the reason above it."""
+    head = "".join(f"# {_comment(remark)}\n" for remark in remarks)
+    body = "".join(f"\n# {_comment(why)}\n{key} = {json.dumps(value)}\n" for key, value, why in settings)
     return head + body
 
 
-def _line(text: str) -> str:
-    """Nothing that would end a comment, or that TOML forbids in one."""
+def _comment(text: str) -> str:
+    """`text` on one line and without control characters, which would end a TOML comment or are forbidden in it."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

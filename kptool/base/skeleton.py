@@ -1,4 +1,4 @@
-"""The vocabulary of labels: keypoint names, the pairs that a mirror exchanges, and what a visibility means."""
+"""Skeletons: keypoint names, flip pairs and visibility values."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from kptool.base.errors import DataError
 
 UNLABELLED, OCCLUDED, VISIBLE = 0, 1, 2
+"""Visibility values, as in COCO."""
 
 MAX_KEYPOINTS = 2048
+"""Upper limit for the number of keypoints in a file, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
 class Skeleton:
     """The names of the K keypoints, in order, and the index pairs that swap when an image is mirrored.
 
-    `mirror` says whether that is known: where it is not, images are never mirrored.
+    `mirror` is False if the flip pairs are not known; then images are never mirrored. Raises DataError for empty or
+    repeated names, and for flip pairs that are out of range or share a keypoint.
     """
 
     names: tuple[str, ...]

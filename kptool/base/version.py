@@ -1,4 +1,4 @@
-"""The version of kptool that is installed."""
+"""The installed version of kptool."""
 
 from importlib.metadata import PackageNotFoundError, version
 
