@@ -1,4 +1,4 @@
-// What the bindings share: checks of arrays, and the registering functions that module.cpp calls.
+// Shared by the bindings: checks of array arguments, and the registration functions called by module.cpp.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -19,7 +19,7 @@ void register_render(py::module_& module);
 void register_decode(py::module_& module);
 void register_parse(py::module_& module);
 
-// Type codes of NumPy.
+// NumPy's type codes.
 template <class T>
 constexpr char code_of = '?';
 template <>
@@ -41,7 +41,8 @@ bool holds(const py::array& array) {
     return array.dtype().char_() == code_of<T> && (order == '=' || order == '|');
 }
 
-// Views are taken of exactly fitting arrays only: a silent conversion would read, or worse write, a copy.
+// Views accept only arrays of exactly the right dtype and layout: an implicit conversion would read from,
+// or worse, write to a temporary copy.
 template <class T, std::size_t D>
 std::array<std::size_t, D> checked_shape(const py::array& array, const std::string& name) {
     if (!holds<T>(array)) throw py::type_error(name + ": wrong dtype " + std::string(py::str(array.dtype())));

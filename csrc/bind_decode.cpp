@@ -27,8 +27,8 @@ py::tuple run(const py::array& heatmaps, Method method, std::size_t threads) {
     float* const points = coords.mutable_data();
     float* const values = scores.mutable_data();
     {
-        // Releasing the GIL is safe: the argument keeps the maps alive, nobody else knows the results yet,
-        // and the kernel sees only memory.
+        // Releasing the GIL is safe: the argument keeps the maps alive, nothing else refers to the results
+        // yet, and the kernel only accesses memory.
         const py::gil_scoped_release release;
         decode(maps, method, threads, points, values);
     }

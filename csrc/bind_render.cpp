@@ -41,15 +41,15 @@ RenderPlan checked_plan(const py::array& centers, const py::array& sigma, const 
     return {points, sigmas.data, visible, window, threads};
 }
 
-// Calls draw(plan, maps) with a view of `out` by its dtype.
+// Calls draw(plan, maps) with a view of `out` for its dtype.
 template <class Draw>
 void dispatch(const RenderPlan& plan, py::array& out, const Draw& draw) {
     const auto run = [&](auto maps) {
         require(maps.shape[0] == plan.centers.shape[0] && maps.shape[1] == plan.centers.shape[1],
                 "out: its first axes are not those of centers");
         require(maps.shape[2] > 0 && maps.shape[3] > 0, "out: an axis is empty");
-        // Releasing the GIL is safe: the arguments keep the arrays alive, and the kernel sees only their
-        // memory.
+        // Releasing the GIL is safe: the arguments keep the arrays alive, and the kernel only accesses
+        // their memory.
         const py::gil_scoped_release release;
         draw(plan, maps);
     };
@@ -72,7 +72,7 @@ long process() {
 #endif
 }
 
-// Remembers what it drew, so as to erase only that.
+// Remembers which pixels it drew, so that it only has to erase those.
 class Canvas {
   public:
     explicit Canvas(py::array out) : out_(std::move(out)) {
@@ -83,20 +83,22 @@ class Canvas {
 
     void draw(const py::array& centers, const py::array& sigma, const OptionalArray& visibility,
               double window, std::size_t threads) {
-        // What was drawn is known by that shape, and NumPy lets an array's shape be changed.
+        // The record of what was drawn depends on the shape, and NumPy allows the shape of an array to be
+        // changed.
         require(out_.ndim() == 4 && std::equal(shape_.begin(), shape_.end(), out_.shape()),
                 "out: its shape was changed");
         if (process_ != process()) start_anew();
         dispatch(checked_plan(centers, sigma, visibility, window, threads), out_,
                  [this](const RenderPlan& plan, auto maps) {
-                     const std::scoped_lock lock(*mutex_);  // the GIL no longer keeps a second call out
+                     const std::scoped_lock lock(*mutex_);  // needed because the GIL is released
                      redraw(plan, maps, drawn_.data());
                  });
     }
 
   private:
-    // In a process that was forked, maybe while another thread was drawing: then the maps are half drawn, and
-    // nobody is left to open the lock, which can neither be used nor destroyed. The GIL keeps others out.
+    // Called in a forked child. If another thread was drawing during the fork, the maps may be half drawn,
+    // and the mutex may be locked by a thread that does not exist here: it can neither be locked nor
+    // destroyed, so it is leaked. The GIL excludes other callers.
     void start_anew() {
         const auto side = [this](std::size_t axis) { return static_cast<std::size_t>(shape_[axis]); };
         std::fill(drawn_.begin(), drawn_.end(), Patch{{0, side(3)}, {0, side(2)}});
@@ -113,7 +115,7 @@ class Canvas {
     long process_ = process();
 };
 
-// An uninitialised array; a large one's memory is recycled.
+// An uninitialised array; large ones use pooled memory.
 py::array empty(const std::vector<py::ssize_t>& shape, const py::dtype& type) {
     const char code = type.char_();
     require(code == code_of<float> || code == code_of<Half> || code == code_of<std::uint8_t>,
@@ -127,7 +129,7 @@ py::array empty(const std::vector<py::ssize_t>& shape, const py::dtype& type) {
         const std::unique_ptr<Block> given(static_cast<Block*>(pointer));
         give_block(*given);
     });
-    const void* const data = block.release()->data;  // the capsule's from now on
+    const void* const data = block.release()->data;  // now owned by the capsule
     return py::array(type, shape, data, owner);
 }
 

@@ -17,15 +17,15 @@ constexpr std::size_t grain_bytes = std::size_t{256}
                                     << 10;  // below this, starting a thread costs more than it saves
 constexpr double dark_floor = 1e-10;
 
-// Sums of weights and of weights times positions.
+// Sums of weights, and of weights times coordinates.
 struct Moments {
     double total = 0.0, x = 0.0, y = 0.0;
 };
 
 constexpr std::ptrdiff_t strip_width = 64;
 
-// Adds the pixels of a window at most `strip_width` wide, weighted with their values; those below zero count
-// as zero. Each column has sums of its own, so that neighbours are added in one instruction.
+// Adds the pixels of a window at most `strip_width` wide, weighted by their values; negative values count
+// as zero. Each column has its own sums, so that the loop over columns vectorises.
 template <class T>
 KPTOOL_INLINE void add_strip(const Map<T>& map, const Window& window, Moments& sums) {
     const std::ptrdiff_t count = window.x1 - window.x0;
@@ -57,7 +57,7 @@ KPTOOL_VERSIONS void add(const Map<std::uint8_t>& map, const Window& window, Mom
     add_strip(map, window, sums);
 }
 
-// The mean of the pixels' positions, weighted as above.
+// The mean pixel position, weighted as above.
 template <class T>
 Point weighted_mean(const Map<T>& map, Window window) {
     Moments sums;
@@ -69,7 +69,7 @@ Point weighted_mean(const Map<T>& map, Window window) {
     return {sums.x / sums.total, sums.y / sums.total};
 }
 
-// Near a border the window shrinks so as to stay symmetric around the peak.
+// Near a border the window shrinks, so that it stays symmetric around the peak.
 template <class T>
 Point centroid(const Map<T>& map, Pixel peak) {
     const std::ptrdiff_t side = 2 * reach(map, peak);
@@ -78,9 +78,11 @@ Point centroid(const Map<T>& map, Pixel peak) {
     return weighted_mean(map, Window{peak.x - rx, peak.x + rx + 1, peak.y - ry, peak.y + ry + 1});
 }
 
-// The step -H^-1 g on the logarithm, with the finite differences of the authors' code, shortened to one
-// pixel: longer ones start from no maximum that a parabola describes. None near a border, and where there is
-// no maximum. Zhang et al., Distribution-aware coordinate representation for human pose estimation, CVPR
+// The Newton step -H^-1 g on the logarithm, with the finite differences of the authors' code. It is limited
+// to a length of one pixel: a longer one does not start from a maximum that a parabola describes. No step
+// within two pixels of the border, or if the Hessian has no maximum.
+//
+// Reference: Zhang et al., Distribution-aware coordinate representation for human pose estimation, CVPR
 // 2020.
 template <class T>
 std::optional<Point> newton(const Map<T>& map, Pixel peak) {
@@ -103,8 +105,8 @@ std::optional<Point> newton(const Map<T>& map, Pixel peak) {
     return Point{shorter * step.x, shorter * step.y};
 }
 
-// Where a neighbour is as high, differences from one pixel tell nothing of the middle: along that axis, and
-// without a step, the answer is the middle of the flat top.
+// If a neighbour is as high, differences over one pixel do not locate the middle. Along that axis, and if
+// there is no step, the result is the middle of the flat top.
 template <class T>
 Point dark(const Map<T>& map, const Top& top) {
     const std::optional<Point> step = newton(map, top.pixel);
@@ -134,8 +136,9 @@ Point locate(const Map<T>& map, Pixel peak, Method method) {
     return {static_cast<double>(peak.x), static_cast<double>(peak.y)};
 }
 
-// No method may leave the map's area, which ends half a pixel beyond the outermost centres. The order of the
-// arguments matters: what is not a number, as where another thread clears the map meanwhile, becomes -0.5.
+// Clamps a coordinate to the map's area, which extends half a pixel beyond the outermost pixel centres. The
+// order of the arguments matters: NaN, which may occur if another thread clears the map meanwhile, becomes
+// -0.5.
 float inside(double value, std::ptrdiff_t count) {
     return static_cast<float>(std::min(static_cast<double>(count) - 0.5, std::max(-0.5, value)));
 }

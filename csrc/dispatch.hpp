@@ -1,13 +1,13 @@
-// Several versions of a kernel in one binary, chosen when it is loaded.
+// Compiles a kernel for several instruction sets; the version to run is chosen when the library is loaded.
 #pragma once
 
-// Intrinsics with `target` attributes, and __builtin_cpu_supports.
+// Intrinsics with `target` attributes, and __builtin_cpu_supports, are available.
 #if defined(__x86_64__) && defined(__GNUC__)
 #define KPTOOL_X86 1
 #endif
 
-// The compiler makes the versions, and the loader, which must know how, chooses. It cannot where
-// ThreadSanitizer puts calls into the choosing function: those are not linked yet.
+// target_clones needs a dynamic loader with ifunc support (glibc). It cannot be used with ThreadSanitizer,
+// which instruments the resolver function with calls that are not linked yet when it runs.
 #if KPTOOL_X86 && defined(__linux__)
 #include <features.h>
 #endif

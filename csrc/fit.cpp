@@ -10,12 +10,12 @@ namespace {
 constexpr double log_floor = 0.2;
 constexpr double zero_floor = 1e-10;
 constexpr double least_pivot = 1e-9;
-constexpr double least_top = -0.01;  // relative to a flat top, which was rounded, or cut off
+constexpr double least_top = -0.01;  // in log units relative to a flat top, which was rounded or saturated
 constexpr std::size_t max_window = 2 * ((3 * max_reach + 1) / 2) + 1;
 
 using Fit = std::array<double, 4>;  // a, b, c, d
 
-// Normal equations of the terms (1, u, v, u^2 + v^2).
+// Normal equations for the terms (1, u, v, u^2 + v^2).
 struct Equations {
     double matrix[4][4] = {};
     Fit right = {};
@@ -28,7 +28,7 @@ struct Equations {
         }
     }
 
-    // Elimination; an unknown that the data does not determine becomes 0.
+    // Gaussian elimination; an unknown that the data do not determine becomes 0.
     Fit solve() {
         std::array<bool, 4> used;
         const std::array<double, 4> diagonal = {matrix[0][0], matrix[1][1], matrix[2][2], matrix[3][3]};
@@ -51,14 +51,15 @@ struct Equations {
     }
 };
 
-// Whether a fit has a maximum, at most one reach from the peak's pixel and at most e^4 times as high.
+// Whether a fit has a maximum at most one reach away from the peak pixel along each axis, and at most e^4
+// times as high.
 bool is_peaked(const Fit& f) {
     return f[3] < 0.0 && std::max(std::abs(f[1]), std::abs(f[2])) <= -2.0 * f[3] &&
            f[0] - (f[1] * f[1] + f[2] * f[2]) / (4.0 * f[3]) <= 4.0;
 }
 
-// One axis of the model, exp(linear t + curve t^2) at the window's pixels, with the sums of
-// its square times t^0 ... t^4 that the normal equations are made of.
+// One axis of the model, exp(linear t + curve t^2) at the pixels of the window, and the sums of its square
+// times t^0 ... t^4, from which the normal equations are built.
 struct Axis {
     std::array<double, max_window> t, model;
     std::array<double, 5> moments = {};
@@ -80,7 +81,7 @@ struct Axis {
     }
 };
 
-// Sum of model^2 times the products of terms: separable, as the model is.
+// Sums of model^2 times products of terms; they separate into x and y like the model.
 void fill_matrix(Equations& e, const std::array<double, 5>& x, const std::array<double, 5>& y, double scale) {
     const auto set = [&](std::size_t i, std::size_t j, double value) { e.matrix[i][j] = scale * value; };
     set(0, 0, x[0] * y[0]);
@@ -95,7 +96,8 @@ void fill_matrix(Equations& e, const std::array<double, 5>& x, const std::array<
     set(3, 3, x[4] * y[0] + 2.0 * x[2] * y[2] + x[0] * y[4]);
 }
 
-// The Gauss-Newton step from `fit`: model^2-weighted equations, with model (value - model) on the right.
+// The Gauss-Newton step from `fit`: normal equations weighted by model^2; the right-hand side is
+// model (value - model).
 template <class T>
 Fit refine(const Map<T>& map, Pixel peak, const Window& window, double unit, const Fit& fit) {
     const Axis x(window.x0, window.x1, peak.x, unit, fit[1], fit[3]);
@@ -126,12 +128,11 @@ Fit refine(const Map<T>& map, Pixel peak, const Window& window, double unit, con
     return step;
 }
 
-// The first fit. Of a flat top, which says only that the Gaussian is at least as high there, nothing is used.
+// The first fit. The pixels of a flat top are left out, because they only bound the Gaussian from below.
 template <class T>
 Fit fit_logarithms(const Map<T>& map, Pixel peak, const Window& window, double unit, bool flat) {
     const double height = map.at(peak.x, peak.y), to_share = 1.0 / height, to_units = 1.0 / unit;
-    const double least =
-        log_floor * height;  // compared before any division, whose rounding would decide ties
+    const double least = log_floor * height;  // compared before dividing, since rounding would decide ties
     const std::ptrdiff_t near = flat ? -1 : 2;
     Equations e;
     for (std::ptrdiff_t y = window.y0; y < window.y1; ++y) {
@@ -153,7 +154,7 @@ Point centre_of(const Fit& fit, Pixel origin, double unit) {
             static_cast<double>(origin.y) - unit * fit[2] / (2.0 * fit[3])};
 }
 
-// The nearest point of the rectangle that a top spans.
+// The nearest point within the rectangle spanned by a flat top.
 Point nearest_on(const Top& top, Point p) {
     const auto [x, y] = top.pixel;
     const auto clamp = [](double value, std::ptrdiff_t first, std::ptrdiff_t last) {

@@ -1,21 +1,24 @@
-// The Gaussian that fits a map best around its peak.
+// Least-squares fit of a Gaussian around a map's peak.
 #pragma once
 
 #include "top.hpp"
 
 namespace kptool {
 
-// With u = (x - top.pixel.x) / reach and v likewise, log value = a + b u + c v + d (u^2 + v^2) has its peak
-// at
-// -(b, c) / 2d. Values above a fifth of the peak, or within two steps, give a first fit of the logarithms,
-// weighted with the value squared: noise of one size in a value is noise of size 1 / value in its logarithm.
-// One Gauss-Newton step on the values themselves, over the whole window, then brings it to least squares. A
-// blob that is symmetric about a point keeps its centre whatever its shape, borders only leave pixels out,
-// and no width has to be known. Of a top that was cut off only the flanks are fitted, by their logarithms
-// alone; the answer stays on the rectangle that the top spans. Where no Gaussian fits, it is the top's
-// middle.
+// With u = (x - top.pixel.x) / reach and v likewise, the model is
+// log value = a + b u + c v + d (u^2 + v^2), whose peak is at -(b, c) / (2 d).
 //
-// Guo, A simple algorithm for fitting a Gaussian function, IEEE Signal Processing Magazine 28(5), 2011.
+// Step 1: a linear fit of the logarithms of all values above a fifth of the peak or within two steps of it,
+// weighted by the value squared, because noise of constant size in a value becomes noise of size 1 / value
+// in its logarithm. Step 2: one Gauss-Newton step on the values themselves over the whole window, towards
+// the least-squares solution. The fit is unbiased for any blob that is symmetric about a point, borders
+// only remove pixels, and sigma need not be known.
+//
+// For a saturated peak, only the logarithms of the flanks are fitted, and the result is clamped to the
+// rectangle spanned by the flat top. If no Gaussian fits, the result is the middle of the top.
+//
+// Reference: Guo, A simple algorithm for fitting a Gaussian function, IEEE Signal Processing Magazine
+// 28(5), 2011.
 template <class T>
 Point fit_gaussian(const Map<T>& map, const Top& top);
 

@@ -10,11 +10,10 @@
 namespace kptool {
 namespace {
 
-// exp(x) for -700 < x <= 0 within 7e-9 of it, without a branch or a call, so that loops of it become vector
-// code.
+// exp(x) for -700 < x <= 0 to within 7e-9, without branches or calls, so that loops over it vectorise.
 //
-// x = n log(2) + r with |r| <= log(2) / 2: the Taylor polynomial of degree 7 gives exp(r), and n is added to
-// its exponent. Adding 1.5 2^52 rounds to a whole number, which then is the sum's low bits.
+// x = n log(2) + r with |r| <= log(2) / 2. The Taylor polynomial of degree 7 gives exp(r), and n is added
+// to the exponent. Adding 1.5 2^52 rounds to an integer, which is then in the low bits of the sum.
 KPTOOL_INLINE double exponential(double x) {
     constexpr double log2e = 1.4426950408889634, log2 = 0.6931471805599453, round = 6755399441055744.0;
     const double shifted = x * log2e + round;
@@ -45,7 +44,7 @@ KPTOOL_VERSIONS void fill(float* values, std::size_t count, double first, double
 
 Span span_around(std::size_t count, double center, double radius) {
     const double last = static_cast<double>(count);
-    // The casts round down. The order of the arguments matters: what is not a number becomes 0, no index.
+    // The casts round down. The order of the arguments matters: NaN becomes 0 instead of an invalid index.
     const double begin = std::min(last, std::max(0.0, center - radius));
     const double end = std::min(last, std::max(0.0, center + radius + 1.0));
     auto first = static_cast<std::size_t>(begin);

@@ -1,4 +1,4 @@
-// IEEE 754 binary16, as NumPy's float16 stores it.
+// IEEE 754 binary16, the format of NumPy's float16.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ struct Half {
     std::uint16_t bits;
 };
 
-// Rounds to nearest, ties to even; too large becomes infinity, as in NumPy. NaN stays NaN.
+// Rounds to nearest, ties to even. Overflow gives infinity, as in NumPy; NaN stays NaN.
 inline Half to_half(float value) {
     std::uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);

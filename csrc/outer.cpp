@@ -42,7 +42,7 @@ void stream_128(float* map, std::size_t pitch, const Factors& f) {
     }
 }
 
-// Rows of whole cache lines, so few that all of them stay in registers.
+// Rows of whole cache lines, few enough to keep them all in registers.
 template <std::size_t lines>
 __attribute__((target("avx512f"))) void stream_lines(float* map, std::size_t pitch, const Factors& f) {
     __m512 row[lines];
@@ -58,7 +58,8 @@ constexpr void (*by_lines[])(float*, std::size_t, const Factors&) = {
     stream_lines<1>, stream_lines<2>, stream_lines<3>, stream_lines<4>,
     stream_lines<5>, stream_lines<6>, stream_lines<7>, stream_lines<most_lines>};
 
-// Whole cache lines at once where they lie within a row; the processor joins the pieces of the others.
+// Stores whole cache lines where they lie within a row; the processor combines the partial stores at row
+// boundaries.
 __attribute__((target("avx512f"))) void stream_512(float* map, std::size_t pitch, const Factors& f) {
     const bool whole =
         reinterpret_cast<std::uintptr_t>(map) % 64 == 0 && pitch % 16 == 0 && f.width % 16 == 0;
@@ -77,9 +78,9 @@ __attribute__((target("avx512f"))) void stream_512(float* map, std::size_t pitch
 }
 #endif
 
-// Chosen when the module is loaded: a fork might cut a choice at the first use in two.
+// Chosen when the module is loaded: choosing at first use could be interrupted by a fork.
 #if KPTOOL_X86
-// Not every compiler's __builtin_cpu_supports knows this one.
+// Not every compiler's __builtin_cpu_supports knows f16c.
 bool supports_f16c() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     return __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;

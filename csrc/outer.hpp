@@ -1,4 +1,4 @@
-// The inner loops of rendering.
+// Inner loops of rendering: outer products of two one-dimensional Gaussians.
 #pragma once
 
 #include <cstddef>
@@ -15,12 +15,12 @@ struct Factors {
     std::size_t width;
 };
 
-// map[y pitch + x] = column[y] row[x], rounded to nearest. For bytes the products are 0 to 255.
+// map[y pitch + x] = column[y] row[x], rounded to nearest. For bytes, the products must be from 0 to 255.
 void outer(float* map, std::size_t pitch, const Factors& factors);
 void outer(Half* map, std::size_t pitch, const Factors& factors);
 void outer(std::uint8_t* map, std::size_t pitch, const Factors& factors);
 
-// The same past the caches, for a `map`, a pitch and a width of whole units of 16 bytes.
+// The same with non-temporal stores. `map`, pitch and width must be multiples of 16 bytes.
 void stream_outer(float* map, std::size_t pitch, const Factors& factors);
 
 }  // namespace kptool

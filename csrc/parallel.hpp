@@ -1,5 +1,5 @@
-// Spawn-join threads: nothing outlives a call, so nothing can go wrong in a fork, and no second thread pool
-// competes with the one of torch.
+// Threads are started and joined within each call. None outlives the call, so forking is safe, and there is
+// no second thread pool to compete with torch's.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace kptool {
 
-// The number of threads this process may run at once: its affinity where that is known.
+// The number of threads this process may run at once: the size of its CPU affinity mask, where known.
 inline std::size_t available_threads() {
 #if defined(__linux__)
     cpu_set_t allowed;
@@ -24,8 +24,8 @@ inline std::size_t available_threads() {
     return std::max(1u, std::thread::hardware_concurrency());
 }
 
-// Calls work(begin, end) on disjoint ranges that cover 0 ... count - 1, on at most `threads` threads (0: as
-// many as there are) with at least `grain` items each, and rethrows the first exception of any of them.
+// Calls work(begin, end) on disjoint ranges that cover 0 ... count - 1, on at most `threads` threads (0:
+// all available) with at least `grain` items each. Rethrows the first exception thrown by any of them.
 template <class Work>
 void parallel_for(std::size_t count, std::size_t threads, std::size_t grain, const Work& work) {
     const std::size_t wanted = threads == 0 ? available_threads() : threads;
@@ -46,7 +46,7 @@ void parallel_for(std::size_t count, std::size_t threads, std::size_t grain, con
     try {
         for (; started < parts; ++started) workers.emplace_back(run, started);
     } catch (const std::exception&) {
-        // The system grants no more threads or no memory for them: the caller's own does the rest.
+        // The system cannot start more threads: the calling thread processes the remaining ranges.
     }
     run(0);
     for (std::size_t part = started; part < parts; ++part) run(part);

@@ -28,8 +28,8 @@ Text trim(Text text) {
 
 struct Field {
     Text text;
-    const char* rest;  // the comma after it, or the line's end
-    bool closed;       // whether its quotes, if any, are closed right before `rest`
+    const char* rest;  // the comma after the field, or the end of the line
+    bool closed;       // whether the field is unquoted, or its closing quote is right before `rest`
 };
 
 Field next_field(Text line) {
@@ -46,7 +46,7 @@ Field next_field(Text line) {
 
 using Code = std::optional<ParseError>;
 
-// One field; the error has no row yet.
+// Parses one field; the caller sets the row of the error.
 Code parse_field(const Field& field, std::size_t column, const Table& table, double* number,
                  std::uint8_t* image) {
     if (static_cast<std::ptrdiff_t>(column) == table.pixel_column) {

@@ -1,4 +1,4 @@
-// Lines of comma-separated numbers, one of whose columns may hold the pixels of an image as text.
+// Parser for lines of comma-separated numbers, in which one column may hold the pixels of an image as text.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ struct Table {
 struct ParseError {
     std::size_t row, column;
     const char* code;
-    std::size_t detail;  // columns or pixels that were read before it
+    std::size_t detail;  // columns or pixels read before the error
 };
 
 struct Parsed {
@@ -31,20 +31,22 @@ struct Parsed {
     std::optional<ParseError> error;
 };
 
-// Parses whole lines of `text` until it or `floats` (rows, columns) is full. A last line without its end is
-// left, unless `final`. Rows before an error are valid, and `bytes` then ends before the faulty line.
+// Parses complete lines of `text` until the text ends or `floats` (rows, columns) is full. A last line
+// without a line end is left for the next call, unless `final`. If there is an error, the rows before it
+// are valid, and `bytes` ends before the faulty line.
 Parsed parse_rows(Text text, const Table& table, View<double, 2> floats, View<std::uint8_t, 2> images,
                   bool final);
 
-// A finite number in decimal notation, or nothing where an empty text gives NaN; whatever the locale.
+// Parses a finite decimal number, independently of the locale. Empty text gives NaN; anything else gives
+// nullopt.
 std::optional<double> parse_number(Text text);
 
 struct PixelError {
-    const char* code;  // null: none
+    const char* code;  // null: no error
     std::size_t count;
 };
 
-// Exactly `pixels` integers from 0 to 255 with spaces between.
+// Parses exactly `pixels` integers from 0 to 255, separated by spaces.
 PixelError parse_pixels(Text text, std::size_t pixels, std::uint8_t* out);
 
 }  // namespace kptool

@@ -12,9 +12,10 @@ namespace {
 
 constexpr std::size_t block_bytes = std::size_t{2} << 10;
 
-// Floating-point numbers as integers. Read as signed, positive ones keep their order, negative ones are
-// negative, and +inf and +NaN are at the top; read as unsigned, -inf and -NaN are. So two integer maxima find
-// the peak and whatever is not finite, without a comparison that NaN could spoil.
+// Compares floating-point numbers by their bits. As signed integers, positive numbers keep their order,
+// negative ones are negative, and +inf and +NaN are the largest; as unsigned integers, -inf and -NaN are.
+// Two integer maxima therefore find the peak and any value that is not finite, without comparisons that NaN
+// would break.
 template <class T, class Bits, Bits infinity>
 struct Ordered {
     using Signed = Bits;
@@ -28,8 +29,8 @@ struct Ordered {
 using OrderedFloat = Ordered<float, std::int32_t, 0x7f800000>;
 using OrderedHalf = Ordered<Half, std::int16_t, 0x7c00>;
 
-// The first element from `begin` on with these bits; the one before `end` where there is none, as when
-// another thread writes to the map meanwhile.
+// The first element from `begin` on with these bits. If there is none, as when another thread writes to the
+// map meanwhile, the last element before `end`.
 template <class O, class T>
 KPTOOL_INLINE std::size_t first_equal(const T* map, std::size_t begin, std::size_t end,
                                       typename O::Signed value) {
@@ -45,7 +46,7 @@ KPTOOL_INLINE std::size_t first_equal(const T* map, std::size_t begin, std::size
     return begin;
 }
 
-// Whether every element is the same as the first.
+// Whether all elements are equal.
 template <class T>
 bool is_flat(const T* map, std::size_t count) {
     return std::memcmp(map, map + 1, (count - 1) * sizeof(T)) == 0;

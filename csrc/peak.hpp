@@ -1,4 +1,4 @@
-// The one pass over a map.
+// Finds a map's peak in a single pass.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,8 @@
 namespace kptool {
 
 struct Peak {
-    bool valid;         // finite, somewhere positive, and not the same everywhere
-    std::size_t index;  // of the first largest value
+    bool valid;         // all values finite, at least one positive, and not all equal
+    std::size_t index;  // of the first maximum
 };
 
 Peak find_peak(const float* map, std::size_t count);

@@ -1,4 +1,4 @@
-// The hot loop of reading Kaggle's csv: tens of millions of small integers.
+// The hot loop of reading Kaggle's csv, which contains tens of millions of small integers.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -13,7 +13,7 @@
 namespace kptool {
 namespace {
 
-// Takes any text, and finds what is wrong with it.
+// Accepts any text, and determines the kind of error.
 PixelError parse_slowly(Text text, std::size_t pixels, std::uint8_t* out) {
     std::size_t count = 0;
     const char* at = text.begin;
@@ -36,7 +36,7 @@ PixelError parse_slowly(Text text, std::size_t pixels, std::uint8_t* out) {
 #if KPTOOL_X86
 constexpr std::size_t block_size = 64;
 
-// Bit i is set where byte i is a space; false where one is neither that nor a digit.
+// Sets bit i if byte i is a space. Returns false if any byte is neither a space nor a digit.
 bool find_spaces(const char* block, std::uint64_t& spaces) {
     __m128i others = _mm_setzero_si128();
     spaces = 0;
@@ -50,18 +50,18 @@ bool find_spaces(const char* block, std::uint64_t& spaces) {
     return _mm_movemask_epi8(_mm_cmpeq_epi8(others, _mm_setzero_si128())) == 0xffff;
 }
 
-// Numbers of one to three digits, each from the four bytes before the space that ends it. What is wrong with
-// any of them is gathered, so that no step waits for a branch or for the number before it.
+// Parses numbers of one to three digits, each from the four bytes before the space that ends it. Errors are
+// accumulated, so that no step waits for a branch or for the previous number.
 class Digits {
   public:
-    // `end` is where the number ends and `length` how many digits it has; four bytes before `end` can be
-    // read.
+    // `end` is the end of the number and `length` its count of digits; the four bytes before `end` must be
+    // readable.
     std::uint8_t number(const char* end, std::size_t length) {
         wrong_ |= length - 1 > 2;
         std::uint32_t bytes;
         std::memcpy(&bytes, end - 4, sizeof bytes);
         const unsigned foreign =
-            8 * (4 - static_cast<unsigned>(length)) & 31u;  // bits of what is before the number
+            8 * (4 - static_cast<unsigned>(length)) & 31u;  // bits that precede the number
         const std::uint32_t digits = (bytes >> foreign << foreign) & 0x0f0f0f0fu;
         largest_ = std::max(largest_, __builtin_bswap32(digits));
         // The top byte of the product is 100 hundreds + 10 tens + ones.
@@ -72,10 +72,11 @@ class Digits {
 
   private:
     bool wrong_ = false;
-    std::uint32_t largest_ = 0;  // digits in order of their weight, one in each byte
+    std::uint32_t largest_ = 0;  // one digit per byte, the most significant digit first
 };
 
-// Exactly `pixels` numbers with one space between. False for everything else, right or wrong.
+// Parses exactly `pixels` numbers separated by single spaces. Returns false for anything else, valid or
+// not.
 bool parse_fast(Text text, std::size_t pixels, std::uint8_t* out) {
     const auto size = static_cast<std::size_t>(text.end - text.begin);
     if (size < 4 || pixels == 0) return false;
@@ -95,7 +96,7 @@ bool parse_fast(Text text, std::size_t pixels, std::uint8_t* out) {
         for (; spaces != 0; spaces &= spaces - 1) {
             const std::size_t end = begin + static_cast<std::size_t>(__builtin_ctzll(spaces));
             if (end < 4) {
-                // Too near to the text's begin for four bytes: these are read from its copy behind zeros.
+                // Fewer than four bytes precede the space: read from a copy padded with zeros in front.
                 char head[8] = {'0', '0', '0', '0'};
                 std::memcpy(head + 4, text.begin, 4);
                 out[count++] = digits.number(head + 4 + end, end - start);

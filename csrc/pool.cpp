@@ -13,7 +13,7 @@
 namespace kptool {
 namespace {
 
-constexpr std::align_val_t alignment{std::size_t{2} << 20};  // a huge page's
+constexpr std::align_val_t alignment{std::size_t{2} << 20};  // the size of a huge page
 
 struct Pool {
     std::mutex mutex;
@@ -26,9 +26,10 @@ struct Pool {
     }
 };
 
-// Never destroyed: arrays may live longer than the module's other objects. Made when the module is loaded,
-// not at the first use, which a fork might cut in two. Its lock is only ever tried: who does not get it, be
-// it in a process forked while another thread had it, goes to the system instead of waiting.
+// Never destroyed, because arrays may outlive the module's other objects. Created when the module is
+// loaded, because creation at first use could be interrupted by a fork. The lock is only ever tried: a
+// caller that does not get it, for example in a process forked while another thread held it, uses the
+// system allocator instead of waiting.
 Pool& pool = *new Pool;
 
 void release(Block block) noexcept { ::operator delete(block.data, alignment); }
@@ -45,7 +46,7 @@ Block take_block(std::size_t size) {
     }
     const Block block{::operator new(size, alignment), size};
 #if defined(__linux__)
-    madvise(block.data, block.size, MADV_HUGEPAGE);  // advice: nothing depends on it
+    madvise(block.data, block.size, MADV_HUGEPAGE);  // only a hint
 #endif
     return block;
 }
@@ -56,7 +57,7 @@ void give_block(Block block) noexcept {
         if (lock && block.size <= pool_bytes) {
             auto& waiting = pool.waiting;
             std::rotate(waiting.begin(), waiting.end() - 1, waiting.end());
-            std::swap(block, waiting.front());  // the oldest leaves
+            std::swap(block, waiting.front());  // removes the oldest
             while (pool.bytes() > pool_bytes) {
                 const auto oldest =
                     std::find_if(waiting.rbegin(), waiting.rend(), [](const Block& b) { return b.size > 0; });

@@ -1,4 +1,4 @@
-// Large blocks of memory that are used again.
+// A pool that recycles large blocks of memory.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,9 @@ struct Block {
     std::size_t size;
 };
 
-// Fresh memory costs several times what drawing into it does: the system has to find and clear every page. So
-// up to `pool_blocks` blocks that were given back, of at most `pool_bytes` together, wait for the next call
-// of about the same size.
+// Allocating fresh memory costs several times as much as drawing into it, because the system has to find
+// and clear every page. Up to `pool_blocks` released blocks, of at most `pool_bytes` together, are
+// therefore kept for later calls of about the same size.
 constexpr std::size_t pool_blocks = 2;
 constexpr std::size_t pool_bytes = std::size_t{2} << 30;
 
@@ -21,7 +21,7 @@ Block take_block(std::size_t size);
 
 void give_block(Block block) noexcept;
 
-// Returns what waits to the system.
+// Returns all pooled blocks to the system.
 void clear_pool() noexcept;
 
 }  // namespace kptool

@@ -19,7 +19,7 @@ struct Blob {
     double x, y, sigma, window;
 };
 
-// What a type stores for 1, and the distance in sigmas beyond which it rounds to zero.
+// The value that a type stores for 1, and the distance in sigmas beyond which the Gaussian rounds to zero.
 template <class T>
 struct Format {
     static constexpr float one = 1.0f;
@@ -36,7 +36,7 @@ struct Format<std::uint8_t> {
     static constexpr double reach = 3.5312;  // < 0.5 / 255
 };
 
-// Draws one map after the other; what a thread needs for that.
+// Draws maps one after another; holds the buffers of one thread.
 template <class T>
 class Painter {
   public:
@@ -48,7 +48,7 @@ class Painter {
           column_(padded(height)),
           zeros_(std::max(height, width)) {}
 
-    // The pixels that are not zero.
+    // The pixels that are nonzero for a blob.
     Patch patch(const Blob& blob) const {
         const double radius = std::min(blob.window, Format<T>::reach) * blob.sigma;
         const Patch where{span_around(width_, blob.x, radius), span_around(height_, blob.y, radius)};
@@ -58,13 +58,13 @@ class Painter {
     void draw(Writer& to, const Blob& blob) {
         place(blob);
         to.zeros(where_.y.begin * width_ * sizeof(T));
-        // Here, while the zeros are on their way to memory, the second axis costs no time.
+        // Computed here because it overlaps with writing the zeros to memory.
         fill_gaussian(column_.data(), where_.y, blob.y, blob.sigma, Format<T>::one);
         paint(to, {column_.data(), where_.y.size(), row_.data(), width_});
         to.zeros((height_ - where_.y.end) * width_ * sizeof(T));
     }
 
-    // Draws no pixels but those of the patch, which it widens to whole cache lines of floats.
+    // Draws only the patch, widened to whole cache lines of floats, and returns the widened patch.
     Patch touch_up(T* map, const Blob& blob, bool direct) {
         place(blob);
         fill_gaussian(column_.data(), where_.y, blob.y, blob.sigma, Format<T>::one);
@@ -114,7 +114,7 @@ class Painter {
     std::vector<T> scratch_;
 };
 
-// work(painter, begin, end) for ranges of maps, on several threads.
+// Calls work(painter, begin, end) on ranges of maps, on several threads.
 template <class T, class Work>
 void for_maps(const RenderPlan& plan, View<T, 4> maps, const Work& work) {
     const std::size_t grain = grain_bytes / (maps.template stride<2>() * sizeof(T)) + 1;
@@ -162,7 +162,7 @@ void redraw(const RenderPlan& plan, View<T, 4> maps, Patch* drawn) {
             T* const map = maps.data + i * area;
             const bool shown = !hidden(plan, i);
             const Patch next = shown ? painter.patch(blob(plan, i)) : Patch{};
-            if (!direct && 4 * (next.area() + drawn[i].area()) > area) {  // then all at once is less work
+            if (!direct && 4 * (next.area() + drawn[i].area()) > area) {  // redrawing all is less work
                 Writer to(map, false);
                 shown ? painter.draw(to, blob(plan, i)) : to.zeros(area * sizeof(T));
                 drawn[i] = next;

@@ -15,21 +15,22 @@ struct RenderPlan {
     const double* sigma;             // (K), in heatmap pixels, at least 0.1
     const std::uint8_t* visibility;  // (N, K), 0 leaves a map empty; or null
     double window;                   // in sigmas, along each axis; may be infinite
-    std::size_t threads;             // 0: as many as there are
+    std::size_t threads;             // 0: all available
 };
 
-// Writes every element of `maps` (N, K, h, w). T is float, Half, or std::uint8_t with 255 for 1.
+// Writes every element of `maps` (N, K, h, w). T is float, Half, or std::uint8_t, where 255 means 1.
 template <class T>
 void render(const RenderPlan& plan, View<T, 4> maps);
 
-// The part of a map that is not zero.
+// The nonzero part of a map.
 struct Patch {
     Span x, y;
 
     std::size_t area() const { return x.size() * y.size(); }
 };
 
-// The same for maps that are zero outside of `drawn` (N, K), what the last call left there.
+// Like `render`, for maps that are zero outside `drawn` (N, K), the patches that the previous call drew.
+// Updates `drawn`.
 template <class T>
 void redraw(const RenderPlan& plan, View<T, 4> maps, Patch* drawn);
 

@@ -14,7 +14,8 @@
 namespace kptool {
 namespace {
 
-// Fills `count` units of 16 bytes, the processor's smallest such store; a null source means zeros.
+// Fills `count` units of 16 bytes, the size of the smallest non-temporal vector store; a null source means
+// zeros.
 using Stream = void (*)(char* to, const char* from, std::size_t count);
 
 #if KPTOOL_X86
@@ -27,7 +28,8 @@ void stream_128(char* to, const char* from, std::size_t count) {
     }
 }
 
-// Whole lines of 64 bytes at once. The processor joins what comes before and after, in order, to lines too.
+// Writes whole cache lines of 64 bytes. The processor also combines the smaller stores before and after
+// them into lines.
 __attribute__((target("avx512f"))) void stream_512(char* to, const char* from, std::size_t count) {
     const std::size_t head = std::min((0 - reinterpret_cast<std::uintptr_t>(to)) % 64 / 16, count);
     const std::size_t lines = (count - head) / 4;
@@ -64,14 +66,14 @@ Stream choose() { return nullptr; }
 
 std::size_t read_cache_size() {
 #if defined(KPTOOL_CACHE_BYTES)
-    return KPTOOL_CACHE_BYTES;  // for tests: then small arrays are streamed too
+    return KPTOOL_CACHE_BYTES;  // for tests, so that small arrays are streamed as well
 #endif
     std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
     std::size_t kibibytes = 0;
     return (file >> kibibytes) ? kibibytes << 10 : std::size_t{32} << 20;
 }
 
-// Found when the module is loaded: a fork might cut a search at the first use in two.
+// Initialised when the module is loaded: doing so at first use could be interrupted by a fork.
 const Stream stream = choose();
 const std::size_t cache_size = read_cache_size();
 
@@ -98,7 +100,7 @@ Writer::~Writer() {
     finish_streams();
 }
 
-// Adds to a unit that is begun already, and returns how many bytes of `source` that took.
+// Appends to a unit that has already been started. Returns the number of bytes of `source` consumed.
 std::size_t Writer::gather(const void* source, std::size_t bytes) {
     if (to_ == 0) return 0;
     const std::size_t taken = bytes < unit_size - to_ ? bytes : unit_size - to_;

@@ -1,5 +1,5 @@
-// Filling memory that is larger than the caches: non-temporal stores skip reading it first, and leave the
-// caches to others. They pay only where whole cache lines are written, once and in order.
+// Fills memory larger than the caches. Non-temporal stores avoid reading the memory first and do not evict
+// other data from the caches; they are only faster when whole cache lines are written, once and in order.
 #pragma once
 
 #include <cstddef>
@@ -11,14 +11,14 @@
 
 namespace kptool {
 
-// Size in bytes of the last-level cache; 32 MiB where the system does not tell.
+// Size of the last-level cache in bytes; 32 MiB if the system does not report it.
 std::size_t last_level_cache();
 
-// Lets other threads see what was streamed as they see ordinary stores.
+// Makes non-temporal stores visible to other threads like ordinary ones.
 void finish_streams();
 
-// Writes a stretch of memory from its begin to its end. With `direct` it gathers units of 16 bytes and sends
-// them past the caches; without, and where the processor has no such stores, it is memset and memcpy.
+// Writes a range of memory sequentially. With `direct`, it assembles units of 16 bytes and writes them with
+// non-temporal stores; without, or if the processor has no such stores, it uses memset and memcpy.
 class Writer {
   public:
     Writer(void* begin, bool direct);
@@ -29,8 +29,9 @@ class Writer {
     void zeros(std::size_t bytes);
     void copy(const void* source, std::size_t bytes);
 
-    // The place of the next `bytes`, for the caller to write: with ordinary stores, or, `streaming`, with
-    // units that go past the caches. Null where the writer does not work that way, or stands within a unit.
+    // Returns a pointer to the next `bytes` for the caller to fill with ordinary stores, or, if
+    // `streaming`, with non-temporal stores of whole units. Returns null if the writer works in the other
+    // mode or is in the middle of a unit.
     void* skip(std::size_t bytes, bool streaming);
 
   private:
@@ -40,12 +41,12 @@ class Writer {
     void flush();
 
     alignas(unit_size) char unit_[unit_size] = {};
-    char* at_;                       // of unit_ in the memory
-    std::size_t from_ = 0, to_ = 0;  // the part of unit_ that is filled
+    char* at_;                       // destination of unit_
+    std::size_t from_ = 0, to_ = 0;  // the filled part of unit_
     bool direct_;
 };
 
-// While it lives, this thread's results too small for a normal float are zero: they are far below any
+// Flushes subnormal results and inputs of this thread to zero during its lifetime: they are far below any
 // output's resolution, and slow to compute with.
 class FlushToZero {
   public:

@@ -1,12 +1,12 @@
-// The flat top that the largest value of a map may have, as maps have that were cut off at 1 or 255.
+// Flat maxima, as in maps that saturate at 1 or 255.
 #pragma once
 
 #include "window.hpp"
 
 namespace kptool {
 
-// A pixel in the middle of the top, and how many to each side of it, in its row and its column, are as high.
-// A peak of one pixel is a top with none.
+// A pixel in the middle of the flat top, and the number of equally high pixels on each side of it in its
+// row and its column. A peak of a single pixel has 0 on every side.
 struct Top {
     Pixel pixel = {};
     std::ptrdiff_t left = 0, right = 0, up = 0, down = 0;
@@ -14,7 +14,7 @@ struct Top {
     bool is_single() const { return (left | right | up | down) == 0; }
 };
 
-// How many pixels from `from` on, in steps of `step`, equal it.
+// The number of consecutive pixels equal to `from`, starting next to it and moving by `step`.
 template <class T>
 std::ptrdiff_t equal_pixels(const Map<T>& map, Pixel from, Pixel step) {
     const double height = map.at(from.x, from.y);
@@ -31,16 +31,16 @@ Top measure_top(const Map<T>& map, Pixel pixel) {
             equal_pixels(map, pixel, {0, -1}), equal_pixels(map, pixel, {0, 1})};
 }
 
-// The top that the first largest pixel belongs to: from the middle of the row of equal pixels to the middle
-// of the column, and so on, which is at once the centre of a disc or a rectangle. Of two equal peaks apart,
-// the first.
+// The flat top that contains the first maximum. Moving alternately to the middle of the row and of the
+// column of equal pixels reaches the centre of a disc or a rectangle immediately. Of two separate equal
+// peaks, the first is used.
 template <class T>
 Top find_top(const Map<T>& map, Pixel first) {
     const double height = map.at(first.x, first.y);
     const auto equals = [&](std::ptrdiff_t x, std::ptrdiff_t y) {
         return map.holds(x, y) && map.at(x, y) == height;
     };
-    // Nothing before the first is as high.
+    // No earlier pixel is as high.
     if (!equals(first.x + 1, first.y) && !equals(first.x, first.y + 1)) return {first};
     constexpr int rounds = 3;
     Pixel p = first;
@@ -51,7 +51,7 @@ Top find_top(const Map<T>& map, Pixel first) {
     return measure_top(map, p);
 }
 
-// Whether no pixel beside the middle is lower: the top was cut off there.
+// Whether no direct neighbour of the middle pixel is lower: the peak is saturated.
 template <class T>
 bool is_flat(const Map<T>& map, const Top& top) {
     const auto [x, y] = top.pixel;
@@ -59,7 +59,7 @@ bool is_flat(const Map<T>& map, const Top& top) {
            (top.down > 0 || y == map.height - 1);
 }
 
-// The mean position of the pixels as high, in the rectangle that the row and the column span.
+// The mean position of the equally high pixels within the rectangle spanned by the row and the column.
 template <class T>
 Point middle(const Map<T>& map, const Top& top) {
     const auto [px, py] = top.pixel;

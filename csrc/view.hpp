@@ -1,4 +1,4 @@
-// A typed, C-contiguous array that somebody else owns.
+// A typed, non-owning view of a C-contiguous array.
 #pragma once
 
 #include <array>
@@ -11,7 +11,8 @@ struct View {
     T* data;
     std::array<std::size_t, D> shape;
 
-    // The number of elements in one entry of the first `axes` axes: stride<0>() is the size of all.
+    // The number of elements per entry of the first `axes` axes; stride<0>() is the size of the whole
+    // array.
     template <std::size_t axes>
     std::size_t stride() const {
         std::size_t product = 1;

@@ -1,4 +1,4 @@
-// A map's values as double, and the window around its peak.
+// Access to a map's values as double, and the size of the window around its peak.
 #pragma once
 
 #include <algorithm>
@@ -36,10 +36,10 @@ struct Map {
     }
 };
 
-constexpr std::ptrdiff_t max_reach = 11;  // limits the window of a fit to 35x35 pixels
+constexpr std::ptrdiff_t max_reach = 11;  // limits the fit window to 35x35 pixels
 
-// Steps from the peak to the first pixel below half of it or outside, in the direction where that is
-// farthest: 1.18 sigma, rounded up, for a Gaussian.
+// The distance from the peak to the first pixel that is below half of it or outside the map, in the
+// direction in which it is largest: 1.18 sigma, rounded up, for a Gaussian.
 template <class T>
 std::ptrdiff_t reach(const Map<T>& map, Pixel peak) {
     constexpr Pixel directions[] = {{1, 0}, {-1, 0}, {0, 1}, {0, -1}};
