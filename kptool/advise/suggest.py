@@ -22,7 +22,7 @@ from kptool.base.errors import CheckpointError, DataError
 from kptool.base.geometry import Size
 from kptool.cache.store import Info
 from kptool.data import gradients, images
-from kptool.data.pictures import Picture
+from kptool.data.pictures import InputPicture
 from kptool.evaluate import evaluation
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.progress import Progress, silent
@@ -44,7 +44,9 @@ class Suggestion:
     disagreement: float
 
 
-def read(found: Iterable[Picture], size: Size, channels: int) -> tuple[list[str], NDArray[np.uint8], list[Picture]]:
+def read(
+    found: Iterable[InputPicture], size: Size, channels: int
+) -> tuple[list[str], NDArray[np.uint8], list[InputPicture]]:
     """Pictures, whole, at a cache's size: names, images (N, H, W) or (N, 3, H, W), and those that cannot be read.
 
     Raises DataError where none can be read.

@@ -48,6 +48,16 @@ def box_from_edges(x: float, y: float, width: float, height: float) -> Box:
     return x - 0.5, y - 0.5, width, height
 
 
+def pixel_edges(points: Floats) -> tuple[Floats, Floats]:
+    """The low and high edges of the pixels that have `points` as their centres, each of the shape of `points`."""
+    return points - 0.5, points + 0.5
+
+
+def image_box(size: Size) -> Box:
+    """The box (x, y, width, height) of a whole image of `size`."""
+    return (-0.5, -0.5, float(size[1]), float(size[0]))
+
+
 def heatmap_size(size: Size, stride: int) -> Size:
     """(H, W) of the heatmaps of an image of `size`, rounded up so that they cover every pixel."""
     return -(-size[0] // stride), -(-size[1] // stride)

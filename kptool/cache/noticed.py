@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
-from kptool.data import patches, scaling
+from kptool.data import intensity, patches
 from kptool.data.annotations import Samples
 from kptool.data.notes import counted
 
@@ -29,15 +29,15 @@ class Noticed:
             self.rows += len(samples)
             for i, row in enumerate(samples.rows.tolist()):
                 told = samples.remarks[i] if samples.remarks else ()
-                if scaling.flat(samples.images[i]) and scaling.FLAT not in told:
-                    told = (*told, scaling.FLAT)
+                if intensity.is_flat(samples.images[i]) and intensity.FLAT not in told:
+                    told = (*told, intensity.FLAT)
                 if told:
                     self._remarks.append((f"row {row}" if self._pictures is None else self._pictures[row], told))
             yield samples
 
     def sentences(self) -> tuple[str, ...]:
         """How pictures were brought to 0..255, and which are all but constant."""
-        return scaling.sentences(self._remarks)
+        return intensity.remark_notes(self._remarks)
 
 
 def unused_groups(groups: NDArray[np.int64] | None, rows: int, where: object) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from kptool.cli.options import Json, ModelName
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
-    from kptool.data.pictures import Picture
+    from kptool.data.pictures import InputPicture
 
 
 def compare(
@@ -24,8 +24,8 @@ def compare(
     json: Json = False,
 ) -> None:
     """Find the same faces with other toolkits: how far their points lie apart, how long each takes, the worst cases."""
+    from kptool.data import intensity
     from kptool.data import pictures as reading
-    from kptool.data import scaling
     from kptool.predict.predictor import Predictor
     from kptool.report import compare as comparing
     from kptool.report import peers
@@ -42,9 +42,9 @@ def compare(
     failed: list[str] = []
     remarks: list[tuple[str, tuple[str, ...]]] = []
     with progress(quiet=json) as bar:
-        some = _readable(reading.heard(reading.read(wanted), remarks), failed)
+        some = _readable(reading.collect_remarks(reading.read(wanted), remarks), failed)
         tallies, cases = comparing.compare(predictor, some, names, total=len(wanted), progress=bar)
-    for text in (*scaling.sentences(remarks), *failed):
+    for text in (*intensity.remark_notes(remarks), *failed):
         note(f"kptool: {text}")
     rows = [tally.describe() for tally in tallies]
     count = len(tallies[0].milliseconds)
@@ -70,7 +70,7 @@ def compare(
         raise typer.Exit(2)
 
 
-def _readable(pictures: Iterator[Picture], failed: list[str]) -> Iterator[Picture]:
+def _readable(pictures: Iterator[InputPicture], failed: list[str]) -> Iterator[InputPicture]:
     """The pictures that could be read; why the others could not is added to `failed`."""
     for picture in pictures:
         if picture.pixels is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kptool.advise.learn_curve import Point
     from kptool.advise.suggest import Suggestion
     from kptool.cache.store import Cache
-    from kptool.data.pictures import Picture
+    from kptool.data.pictures import InputPicture
 
 
 def learn_curve(
@@ -66,7 +66,7 @@ def learn_curve(
 
     waiting = pictures.expand(pool or [])
     document: dict[str, Any] = {"cache": cache}
-    failed: list[Picture] = []
+    failed: list[InputPicture] = []
     with Cache(cache) as opened:
         if not run:
             given = overrides(settings or [], seed=seed)
@@ -153,12 +153,12 @@ def _print_curve(document: dict[str, Any], plot: Path | None, out: Path, *, quie
 
 def _suggest(
     cache: Cache, waiting: list[str], models: list[str], count: int, device: str, quiet: bool
-) -> tuple[dict[str, Any], list[Picture]]:
+) -> tuple[dict[str, Any], list[InputPicture]]:
     """The pictures that models name, and how that was done; and those that cannot be read."""
     import numpy as np
 
     from kptool.advise import suggest as suggesting
-    from kptool.data import pictures, scaling
+    from kptool.data import intensity, pictures
     from kptool.network import cards, checkpoint
     from kptool.system import devices
 
@@ -174,9 +174,9 @@ def _suggest(
             " never saw; give a pool of pictures that are cut out likewise"
         )
     remarks: list[tuple[str, tuple[str, ...]]] = []
-    heard = pictures.heard(pictures.read(waiting), remarks)
+    heard = pictures.collect_remarks(pictures.read(waiting), remarks)
     names, pool, failed = suggesting.read(heard, info.size, info.channels)
-    for text in scaling.sentences(remarks):
+    for text in intensity.remark_notes(remarks):
         note(f"kptool: {text}")
     with progress(quiet) as bar:
         learnt = np.asarray((cache.read("visibility", cache.index("train")) > 0).any(0))

@@ -69,8 +69,8 @@ def predict(
         from kptool.system import devices
 
         devices.pick(device)
+    from kptool.data import intensity
     from kptool.data import pictures as reading
-    from kptool.data import scaling
     from kptool.predict import stream
     from kptool.predict.output import csv_text
     from kptool.predict.predictor import Predictor
@@ -97,7 +97,7 @@ def predict(
         return
     done = stream.merge(wanted, everyone)
     stream.write(predictor, done.found, out=out, coco=coco)
-    told = scaling.sentences(done.remarks)
+    told = intensity.remark_notes(done.remarks)
     for text in (*told, *(" ".join(picture.error.split()) for picture in done.failed)):
         note(f"kptool: {text}")
     if json:

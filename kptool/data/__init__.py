@@ -1,1 +1,1 @@
-"""Labels and pictures: what label files hold, where their pictures lie, and how both are read."""
+"""Labels and pictures: the contents of label files, locating the pictures they name, and reading both."""

@@ -1,6 +1,6 @@
-"""What every dataset reader yields, whatever file it came from: blocks of images with their keypoints.
+"""The types that dataset readers return: label files with their instances, and sources that stream blocks of images.
 
-Invariant: past a reader there is no NaN. A keypoint that has no label has visibility 0 and coordinates (0, 0).
+Invariant: a `Samples` block holds no NaN. An unlabelled keypoint has visibility 0 and coordinates (0, 0).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from kptool.base.geometry import Box, Size
 from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
 
 ANY_SUFFIX = ".*"
-"""What a picture's name ends with where a label file does not tell its format."""
+"""Ends a picture's name if the label file omits the file extension."""
 _MOST_LABELS = 20_000_000
 
 
 @dataclass(frozen=True)
 class Samples:
-    """A block of n samples, all cut to one size.
+    """A block of n samples of one image size.
 
     images: uint8 (n, H, W), or (n, 3, H, W) in colour. keypoints: float32 (n, K, 2), pixels of `images`.
     visibility: uint8 (n, K), 0 unlabelled, 1 occluded, 2 visible. rows: int64 (n,), the sample's row in its source.
-    affines: float64 (n, 2, 3), source pixels -> pixels of `images`; sizes: int32 (n, 2), H and W of the pictures that
-    they were made from; None where these are the same. remarks: what there is to say of each sample's picture, see
-    `kptool.data.scaling`; not kept by `select`.
+    affines: float64 (n, 2, 3), map source pixels to pixels of `images`; sizes: int32 (n, 2), (H, W) of the source
+    pictures; both None if `images` are the source pictures. remarks: for each sample how its picture was converted to
+    8 bits, see `kptool.data.intensity`; `select` drops them.
     """
 
     images: NDArray[np.uint8]
@@ -51,16 +51,18 @@ class Samples:
 
 @dataclass(frozen=True)
 class Source:
-    """An opened data set: what it holds, and how to stream it.
+    """An opened data set: its metadata, and how to stream it.
 
-    `blocks` may be called once per pass; memory does not grow with the number of rows. `files` are hashed into the
-    cache. `total` is None where counting would take a pass of its own. `complete` says whether rows that lack a keypoint
-    are left out unless somebody asks for them. `flip_note` says how left and right were told apart. `pictures` has the file
-    that each row was cut from, `originals` where these lie, `groups` the number of that file, or of what the file is a
-    part of, as a video; None where rows are no files. `notes` say what the source holds and is not used, and how the rest
-    was understood, a sentence each. `split` (total,) is the data's own, as `kptool.data.splits.own_split` has it, None where they
-    have none. `margin` is the margin around the boxes that images were cut out with, None where they are whole pictures.
-    `part(i, n)` gives every n-th block from the i-th on, where leaving out the others saves work.
+    label: its name in messages. skeleton: keypoint names and flip pairs. size: (H, W) of every image. channels: 1 or 3.
+    blocks: returns a fresh iterator for each pass; memory does not grow with the number of rows. files: hashed into the
+    cache. total: number of rows, None if counting would need a pass of its own. complete: whether rows that lack a
+    keypoint are left out by default. flip_note: how the flip pairs were found. pictures: for each row the name of its
+    picture file. originals: the paths of these files. groups: int64 (total,), a number for the picture file, or for the
+    video it is a frame of. pictures, originals and groups are None if rows have no files of their own. margin: the margin
+    of the boxes that images were cropped to, None for whole pictures. part: ``part(i, n)`` iterates over every n-th block
+    from the i-th on; given if skipping the others saves work. notes: one sentence each on unused content and on how
+    ambiguous content was read. split: int8 (total,), the data set's own split (see `kptool.data.splits.own_split`) or
+    None.
     """
 
     label: str
@@ -83,13 +85,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Labelled:
-    """One thing in one picture file, as a label file has it.
+    """One labelled instance in one picture file.
 
-    picture: the file's name, as written there, or with ANY_SUFFIX. keypoints: (K, 2), the picture's pixels; NaN or
-    anything where `visibility` (K,) is 0. box: (x, y, width, height) with x and y its left and top edge, or None. size:
-    (H, W) of the picture that the labels are for, where the file says it. group: what stays together in a split, such as
-    the video that the picture is a frame of; None where that is the picture alone. split: the part of the set that the
-    file puts the picture into, "train", "val" or "test"; "" where it says none.
+    picture: the file's name as the label file writes it; it may end with `ANY_SUFFIX`. keypoints: (K, 2), pixels of the
+    picture; undefined where `visibility` (K,) is 0. box: (x, y, width, height), x and y its left and top edge, or None.
+    size: (H, W) of the picture that was labelled, if stated. group: keeps instances together in a split, such as the
+    video that the picture is a frame of; None groups by picture. split: "train", "val" or "test" as the file states, else
+    "".
     """
 
     picture: str
@@ -103,10 +105,11 @@ class Labelled:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """What a label file holds. `flip_pairs` are given where the file states them; None leaves them to be inferred.
+    """The contents of a label file.
 
-    `folder` is where the pictures' names start, where the reader has found them itself.
-    `notes` count and name what the file says and is not used, a sentence each: nothing is dropped in silence.
+    names: the K keypoint names. things: the labelled instances. flip_pairs: as the file states them; None leaves them to
+    be inferred. files: all files that were read. notes: one sentence for each kind of content that is not used, with
+    counts. folder: the folder that picture names are relative to, if the reader has already found the pictures.
     """
 
     names: tuple[str, ...]
@@ -121,11 +124,11 @@ class LabelFile:
 class Dataset:
     """A reader plugin: each module of `kptool.datasets` exports one as ``DATASET``.
 
-    `matches(path)` says cheaply whether the path looks like this format. A format that holds its images has
-    `open(path, **options)`, which validates the header and returns a `Source`; one whose labels are about picture
-    files has `read(path, category)`, which returns a `LabelFile`. Where labels mean nothing without their pictures,
-    `read_apart(path, category, images)` does so for pictures in the folder `images`. All raise DataError with file, row
-    and fix.
+    summary: the format in a few words. matches: ``matches(path)`` tests cheaply whether the path looks like this format.
+    open: for formats that contain their images, ``open(path, **options)`` validates the header and returns a `Source`.
+    read: for labels of separate picture files, ``read(path, category)`` returns a `LabelFile`. read_apart: as `read`, for
+    formats that cannot be read without their pictures, ``read_apart(path, category, images)`` with the pictures in the
+    folder `images`. All raise DataError with file, row and fix.
     """
 
     summary: str
@@ -136,7 +139,7 @@ class Dataset:
 
 
 def bounded(path: Path, names: Sequence[str], things: int) -> None:
-    """Raise DataError where `things` of keypoints called `names` are more than any data set has, and than memory holds."""
+    """Raise DataError if the keypoint names, or the labels of `things` instances in all, exceed kptool's limits."""
     if len(names) > MAX_KEYPOINTS:
         raise DataError(
             f"{path} names {len(names)} different keypoints, {names[0][:40]!r} and {names[1][:40]!r} among them; at most"

@@ -1,8 +1,8 @@
-"""The box of each labelled thing: the one that its file states, else one made from its keypoints.
+"""The box of each labelled instance: the stated one, else one derived from its keypoints.
 
-A made box is the keypoints' extent, as much larger as stated boxes are than their things' keypoints. Where hardly any
-keypoints are labelled their extent says little of the thing: its box is then no smaller than boxes usually are in the data
-set, and never smaller than a quarter of that.
+A derived box is the extent of the keypoints, enlarged by the usual ratio of stated boxes to keypoint extents in the data
+set. Every derived box has at least a quarter of the usual box size, or all of it if few keypoints are labelled, because
+their extent then says little about the instance.
 """
 
 from __future__ import annotations
@@ -14,19 +14,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.base.geometry import pixel_edges
 from kptool.data.annotations import Labelled
 from kptool.data.notes import counted
 
-_LEAST, _PIXEL = 8.0, 1.0
-"""FlipPairs in pixels: of what is cut out at all, and below which a stated box is a mistake."""
-_SHARE, _FEW, _MOST_GROWTH = 0.25, 0.5, 3.0
+_LEAST_SIDE, _LEAST_STATED = 8.0, 1.0
+"""In pixels: the smallest side of any box, and the side below which a stated box is ignored as a mistake."""
+_LEAST_SHARE, _MOST_GROWTH = 0.25, 3.0
+"""Derived boxes: the smallest size relative to the usual box, and the largest enlargement of the keypoints' extent."""
+_FEW = 0.5
+"""An instance has few keypoints labelled if it has at most this share of the median number."""
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """The boxes of n things. edges: float64 (n, 4), x and y of the left and top edge, width, height, in the picture's
-    pixels, with all labelled keypoints inside; NaN where nothing is known. stated: bool (n,), which are the file's own.
-    labelled: bool (n,), which things have a keypoint. usual: width and height of the usual box, 0 where nothing tells."""
+    """The boxes of n instances.
+
+    edges: float64 (n, 4), left edge, top edge, width, height, in pixels of the picture, with all labelled keypoints
+    inside; NaN if there is neither a box nor a keypoint. stated: bool (n,), the file states the box. labelled: bool (n,),
+    the instance has a labelled keypoint. usual: width and height of the usual box, 0 if unknown.
+    """
 
     edges: NDArray[np.float64]
     stated: NDArray[np.bool_]
@@ -36,43 +43,44 @@ class Boxes:
 
     @property
     def made(self) -> int:
-        """How many boxes are made from keypoints."""
+        """The number of boxes derived from keypoints."""
         return int((self.labelled & ~self.stated).sum())
 
 
 def boxes(things: Sequence[Labelled], places: Sequence[Path]) -> Boxes:
-    """The box of each thing; `places` are the files of their pictures, equal for things that one picture shows."""
+    """The box of each instance; `places` are the files of their pictures, equal for instances in one picture."""
     seen = np.stack([thing.visibility for thing in things]) > 0
     points = np.stack([thing.keypoints for thing in things]).astype(np.float64)
-    low = np.where(seen[..., None], points - 0.5, np.inf).min(1)
-    high = np.where(seen[..., None], points + 0.5, -np.inf).max(1)
+    low, high = pixel_edges(points)
+    low, high = np.where(seen[..., None], low, np.inf).min(1), np.where(seen[..., None], high, -np.inf).max(1)
     given = np.array([thing.box or (np.nan,) * 4 for thing in things], np.float64)
-    stated = np.asarray((given[:, 2:] >= _PIXEL).all(1))
+    stated = np.asarray((given[:, 2:] >= _LEAST_STATED).all(1))
     labelled = np.asarray(seen.any(1))
     count = seen.sum(1)
     few = count <= _FEW * np.median(count[labelled]) if labelled.any() else count < 1
     whole = labelled & ~few & (count > 1)
     growth, usual = _scale(given[:, 2:], high - low, stated, whole)
-    with np.errstate(invalid="ignore"):  # where nothing is labelled, low is inf and high -inf
+    with np.errstate(invalid="ignore"):  # without labels, low is inf and high is -inf
         middle = (low + high) / 2
         if not usual.any():
             usual = np.full(2, _spacing(middle, places, labelled))
-        made = np.maximum((high - low) * growth, np.where((few | (count == 1))[:, None], usual, _SHARE * usual))
+        made = np.maximum((high - low) * growth, np.where((few | (count == 1))[:, None], usual, _LEAST_SHARE * usual))
         first, last = middle - made / 2, middle + made / 2
         first[stated] = np.fmin(low, given[:, :2])[stated]
         last[stated] = np.fmax(high, given[:, :2] + given[:, 2:])[stated]
-        grow = np.maximum(_LEAST - (last - first), 0) / 2
+        grow = np.maximum(_LEAST_SIDE - (last - first), 0) / 2
     edges = np.concatenate([first - grow, last - first + 2 * grow], 1)
     edges[~(labelled | stated)] = np.nan
-    return Boxes(edges, stated, labelled, usual, tuple(_odd(given, stated, points, seen)))
+    return Boxes(edges, stated, labelled, usual, tuple(_odd_boxes(given, stated, points, seen)))
 
 
 def _scale(
     given: NDArray[np.float64], extents: NDArray[np.float64], stated: NDArray[np.bool_], whole: NDArray[np.bool_]
 ) -> tuple[float, NDArray[np.float64]]:
-    """How many times as large boxes are as keypoints' extents, and the usual box (width, height); 0 where none tells.
+    """The usual ratio of stated boxes to keypoint extents, and the usual box (width, height); zeros if unknown.
 
-    given, extents: (n, 2). `whole` things have most of their keypoints labelled.
+    given: (n, 2), sizes of stated boxes. extents: (n, 2), of the keypoints. stated: (n,). whole: (n,), most keypoints are
+    labelled.
     """
     both = stated & whole
     growth = 1.0
@@ -84,7 +92,7 @@ def _scale(
 
 
 def _spacing(middles: NDArray[np.float64], places: Sequence[Path], labelled: NDArray[np.bool_]) -> float:
-    """How far things of one picture usually lie from their nearest neighbour, in pixels; 0 where none has one."""
+    """The median distance, in pixels, to the nearest other instance in the same picture; 0 if no picture has two."""
     pictures: dict[Path, list[int]] = {}
     for thing in np.flatnonzero(labelled).tolist():
         pictures.setdefault(places[thing], []).append(thing)
@@ -97,13 +105,14 @@ def _spacing(middles: NDArray[np.float64], places: Sequence[Path], labelled: NDA
     return float(np.median(nearest)) if nearest else 0.0
 
 
-def _odd(
+def _odd_boxes(
     given: NDArray[np.float64], stated: NDArray[np.bool_], points: NDArray[np.float64], seen: NDArray[np.bool_]
 ) -> list[str]:
-    """What to say of stated boxes that cannot be meant."""
+    """Notes on boxes (n, 4) that are too small, or do not contain their keypoints."""
     tiny = int((np.isfinite(given).all(1) & ~stated).sum())
     with np.errstate(invalid="ignore"):
-        first, last = given[:, None, :2] - _PIXEL, given[:, None, :2] + given[:, None, 2:] + _PIXEL
+        first = given[:, None, :2] - _LEAST_STATED
+        last = given[:, None, :2] + given[:, None, 2:] + _LEAST_STATED
         inside = ((points >= first) & (points <= last)).all(-1) & seen
     astray = int((stated & (inside.sum(1) * 2 < seen.sum(1))).sum())
     return [

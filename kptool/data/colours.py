@@ -1,7 +1,7 @@
-"""The colour of each keypoint in every picture: one for each side, by the pairs that change places in a mirror.
+"""Keypoint colours for plots: one for left, one for right, one for the midline, decided by the flip pairs.
 
-Never by what a name merely contains: `upright` and `bright_spot` have no side. Of a pair, which end is the left one is told
-by its names; of pairs whose names do not say it, by where they lie, so that one side of the thing is in one colour.
+Substrings of names decide nothing: `upright` and `bright_spot` have no side. The two names of a pair tell which of them is
+left; if they do not, the keypoints' positions do, so that each side of the object has one colour.
 """
 
 from __future__ import annotations
@@ -16,34 +16,38 @@ _INITIALS = {("l", "r"): True, ("r", "l"): False}
 
 
 def of(names: Sequence[str], pairs: Sequence[tuple[int, int]], shape: object = None) -> list[str]:
-    """A colour per keypoint. `shape` (K, 2), any pixels, says where keypoints lie, NaN or None for what is not known;
-    what is no such shape says nothing."""
+    """A colour (#rrggbb) per keypoint.
+
+    shape: (K, 2), keypoint positions in any unit, NaN or None if unknown; anything else is ignored.
+    """
     first = [left_first(names[a], names[b]) for a, b in pairs]
-    place = _across(_checked(shape, len(names)), pairs)
-    told = [where if is_first else -where for where, is_first in zip(place, first, strict=True) if is_first is not None]
-    known = np.array(told)[np.isfinite(told)] if told else place[np.isfinite(place)][:1]
-    left = -1 if np.sign(known).sum() < 0 else 1  # which side of the thing is its left, or the first pair's first end's
+    offsets = _offsets_across(_checked(shape, len(names)), pairs)
+    named = [
+        where if is_first else -where for where, is_first in zip(offsets, first, strict=True) if is_first is not None
+    ]
+    known = np.array(named)[np.isfinite(named)] if named else offsets[np.isfinite(offsets)][:1]
+    left = -1 if np.sign(known).sum() < 0 else 1  # the sign of offsets towards the left, or towards the first pair's a
     result = [MIDDLE] * len(names)
-    for (a, b), is_first, where in zip(pairs, first, place, strict=True):
+    for (a, b), is_first, where in zip(pairs, first, offsets, strict=True):
         guessed = bool(where * left >= 0) or not np.isfinite(where)
         result[a], result[b] = (LEFT, RIGHT) if (guessed if is_first is None else is_first) else (RIGHT, LEFT)
     return result
 
 
 def legend(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> str:
-    """What the colours say, in words."""
-    told = any(left_first(names[a], names[b]) is not None for a, b in pairs)
-    return "left orange, right teal" if told else "one side orange, the other teal"
+    """A legend for the colours."""
+    named = any(left_first(names[a], names[b]) is not None for a, b in pairs)
+    return "left orange, right teal" if named else "one side orange, the other teal"
 
 
 def left_first(one: str, other: str) -> bool | None:
-    """Whether the first of a pair's names says left and the second right; False the other way round, None for neither."""
+    """True if the first name of a pair is the left one, False if it is the right one, None if the names do not tell."""
     differing = next(((a, b) for a, b in zip(one.lower(), other.lower(), strict=False) if a != b), ("", ""))
     return _INITIALS.get(differing)
 
 
 def _checked(shape: object, count: int) -> NDArray[np.float64]:
-    """The shape (count, 2), all NaN where it is none."""
+    """The shape as float64 (count, 2), all NaN if it has another form."""
     try:
         array = np.array(shape, np.float64)
     except (TypeError, ValueError):
@@ -51,8 +55,8 @@ def _checked(shape: object, count: int) -> NDArray[np.float64]:
     return array if array.shape == (count, 2) else np.full((count, 2), np.nan)
 
 
-def _across(shape: NDArray[np.float64], pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
-    """How far each pair's first end lies to one side of the second, (P,), along the direction that pairs have in common."""
+def _offsets_across(shape: NDArray[np.float64], pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """Signed distances (P,) from each pair's second keypoint to its first, along the principal direction of all pairs."""
     gaps = np.array([shape[a] - shape[b] for a, b in pairs]).reshape(-1, 2)
     known = np.isfinite(gaps).all(-1)
     if not known.any():

@@ -1,4 +1,4 @@
-"""Reading pictures of other people: any mode and orientation, bounded in size, as plain uint8 arrays."""
+"""Decodes, crops, resizes and encodes images: files of any mode and orientation, bounded in size, as uint8 arrays."""
 
 from __future__ import annotations
 
@@ -16,45 +16,49 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from kptool.base.errors import DataError
-from kptool.base.geometry import Size, apply_affine, invert_affine, scale_affine
-from kptool.data import scaling
+from kptool.base.geometry import Size, apply_affine, image_box, invert_affine, scale_affine, to_edges
+from kptool.data import intensity
 
 MAX_PIXELS, MAX_SIDE = 1 << 26, 65_535
 Pixels = NDArray[np.uint8]
 _BAND = 1 << 22
-"""Pixels that are converted at a time: of the largest pictures Pillow's copies would not fit the memory."""
+"""Pixels converted at a time, which bounds the memory that Pillow's copies of large images take."""
 _ORIENTATION = 0x0112
+"""The EXIF tag of the orientation."""
 SLACK, FRACTIONS = 1e-9, 1 << 24
-"""What rounding may add to a whole number, and fractions of a pixel that places are rounded to: `kptool.predict.letterbox` must
-come to the same numbers."""
-_DEEP = ("I", "F")
-"""Pillow's modes of 32 bits; those of 16 are called I;16 and more."""
+"""Tolerance before rounding up or down, and the fractions of a pixel that affine coefficients are rounded to. They are public
+because `kptool.predict.letterbox` must compute the same numbers."""
+_32_BITS = ("I", "F")
+"""Pillow's 32-bit modes; the names of the 16-bit modes begin with I;16."""
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """A picture's pixels, uint8 (H, W) grey or (H, W, 3) colour, and what there is to say of how they came about."""
+class DecodedImage:
+    """An image's pixels, and how they were obtained.
+
+    pixels: uint8, grey (H, W) or RGB (H, W, 3). remarks: how other sample types were converted to 8 bits, and whether the
+    image is nearly constant; see `kptool.data.intensity`.
+    """
 
     pixels: Pixels
     remarks: tuple[str, ...] = ()
-    """How values of other kinds were brought to 0..255, and whether the picture is all but constant: see kptool.data.scaling."""
 
 
 def read(source: Path | BinaryIO, name: str = "", *, upright: bool = True) -> Pixels:
-    """The picture in a file or stream: the pixels of `decode`."""
+    """The pixels of `decode`."""
     return decode(source, name, upright=upright).pixels
 
 
-def decode(source: Path | BinaryIO, name: str = "", *, upright: bool = True) -> Decoded:
-    """The picture in a file or stream, and what there is to say of it.
+def decode(source: Path | BinaryIO, name: str = "", *, upright: bool = True) -> DecodedImage:
+    """Decode an image file or stream; of several frames, the first.
 
-    `upright` turns it as its EXIF orientation says. What counts is the content, not the file's name; of several frames
-    the first. Raises DataError, with `name`, where it is missing, no picture, damaged, or above 67 million pixels.
+    name: in messages, by default `source`. upright: apply the EXIF orientation. The format is detected from the content,
+    not from the file name. Raises DataError if the file is missing, not an image, damaged, or above 67 million pixels.
     """
     name = name or str(source)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of sizes that the bound below judges
+            warnings.simplefilter("ignore")  # Pillow warns of large sizes, which are checked below
             with Image.open(source) as image:
                 if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                     raise DataError(
@@ -62,7 +66,7 @@ def decode(source: Path | BinaryIO, name: str = "", *, upright: bool = True) -> 
                         f" {MAX_SIDE:,} along a side, so make it smaller"
                     )
                 decoded, orientation = from_pil(image), image.getexif().get(_ORIENTATION) if upright else None
-        return Decoded(_turned(decoded.pixels, orientation), decoded.remarks)
+        return DecodedImage(_oriented(decoded.pixels, orientation), decoded.remarks)
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not a picture that can be read; expected PNG, JPEG, WebP, BMP or TIFF") from error
     except FileNotFoundError as error:
@@ -75,11 +79,11 @@ _UNREADABLE = (
     OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError,
     AssertionError, RuntimeError, EOFError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
-"""What Pillow's readers raise for damaged files: whatever their parsing stumbles over."""
+"""What Pillow's decoders raise for damaged files."""
 
 
 def size(source: Path) -> Size | None:
-    """(H, W) of the upright picture in a file, by its header alone; None where that cannot be read."""
+    """(H, W) of the upright image, from the file's header alone; None if it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -90,8 +94,8 @@ def size(source: Path) -> Size | None:
         return None
 
 
-def _turned(pixels: Pixels, orientation: object) -> Pixels:
-    """The picture the way round that EXIF's `orientation` means (its table of 1 to 8; CIPA DC-008, section 4.6.4)."""
+def _oriented(pixels: Pixels, orientation: object) -> Pixels:
+    """The upright image for an EXIF orientation of 1 to 8 (CIPA DC-008, section 4.6.4); other values are ignored."""
     if orientation not in range(2, 9):
         return pixels
     if orientation in (5, 6, 7, 8):
@@ -103,8 +107,11 @@ def _turned(pixels: Pixels, orientation: object) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def from_pil(image: Image.Image) -> Decoded:
-    """A Pillow image of any mode as uint8 (H, W) or (H, W, 3). Alpha lies on white; see kptool.data.scaling of deeper samples."""
+def from_pil(image: Image.Image) -> DecodedImage:
+    """A Pillow image of any mode as uint8 (H, W) or (H, W, 3).
+
+    Transparent images are composited on white; `kptool.data.intensity` converts samples of more than 8 bits.
+    """
     image.load()
     width, height = image.size
     rows = max(1, _BAND // max(1, width))
@@ -113,36 +120,41 @@ def from_pil(image: Image.Image) -> Decoded:
     def band(top: int) -> Image.Image:
         return image.crop((0, top, width, min(top + rows, height)))
 
-    rule, remarks = scaling.AS_IT_IS, tuple[str, ...]()
-    if image.mode in _DEEP or image.mode.startswith("I;16"):
-        rule, remarks = scaling.rule(np.asarray(band(top)) for top in tops)
-    first = _band(band(0), rule)
+    rule, remarks = intensity.IDENTITY, tuple[str, ...]()
+    if _is_deep(image):
+        rule, remarks = intensity.choose_rule(np.asarray(band(top)) for top in tops)
+    first = _to_uint8(band(0), rule)
     pixels = np.empty((height, *first.shape[1:]), np.uint8)
     for top in tops:
-        pixels[top : top + rows] = _band(band(top), rule) if top else first
-    return _judged(pixels, remarks)
+        pixels[top : top + rows] = _to_uint8(band(top), rule) if top else first
+    return _remarked(pixels, remarks)
 
 
-def _judged(pixels: Pixels, remarks: tuple[str, ...]) -> Decoded:
-    return Decoded(pixels, (*remarks, scaling.FLAT) if pixels.size and scaling.flat(pixels) else remarks)
+def _remarked(pixels: Pixels, remarks: tuple[str, ...]) -> DecodedImage:
+    """The decoded image, with a further remark if it is nearly constant."""
+    return DecodedImage(pixels, (*remarks, intensity.FLAT) if pixels.size and intensity.is_flat(pixels) else remarks)
 
 
-def _band(image: Image.Image, rule: scaling.Rule) -> Pixels:
-    if image.mode in _DEEP or image.mode.startswith("I;16"):
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in _32_BITS or image.mode.startswith("I;16")
+
+
+def _to_uint8(image: Image.Image, rule: intensity.Rule) -> Pixels:
+    if _is_deep(image):
         return rule.apply(np.asarray(image))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
-def as_pixels(image: object) -> Decoded:
-    """An array, Pillow image or path as `Decoded`. Raises DataError for anything else.
+def as_pixels(image: object) -> DecodedImage:
+    """Decode an array, Pillow image or path. Raises DataError for anything else.
 
-    Arrays are (H, W), (H, W, 1) or (H, W, 3). Other numbers than uint8 become 0..255 as they do in files. What is
-    `Decoded` already comes back without remarks, as somebody has them.
+    Arrays are (H, W), (H, W, 1) or (H, W, 3); samples other than uint8 are converted as those of files are. A
+    `DecodedImage` is returned without its remarks, which its creator has already reported.
     """
-    if isinstance(image, Decoded):
-        return Decoded(image.pixels)
+    if isinstance(image, DecodedImage):
+        return DecodedImage(image.pixels)
     if isinstance(image, str | Path):
         return decode(Path(image))
     if isinstance(image, Image.Image):
@@ -158,19 +170,22 @@ def as_pixels(image: object) -> Decoded:
     )
 
 
-def _from_array(image: NDArray[Any]) -> Decoded:
+def _from_array(image: NDArray[Any]) -> DecodedImage:
     if image.dtype == np.uint8:
-        return _judged(image, ())
+        return _remarked(image, ())
     if image.dtype == np.bool_:
-        return _judged(image * np.uint8(255), ())
+        return _remarked(image * np.uint8(255), ())
     rows = max(1, _BAND // max(1, image[0].size))
     bands = [image[top : top + rows] for top in range(0, len(image), rows)]
-    rule, remarks = scaling.rule(bands)
-    return _judged(np.concatenate([rule.apply(band) for band in bands]), remarks)
+    rule, remarks = intensity.choose_rule(bands)
+    return _remarked(np.concatenate([rule.apply(band) for band in bands]), remarks)
 
 
 def resize_for(image: Pixels, size: Size, channels: int) -> tuple[Pixels, NDArray[np.float64]]:
-    """`image` resized to `size`, edges to edges, grey (H, W) or colour (3, H, W), and the 2x3 map from its pixels."""
+    """Resize an image (H, W) or (H, W, 3), edges to edges, ignoring its aspect ratio.
+
+    Returns uint8 of `size`, grey (h, w) if channels is 1, else RGB (3, h, w), and the 2x3 affine map to its pixels.
+    """
     picture = resized(image, size, "L" if channels == 1 else "RGB")
     pixels = np.asarray(picture)
     affine = scale_affine((image.shape[0], image.shape[1]), size)
@@ -178,39 +193,41 @@ def resize_for(image: Pixels, size: Size, channels: int) -> tuple[Pixels, NDArra
 
 
 def crop(image: Pixels, affine: NDArray[np.float64], size: Size, channels: int) -> Pixels:
-    """What `affine` (picture's pixels -> crop's pixels) brings into a crop of `size`, grey (H, W) or colour (3, H, W).
+    """The crop of `size` that `affine` (2x3, image pixels to crop pixels) defines.
 
-    Shrinking averages; beyond the picture's edges the nearest pixel is repeated.
+    Returns uint8, grey (h, w) if channels is 1, else RGB (3, h, w). Downscaling averages pixels (antialiasing); beyond the
+    image's edges the nearest pixel is repeated.
     """
     back = invert_affine(affine)
-    edges = np.array([[-0.5, -0.5], [size[1] - 0.5, -0.5], [-0.5, size[0] - 0.5], [size[1] - 0.5, size[0] - 0.5]])
+    x, y, width, height = image_box(size)
+    edges = np.array([[x, y], [x + width, y], [x, y + height], [x + width, y + height]])
     corners = apply_affine(back, edges)
     scale = np.minimum(np.linalg.norm(affine[:, :2], axis=0), 1.0)
     low = np.floor(corners.min(0) - 2 / scale + SLACK).astype(int)
     high = np.ceil(corners.max(0) + 2 / scale - SLACK).astype(int) + 1
     region, full = _region(image, low, high, scale, "L" if channels == 1 else "RGB")
     shrink = scale_affine(full, (region.height, region.width))
-    # Pillow maps output to input in coordinates whose integers are edges: half a pixel off ours on both sides.
+    # Pillow's map goes from output to input, both in coordinates whose integers are pixel edges.
     linear = shrink[:, :2] @ back[:, :2]
-    offset = shrink[:, :2] @ (back[:, 2] - low) + shrink[:, 2] + 0.5 - linear @ np.array([0.5, 0.5])
-    # In fractions of which doubles hold every multiple exactly, so that no grey level hangs on their last digit.
+    offset = to_edges(shrink[:, :2] @ (back[:, 2] - low) + shrink[:, 2]) - linear @ to_edges(np.zeros(2))
+    # Rounded to fractions that doubles represent exactly, so that the result does not depend on the order of operations.
     data = (np.rint(np.column_stack([linear, offset]) * FRACTIONS) / FRACTIONS).ravel().tolist()
     pixels = np.asarray(region.transform((size[1], size[0]), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR))
     return pixels if channels == 1 else np.moveaxis(pixels, -1, 0)
 
 
 def resized(image: Pixels, size: Size, mode: str) -> Image.Image:
-    """The picture in a Pillow mode ("L" or "RGB"), brought to `size` (H, W); averages where it shrinks."""
+    """The image in a Pillow mode ("L" or "RGB"), resized to `size` (H, W); downscaling averages pixels."""
     across, down = (0, 0, size[1]), (0, 0, size[0])
-    return _brought(image, across, down, mode)
+    return _pad_and_resize(image, across, down, mode)
 
 
 def _region(
     image: Pixels, low: NDArray[np.int_], high: NDArray[np.int_], scale: NDArray[np.float64], mode: str
 ) -> tuple[Image.Image, Size]:
-    """The picture's pixels from `low` to `high` (x, y), which may lie outside; the nearest one stands in there.
+    """The pixels from `low` to `high` (x, y), shrunk by `scale` (x, y), and the region's size (H, W) before shrinking.
 
-    Shrunk by `scale` (x, y), and the size (H, W) before that.
+    Outside the image the nearest pixel is repeated.
     """
     height, width = image.shape[:2]
     x0, y0 = (int(v) for v in np.clip(low, 0, [width - 1, height - 1]))
@@ -219,18 +236,18 @@ def _region(
     after = [int(v) for v in np.maximum(high - [x1, y1], 0)]
     full = [x1 - x0 + before[0] + after[0], y1 - y0 + before[1] + after[1]]
     across, down = ((before[i], after[i], max(1, math.ceil(full[i] * scale[i] - SLACK))) for i in (0, 1))
-    return _brought(image[y0:y1, x0:x1], across, down, mode), (full[1], full[0])
+    return _pad_and_resize(image[y0:y1, x0:x1], across, down, mode), (full[1], full[0])
 
 
 _Axis = tuple[int, int, int]
-"""How often the first and the last line are repeated, and the length that the whole is then brought to."""
+"""How often the first and the last line are repeated, and the length after resizing."""
 
 
-def _brought(image: Pixels, across: _Axis, down: _Axis, mode: str) -> Image.Image:
-    """The picture in a Pillow mode with its edges repeated, resized.
+def _pad_and_resize(image: Pixels, across: _Axis, down: _Axis, mode: str) -> Image.Image:
+    """The image in a Pillow mode, its edges repeated and then resized.
 
-    Where that would be large, axis by axis and in bands, so that not even a picture as long and thin as they come takes
-    much more memory than it has pixels; what is averaged is then rounded twice.
+    Large results are computed one axis at a time and in bands, which bounds the memory even for very long and thin images;
+    averages are then rounded twice.
     """
     height, width = image.shape[0] + sum(down[:2]), image.shape[1] + sum(across[:2])
     if height * width <= _BAND:
@@ -239,14 +256,16 @@ def _brought(image: Pixels, across: _Axis, down: _Axis, mode: str) -> Image.Imag
         picture = Image.fromarray(padded).convert(mode)
         size = (across[2], down[2])
         return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
-    small = len(image) * across[2] <= max(_BAND, len(image) * image.shape[1])  # then as Pillow, which goes across first
+    small = len(image) * across[2] <= max(_BAND, len(image) * image.shape[1])  # then across first, as Pillow does
     if small or len(image) * width <= height * image.shape[1]:
-        return Image.fromarray(_along(_along(image, across, mode).swapaxes(0, 1), down, mode).swapaxes(0, 1))
-    return Image.fromarray(_along(_along(image.swapaxes(0, 1), down, mode).swapaxes(0, 1), across, mode))
+        return Image.fromarray(
+            _resize_rows(_resize_rows(image, across, mode).swapaxes(0, 1), down, mode).swapaxes(0, 1)
+        )
+    return Image.fromarray(_resize_rows(_resize_rows(image.swapaxes(0, 1), down, mode).swapaxes(0, 1), across, mode))
 
 
-def _along(image: Pixels, axis: _Axis, mode: str) -> Pixels:
-    """`_brought`, across alone, a band of rows at a time."""
+def _resize_rows(image: Pixels, axis: _Axis, mode: str) -> Pixels:
+    """`_pad_and_resize` along the rows only, a band of rows at a time."""
     before, after, length = axis
     count = max(1, _BAND // (image.shape[1] + before + after))
     bands = []
@@ -258,10 +277,10 @@ def _along(image: Pixels, axis: _Axis, mode: str) -> Pixels:
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """A PNG of an image (H, W) or (H, W, 3), several times as fast as Pillow's and as small.
+    """A PNG file of an image (H, W) or (H, W, 3), encoded several times faster than by Pillow, at about the same size.
 
-    Every row is stored as its difference from the one above (filter 2 of the PNG specification, section 9.2),
-    compressed by ISA-L.
+    Every row is stored as its difference from the row above (filter type 2, PNG specification, section 9.2) and compressed
+    by ISA-L.
     """
     height, width = image.shape[:2]
     rows = image.reshape(height, -1)

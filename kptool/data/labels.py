@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import ConfigError, DataError
-from kptool.base.geometry import Size, apply_affine, fit_box
+from kptool.base.geometry import Size, apply_affine, fit_box, image_box
 from kptool.base.skeleton import Skeleton
 from kptool.data import images, pixel_check
 from kptool.data.annotations import ANY_SUFFIX, LabelFile, Labelled, Samples, Source
@@ -123,7 +123,7 @@ def given(file: LabelFile) -> FlipPairs | None:
     return FlipPairs(file.flip_pairs, True, f"{len(file.flip_pairs)} left/right pairs, stated by the file")
 
 
-def read_picture(thing: Labelled, place: Path) -> images.Decoded:
+def read_picture(thing: Labelled, place: Path) -> images.DecodedImage:
     """The thing's picture, the way round that its labels are for. Raises DataError where the sizes contradict."""
     decoded = images.decode(place)
     picture = decoded.pixels
@@ -220,7 +220,7 @@ def _cut(
     """Image, keypoints in its pixels, the map to them, the picture's size, and what there is to say of how it was read."""
     decoded = read_picture(thing, place)
     picture = decoded.pixels
-    whole = (-0.5, -0.5, float(picture.shape[1]), float(picture.shape[0]))
+    whole = image_box((picture.shape[0], picture.shape[1]))
     x, y, width, height = boxes[row].tolist()
     box = whole if np.isnan(x) else (x, y, width, height)
     if max(abs(v) for v in box) > _MOST_BEYOND * max(whole):

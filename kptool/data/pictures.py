@@ -1,7 +1,7 @@
-"""Which pictures a command's arguments mean, and reading them one after the other without keeping them.
+"""Expands a command's arguments to pictures and streams them in order, in bounded memory.
 
-An argument is a picture, a folder of them, a glob, a video, ``camera:0``, or ``-`` for standard input. A picture that
-cannot be read is yielded with the reason, so that the others go on.
+An argument is a picture, a folder, a glob pattern, a video, ``camera:0``, or ``-`` for standard input. A picture that
+cannot be read is yielded with the error, so that the others are still processed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ _MOST_BYTES = 500_000_000
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that was asked for: what it is called, and its pixels or why there are none.
+class InputPicture:
+    """A picture or video frame that was read, or the reason why it could not be.
 
-    `remarks` say how it was read, see `kptool.data.scaling.sentences`; one with neither pixels nor an error has nothing else, and
-    is about a video as a whole. `frame` and `time` (seconds) are where a frame stands in its video.
+    name: the file, or ``file#number`` for a frame. pixels: uint8, grey (H, W) or RGB (H, W, 3), or None. error: why there
+    are no pixels. remarks: on how it was read, see `kptool.data.intensity.remark_notes`; with neither pixels nor error they
+    are about a video as a whole. frame, time: the frame's index in its video and its time in seconds.
     """
 
     name: str
@@ -44,9 +45,9 @@ class Picture:
 
 
 def expand(arguments: Sequence[str]) -> list[str]:
-    """The files that arguments mean: folders' pictures and videos by name, globs' matches, folders among them.
+    """The file names that arguments stand for; folders and matching folders give their pictures and videos, sorted.
 
-    Symbolic links are followed. Raises DataError where that is none.
+    Symbolic links are followed. Raises DataError for a folder or pattern without pictures.
     """
     names: list[str] = []
     for argument in arguments:
@@ -54,7 +55,7 @@ def expand(arguments: Sequence[str]) -> list[str]:
         if path.is_dir():
             names += _below(path)
         elif glob.has_magic(argument) and not path.exists():
-            matches = sorted(glob.iglob(argument, recursive=True))  # noqa: PTH207 - absolute patterns, too
+            matches = sorted(glob.iglob(argument, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
             if not matches:
                 raise DataError(f"no file matches {argument}")
             each = (_below(Path(match), empty=True) if Path(match).is_dir() else [match] for match in matches)
@@ -68,17 +69,17 @@ def expand(arguments: Sequence[str]) -> list[str]:
 
 
 def _below(folder: Path, *, empty: bool = False) -> list[str]:
-    """The pictures and videos below a folder. Raises DataError where there are none, unless it may be `empty`."""
+    """The pictures and videos below a folder, sorted. Raises DataError if there are none, unless it may be `empty`."""
     below = [p for p in files_below(folder, broken=True) if p.suffix.lower() in SUFFIXES | video.SUFFIXES]
     if not below and not empty:
         raise DataError(f"there are no pictures in the folder {folder}; expected {' '.join(sorted(SUFFIXES))}")
     return [str(place) for place in sorted(below)]
 
 
-def read(names: Sequence[str], *, frames: int | None = None) -> Iterator[Picture]:
-    """Every picture in order, some read ahead; a video gives its frames, called ``file#number``, at most `frames`."""
+def read(names: Sequence[str], *, frames: int | None = None) -> Iterator[InputPicture]:
+    """Every picture in order, some read ahead; a video yields its frames, at most `frames` of them."""
     with ThreadPoolExecutor(_READERS) as pool:
-        waiting: deque[Future[Picture]] = deque()
+        waiting: deque[Future[InputPicture]] = deque()
         for name in names:
             if video.is_video(name):
                 yield from (each.result() for each in waiting)
@@ -91,8 +92,10 @@ def read(names: Sequence[str], *, frames: int | None = None) -> Iterator[Picture
         yield from (each.result() for each in waiting)
 
 
-def heard(found: Iterable[Picture], remarks: list[tuple[str, tuple[str, ...]]]) -> Iterator[Picture]:
-    """The pictures that have pixels or an error; what there is to say of all is added to `remarks`, with their names."""
+def collect_remarks(
+    found: Iterable[InputPicture], remarks: list[tuple[str, tuple[str, ...]]]
+) -> Iterator[InputPicture]:
+    """The pictures that have pixels or an error; appends the remarks of all of them to `remarks`, with their names."""
     for picture in found:
         if picture.remarks:
             remarks.append((picture.name, picture.remarks))
@@ -100,23 +103,23 @@ def heard(found: Iterable[Picture], remarks: list[tuple[str, tuple[str, ...]]]) 
             yield picture
 
 
-def _read(name: str) -> Picture:
+def _read(name: str) -> InputPicture:
     try:
         if name == "-":
             decoded = images.decode(io.BytesIO(sys.stdin.buffer.read(_MOST_BYTES)), "standard input")
         else:
             decoded = images.decode(Path(name))
-        return Picture(name, decoded.pixels, remarks=decoded.remarks)
+        return InputPicture(name, decoded.pixels, remarks=decoded.remarks)
     except DataError as error:
-        return Picture(name, None, str(error))
+        return InputPicture(name, None, str(error))
 
 
-def _frames(name: str, most: int | None) -> Iterator[Picture]:
+def _frames(name: str, most: int | None) -> Iterator[InputPicture]:
     try:
         film = video.Video(name)
         for frame in film.frames(most):
             decoded = images.as_pixels(frame.pixels)
-            yield Picture(
+            yield InputPicture(
                 f"{name}#{frame.number}",
                 frame.pixels,
                 remarks=decoded.remarks,
@@ -124,6 +127,6 @@ def _frames(name: str, most: int | None) -> Iterator[Picture]:
                 time=frame.time,
             )
         if film.lost:
-            yield Picture(name, None, remarks=(film.lost,))
+            yield InputPicture(name, None, remarks=(film.lost,))
     except KptoolError as error:
-        yield Picture(name, None, str(error))
+        yield InputPicture(name, None, str(error))

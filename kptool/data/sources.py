@@ -12,7 +12,7 @@ import numpy as np
 from kptool import plugins
 from kptool.base.config import require
 from kptool.base.errors import DataError, KptoolError
-from kptool.base.geometry import Size, apply_affine, fit_box
+from kptool.base.geometry import Size, apply_affine, fit_box, image_box
 from kptool.base.skeleton import Skeleton
 from kptool.data import images, parts
 from kptool.data.annotations import Dataset, LabelFile, Samples, Source
@@ -270,7 +270,7 @@ def _resized(opened: Source, opening: Opening) -> Source:
         for samples in opened.blocks():
             pictures = samples.images if samples.images.ndim == 3 else np.moveaxis(samples.images, 1, -1)
             height, width = pictures.shape[1:3]
-            affine = fit_box((-0.5, -0.5, width, height), size)
+            affine = fit_box(image_box((height, width)), size)
             yield replace(
                 samples,
                 images=np.stack([images.crop(picture, affine, size, channels) for picture in pictures]),

@@ -1,7 +1,7 @@
-"""Videos and webcams, where OpenCV is installed: ``pip install 'kptool[video]'``.
+"""Reads videos and webcams with OpenCV (``pip install 'kptool[video]'``).
 
-A frame keeps its place when others are lost: its number is that of its presentation time, on which OpenCV goes by the
-file's times, or by the index of an AVI file, which has none.
+Frame numbers stay correct when frames are lost: they derive from presentation timestamps, or from the index of AVI files,
+which have no timestamps.
 """
 
 from __future__ import annotations
@@ -25,16 +25,20 @@ from kptool.system.printable import printable
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"}
 _ESTIMATED = {".mkv", ".webm", ".mpg", ".mpeg"}
-"""State how long they are, and not how many frames they hold."""
+"""Containers that state a duration but no frame count, so that OpenCV estimates the latter."""
 _TRIES = 1000
-"""Frames in a row that cannot be decoded, after which the file is taken to be at its end."""
-_LOOKED_AT, _OFF_GRID = 256, 0.2
-_MOST_PLACES = 5
+"""Consecutive frames that fail to decode before the file counts as ended."""
+_EVEN_SAMPLE, _OFF_GRID = 256, 0.2
+"""Timestamps that suffice to establish even spacing, and the largest deviation from it, in frames."""
+_MOST_GAPS = 5
 
 
 @dataclass(frozen=True)
-class Frame:
-    """pixels: uint8 (H, W, 3) in RGB. number: from 0, its place in the video. time: seconds from the beginning."""
+class VideoFrame:
+    """A decoded frame.
+
+    pixels: uint8 (H, W, 3), RGB. number: its index in the video, from 0. time: seconds from the beginning.
+    """
 
     pixels: NDArray[np.uint8]
     number: int
@@ -42,14 +46,15 @@ class Frame:
 
 
 def is_video(name: str) -> bool:
-    """Whether a name means a video file or a webcam (``camera:0``)."""
+    """Whether a name is that of a video file or a webcam (``camera:0``)."""
     return name.startswith("camera:") or Path(name).suffix.lower() in SUFFIXES
 
 
 class Video:
-    """An open video file or webcam. `lost` says, once `frames` has ended, what could not be read; empty for nothing.
+    """An open video file or webcam.
 
-    Raises DataError where it cannot be opened, ConfigError where OpenCV is not installed.
+    lost: after `frames` has ended, a sentence on the frames that could not be read; empty if all could. Raises DataError
+    if it cannot be opened, ConfigError if OpenCV is not installed.
     """
 
     def __init__(self, name: str) -> None:
@@ -71,8 +76,8 @@ class Video:
                 else _UNREADABLE.format(name)
             )
 
-    def frames(self, most: int | None = None) -> Iterator[Frame]:
-        """The frames, at most so many. Raises DataError where there is none."""
+    def frames(self, most: int | None = None) -> Iterator[VideoFrame]:
+        """The frames in order, at most `most`. Raises DataError if there are none."""
         try:
             numbers = list[int]()
             for frame in self._live() if self._camera else self._stored():
@@ -88,7 +93,7 @@ class Video:
         finally:
             self._capture.release()
 
-    def _live(self) -> Iterator[Frame]:
+    def _live(self) -> Iterator[VideoFrame]:
         started = None
         for number in itertools.count():
             there, frame = self._capture.read()
@@ -96,24 +101,24 @@ class Video:
                 return
             now = time.monotonic()
             started = now if started is None else started
-            yield Frame(np.ascontiguousarray(frame[:, :, ::-1]), number, round(now - started, 6))
+            yield VideoFrame(np.ascontiguousarray(frame[:, :, ::-1]), number, round(now - started, 6))
 
-    def _stored(self) -> Iterator[Frame]:
+    def _stored(self) -> Iterator[VideoFrame]:
         cv2, capture = self._cv2, self._capture
-        places, fps = _Places(cv2, self._name), float(capture.get(cv2.CAP_PROP_FPS))
+        numbering, fps = _Numbering(cv2, self._name), float(capture.get(cv2.CAP_PROP_FPS))
         failed = 0
         while failed < _TRIES:
             there, frame = capture.read()
             failed = 0 if there else failed + 1
             if there:
-                number = places.next(float(capture.get(cv2.CAP_PROP_PTS)))
+                number = numbering.next(float(capture.get(cv2.CAP_PROP_PTS)))
                 seconds = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-                if (places.indexed or (number and not seconds > 0)) and fps > 0:
+                if (numbering.indexed or (number and not seconds > 0)) and fps > 0:
                     seconds = number / fps
-                yield Frame(np.ascontiguousarray(frame[:, :, ::-1]), number, round(max(seconds, 0), 6))
+                yield VideoFrame(np.ascontiguousarray(frame[:, :, ::-1]), number, round(max(seconds, 0), 6))
 
     def _missing(self, numbers: Sequence[int], *, whole: bool) -> str:
-        """What is missing between the frames, and, where the file was read to its end, after the last."""
+        """A sentence on the gaps in `numbers` and, if the file was read `whole`, after the last; empty if there are none."""
         count = float(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
         stated = int(count) if whole and 0 < count < 1e9 else 0
         end = numbers[-1] + 1
@@ -122,26 +127,26 @@ class Video:
         gaps = [(a + 1, b - 1) for a, b in itertools.pairwise([-1, *numbers, max(end, stated)]) if b - a > 1]
         if not gaps:
             return ""
-        places = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in gaps[:_MOST_PLACES])
-        more = f" and {len(gaps) - _MOST_PLACES} more gaps" if len(gaps) > _MOST_PLACES else ""
+        spans = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in gaps[:_MOST_GAPS])
+        more = f" and {len(gaps) - _MOST_GAPS} more gaps" if len(gaps) > _MOST_GAPS else ""
         what = f"{len(numbers)} of {max(end, stated)} frames could be read, and keep their numbers"
-        return f"{what}; missing, counted from 0: {places}{more}"
+        return f"{what}; missing, counted from 0: {spans}{more}"
 
 
 _UNREADABLE = "{} cannot be read as a video; it may be damaged, or of a kind OpenCV does not know"
 
 
-class _Places:
-    """Gives the frames that are decoded their numbers, one after the other."""
+class _Numbering:
+    """Numbers the decoded frames of a file in order. indexed: by an AVI index rather than by timestamps."""
 
     def __init__(self, cv2: Any, name: str) -> None:
-        self._whole = avi.surviving(Path(name)) if name.lower().endswith(".avi") else []
+        self._whole = avi.intact_frames(Path(name)) if name.lower().endswith(".avi") else []
         self.indexed = bool(self._whole)
         self._times, self._even = ([], False) if self.indexed else _packets(cv2, name)
         self._done, self._last = 0, -1
 
     def next(self, pts: float) -> int:
-        """The number of the next frame, whose presentation time is `pts` in units of a frame."""
+        """The number of the next frame, whose presentation timestamp is `pts`, in frames."""
         number = self._last + 1
         if self.indexed:
             past = self._done - len(self._whole)
@@ -153,9 +158,9 @@ class _Places:
 
 
 def _packets(cv2: Any, name: str) -> tuple[list[float], bool]:
-    """Presentation times of what is to be decoded, sorted, in units of a frame, and whether they are evenly spaced.
+    """The sorted presentation timestamps of a file's packets, in frames, and whether they are evenly spaced.
 
-    Nothing is decoded. Of evenly spaced ones the first few are enough.
+    Reads packets without decoding them; only the first few if they are evenly spaced. Empty if unknown or ambiguous.
     """
     capture = _opened(cv2, name)
     times = list[float]()
@@ -163,7 +168,7 @@ def _packets(cv2: Any, name: str) -> tuple[list[float], bool]:
         if not capture.set(cv2.CAP_PROP_FORMAT, -1):
             return [], False
         even = True
-        while (len(times) < _LOOKED_AT or not even) and capture.grab():
+        while (len(times) < _EVEN_SAMPLE or not even) and capture.grab():
             times.append(float(capture.get(cv2.CAP_PROP_PTS)))
             even = even and abs(times[-1] - times[0] - round(times[-1] - times[0])) < _OFF_GRID
     finally:
@@ -173,7 +178,7 @@ def _packets(cv2: Any, name: str) -> tuple[list[float], bool]:
 
 
 def _opened(cv2: Any, source: int | str) -> Any:
-    """OpenCV's capture of a file or webcam, without its lines on stderr: kptool says itself what went wrong."""
+    """OpenCV's capture of a file or webcam, with its own log silenced: kptool reports the errors."""
     logging = cv2.utils.logging
     before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     try:
@@ -183,7 +188,7 @@ def _opened(cv2: Any, source: int | str) -> Any:
 
 
 def _opencv() -> Any:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg's lines, likewise
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silences FFmpeg's log
     try:
         import cv2
     except ImportError as error:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import ConfigError, DataError
 from kptool.base.geometry import Box, apply_affine, invert_affine
-from kptool.data import colours, images, scaling
+from kptool.data import colours, images, intensity
 from kptool.network import cards
 from kptool.predict import backends, crops, faces
 from kptool.predict.backends import Output
@@ -114,7 +114,7 @@ class Predictor:
     def predict(self, image: object, *, boxes: Sequence[Box] | None = None, heatmaps: bool = False) -> list[Instance]:
         """The faces in a picture: a path, a Pillow image, or an array (H, W) or (H, W, 3), from left to right.
 
-        An array of other numbers than uint8 is brought to 0..255 as pictures are: see kptool.data.scaling.
+        An array of other numbers than uint8 is brought to 0..255 as pictures are: see kptool.data.intensity.
         `boxes` (x, y, width, height) in pixels say where the faces are, instead of looking for them. Raises DataError
         for what is no picture or no box.
         """
@@ -210,8 +210,8 @@ def _pixels(pictures: Sequence[object]) -> list[NDArray[np.uint8]]:
     """The pictures' pixels; what was odd about them is logged, a line for each kind."""
     decoded = [images.as_pixels(picture) for picture in pictures]
     named = [(f"picture {number}", each.remarks) for number, each in enumerate(decoded)]
-    for sentence in scaling.sentences(named):
-        log.log(logging.WARNING if sentence.endswith(scaling.FLAT) else logging.INFO, "%s", sentence)
+    for sentence in intensity.remark_notes(named):
+        log.log(logging.WARNING if sentence.endswith(intensity.FLAT) else logging.INFO, "%s", sentence)
     return [each.pixels for each in decoded]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from kptool.base.errors import ConfigError
 from kptool.base.geometry import Box, Size
-from kptool.data.images import Decoded
-from kptool.data.pictures import Picture, heard
+from kptool.data.images import DecodedImage
+from kptool.data.pictures import InputPicture, collect_remarks
 from kptool.predict import backends, output
 from kptool.predict.output import HeatmapFile, PicturePrediction
 from kptool.predict.predictor import Instance, Predictor
@@ -39,7 +39,7 @@ class Outputs:
         for picture in pictures:
             self.files[picture] = self._name(picture)
 
-    def add(self, picture: Picture, faces: Sequence[Instance]) -> None:
+    def add(self, picture: InputPicture, faces: Sequence[Instance]) -> None:
         """Write what one picture gives."""
         assert picture.pixels is not None
         if self.heatmaps is not None:
@@ -87,16 +87,16 @@ def heatmap_size(predictor: Predictor) -> Size:
 
 @dataclass
 class Predicted:
-    """What was found in each picture, those that could not be read, and remarks on some, see `kptool.data.scaling`."""
+    """What was found in each picture, those that could not be read, and remarks on some, see `kptool.data.intensity`."""
 
     found: list[PicturePrediction] = field(default_factory=list)
-    failed: list[Picture] = field(default_factory=list)
+    failed: list[InputPicture] = field(default_factory=list)
     remarks: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
 
 def run(
     predictor: Predictor,
-    pictures: Iterable[Picture],
+    pictures: Iterable[InputPicture],
     total: int | None = None,
     *,
     boxes: Sequence[Box] | None = None,
@@ -106,11 +106,11 @@ def run(
     """What is found in each picture. `boxes` are those of every picture."""
     done = Predicted()
     maps = outputs is not None and outputs.heatmaps is not None
-    for batch in _batches(heard(pictures, done.remarks)):
+    for batch in _batches(collect_remarks(pictures, done.remarks)):
         good = [picture for picture in batch if picture.pixels is not None]
         done.failed += [picture for picture in batch if picture.pixels is None]
         each = predictor.predict_many(
-            [Decoded(picture.pixels) for picture in good if picture.pixels is not None],
+            [DecodedImage(picture.pixels) for picture in good if picture.pixels is not None],
             boxes=None if boxes is None else [boxes] * len(good),
             heatmaps=maps,
         )
@@ -145,9 +145,9 @@ def _light(face: Instance) -> Instance:
     return Instance(face.box, face.keypoints, face.scores, face.radius90, face.affine)
 
 
-def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
+def _batches(pictures: Iterable[InputPicture]) -> Iterator[list[InputPicture]]:
     """Up to 16 pictures at a time, fewer where they are large."""
-    batch: list[Picture] = []
+    batch: list[InputPicture] = []
     pixels = 0
     for picture in pictures:
         batch.append(picture)

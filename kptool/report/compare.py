@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw
 
 from kptool.base.errors import DataError
 from kptool.base.version import __version__
-from kptool.data.images import Decoded
-from kptool.data.pictures import Picture
+from kptool.data.images import DecodedImage
+from kptool.data.pictures import InputPicture
 from kptool.predict.predictor import Predictor
 from kptool.report import peers
 from kptool.report.peers import Find, Points
@@ -71,7 +71,7 @@ class Case:
 
 def compare(
     predictor: Predictor,
-    pictures: Iterable[Picture],
+    pictures: Iterable[InputPicture],
     others: Sequence[str],
     *,
     total: int | None = None,
@@ -103,7 +103,7 @@ def compare(
 
 def _ours(predictor: Predictor) -> Find:
     def find(image: NDArray[np.uint8]) -> list[Points]:
-        faces = predictor.predict(Decoded(image))
+        faces = predictor.predict(DecodedImage(image))
         pairs = [zip(predictor.names, face.keypoints.astype(np.float64), strict=True) for face in faces]
         return [{name: point for name, point in each if np.isfinite(point).all()} for each in pairs]
 

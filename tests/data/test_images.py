@@ -13,7 +13,7 @@ from PIL import Image
 
 from kptool import Predictor
 from kptool.base.errors import DataError
-from kptool.data import images, scaling
+from kptool.data import images, intensity
 
 RAMP = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))
 """Eight-bit values from 0 to 252."""
@@ -81,10 +81,10 @@ def test_pixels_that_are_no_numbers_are_black_and_told(tmp_path: Path) -> None:
     decoded = images.decode(saved(tmp_path / "nan.tif", array))
     assert decoded.pixels[0, 10:13].tolist() == [0, 0, 0]
     assert np.array_equal(decoded.pixels[1:], RAMP[1:])
-    assert scaling.NOT_FINITE in decoded.remarks
+    assert intensity.NOT_FINITE in decoded.remarks
     nothing = images.as_pixels(np.full((8, 8), np.nan))
     assert not nothing.pixels.any()
-    assert nothing.remarks == (scaling.NOT_FINITE, scaling.FLAT)
+    assert nothing.remarks == (intensity.NOT_FINITE, intensity.FLAT)
 
 
 def test_overshoot_of_resampling_is_clipped() -> None:
@@ -105,18 +105,20 @@ def test_colour_and_bool_arrays() -> None:
 def test_flat_pictures() -> None:
     spot = np.zeros((200, 200), np.uint8)
     spot[3, 4] = 255
-    assert scaling.flat(np.full((9, 9, 3), 7, np.uint8))
-    assert scaling.flat(spot)
-    assert scaling.flat(RAMP // 18)  # 0 to 14
+    assert intensity.is_flat(np.full((9, 9, 3), 7, np.uint8))
+    assert intensity.is_flat(spot)
+    assert intensity.is_flat(RAMP // 18)  # 0 to 14
     spot[100:110, 100:110] = 255
-    assert not scaling.flat(spot)
-    assert not scaling.flat(RAMP)
+    assert not intensity.is_flat(spot)
+    assert not intensity.is_flat(RAMP)
     assert images.as_pixels(spot).remarks == ()
 
 
 def test_sentences_count_and_name_the_first() -> None:
-    told = scaling.sentences([("a.png", (scaling.FLAT,)), ("b.png", (scaling.FLAT, "x")), ("a.png", (scaling.FLAT,))])
-    assert told == (f"a.png and 1 more: {scaling.FLAT}", "b.png: x")
+    told = intensity.remark_notes(
+        [("a.png", (intensity.FLAT,)), ("b.png", (intensity.FLAT, "x")), ("a.png", (intensity.FLAT,))]
+    )
+    assert told == (f"a.png and 1 more: {intensity.FLAT}", "b.png: x")
 
 
 def test_arrays_that_are_no_pictures_are_refused() -> None:
@@ -151,7 +153,7 @@ def test_predict_tells_how_it_read_pictures(kptool: Any, in_tmp: Path) -> None:
     saved(Path("flat.png"), np.full((40, 40), 9, np.uint8))
     ran = kptool("predict", "a.tif", "b.tif", "flat.png", "--no-detect", "--json")
     assert ran.code == 0
-    notes = ["a.tif and 1 more: numbers from 0 to 1, which are multiplied by 255", f"flat.png: {scaling.FLAT}"]
+    notes = ["a.tif and 1 more: numbers from 0 to 1, which are multiplied by 255", f"flat.png: {intensity.FLAT}"]
     assert ran.json()["notes"] == notes
     assert all(f"kptool: {note}" in ran.err for note in notes)
 
@@ -168,6 +170,6 @@ def test_extract_tells_how_it_read_pictures(kptool: Any, in_tmp: Path) -> None:
     notes = ran.json()["notes"]
     assert "a.tif: numbers from 0 to 1, which are multiplied by 255" in notes
     assert "b.png: whole numbers of up to 12 bits, of which the upper 8 are used" in notes
-    assert f"flat.png: {scaling.FLAT}" in notes
+    assert f"flat.png: {intensity.FLAT}" in notes
     for number in (0, 1):  # both as the 8-bit picture would be
         assert np.array_equal(images.read(Path(f"data/faces/images/0000{number}.png")), RAMP)

@@ -40,7 +40,7 @@ def holed(path: Path, start: float, end: float) -> Path:
     return path
 
 
-def seen(frame: video.Frame) -> int:
+def seen(frame: video.VideoFrame) -> int:
     """The number that a frame's grey stands for."""
     return round((float(frame.pixels.mean()) - 19.5) / 5)
 
@@ -87,12 +87,17 @@ def test_frames_behind_a_hole_keep_their_numbers(in_tmp: Path, name: str) -> Non
 
 def test_an_avis_index(in_tmp: Path) -> None:
     path = film(Path("a.avi"))
-    assert avi.surviving(path) == []
-    whole = avi.surviving(holed(path, 0.5, 0.57))
+    assert avi.intact_frames(path) == []
+    whole = avi.intact_frames(holed(path, 0.5, 0.57))
     assert 0 < COUNT - len(whole) < 6
     Path("b.avi").write_bytes(b"RIFF")
     Path("c.avi").touch()
-    assert avi.surviving(Path("b.avi")) == avi.surviving(Path("c.avi")) == avi.surviving(Path("none.avi")) == []
+    assert (
+        avi.intact_frames(Path("b.avi"))
+        == avi.intact_frames(Path("c.avi"))
+        == avi.intact_frames(Path("none.avi"))
+        == []
+    )
 
 
 def test_predict_tells_of_frames(kptool: Any, in_tmp: Path) -> None:

@@ -188,7 +188,7 @@ def test_numbered_columns_with_a_flag_in_every_third_are_no_pairs(tmp_path: Path
     file = read(tmp_path, "image,0,1,2,3,4,5\na.png,10,20,2,0,0,0\nb.jpg,11,21,1,30,40,2\n")
     assert file.names == ("p01", "p02")
     assert seen(file) == [[2, 0], [1, 2]]
-    with pytest.raises(DataError, match=r"3 columns are called by numbers; expected x and y"):
+    with pytest.raises(DataError, match=r"3 columns have numbers as names; expected x and y"):
         read(tmp_path, "image,0,1,2\na.png,10,20,30\n")
 
 

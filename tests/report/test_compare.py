@@ -17,7 +17,7 @@ from PIL import Image
 
 from kptool import Predictor
 from kptool.base.errors import ConfigError, DataError
-from kptool.data.pictures import Picture
+from kptool.data.pictures import InputPicture
 from kptool.report import compare, peers
 
 
@@ -67,20 +67,20 @@ def test_one_picture_is_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
     fake_dlib(monkeypatch)
     alive = list[weakref.ref[np.ndarray]]()
 
-    def some() -> Iterator[Picture]:
+    def some() -> Iterator[InputPicture]:
         for number in range(4):
             gc.collect()
             assert sum(each() is not None for each in alive) <= 1  # the one that the loop's variable still holds
             pixels = np.full((64, 64), 40 * number, np.uint8)
             alive.append(weakref.ref(pixels))
-            yield Picture(f"{number}.png", pixels)
+            yield InputPicture(f"{number}.png", pixels)
             del pixels
-        yield Picture("bad.png", None, "cannot be read")
+        yield InputPicture("bad.png", None, "cannot be read")
 
     tallies, _ = compare.compare(Predictor("unet", "cpu"), some(), ["dlib"])
     assert [len(tally.milliseconds) for tally in tallies] == [4, 4]
     with pytest.raises(DataError, match="none of the pictures can be read"):
-        compare.compare(Predictor("unet", "cpu"), iter([Picture("bad.png", None, "no")]), ["dlib"])
+        compare.compare(Predictor("unet", "cpu"), iter([InputPicture("bad.png", None, "no")]), ["dlib"])
 
 
 def test_distances_are_shares_of_the_eyes_distance() -> None:

@@ -1,4 +1,4 @@
-"""What the columns of a table of labels mean, by their names: keypoints' places, flags, boxes; and what is left over."""
+"""Recognises the columns of a label table by their names: keypoint coordinates, visibility flags, boxes; and the rest."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from kptool.base.errors import DataError
 from kptool.data.formats.visibility import flag_kind
 
-_SIGNS = ("_", ".", ":", " ", "-")
-_BOXES = ("box_", "bbox_", "bounding_box_", "boundingbox_", "")
+_SEPARATORS = ("_", ".", ":", " ", "-")
+_BOX_PREFIXES = ("box_", "bbox_", "bounding_box_", "boundingbox_", "")
 _EDGES = (
     ("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"), ("left", "top", "w", "h"),
     ("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"),
@@ -25,13 +25,13 @@ _SIZES = ("width", "height", "w", "h")
 
 @dataclass(frozen=True)
 class BoxColumns:
-    """The four columns of a box, and whether they are "size" (left, top, width, height), "corners", or "centre"."""
+    """The four columns of a box, and their style: "size" (left, top, width, height), "corners", or "centre"."""
 
     columns: tuple[str, ...]
     style: str
 
     def boxes(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Left, top, width, height (N, 4) from what the columns hold; NaN where there is none."""
+        """Left, top, width, height (N, 4) from the columns' values (N, 4); NaN where a row has no valid box."""
         first, second = values[:, :2], values[:, 2:]
         if self.style == "corners":
             first, second = np.minimum(first, second), np.abs(second - first)
@@ -44,9 +44,9 @@ class BoxColumns:
 
 
 def box(columns: Sequence[str], long: bool) -> BoxColumns | None:
-    """The columns of a box, if there are all four; in a `long` table x and y alone are the keypoint's."""
+    """The columns of a box, or None unless all four are there; in a `long` table plain x and y are the keypoint's."""
     known = {re.sub("[.: -]", "_", column.casefold()): column for column in columns}
-    for prefix in (*_BOXES, *_around(known)):
+    for prefix in (*_BOX_PREFIXES, *_object_prefixes(known)):
         for edges in _EDGES:
             names = [prefix + edge for edge in edges]
             plain = not prefix and (edges[0] == "x1" or (long and edges[0] == "x"))
@@ -57,9 +57,8 @@ def box(columns: Sequence[str], long: bool) -> BoxColumns | None:
     return None
 
 
-def _around(names: Collection[str]) -> list[str]:
-    """What the columns of a box begin with that is called by what it is around, as face_x, face_y, face_w, face_h; none
-    where several things have a size."""
+def _object_prefixes(names: Collection[str]) -> list[str]:
+    """The prefix of a box named after its object, such as face_x, face_y, face_w, face_h; none if there are several."""
     starts = [name[:-1] for name in names if name.endswith("_x") and name[:-1] + "y" in names]
     sizes = (("width", "height"), ("w", "h"))
     found = [start for start in starts if any({start + a, start + b} <= set(names) for a, b in sizes)]
@@ -68,8 +67,11 @@ def _around(names: Collection[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Wide:
-    """The columns of a wide table: keypoints' names, their x and y columns, and for each kind of flag (see
-    `kptool.data.formats.visibility`) those of keypoints, by index; `box`; and what is `unused`."""
+    """The columns of a wide table.
+
+    names: keypoints. places: their x and y columns. flags: for each kind of visibility column (see
+    `kptool.data.formats.visibility`) the column of each keypoint, by index. box: as `box` returns it. unused: the rest.
+    """
 
     names: tuple[str, ...]
     places: tuple[tuple[str, str], ...]
@@ -79,19 +81,21 @@ class Wide:
 
 
 def wide(where: str, columns: Sequence[str], numbered: int = 2) -> Wide:
-    """What columns NAME_x, NAME_y, NAME_flag say; where there are none, those called by a number alone: x, y (and a
-    visibility, where `numbered` is 3) of one keypoint after the other.
+    """The columns NAME_x, NAME_y and NAME_flag of a table with these `columns`.
 
-    Raises DataError, beginning with `where`, for a column that lacks the other that belongs to it.
+    If there are none, columns named by plain numbers are x, y (and visibility, if `numbered` is 3) of each keypoint in
+    turn. Raises DataError, beginning with `where`, if the counterpart of a column is missing.
     """
     found = box(columns, long=False)
     free = [column for column in columns if not found or column not in found.columns]
     partial = [
-        column for column in free if column.casefold() in {prefix + size for prefix in _BOXES[:-1] for size in _SIZES}
+        column
+        for column in free
+        if column.casefold() in {prefix + size for prefix in _BOX_PREFIXES[:-1] for size in _SIZES}
     ]
     if partial and not found:
         raise DataError(
-            f"{where}: {partial[0]} says that there is a box, and a box has the columns box_x, box_y, box_width, box_height;"
+            f"{where}: {partial[0]} belongs to a box, which has the columns box_x, box_y, box_width, box_height;"
             " add those that are missing, or remove the others"
         )
     pairs = dict(_pairs(where, free))
@@ -102,7 +106,7 @@ def wide(where: str, columns: Sequence[str], numbered: int = 2) -> Wide:
     numbers = [column for column in free if column.isdigit()]
     if len(numbers) % numbered:
         raise DataError(
-            f"{where}: {len(numbers)} columns are called by numbers; expected x and y of each keypoint in turn"
+            f"{where}: {len(numbers)} columns have numbers as names; expected x and y of each keypoint in turn"
         )
     places = tuple(zip(numbers[::numbered], numbers[1::numbered], strict=True))
     flags = {"visibility": dict(enumerate(numbers[2::3]))} if numbered == 3 else {}
@@ -111,9 +115,9 @@ def wide(where: str, columns: Sequence[str], numbered: int = 2) -> Wide:
 
 
 def _pairs(where: str, columns: Sequence[str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Each keypoint's name with its x and y column, in the order of the former."""
+    """Each keypoint's name with its x and y columns, in the order of the x columns."""
     for column in columns:
-        if len(column) < 3 or column[-2] not in _SIGNS or column[-1] not in "xyXY":
+        if len(column) < 3 or column[-2] not in _SEPARATORS or column[-1] not in "xyXY":
             continue
         other = column[:-1] + column[-1].translate(str.maketrans("xyXY", "yxYX"))
         if other in columns:
@@ -124,12 +128,12 @@ def _pairs(where: str, columns: Sequence[str]) -> Iterator[tuple[str, tuple[str,
 
 
 def flags_of(names: tuple[str, ...], columns: Sequence[str]) -> tuple[dict[str, dict[int, str]], tuple[str, ...]]:
-    """Which columns say something of a keypoint, by kind and keypoint, and those that do not."""
+    """The visibility columns of keypoints called `names`, by kind and keypoint index, and the remaining columns."""
     index = {name.casefold(): k for k, name in enumerate(names)}
     flags: dict[str, dict[int, str]] = {}
     spare = []
     for column in columns:
-        for match in re.finditer("[_.: -]", column):  # a keypoint's name may have such signs in it
+        for match in re.finditer("[_.: -]", column):  # keypoint names may contain separators
             k, what = index.get(column[: match.start()].casefold()), flag_kind(column[match.end() :])
             if k is not None and what and k not in flags.get(what, {}):
                 flags.setdefault(what, {})[k] = column
@@ -140,7 +144,7 @@ def flags_of(names: tuple[str, ...], columns: Sequence[str]) -> tuple[dict[str, 
 
 
 def not_used(columns: Sequence[str]) -> tuple[str, ...]:
-    """A note on columns that are not used, or none."""
+    """A note on unused columns; none if there are none."""
     if not columns:
         return ()
     if len(columns) == 1:

@@ -1,4 +1,4 @@
-"""Where the frames of DeepLabCut's videos lie: beside their labels, or where these say."""
+"""Locates the frames of DeepLabCut's videos: beside their label file, or at the path that the labels state."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from kptool.system.text import is_file
 
 
 def place(labels: Path, where: str, picture: str, base: Path) -> tuple[str, str]:
-    """The name below `base` of a picture, where it lies beside its `labels`, else as written; and its video.
+    """A frame's path relative to `base`, and the video it belongs to.
 
-    Raises DataError, beginning with `where`, if the picture as written is another one, in another video's folder.
+    labels: the label file; a file of the frame's name beside it takes precedence over the stated path `picture`. Raises
+    DataError, beginning with `where`, if both exist, are different files, and the stated folder is another video's.
     """
     name = PurePosixPath(picture)
     beside = labels.parent / name.name
@@ -28,7 +29,7 @@ def place(labels: Path, where: str, picture: str, base: Path) -> tuple[str, str]
 
 
 def moved(labels: Path, pictures: Sequence[str], found: Sequence[str]) -> Iterator[str]:
-    """A note on `pictures` that were `found` beside their labels, and are written to lie in another folder."""
+    """A note on frames stated in another folder (`pictures`) but `found` beside their label file."""
     others = [p for p, name in zip(pictures, found, strict=True) if p != name and _elsewhere(labels, p)]
     if others:
         text = "pictures are" if len(others) > 1 else "picture is"
@@ -37,5 +38,5 @@ def moved(labels: Path, pictures: Sequence[str], found: Sequence[str]) -> Iterat
 
 
 def _elsewhere(labels: Path, picture: str) -> bool:
-    """Whether a picture's written folder is called other than that of its labels."""
+    """Whether the folder stated for a picture has another name than the folder of its label file."""
     return PurePosixPath(picture).parent.name not in ("", labels.absolute().parent.name)

@@ -1,6 +1,6 @@
-"""Tables that pandas wrote into HDF5 files ("fixed" format), as rows of text, without PyTables and without pickles.
+"""Reads tables that pandas wrote to HDF5 in its "fixed" format, without PyTables and without unpickling.
 
-Reading is done by another process: what is wrong with an HDF5 file can crash the library that reads it.
+The file is read in a subprocess, because a corrupt file can crash libhdf5.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ except ValueError as error:
     answer = str(error)
 json.dump(answer, sys.stdout)
 """
-_MAGIC, _SIGN, _LOOKED_AT = b"\x89HDF\r\n\x1a\n", b"pandas_type", 1 << 22
+_MAGIC, _PANDAS, _SEARCHED_BYTES = b"\x89HDF\r\n\x1a\n", b"pandas_type", 1 << 22
 _MOST_CELLS, _MOST_LEVELS, _MOST_CHARACTERS = 1 << 24, 8, 1 << 10
 _FIX = "use the csv that DeepLabCut writes beside it"
 
@@ -35,15 +35,15 @@ def matches(path: Path) -> bool:
     """Whether `path` is an HDF5 file that pandas wrote."""
     try:
         with path.open("rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC and _SIGN in file.read(_LOOKED_AT)
+            return file.read(len(_MAGIC)) == _MAGIC and _PANDAS in file.read(_SEARCHED_BYTES)
     except OSError:
         return False
 
 
 def read(path: Path) -> list[list[str]]:
-    """The table's header, a row for each level, and its rows, each with its own name first; empty where there is nothing.
+    """The table as text: a header row per column level, then the rows, each beginning with its name; NaN is empty.
 
-    Raises DataError where there is not one table, of numbers, in pandas' fixed format.
+    Raises DataError unless the file holds exactly one numeric table in pandas' fixed format.
     """
     try:
         code, answer = quarantine.apart(_CODE, path)
@@ -59,7 +59,7 @@ def read(path: Path) -> list[list[str]]:
 
 
 def rows(path: Path) -> list[list[str]]:
-    """`read`, in this process. Raises ValueError saying what is wrong."""
+    """As `read`, but in this process. Raises ValueError with the reason."""
     try:
         with h5py.File(path, "r") as file:
             group = _frame(file)
@@ -79,7 +79,7 @@ def rows(path: Path) -> list[list[str]]:
 
 
 def _frame(file: h5py.File) -> h5py.Group:
-    """The one table. Of pandas' "table" format the columns' names are a pickle, which nobody should open."""
+    """The only table. Raises ValueError for pandas' "table" format, whose column names are pickled."""
     groups = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
     found = [file[name] for name in groups[:_MOST_LEVELS] if isinstance(file[name], h5py.Group)]
     kinds = {_text(_attribute(group, "pandas_type")): group for group in found if "pandas_type" in group.attrs}
@@ -91,7 +91,7 @@ def _frame(file: h5py.File) -> h5py.Group:
 
 
 def _axis(group: h5py.Group, name: str) -> list[tuple[str, ...]]:
-    """The names of rows or columns, a text for each level."""
+    """The names of the rows or columns, a text per level."""
     if name in group:
         return [(_text(value),) for value in _plain(group, name)[()].tolist()]
     levels = sum(f"{name}_level{k}" in group for k in range(_MOST_LEVELS))
@@ -104,7 +104,7 @@ def _axis(group: h5py.Group, name: str) -> list[tuple[str, ...]]:
 
 
 def _plain(group: h5py.Group, name: str) -> h5py.Dataset:
-    """A dataset that is stored in the file itself, of numbers or short texts, and not too large to read."""
+    """A dataset of numbers or short texts. Raises ValueError if it is stored elsewhere or too large."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{name} is not in it")
     data = group[name]

@@ -1,4 +1,4 @@
-"""Which rectangle each keypoint of a picture belongs to, where people drew both and tied some of them together."""
+"""Assigns the keypoints of a picture to its rectangles, by relations that annotators drew and by position."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from kptool.base.errors import DataError
 from kptool.base.geometry import Box
 
 Place = tuple[float, float]
+"""x and y."""
 Point = tuple[str, str, Place]
-"""Id, label, and x and y."""
+"""Id, label, and position."""
 Places = dict[str, Place]
+"""Positions by label."""
 
 
 def owners(
     where: str, points: Sequence[Point], boxes: Mapping[str, Box], ties: Sequence[tuple[str, str]], wanted: set[str]
 ) -> list[str | None]:
-    """The key in `boxes` of the rectangle that each point belongs to, or None.
+    """The key in `boxes` of each point's rectangle, or None if it has none.
 
-    What is tied together, in any number of steps, is one thing. A point that is not tied belongs to the only rectangle
-    there is; of several, to the one it lies in, or, where they overlap, to the one of these that is `wanted`, or that lacks
-    its label. Raises DataError where that does not decide.
+    ties: pairs of ids that a relation connects; a point belongs to the rectangle it is connected to, directly or through
+    others. An unconnected point belongs to the only rectangle; of several, to the one that contains it. If overlapping
+    rectangles contain it, those in `wanted` take precedence, then the one that lacks a point of its label. Raises
+    DataError, beginning with `where`, if that leaves several.
     """
     tied = _tied(where, boxes, ties)
     chosen = [tied.get(identity) for identity, _, _ in points]
@@ -51,7 +54,7 @@ def owners(
 
 
 def _tied(where: str, boxes: Mapping[str, Box], ties: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The rectangle of everything that is tied to one. Raises DataError where something is tied to several."""
+    """The rectangle that each id is connected to. Raises DataError if an id is connected to several."""
     near: dict[str, list[str]] = {}
     for one, other in ties:
         near.setdefault(one, []).append(other)
@@ -71,7 +74,7 @@ def _tied(where: str, boxes: Mapping[str, Box], ties: Sequence[tuple[str, str]])
 
 
 def _around(place: Place, boxes: Mapping[str, Box]) -> list[str]:
-    """The rectangles that a place lies in, their edges included."""
+    """The rectangles that contain a position, edges included."""
     x, y = place
     return [
         key for key, (left, top, wide, high) in boxes.items() if left <= x <= left + wide and top <= y <= top + high

@@ -1,6 +1,7 @@
-"""Label files of kinds that kptool does not read, called by their names: a person who gave one wants to know what to do.
+"""Recognises label formats that kptool does not read, so that the error names the format and the way to convert it.
 
-Each kind is known by what its documents always hold. Nothing is read of them but that.
+Each is recognised by keys that all its files have; nothing else is read from them. The functions return the end of a
+sentence that begins with the file's name.
 """
 
 from __future__ import annotations
@@ -53,21 +54,21 @@ _SUFFIXES = {
 
 
 def _all(rows: Any, *keys: str) -> bool:
-    """Whether `rows` is a list with something in it, and all of it objects that have `keys`."""
+    """Whether `rows` is a non-empty list of objects (the first 100 are checked) that all have `keys`."""
     return (
         isinstance(rows, list) and bool(rows) and all(isinstance(r, dict) and set(keys) <= set(r) for r in rows[:100])
     )
 
 
 def named(document: Any) -> str | None:
-    """What a json document of no format that kptool reads is, and what to do, to stand after its name; None if unknown."""
+    """The format of a JSON document that no reader accepts, and the fix; None if unknown."""
     kinds: dict[str, Any] = _OBJECTS if isinstance(document, dict) else _LISTS if isinstance(document, list) else {}
     kind = next((name for name, fits in kinds.items() if fits(document)), None)
     return None if kind is None else f"is {kind}, {_FIX}"
 
 
 def named_xml(root: ElementTree.Element) -> str | None:
-    """The same of an xml document."""
+    """The format of an XML document that no reader accepts, and the fix; None if unknown."""
     kind = None
     if root.tag == "dataset" and root.find("images/image") is not None:
         kind = "dlib's xml, as imglab writes it"
@@ -82,7 +83,7 @@ def named_xml(root: ElementTree.Element) -> str | None:
 
 
 def named_file(path: Path) -> str | None:
-    """The same of a file by its suffix or its first bytes, without reading it whole."""
+    """The format of a file, and the fix, by its suffix or its first bytes; None if unknown."""
     suffix = path.suffix.lower()
     kind = _SUFFIXES.get(suffix)
     if suffix in (".csv", ".tsv"):
@@ -103,7 +104,7 @@ def named_file(path: Path) -> str | None:
 
 
 def named_whole(path: Path) -> str | None:
-    """The same of any file, which is read for it where it is not large."""
+    """As `named_file`, but JSON and XML files of up to 16 MiB are parsed."""
     kind = named_file(path)
     try:
         if kind is None and path.suffix.lower() == ".json":

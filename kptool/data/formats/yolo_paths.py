@@ -1,10 +1,9 @@
-"""Where the pictures and labels of a YOLO yaml lie: its paths were often written on another machine, or by a web page.
+"""Locates the pictures and labels of a YOLO yaml, whose paths were often written on another machine.
 
-What a yaml names is looked for beside the yaml first, by the ends of its paths: `path: /content/ds` with `train:
-../train/images` is `train/images` beside the yaml. What lies elsewhere is read only where it is laid out as YOLO has it,
-pictures below a folder images and text files of labels below the folder labels beside that one, and lists of such pictures
-beside both: a stranger's yaml cannot
-make anything else be read, and it is said where that was. Links inside the folder are followed: they are its owner's.
+Paths are resolved beside the yaml first, by their last parts: `path: /content/ds` with `train: ../train/images` is
+`train/images` beside the yaml. Elsewhere only YOLO's layout is read (pictures below a folder `images`, labels below the
+folder `labels` next to it, picture lists next to both), and a note names the place, so that an untrusted yaml cannot make
+kptool read other files. Symbolic links inside the folder are followed, as they are the user's own.
 """
 
 from __future__ import annotations
@@ -29,8 +28,11 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures that a yaml names: the part of the set of each ("train", "val", "test"), by its path in order of these,
-    the folder that holds them all, and notes on what is not as the yaml says."""
+    """The pictures of a yaml.
+
+    parts: "train", "val" or "test" for each picture's path, sorted by path; "" if it has no part of its own. folder:
+    contains all pictures. notes: on everything that differs from the yaml.
+    """
 
     parts: dict[Path, str]
     folder: Path
@@ -38,9 +40,9 @@ class Pictures:
 
 
 def find_pictures(path: Path, settings: dict[str, Any]) -> Pictures:
-    """All pictures of all parts, each once: val before test before train where several name it.
+    """All pictures of all parts, each once; a picture in several parts counts for val, else for test.
 
-    Raises DataError where there are none, saying what was looked for.
+    path: the yaml. settings: its contents. Raises DataError if there are no pictures.
     """
     base = path.parent.absolute()
     home = _parts(str(settings.get("path") or "."))
@@ -79,9 +81,9 @@ def find_pictures(path: Path, settings: dict[str, Any]) -> Pictures:
 
 
 def labels_of(picture: Path, base: Path | None = None) -> Path:
-    """The file of a picture's labels: labels/.../a.txt for images/.../a.jpg, and beside it where no folder is called images.
+    """The label file of a picture: labels/.../a.txt for images/.../a.jpg, or beside the picture if no folder is `images`.
 
-    Folders above `base`, the yaml's, are nobody's business where the picture lies inside.
+    For a picture inside `base`, the yaml's folder, only the folders below `base` count.
     """
     parts = picture.parts
     first = len(base.parts) if base is not None and picture.is_relative_to(base) else 0
@@ -91,13 +93,13 @@ def labels_of(picture: Path, base: Path | None = None) -> Path:
 
 
 def _first(names: list[str]) -> str:
-    """The first of some names, and how many more there are."""
+    """The first name, and how many more there are."""
     more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
     return f"{names[0][:_SHOWN]}{more}"
 
 
 def _entries(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Each part's name in the yaml with one of the places it names, in the order in which a later part takes a picture."""
+    """Each key of a part with one path it names; train, then test, then val, so that later ones take precedence."""
     order = list(dict.fromkeys(PARTS.values()))
     keys = [key for key in settings if isinstance(key, str) and key in PARTS]
     for key in sorted(keys, key=lambda key: order.index(PARTS[key])):
@@ -108,13 +110,13 @@ def _entries(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    """The last parts of a path as any system writes it; "/" first where it is absolute, as in `PurePosixPath.parts`."""
+    """The last parts of a path in any system's notation; as in `PurePosixPath.parts`, "/" first if it is absolute."""
     parts = PurePosixPath(re.sub("/+", "/", re.sub("^[A-Za-z]:", "", text.replace("\\", "/")))).parts
-    return parts[-_DEEPEST:]  # no real path has more, and each end of it is looked up
+    return parts[-_DEEPEST:]  # bounds the work, as every suffix of the path is tried
 
 
 def _place(base: Path, home: tuple[str, ...], entry: tuple[str, ...]) -> Path | None:
-    """Where an entry of the yaml is: inside its folder, else elsewhere if it is laid out as YOLO has it; None if nowhere."""
+    """The place of an entry: inside the yaml's folder `base`, else elsewhere in YOLO's layout; None if not found."""
     absolute = entry[:1] == ("/",)
     whole = entry if absolute else home + entry
     named = [part for part in entry if part not in ("/", "..")]
@@ -130,18 +132,18 @@ def _place(base: Path, home: tuple[str, ...], entry: tuple[str, ...]) -> Path | 
 
 
 def _laid_out(place: Path) -> bool:
-    """Whether a folder has images in its path, and text files where the labels of pictures in it would be."""
+    """Whether a folder has `images` in its path, and its pictures' label folder holds text files."""
     labels = labels_of(place / "a.png").parent
     return place.is_dir() and labels != place and labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
 
 
 def _is_list(place: Path) -> bool:
-    """Whether a file may be a list of pictures, which lies beside folders images and labels as YOLO has them."""
+    """Whether a file is a text file next to folders `images` and `labels`, and thus may list pictures."""
     return place.suffix == ".txt" and is_file(place) and _laid_out(place.parent / "images")
 
 
 def _below(base: Path, place: Path) -> Iterator[Path]:
-    """The pictures of a folder and all below it, in order, or those that a text file lists."""
+    """The pictures in a folder and its subfolders, in order, or those that a text file lists."""
     if not place.is_dir():
         elsewhere = not place.is_relative_to(base)
         for picture in _listed(place.parent if elsewhere else base, place):
@@ -155,7 +157,7 @@ def _below(base: Path, place: Path) -> Iterator[Path]:
 
 
 def _listed(base: Path, file: Path) -> Iterator[Path]:
-    """The pictures that a text file lists, from the yaml's folder or its own on; of other paths their ends must fit."""
+    """The pictures that a text file lists, relative to `base` or to the file; other paths are matched by their last parts."""
     for line in read_text(file, _MOST_BYTES).split("\n"):
         parts = _parts(line.strip())
         if not parts:
@@ -176,14 +178,14 @@ def _listed(base: Path, file: Path) -> Iterator[Path]:
 
 
 def _untrained(found: dict[Path, str]) -> tuple[str, ...]:
-    """A note where the yaml's pictures are for validation and none for training, so that its split cannot be kept."""
+    """A note if the yaml has pictures for validation but none for training, so that its split cannot be used."""
     if "train" in found.values() or "val" not in found.values():
         return ()
     return ("none of the yaml's pictures are for training, so those for validation are split anew, at random",)
 
 
 def _shared(found: dict[Path, str], twice: set[Path]) -> tuple[str, ...]:
-    """What is said of pictures that several parts name; their parts are forgotten where nothing is left to train on."""
+    """A note on pictures `twice` in the yaml. If no training picture is left, removes their parts from `found`."""
     if twice and "train" not in found.values():
         found.update(dict.fromkeys(twice, ""))
         return ("the yaml names the same pictures for several parts, so they bring no split of their own",)

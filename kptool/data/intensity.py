@@ -1,8 +1,8 @@
-"""How samples of other kinds than 8 bits become 0..255, by a rule that a picture's own kind and range decide.
+"""Converts samples of any type to 8 bits, by a rule chosen from the image's sample type and range.
 
-Whole numbers are taken for the least of 8, 10, 12, 14 and 16 bits that holds the highest one, and lose what is below
-their upper 8 bits. Numbers with a fraction are taken for 0..1, for -1..1, for 0..255, or for 10 to 16 bits as well. What
-fits none of these is stretched from its lowest value to its highest. Pixels that are no finite numbers become black.
+Integers are taken to have the fewest of 8, 10, 12, 14 and 16 bits that hold the highest value, and keep their upper 8 bits.
+Floats are taken to range over 0..1, -1..1, 0..255, or 10 to 16 bits. Other ranges are stretched from the lowest value to
+the highest. Pixels that are not finite become black.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from kptool.system.printable import printable
 
 _BITS = (8, 10, 12, 14, 16)
 _OVER = 0.1
-"""How far resampling may have carried fractions beyond their range, as a share of it."""
+"""Tolerated overshoot of floats beyond their range, as resampling causes it, as a share of the range."""
 _LEAST_HIGHEST = 16
-"""Fractions below are not 0..255: they would be all but black."""
+"""Floats up to this maximum are not taken for 0..255: the image would be almost black."""
 _LEAST_SPAN, _LEAST_DEVIATION = 16, 1.5
+"""Grey levels; an image below either is flat."""
 _PART, _SOME = 1 << 20, 1 << 14
-"""Samples that are looked at in one go, and so many that are enough to see that a usual picture is not constant."""
+"""Samples per step of the exact computation, and the samples that show that a usual image is not flat."""
 
 NOT_FINITE = "pixels that are no finite numbers, which become black"
 FLAT = "constant or nearly so, with little to see; check the picture and its range"
@@ -31,9 +32,9 @@ FLAT = "constant or nearly so, with little to see; check the picture and its ran
 
 @dataclass(frozen=True)
 class Rule:
-    """Values from `low` to `high` become 0 to 255: rounded, or where `cut`, without what is below a whole number.
+    """A linear map of `low`..`high` to 0..255, rounded to the nearest integer, or truncated if `cut`.
 
-    `why` says so in words, as `sentences` wants it; empty for 8 bits.
+    why: the rule in words, a remark for `remark_notes`; empty for 8 bits.
     """
 
     low: float
@@ -42,21 +43,21 @@ class Rule:
     cut: bool = False
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """`values` of any numbers, as uint8 of the same shape."""
+        """Numbers of any type as uint8 of the same shape."""
         span = self.high - self.low
         if not span > 0:
             return np.zeros(values.shape, np.uint8)
-        floats = values.astype(np.float64) / span - self.low / span  # divided first: a span may be beyond float's range
+        floats = values.astype(np.float64) / span - self.low / span  # divided first, as values - low may overflow
         floats *= 256 if self.cut else 255
         np.nan_to_num(floats, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         return (floats if self.cut else np.rint(floats)).clip(0, 255).astype(np.uint8)
 
 
-AS_IT_IS = Rule(0, 255)
+IDENTITY = Rule(0, 255)
 
 
-def rule(values: Iterable[NDArray[Any]]) -> tuple[Rule, tuple[str, ...]]:
-    """The rule for a picture whose values come in one part or several, and what there is to say of it, see `sentences`."""
+def choose_rule(values: Iterable[NDArray[Any]]) -> tuple[Rule, tuple[str, ...]]:
+    """The rule for an image given in one or several parts, and remarks on it (see `remark_notes`)."""
     lowest, highest, whole, finite = np.inf, -np.inf, True, True
     for part in values:
         whole = whole and part.dtype.kind in "bui"
@@ -64,13 +65,13 @@ def rule(values: Iterable[NDArray[Any]]) -> tuple[Rule, tuple[str, ...]]:
         finite = finite and good.size == part.size
         if good.size:
             lowest, highest = min(lowest, float(good.min())), max(highest, float(good.max()))
-    if lowest > highest:  # not one finite number
+    if lowest > highest:  # no finite value at all
         return Rule(0, 0), (NOT_FINITE,)
-    chosen = (_of_whole if whole else _of_fractions)(lowest, highest)
+    chosen = (_integer_rule if whole else _float_rule)(lowest, highest)
     return chosen, (chosen.why,) if finite else (chosen.why, NOT_FINITE)
 
 
-def _of_whole(lowest: float, highest: float) -> Rule:
+def _integer_rule(lowest: float, highest: float) -> Rule:
     bits = next((b for b in _BITS if lowest >= 0 and highest < 2**b), None)
     if bits is None:
         return _stretched(lowest, highest)
@@ -79,7 +80,7 @@ def _of_whole(lowest: float, highest: float) -> Rule:
     return Rule(0, 2**bits, f"whole numbers of up to {bits} bits, of which the upper 8 are used", cut=True)
 
 
-def _of_fractions(lowest: float, highest: float) -> Rule:
+def _float_rule(lowest: float, highest: float) -> Rule:
     if highest <= 1 + _OVER and lowest >= -_OVER:
         return Rule(0, 1, "numbers from 0 to 1, which are multiplied by 255")
     if highest <= 1 + _OVER and lowest >= -1 - _OVER:
@@ -100,10 +101,10 @@ def _stretched(lowest: float, highest: float) -> Rule:
     return Rule(lowest, highest, why)
 
 
-def flat(pixels: NDArray[np.uint8]) -> bool:
-    """Whether a picture, of any shape, is constant or nearly so: a span below 16, or a standard deviation below 1.5.
+def is_flat(pixels: NDArray[np.uint8]) -> bool:
+    """Whether an image of any shape is nearly constant: a range below 16 grey levels, or a standard deviation below 1.5.
 
-    The latter is of a picture with a single odd pixel.
+    The deviation catches constant images with a few outliers.
     """
     if int(pixels.max()) - int(pixels.min()) < _LEAST_SPAN:
         return True
@@ -117,10 +118,10 @@ def flat(pixels: NDArray[np.uint8]) -> bool:
     return float(np.sqrt(counts @ (levels - mean) ** 2 / line.size)) < _LEAST_DEVIATION
 
 
-def sentences(remarks: Iterable[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
-    """What there is to say of pictures, a sentence for each kind of remark: which is the first, and how many more.
+def remark_notes(remarks: Iterable[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
+    """A note for each distinct remark, with the first image it is about and the number of others.
 
-    `remarks` are pictures' names with what `rule` and `flat` gave; a name counts once.
+    remarks: images' names with their remarks; an image that comes up several times counts once.
     """
     names: dict[str, dict[str, None]] = {}
     for name, several in remarks:
