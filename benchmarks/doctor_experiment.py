@@ -1,10 +1,10 @@
-"""What `kptool doctor` finds on data whose faults are known: planted labels, and people it was not told of.
+"""Measure `kptool doctor` on data with known errors: planted wrong labels, and near-duplicates of known people.
 
     python benchmarks/doctor_experiment.py data/faces/dataset.h5 --seeds 0 1 2
 
-Labels: in a copy of the labels, 50 images get a wrong one: a point moved by 8 to 20 px, two points exchanged, left and
-right exchanged throughout, or another image's points. Counted are those among the first 100 that doctor names. People:
-near-duplicates against the groups that the cache was extracted with (`extract --groups`). Prints one JSON document.
+Labels: in a copy of the labels, 50 images get an error: a point moved by 8 to 20 px, two points swapped, all left and
+right points swapped, or another image's points. Reports how many of them are among the first 100 suspects. People:
+compares near-duplicates with the groups of the cache (`extract --groups`). Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ PLANTED, FIRST = 50, 100
 def planted(
     points: NDArray[np.float32], order: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The points with wrong ones among them, and in which samples; the kind of each is its place modulo four."""
+    """Plant errors in a copy of `points` (N, K, 2), in pixels; `order` (K,) swaps left and right.
+
+    Returns the changed points and the indices (PLANTED,) of the changed samples; entry i has kind `KINDS[i % 4]`.
+    """
     changed, wrong = points.copy(), rng.permutation(len(points))[:PLANTED]
     count = points.shape[1]
     for number, sample in enumerate(wrong):
@@ -50,7 +53,7 @@ def planted(
 
 
 def labels(cache: Cache, clusters: NDArray[np.int64], seeds: list[int]) -> dict[str, Any]:
-    """How many planted labels are among the first suspects, by kind; a mean over seeds."""
+    """Count the planted errors among the first suspects, in total and by kind, averaged over seeds."""
     started = time.perf_counter()
     seen = gradients.features(cache.blocks("images"))
     looked = time.perf_counter() - started
@@ -77,7 +80,7 @@ def labels(cache: Cache, clusters: NDArray[np.int64], seeds: list[int]) -> dict[
 
 
 def people(groups: NDArray[np.int64], clusters: NDArray[np.int64], found: similar.Pairs) -> dict[str, Any]:
-    """Pairs that doctor calls near-duplicates, and those its clusters imply, against the groups."""
+    """Precision and recall of near-duplicate pairs, and of the pairs implied by clusters, with respect to the groups."""
     same = np.triu(groups[:, None] == groups, 1)
     together = np.triu((clusters[:, None] == clusters) & (clusters >= 0)[:, None], 1)
     held = clusters >= 0
@@ -97,7 +100,7 @@ def people(groups: NDArray[np.int64], clusters: NDArray[np.int64], found: simila
 
 
 def main() -> None:
-    """Print the document."""
+    """Run both experiments and print the JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -1,7 +1,7 @@
-"""`kptool extract` beside unzipping alone, and beside the script people write: python benchmarks/extract.py training.zip
+"""Time `kptool extract` against unzipping alone and a typical script: python benchmarks/extract.py training.zip
 
-The script is pandas for the csv, a Python loop over the pixel strings, NumPy Gaussians, Pillow, and h5py with gzip.
-Rows of the zip are repeated until there are as many as in Kaggle's training.csv.
+The script uses pandas for the csv, a Python loop over the pixel strings, NumPy Gaussians, Pillow, and h5py with gzip.
+The rows of the zip are repeated until there are as many as in Kaggle's training.csv.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROWS = 7049
 
 
 def repeat_rows(source: Path, target: Path, rows: int) -> None:
-    """Write a training.zip of `rows` rows, those of `source` over and over."""
+    """Write a training.zip with `rows` rows by repeating those of `source`."""
     with zipfile.ZipFile(source) as archive:
         header, *lines = archive.read("training.csv").splitlines(keepends=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("training.csv", "w") as file:
@@ -36,7 +36,7 @@ def repeat_rows(source: Path, target: Path, rows: int) -> None:
 
 
 def usual_script(source: Path, out: Path) -> None:
-    """What a notebook does: everything in memory, row by row."""
+    """A typical notebook's conversion: everything in memory, row by row."""
     with zipfile.ZipFile(source) as archive:
         table = pd.read_csv(io.BytesIO(archive.read("training.csv"))).dropna()
     images = np.stack([np.array(text.split(), dtype=np.uint8).reshape(96, 96) for text in table["Image"]])
@@ -54,7 +54,7 @@ def usual_script(source: Path, out: Path) -> None:
 
 
 def seconds(work: object) -> float:
-    """How long a call, or a command, takes."""
+    """Wall-clock time of a callable or a command."""
     start = time.perf_counter()
     if callable(work):
         work()
@@ -64,7 +64,10 @@ def seconds(work: object) -> float:
 
 
 def peak_memory(command: list[str]) -> float:
-    """MiB. A small process in between starts the command, because a child's peak counts what its parent held."""
+    """Peak resident memory of a command in MiB.
+
+    A small intermediate process starts the command, because the peak of a forked child includes its parent's memory.
+    """
     code = "import resource as r, subprocess as s, sys; s.run(sys.argv[1:], check=True, stdout=s.DEVNULL);"
     code += "print(r.getrusage(r.RUSAGE_CHILDREN).ru_maxrss)"
     ran = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
@@ -72,7 +75,7 @@ def peak_memory(command: list[str]) -> float:
 
 
 def main(source: Path) -> None:
-    """Print the times and their ratios."""
+    """Run the measurements and print times and ratios."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         large = work / "training.zip"

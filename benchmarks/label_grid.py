@@ -1,9 +1,11 @@
-"""Whether pictures that were cut from photos and resized lie where their labels say: python benchmarks/label_grid.py
-faces15/dataset.h5 faces68/annotations.json faces68/images
+"""Measure whether cropping and resizing shifted a data set's pictures relative to their labels.
 
-Faces of the cache whose 15 points are, up to scale and place, those of a photo's 68 are found; the map that takes the
-photo's labels to the cache's is exact, and says where in the photo the picture should lie if an integer is a pixel's
-centre in both. Sliding it until it fits best says how far it is off, in the cache's pixels.
+    python benchmarks/label_grid.py faces15/dataset.h5 faces68/annotations.json faces68/images
+
+Matches faces of the cache to photos: their 15 points equal, up to scale and translation, points derived from a photo's
+68. The exact map from the photo's labels to the cache's predicts where in the photo the picture was cut out, if an
+integer is a pixel's centre in both. Registering the picture to the photo gives its deviation from that place, in pixels
+of the cache.
 """
 
 from __future__ import annotations
@@ -17,23 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kptool.base import face68
 from kptool.base.skeleton import FACE15
 from kptool.cache.store import Cache
-from kptool.report import peers
 
 Floats = NDArray[np.float64]
 _MARGIN = 8
 
 
 def normalised(points: Floats) -> Floats:
-    """Points (N, K, 2) without place and scale, (N, 2 K)."""
+    """Points (N, K, 2) with translation and scale removed, (N, 2 K)."""
     moved = points - points[:, 2:3]
     shape: Floats = (moved / np.linalg.norm(moved, axis=(1, 2), keepdims=True)).reshape(len(points), -1)
     return shape
 
 
 def similarity(image: NDArray[np.uint8], photo: NDArray[np.float32], scale: float, place: Floats, by: Floats) -> float:
-    """The correlation of a picture with what the photo shows under the map scale * p + place, moved by `by` (2,)."""
+    """Correlation of a picture with the photo under the map scale * p + place, shifted by `by` (2,); -1 outside the photo."""
     side = image.shape[-1]
     low, high = ((edge - by - place) / scale + 0.5 for edge in (-0.5, side - 0.5))
     if min(low) < 0 or high[0] > photo.shape[1] or high[1] > photo.shape[0]:
@@ -44,7 +46,7 @@ def similarity(image: NDArray[np.uint8], photo: NDArray[np.float32], scale: floa
 
 
 def best_shift(image: NDArray[np.uint8], photo: NDArray[np.float32], scale: float, place: Floats) -> Floats:
-    """Where the correlation is highest, (2,), by ever finer steps, to 0.005 px."""
+    """The shift (2,) with the highest correlation, by a pattern search with halving steps down to 0.005 px."""
     by, step = np.zeros(2), 1.0
     around = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)], float)
     while step > 0.005:
@@ -55,11 +57,11 @@ def best_shift(image: NDArray[np.uint8], photo: NDArray[np.float32], scale: floa
 
 
 def main(cache: Path, annotations: Path, folder: Path, count: int = 250) -> None:
-    """Print the shifts' quartiles and the enlargement."""
+    """Print percentiles of the enlargement and of the shifts."""
     document: Any = json.loads(annotations.read_text())
     files = {image["id"]: image["file_name"] for image in document["images"]}
     all68 = np.array([a["keypoints"] for a in document["annotations"]], float).reshape(-1, 68, 3)[:, :, :2]
-    photos = np.stack([np.stack([p[list(peers._IBUG68[name])].mean(0) for name in FACE15.names]) for p in all68])
+    photos = np.stack([np.stack([p[list(face68.PARTS[name])].mean(0) for name in FACE15.names]) for p in all68])
     with Cache(cache) as opened:
         labels, images = opened.read("keypoints").astype(float), opened.read("images")
     a, b = normalised(labels), normalised(photos)

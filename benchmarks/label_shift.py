@@ -1,13 +1,13 @@
-"""How far a data set's labels lie from the features they name, in x and in y: three ways that share no assumption.
+"""Measure the shift of a data set's labels from the features that they name, by methods with different assumptions.
 
     kptool extract training.zip --groups groups.csv --out faces
-    python benchmarks/label_shift.py find faces/dataset.h5 unet.npz                  where kptool's weights run
-    python benchmarks/label_shift.py find faces/dataset.h5 dlib.npz --with dlib      where that toolkit is installed
+    python benchmarks/label_shift.py find faces/dataset.h5 unet.npz                  points by kptool
+    python benchmarks/label_shift.py find faces/dataset.h5 dlib.npz --with dlib      points by dlib, if installed
     python benchmarks/label_shift.py measure faces/dataset.h5 unet.npz dlib.npz
-    python benchmarks/label_shift.py mirror faces/dataset.h5           how far a picture's points and its mirror's part
+    python benchmarks/label_shift.py mirror faces/dataset.h5                          pictures against mirror images
 
-Every image is turned upright about its face's own axis, looked at as it is and mirrored, and both answers are averaged:
-what is found then has no side, on average, whoever finds it. See docs/label-shift.md for what is made of it.
+Every face is turned upright; its points are predicted in the image and in its mirror image, and averaged, so that on
+average they favour neither left nor right, whatever predicts them. docs/label-shift.md explains and combines the results.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kptool.base import face68
 from kptool.base.geometry import apply_affine, fit_similarity, flip_points, invert_affine
 from kptool.base.skeleton import FACE15
 from kptool.cache.store import Cache
@@ -29,34 +30,36 @@ from kptool.report import peers
 Floats = NDArray[np.float64]
 _SCALE, _SIDE = 3, 480
 _SINGLE = [2, 3, 4, 5, 10, 11, 12, 13, 14]
-"""Keypoints that are one of the labels' original 68, not a mean of several: their coordinates lie on the grid."""
+"""Keypoints that are one of the original 68, not a mean of several, so that their coordinates lie on the pixel grid."""
 _EYES_MOUTH = [0, 1, 2, 3, 4, 5, 11, 12, 13, 14]
 
 
 def named(points: Floats, names: tuple[str, ...]) -> Floats:
-    """The 15 points that are compared, (N, 15, 2), from those or from the 68 of 300-W."""
+    """The 15 points that are compared, (N, 15, 2), from points of the 15- or the 68-point scheme."""
     if tuple(names) == FACE15.names:
         return points
-    return np.stack([np.stack(list(peers._mean(each, peers._IBUG68).values())) for each in points])
+    return np.stack([points[:, list(face68.PARTS[name])].mean(1) for name in FACE15.names], 1)
 
 
 def mean_shape() -> Floats:
-    """The shape (15, 2) that faces are brought onto, mirror-symmetric, in pixels of a face of 96x96."""
+    """The mirror-symmetric shape (15, 2) to which faces are aligned, in pixels of a 96x96 face."""
     card = cards.read_card(Path(cards.__file__).parent / "weights" / "unet.safetensors")
     shape = np.array(card.data["mean_shape"])
     return (shape + flip_points(shape, 96, FACE15.flip_pairs)) / 2
 
 
 def upright(points: Floats) -> tuple[Floats, Floats]:
-    """Maps (N, 2, 3) that bring each face upright onto the middle of a canvas, `_SCALE` times the size of one of 96x96,
-    by its labels (N, 15, 2); and how far the faces are tilted, (N,), in radians."""
+    """Align faces by their labels (N, 15, 2): upright, in the middle of a canvas, `_SCALE` times the size of a 96x96 face.
+
+    Returns the maps (N, 2, 3) to the canvas, and the tilt of each face (N,) in radians.
+    """
     target = (mean_shape() - 47.5) * _SCALE + (_SIDE - 1) / 2
     affines = np.stack([fit_similarity(each, target) for each in points])
     return affines, np.arctan2(-affines[:, 1, 0], affines[:, 0, 0])
 
 
 def canvas(image: NDArray[np.uint8], affine: Floats) -> NDArray[np.uint8]:
-    """The image (H, W) or (3, H, W) under its map, its border carried on outwards, (H, W, 3)."""
+    """Warp an image (H, W) or (3, H, W) to the canvas, (`_SIDE`, `_SIDE`, 3), with its border replicated outwards."""
     colour = np.stack([image] * 3, -1) if image.ndim == 2 else np.moveaxis(image, 0, -1)
     pad = max(colour.shape) // 2
     padded = Image.fromarray(np.pad(colour, ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
@@ -67,7 +70,7 @@ def canvas(image: NDArray[np.uint8], affine: Floats) -> NDArray[np.uint8]:
 
 
 def finder(name: str) -> Callable[[NDArray[np.uint8], Floats], Floats | None]:
-    """canvas, the face's box on it -> points (K, 2) as kptool names them, or None."""
+    """A function from a canvas and the face's box on it to points (K, 2) in kptool's keypoint order, or None."""
     if name == "kptool":
         from kptool import Predictor
 
@@ -85,7 +88,7 @@ def finder(name: str) -> Callable[[NDArray[np.uint8], Floats], Floats | None]:
 
 
 def find(cache: Path, out: Path, name: str, *, split: str, every: int) -> None:
-    """Points (N, K, 2) of a split's images in their pixels, NaN where a toolkit finds no face."""
+    """Write the predicted points (N, K, 2) of a split's images, in their pixels, to `out`; NaN where no face is found."""
     search = finder(name)
     with Cache(cache) as opened:
         index, info = opened.index(split)[::every], opened.info
@@ -108,7 +111,7 @@ def find(cache: Path, out: Path, name: str, *, split: str, every: int) -> None:
 
 
 def grid_step(points: Floats) -> Floats:
-    """The step (N,) of the grid that each image's labels (N, 15, 2) lie on: the greatest common measure of their gaps."""
+    """The grid spacing (N,) of each image's labels (N, 15, 2): the approximate greatest common divisor of their gaps."""
     steps = []
     for each in points[:, _SINGLE]:
         step = 0.0
@@ -122,7 +125,7 @@ def grid_step(points: Floats) -> Floats:
 
 
 def regress(x: Floats, y: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Least squares of y (N,) on x (N, D), and standard errors that allow for what images of one group share."""
+    """Least-squares coefficients (D,) of y (N,) on x (N, D), and cluster-robust standard errors (D,) by group."""
     inverse = np.linalg.inv(x.T @ x)
     beta = inverse @ (x.T @ y)
     score = x * (y - x @ beta)[:, None]
@@ -131,7 +134,7 @@ def regress(x: Floats, y: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Fl
 
 
 def within(values: Floats, groups: NDArray[np.int64]) -> Floats:
-    """Values (N, ...) less the mean of their group."""
+    """Values (N, ...) minus the mean of their group."""
     _, which, count = np.unique(groups, return_inverse=True, return_counts=True)
     means = np.zeros((len(count), *values.shape[1:]))
     np.add.at(means, which, values)
@@ -139,13 +142,15 @@ def within(values: Floats, groups: NDArray[np.int64]) -> Floats:
 
 
 def measure(cache: Path, files: list[Path]) -> None:
-    """Print what each way gives."""
+    """Print the estimates from the points in each file."""
     with Cache(cache) as opened:
         names = opened.info.names
         every, group = named(opened.read("keypoints").astype(float), names), opened.read("group")
     group = np.where(group >= 0, group, -1 - np.arange(len(group)))
     steps = grid_step(every)
-    print(f"step of the labels' grid: mean {steps.mean():.3f}, 5 to 95 % {np.percentile(steps, [5, 95]).round(2)} px")
+    print(
+        f"spacing of the labels' grid: mean {steps.mean():.3f}, 5 to 95 % {np.percentile(steps, [5, 95]).round(2)} px"
+    )
     for file in files:
         stored = np.load(file)
         good = np.isfinite(stored["found"]).all((1, 2))
@@ -154,13 +159,13 @@ def measure(cache: Path, files: list[Path]) -> None:
 
 
 def report(name: str, labels: Floats, found: Floats, groups: NDArray[np.int64], steps: Floats) -> None:
-    """The shift by one finder, over faces (N), all in pixels of a face brought to 96x96; eyes and mouth."""
+    """Print the shift estimates from one finder's points, for eyes and mouth, in pixels of a face scaled to 96x96."""
     affines, tilt = upright(labels)
     scale = np.sqrt(np.linalg.det(affines[:, :, :2])) / _SCALE
     apart = (labels - found)[:, _EYES_MOUTH] * scale[:, None, None]
-    error = apart.mean(1)  # (N, 2): what the points of an image share
+    error = apart.mean(1)  # (N, 2): the mean over keypoints
     placed = apply_affine(affines, found)
-    nose = placed[:, 10, 0] - placed[:, [2, 4], 0].mean(1)  # how far the head is turned: it changes sign in the mirror
+    nose = placed[:, 10, 0] - placed[:, [2, 4], 0].mean(1)  # yaw: changes its sign under mirroring
     turn = nose / np.ptp(placed[..., 0], axis=1)
     kept = (np.abs(error - np.median(error, axis=0)) < 5).all(1)
     tilt, error, groups, turn, steps = tilt[kept], error[kept], groups[kept], turn[kept], (steps * scale)[kept]
@@ -168,13 +173,15 @@ def report(name: str, labels: Floats, found: Floats, groups: NDArray[np.int64], 
     across, along = error[:, 0] * cos + error[:, 1] * sin, -error[:, 0] * sin + error[:, 1] * cos
     print(f"\n{name}: {len(tilt)} faces, tilted by {np.degrees(tilt).std():.1f} degrees")
     print(
-        "  labels less points, mean of the keypoints' medians: x {:+.3f}, y {:+.3f}".format(
+        "  labels minus points, mean of the keypoints' medians: x {:+.3f}, y {:+.3f}".format(
             *np.median(apart, 0).mean(0)
         )
     )
     x = np.stack([cos, sin, turn, turn**3], 1)
     beta, se = regress(x, across, groups)
-    print(f"  across the face, in its mirror: x {beta[0]:+.3f} +- {se[0]:.3f}, y {beta[1]:+.3f} +- {se[1]:.3f}")
+    print(
+        f"  across the face, averaged with its mirror image: x {beta[0]:+.3f} +- {se[0]:.3f}, y {beta[1]:+.3f} +- {se[1]:.3f}"
+    )
     if len(np.unique(groups)) < len(groups):
         beta, se = regress(within(x[:, 1:], groups), within(across, groups), groups)
         print(f"  the same, within people: y {beta[0]:+.3f} +- {se[0]:.3f}")
@@ -182,11 +189,11 @@ def report(name: str, labels: Floats, found: Floats, groups: NDArray[np.int64], 
     print(f"  along the face, by tilt: x {beta[0]:+.3f} +- {se[0]:.3f}")
     for axis, what in enumerate("xy" if steps.mean() > 0.1 else ""):
         beta, se = regress(np.stack([steps, one], 1), error[:, axis], groups)
-        print(f"  {what} by the grid: {beta[0]:+.3f} +- {se[0]:.3f} steps and {beta[1]:+.3f} +- {se[1]:.3f} px")
+        print(f"  {what} by grid spacing: {beta[0]:+.3f} +- {se[0]:.3f} steps and {beta[1]:+.3f} +- {se[1]:.3f} px")
 
 
 def mirror(cache: Path) -> None:
-    """Print how far the points of validation images lie from those of their mirrored images, as labelled and features."""
+    """Print the mean distance of validation images' points from those of their mirror images, as labelled and as features."""
     from kptool import Predictor
 
     with Cache(cache) as opened:
@@ -203,12 +210,12 @@ def mirror(cache: Path) -> None:
         )
         mean = apart.mean((0, 1))
         print(
-            f"{predictor.points}: a picture's points less its mirror's {mean[0]:+.3f} px in x, {mean[1]:+.3f} px in y"
+            f"{predictor.points}: a picture's points minus its mirror image's {mean[0]:+.3f} px in x, {mean[1]:+.3f} px in y"
         )
 
 
 def main() -> None:
-    """Parse and run."""
+    """Parse the command line and run the subcommand."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     finding = commands.add_parser("find")

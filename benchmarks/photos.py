@@ -1,10 +1,10 @@
-"""Photos with known points: kptool beside other toolkits, detection included, in accuracy and time.
+"""Compare kptool with other toolkits on labelled photos: accuracy and time, including face detection.
 
     python benchmarks/photos.py annotations.json IMAGES [--every 4] [--with dlib] [--with mediapipe] [--as-labelled]
 
-annotations.json: COCO keypoints in the 68-point scheme. Run it where the toolkits are installed; kptool itself needs
-no torch for this. Errors are in pixels of a face brought to 96x96, as the model's own training images are; "bias
-removed" takes off each point's mean error, which is what a toolkit calls that point rather than how well it finds it.
+annotations.json holds COCO keypoints in the 68-point scheme. The toolkits must be installed; kptool itself runs without
+torch. Errors are in pixels of a face scaled to 96x96, like the model's training images. "bias removed" subtracts each
+keypoint's mean error, which reflects how a toolkit defines the keypoint, not how accurately it finds it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from kptool.base import face68
 from kptool.base.geometry import apply_affine, fit_similarity
 from kptool.predict.predictor import Predictor
 from kptool.report import peers
@@ -24,13 +25,15 @@ from kptool.report.compare import _ours
 
 
 def main() -> None:
-    """Print a table."""
+    """Predict the photos with every toolkit and print a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("annotations", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--with", dest="others", action="append", default=[])
-    parser.add_argument("--as-labelled", action="store_true", help="kptool's points where its labels would be")
+    parser.add_argument(
+        "--as-labelled", action="store_true", help="compare the positions that kptool's labels would have"
+    )
     arguments = parser.parse_args()
     document = json.loads(arguments.annotations.read_text())
     files = {image["id"]: image["file_name"] for image in document["images"]}
@@ -43,8 +46,8 @@ def main() -> None:
     for annotation in chosen:
         with Image.open(arguments.images / files[annotation["image_id"]]) as picture:
             image = np.asarray(picture.convert("RGB"))
-        truth = peers._mean(np.array(annotation["keypoints"], float).reshape(-1, 3)[:, :2], peers._IBUG68)
-        points = np.array([truth[name] for name in predictor.names])
+        truth = np.array(annotation["keypoints"], float).reshape(-1, 3)[:, :2]
+        points = np.array([truth[list(face68.PARTS[name])].mean(0) for name in predictor.names])
         affine = fit_similarity(points, shape)
         for name, find in finders.items():
             started = time.perf_counter()
@@ -54,7 +57,7 @@ def main() -> None:
             near = [p for p in each if np.linalg.norm(p.mean(0) - points.mean(0)) < 0.3 * np.ptp(points, 0).max()]
             if near:
                 errors[name].append(apply_affine(affine, near[0]) - apply_affine(affine, points))
-    print(f"{len(chosen)} photos; median ms a photo, detection included")
+    print(f"{len(chosen)} photos; median ms per photo, including detection")
     for name in finders:
         error = np.stack(errors[name])
         plain, centred = (float(np.sqrt((e**2).mean())) for e in (error, error - error.mean(0)))

@@ -1,6 +1,6 @@
-"""The picture at the top of the README: python benchmarks/readme_picture.py
+"""Make the picture at the top of the README: python benchmarks/readme_picture.py
 
-Made-up faces, upright and tilted, large and small, as `kptool predict` draws them.
+Synthetic faces, upright and tilted, large and small, with the keypoints that `kptool predict` draws.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PLACES = (
 
 
 def main() -> None:
-    """Compose, predict, draw, write."""
+    """Compose the picture, predict its keypoints, draw them and write the file."""
     source = plugins.load("datasets", "synthetic").open(None, count=len(PLACES), seed=12)
     images = np.concatenate([block.images for block in source.blocks()])
     picture = Image.new("L", (840, 330), 70)

@@ -141,7 +141,7 @@ def radii(runs: list[Run], cache: Cache) -> list[str]:
     truth = apply_affine(invert_affine(cache.read("affine", index)), cache.read("keypoints", index))
     lines = ["| model | coverage | lowest fifth | median radius, px |", "|---|---:|---:|---:|"]
     for run in runs:
-        found = run.plain.found
+        found = run.plain.predictions
         distances = np.linalg.norm(found.points - truth, axis=-1)
         shares, sizes = [], []
         for part in np.array_split(np.unique(groups), 5):

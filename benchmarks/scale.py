@@ -1,6 +1,6 @@
-"""Extract a large Kaggle-like csv and watch the memory: python benchmarks/scale.py [ROWS]. Prints JSON.
+"""Measure time and peak memory of extracting a large Kaggle-like csv: python benchmarks/scale.py [ROWS]. Prints JSON.
 
-The csv is made from built-in synthetic faces, repeated; extraction runs in a process of its own, whose peak is reported.
+The csv repeats built-in synthetic faces. Extraction runs in a subprocess, whose peak memory is reported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DIFFERENT = 500
 
 
 def write_csv(path: Path, rows: int) -> None:
-    """`rows` rows in Kaggle's form."""
+    """Write a csv of `rows` rows in Kaggle's format."""
     source = find_source(None, Opening(count=_DIFFERENT))
     names = source.skeleton.names
     lines = []
@@ -36,7 +36,7 @@ def write_csv(path: Path, rows: int) -> None:
 
 
 def main() -> None:
-    """Write, extract, report."""
+    """Write the csv, extract it and print the report."""
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", type=int, nargs="?", default=100_000)
     rows = parser.parse_args().rows

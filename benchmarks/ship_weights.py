@@ -1,9 +1,9 @@
-"""Make a run the weights that ship with kptool: python benchmarks/ship_weights.py runs/unet CACHE
+"""Make a run's weights the ones that ship with kptool: python benchmarks/ship_weights.py runs/unet CACHE
 
-With `unet` in place of the run, the weights that ship already get the words below and a new graph, nothing else.
-Stores them in float16 as kptool/weights/MODEL.safetensors, measured again as they are stored, with flip averaging and
-without, so that the card inside says what people will see; and the graph of them as MODEL.onnx. What all labels lie
-below their features is no part of a run: benchmarks/label_shift.py measured it, and docs/label-shift.md says how.
+Stores the weights in float16 as kptool/weights/MODEL.safetensors, and their graph as MODEL.onnx. The card in the file
+holds metrics of the weights as stored, with and without flip averaging. A run cannot measure the vertical label shift; it
+comes from benchmarks/label_shift.py, see docs/label-shift.md. With a model name such as `unet` in place of the run, only
+the card's texts below and the graph of the shipped weights are renewed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LABELS = {
 
 
 def restate(model: str, cache_path: Path) -> None:
-    """Write the files of a model that ships again: the same weights and figures, `ABOUT` and `LABELS` as they are now."""
+    """Rewrite a shipped model's files with the same weights and metrics, and the current `ABOUT` and `LABELS`."""
     target = WEIGHTS / f"{model}.safetensors"
     model, card = checkpoint.load_model(target)
     card = dataclasses.replace(card, data={**card.data, **ABOUT}, labels={**card.labels, **LABELS})
@@ -51,7 +51,7 @@ def _graph(target: Path, cache_path: Path, card: cards.Card) -> None:
 
 
 def main(run: Path, cache_path: Path) -> None:
-    """Write the file, and print what it scores."""
+    """Write the shipped files from a run, and print the metrics."""
     model, card = checkpoint.load_model(run / cards.WEIGHTS)
     WEIGHTS.mkdir(exist_ok=True)
     target = WEIGHTS / f"{card.config.model}.safetensors"

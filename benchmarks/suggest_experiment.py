@@ -1,11 +1,11 @@
-"""Are pictures that `kptool learn-curve --suggest` names worth more than pictures at random?
+"""Measure whether labelling the pictures that `kptool learn-curve --suggest` names helps more than random ones.
 
     python benchmarks/suggest_experiment.py data/faces/dataset.h5 --seeds 200 201 202 203 --start 40 --more 40
 
-For each seed: a third of the groups (people, videos) is set aside to measure on. Of the other images some at random are
-taken as labelled, and a few small networks trained on them. As many more are then chosen from the rest, by what these
-networks say, and at random several times; networks trained anew on both are measured on the groups set aside. Prints
-one JSON document: RMSE in pixels of the source for every network, and the mean over seeds with its standard error.
+For each seed, a third of the groups (people, videos) is held out for evaluation. A few small networks (the committee)
+are trained on `--start` random images of the others. `--more` images are then added, chosen by the committee, and,
+several times, at random. New networks trained on each set are evaluated on the held-out groups. Prints one JSON
+document: the RMSE of every network in pixels of the source, and the mean over seeds with its standard error.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from kptool.evaluate.evaluation import evaluate_arrays
 from kptool.network.keypoint_model import KeypointModel
 from kptool.train.batches import TrainingSet
 
-# Small parts of the data must be what limits the networks, within seconds: little augmentation, high learning rate.
+# Little augmentation and a high learning rate, so that within seconds the networks are limited by the amount of data.
 QUICK = {"lr": 8e-3, "batch_size": 8, "augment.rotation": 8, "augment.scale": 0.1, "augment.light": 0.2}
 QUICK |= {"augment.elastic": 0, "augment.erase": 0}
 
 
 class Experiment:
-    """A cache at a small size, and networks trained on parts of it."""
+    """A cache resized to small images, and networks trained on subsets of it."""
 
     def __init__(self, path: Path, side: int, model: str, width: int, steps: int) -> None:
         with Cache(path) as cache:
@@ -53,16 +53,16 @@ class Experiment:
         self.data = TrainingSet.upload(self.images, *self.truth[:2], torch.device("cpu"))
 
     def train(self, part: np.ndarray, seed: int) -> KeypointModel:
-        """A network that saw the training images `part`."""
+        """Train a network on the images with indices `part`."""
         config = dataclasses.replace(self.config, seed=seed)
         return learn_curve.train_part(self.data, np.sort(part), self.model, config, steps=self.steps)
 
     def rmse(self, model: KeypointModel, held: np.ndarray) -> float:
-        """Its error on the images `held`, in pixels of the source."""
+        """RMSE of a model on the images with indices `held`, in pixels of the source."""
         return evaluate_arrays([model], self.images[held], *(part[held] for part in self.truth)).metrics.rmse
 
     def run(self, seed: int, start: int, more: int, committee: int, repeats: int) -> dict[str, Any]:
-        """One labelled set, and what was added to it, in both ways."""
+        """Compare suggested with random additions to one random labelled set."""
         rng = np.random.default_rng(seed)
         unique = rng.permutation(np.unique(self.groups))
         aside = np.isin(self.groups, unique[: len(unique) // 3])
@@ -73,7 +73,7 @@ class Experiment:
         seen = suggest.directions(self.images[np.concatenate([pool, labelled])])
         named = pool[suggest.choose(apart, seen[: len(pool)], seen[len(pool) :], more)]
         drawn = [order[start + more * r : start + more * (r + 1)] for r in range(repeats)]
-        # both ways of choosing start from the same weights, see the same order, and differ in nothing else
+        # networks of both kinds start from the same weights and use the same order, so that only the added images differ
         seeds = [1000 * seed + 500 + r for r in range(repeats)]
         errors = {
             "start": [self.rmse(model, held) for model in models],
@@ -87,14 +87,14 @@ class Experiment:
 
 
 def resized(images: np.ndarray, side: int) -> np.ndarray:
-    """Images (N, H, W) or (N, C, H, W) at side x side, by areas."""
+    """Images (N, H, W) or (N, C, H, W) resized to side x side by area averaging."""
     stacked = torch.from_numpy(images if images.ndim == 4 else images[:, None])
     parts = [torch.nn.functional.interpolate(p.float(), (side, side), mode="area").round() for p in stacked.split(256)]
     return np.asarray(torch.cat(parts).to(torch.uint8).numpy().reshape(*images.shape[:-2], side, side))
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds; the difference of the two ways is taken seed by seed."""
+    """Means over seeds, and the paired difference between suggested and random additions."""
     means = {way: np.array([np.mean(run["rmse"][way]) for run in runs]) for way in ("start", "random", "suggest")}
     difference = means["suggest"] - means["random"]
     spread = float(difference.std(ddof=1)) if len(runs) > 1 else None
@@ -107,14 +107,14 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the document; progress on stderr."""
+    """Print the JSON document on stdout, and each seed's result on stderr."""
     parser = argparse.ArgumentParser()
     parser.add_argument("cache", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[200, 201, 202, 203])
-    parser.add_argument("--start", type=int, default=40, help="labelled images at first")
+    parser.add_argument("--start", type=int, default=40, help="initially labelled images")
     parser.add_argument("--more", type=int, default=40, help="images added")
-    parser.add_argument("--committee", type=int, default=2, help="networks that are asked")
-    parser.add_argument("--repeats", type=int, default=2, help="random draws, and networks trained anew")
+    parser.add_argument("--committee", type=int, default=2, help="networks whose disagreement is measured")
+    parser.add_argument("--repeats", type=int, default=2, help="random draws, and networks trained on each kind of set")
     parser.add_argument("--model", default="fcn")
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--side", type=int, default=48)
