@@ -43,7 +43,7 @@ def named(points: Floats, names: tuple[str, ...]) -> Floats:
 
 def mean_shape() -> Floats:
     """The mirror-symmetric shape (15, 2) to which faces are aligned, in pixels of a 96x96 face."""
-    card = cards.read_card(Path(cards.__file__).parent / "weights" / "unet.safetensors")
+    card = cards.read_card(Path(__file__).parent.parent / "kptool" / "weights" / "unet.safetensors")
     shape = np.array(card.data["mean_shape"])
     return (shape + flip_points(shape, 96, FACE15.flip_pairs)) / 2
 
