@@ -25,7 +25,7 @@ from kptool.evaluate.conformal import calibrate, coverage
 from kptool.evaluate.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
 from kptool.evaluate.metrics import Metrics
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import KeypointModel
+from kptool.network.keypoint_model import Inference, KeypointModel
 from kptool.report import charts
 from kptool.report import figures as report
 from kptool.system.files import write_text
@@ -49,7 +49,7 @@ class Run:
     def measure(cls, label: str, folder: Path, cache: Cache) -> Run:
         """Load the best weights of a run folder and evaluate them on the cache's validation split."""
         model, card = checkpoint.load_model(folder / cards.WEIGHTS)
-        plain, flipped = (evaluate_cache([model], cache, flip=flip) for flip in (False, True))
+        plain, flipped = (evaluate_cache([model], cache, inference=Inference(flip)) for flip in (False, True))
         return cls(label, folder, model, card, plain, flipped)
 
     @property
@@ -88,7 +88,8 @@ def headline(runs: list[Run], cache: Cache) -> list[str]:
         lines.append(f"| {about} | {figures(run.plain.metrics)} | {run.flipped.metrics.rmse:.3f} |")
     for name, members in combinations(runs).items():
         plain, flipped = (
-            evaluate_cache([r.model for r in members], cache, flip=flip).metrics for flip in (False, True)
+            evaluate_cache([r.model for r in members], cache, inference=Inference(flip)).metrics
+            for flip in (False, True)
         )
         lines.append(f"| {name} | | | | | {figures(plain)} | {flipped.rmse:.3f} |")
     return lines
@@ -119,7 +120,7 @@ def decoders(runs: list[Run], cache: Cache) -> list[str]:
     maps = [run for run in runs if run.model.plugin.output == "heatmap"]
     lines = ["| decoder | " + " | ".join(run.label for run in maps) + " |", "|---|" + "---:|" * len(maps)]
     for decoder in DECODERS:
-        scores = [evaluate_cache([run.model], cache, decoder=decoder).metrics.rmse for run in maps]
+        scores = [evaluate_cache([run.model], cache, inference=Inference(decoder=decoder)).metrics.rmse for run in maps]
         lines.append(f"| {decoder} | " + " | ".join(f"{score:.3f}" for score in scores) + " |")
     return lines
 

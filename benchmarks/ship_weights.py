@@ -16,6 +16,7 @@ from kptool.cache.store import Cache
 from kptool.evaluate.evaluation import evaluate_cache
 from kptool.evaluate.metrics import mean_shape
 from kptool.network import cards, checkpoint
+from kptool.network.keypoint_model import Inference
 from kptool.predict import agreement, export
 
 WEIGHTS = Path(__file__).parent.parent / "kptool" / "weights"
@@ -58,7 +59,7 @@ def main(run: Path, cache_path: Path) -> None:
     checkpoint.save_weights(target, model, card, half=True)
     stored, _ = checkpoint.load_model(target)
     with Cache(cache_path) as cache:
-        plain, flipped = (evaluate_cache([stored], cache, flip=flip) for flip in (False, True))
+        plain, flipped = (evaluate_cache([stored], cache, inference=Inference(flip)) for flip in (False, True))
     metrics = {**card.metrics, **plain.metrics.to_dict(), "radius90": plain.quantiles}
     metrics["flip_averaged"] = {"rmse": flipped.metrics.rmse, "nme": flipped.metrics.nme}
     settings = card.training

@@ -26,6 +26,7 @@ from kptool.base.config import configure
 from kptool.base.geometry import apply_affine, scale_affine
 from kptool.cache.store import Cache
 from kptool.evaluate.evaluation import evaluate_arrays
+from kptool.evaluate.metrics import GroundTruth
 from kptool.network.keypoint_model import KeypointModel
 from kptool.train.batches import TrainingSet
 
@@ -48,9 +49,9 @@ class Experiment:
             affine[..., 2] += shrink[:, 2]
             self.images = resized(cache.read("images"), side)
             points = apply_affine(shrink, cache.read("keypoints")).astype(np.float32)
-            self.truth = points, cache.read("visibility"), affine
+            self.points, self.visibility, self.affines = points, cache.read("visibility"), affine
             self.groups = learn_curve.own_groups(cache.read("group"))
-        self.data = TrainingSet.upload(self.images, *self.truth[:2], torch.device("cpu"))
+        self.data = TrainingSet.upload(self.images, self.points, self.visibility, torch.device("cpu"))
 
     def train(self, part: np.ndarray, seed: int) -> KeypointModel:
         """Train a network on the images with indices `part`."""
@@ -59,7 +60,8 @@ class Experiment:
 
     def rmse(self, model: KeypointModel, held: np.ndarray) -> float:
         """RMSE of a model on the images with indices `held`, in pixels of the source."""
-        return evaluate_arrays([model], self.images[held], *(part[held] for part in self.truth)).metrics.rmse
+        truth = GroundTruth(self.points[held], self.visibility[held], self.affines[held])
+        return evaluate_arrays([model], self.images[held], truth).metrics.rmse
 
     def run(self, seed: int, start: int, more: int, committee: int, repeats: int) -> dict[str, Any]:
         """Compare suggested with random additions to one random labelled set."""

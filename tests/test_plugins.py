@@ -17,7 +17,7 @@ from kptool.base.config import RECIPES, configure
 from kptool.base.errors import ConfigError
 from kptool.base.skeleton import FACE15, Skeleton
 from kptool.data.annotations import Dataset
-from kptool.network.keypoint_model import KeypointModel, decode
+from kptool.network.keypoint_model import Inference, KeypointModel, decode
 
 MODELS, LOSSES = plugins.names("models"), plugins.names("losses")
 HEATMAP_LOSSES = [name for name in LOSSES if plugins.load_loss(name).output == "heatmap"]
@@ -187,7 +187,7 @@ def test_a_decoder_that_only_torch_knows_decodes_on_the_cpu_too(monkeypatch: pyt
     config, _ = configure("unet", Skeleton(("a", "b")), (32, 32), 1, {"width": 4, "decoder": "own-way"})
     images = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
     for model in (KeypointModel(config).eval(), KeypointModel(replace(config, decoder="gaussian")).eval()):
-        points, scores, _ = model.points(images, decoder="own-way")
+        points, scores, _ = model.points(images, Inference(decoder="own-way"))
         expected = model.output(images).detach().flatten(2)[..., :2] * 7
         assert torch.allclose((points - model.offset + 0.5) / model.plugin.stride - 0.5, expected, atol=1e-4)
         assert scores.dtype == torch.float32

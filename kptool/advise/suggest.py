@@ -18,9 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.base.errors import CheckpointError, DataError
+from kptool.base.errors import DataError
 from kptool.base.geometry import Size
-from kptool.cache.store import Info
 from kptool.data import gradients, images
 from kptool.data.pictures import InputPicture
 from kptool.evaluate import evaluation
@@ -61,16 +60,6 @@ def read(
     if not fitted:
         raise DataError(f"no picture could be read; the first one: {failed[0].error}" if failed else "there is none")
     return names, np.stack(fitted), failed
-
-
-def check_models(models: Sequence[KeypointModel], info: Info) -> None:
-    """Raise CheckpointError where a model is for other keypoints or images than a cache's."""
-    for config in (model.config for model in models):
-        if (config.names, config.size, config.channels) != (info.names, info.size, info.channels):
-            raise CheckpointError(
-                f"a model wants {len(config.names)} keypoints on {config.size} images with {config.channels} channel(s), and"
-                f" the cache holds {len(info.names)} on {info.size} with {info.channels}; give models trained on it"
-            )
 
 
 def suggest(

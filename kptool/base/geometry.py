@@ -12,33 +12,38 @@ swaps the flip pairs. An affine map is a 2x3 matrix ``A`` with ``p' = A[:, :2] @
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 """(x, y, width, height) in pixels; x and y are the left and the top *edge*, so a whole image is (-0.5, -0.5, W, H)."""
 Floats = NDArray[np.floating[Any]]
+Coordinates = TypeVar("Coordinates", float, Floats, "Tensor")
+"""A number, an array or a tensor of coordinates: the conversions work element by element on each."""
 
 
-def to_heatmap(points: Floats, stride: float) -> Floats:
-    """Image pixels -> heatmap pixels, elementwise, for an array of any shape."""
+def to_heatmap(points: Coordinates, stride: float) -> Coordinates:
+    """Image pixels -> heatmap pixels."""
     return (points + 0.5) / stride - 0.5
 
 
-def from_heatmap(points: Floats, stride: float) -> Floats:
+def from_heatmap(points: Coordinates, stride: float) -> Coordinates:
     """Heatmap pixels -> image pixels; the inverse of `to_heatmap`."""
     return (points + 0.5) * stride - 0.5
 
 
-def to_edges(points: Floats) -> Floats:
+def to_edges(points: Coordinates) -> Coordinates:
     """Pixels -> the coordinates of formats that measure from the image's edge, where the first pixel's centre is 0.5."""
     return points + 0.5
 
 
-def from_edges(points: Floats) -> Floats:
+def from_edges(points: Coordinates) -> Coordinates:
     """Coordinates measured from the image's edge -> pixels; the inverse of `to_edges`."""
     return points - 0.5
 

@@ -36,6 +36,7 @@ def evaluate(
     from kptool.cache.store import Cache
     from kptool.evaluate.evaluation import evaluate_cache, mean_shape_baseline, trained_on
     from kptool.network import cards, checkpoint
+    from kptool.network.keypoint_model import Inference
     from kptool.network.label_shift import AS_LABELLED
     from kptool.system import devices
 
@@ -48,7 +49,7 @@ def evaluate(
     loaded = [checkpoint.load_model(path, place) for path, _ in sources]
     with Cache(cache) as opened, progress(quiet=json) as bar:
         models = [model for model, _ in loaded]
-        found = evaluate_cache(models, opened, split=split, flip=tta, decoder=decoder, progress=bar)
+        found = evaluate_cache(models, opened, split, Inference(tta, decoder), progress=bar)
         baseline = mean_shape_baseline(opened, split)
         seen = max(trained_on(card.data, opened, split) for _, card in loaded)
         if seen:

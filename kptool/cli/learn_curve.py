@@ -159,6 +159,7 @@ def _suggest(
 
     from kptool.advise import suggest as suggesting
     from kptool.data import intensity, pictures
+    from kptool.evaluate import evaluation
     from kptool.network import cards, checkpoint
     from kptool.system import devices
 
@@ -167,7 +168,8 @@ def _suggest(
     note(f"kptool: using {', '.join(origins)}")
     loaded = [checkpoint.load_model(path, devices.pick(device))[0] for path, _ in found]
     info = cache.info
-    suggesting.check_models(loaded, info)
+    for origin, model in zip(origins, loaded, strict=True):
+        evaluation.require_fit(model.config, cache, origin)
     if info.margin is not None:
         note(
             "kptool: the labelled images are cut out of their pictures, and the pool's are taken whole, which these models"

@@ -48,7 +48,7 @@ def check_settings(model: str, given: Mapping[str, object], device: str) -> None
     from kptool.system import devices
 
     network, _ = configure(model, FACE15, (96, 96), 1, given)
-    keypoint_model.parts(network)
+    keypoint_model.matching_plugins(network)
     devices.pick(device)
 
 

@@ -60,7 +60,7 @@ def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
     loaded, _ = checkpoint.load_model(weights)
     with Cache(path) as cache:
         split = "val" if len(cache.index("val")) else "all"
-        found = evaluate_cache([loaded], cache, split=split)
+        found = evaluate_cache([loaded], cache, split)
         written = [figures.save(figures.predictions(cache, split, found, count), out)]
         errors = {loaded.config.model: figures.per_image_nme(cache, split, found)}
     written.append(figures.save(charts.cumulative(errors), _beside(out, "errors")))

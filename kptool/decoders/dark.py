@@ -42,7 +42,7 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     det = torch.where(moves, det, 1)
     x, y = (xy * gy - yy * gx) / det, (xy * gx - xx * gy) / det
     shorter = (x.square() + y.square()).sqrt().clamp_min(1)  # hypot has no place in ONNX
-    left, right, up, down = (peaks.sides() > 0).unbind(1)
+    left, right, up, down = (peaks.plateau() > 0).unbind(1)
     middle = peaks.middle()
     x = torch.where(moves & ~(left | right), peaks.x + x / shorter, middle[0])
     y = torch.where(moves & ~(up | down), peaks.y + y / shorter, middle[1])

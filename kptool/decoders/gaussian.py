@@ -19,7 +19,7 @@ _LOG_FLOOR, _ZERO_FLOOR, _LEAST_PIVOT, _LEAST_TOP = 0.2, 1e-10, 1e-9, -0.01
 def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     """x and y (M,) of the fitted centres; where no Gaussian fits, the largest pixel, or the middle of a flat top."""
     peaks = peaks.centred()
-    unit, sides, room = peaks.reach(), peaks.sides(), peaks.room()
+    unit, sides, room = peaks.reach(), peaks.plateau(), peaks.room()
     flat = ((sides > 0) | (room == 0)).all(1, keepdim=True)
     reach = (3 * unit + 1) // 2
     dx, dy, values, inside = peaks.window(*torch.minimum(reach[:, None], room).unbind(1))

@@ -38,7 +38,7 @@ def unseen_predictions(model: str, cache: Cache, progress: Progress = silent) ->
     A folder of cross-validation folds says something of every image, another run of its validation images. Raises
     CheckpointError where it was trained on other data.
     """
-    from kptool.evaluate.evaluation import run
+    from kptool.evaluate.evaluation import require_fit, run
     from kptool.network import checkpoint
 
     folds = sorted(Path(model).glob(f"fold*/{cards.WEIGHTS}")) or [cards.resolve(model, measuring=True)[0]]
@@ -47,8 +47,8 @@ def unseen_predictions(model: str, cache: Cache, progress: Progress = silent) ->
     for number, weights in enumerate(folds):
         loaded, card = checkpoint.load_model(weights)
         held = card.data.get("val_rows")
-        fits = (card.config.names, card.config.size, card.config.channels) == (info.names, info.size, info.channels)
-        if not fits or card.data.get("source_sha256") != info.source_sha256 or not isinstance(held, list):
+        require_fit(card.config, cache, str(weights))
+        if card.data.get("source_sha256") != info.source_sha256 or not isinstance(held, list):
             raise CheckpointError(f"{weights} was trained on other data than {cache.path}; train on this cache")
         index = np.flatnonzero(np.isin(rows, held))
         if len(index):

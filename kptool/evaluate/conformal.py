@@ -1,9 +1,9 @@
-"""A radius for every keypoint that holds the truth 9 times in 10: split conformal prediction.
+"""A radius around each keypoint that contains the true point with 90 % probability: split conformal prediction.
 
-Distances between prediction and truth on images that were not trained on, divided by how spread the heatmap was, have
-a quantile for each keypoint; a new prediction's radius is that quantile times its own spread. If new images are like
-the measured ones (exchangeable), at least 90 % of true points lie within, on average over such images (Lei et al.,
-Distribution-free predictive inference for regression, JASA 2018, section 5.2).
+For each keypoint, take the quantile over held-out images of the distance between prediction and truth divided by the
+heatmap's spread; a new prediction's radius is that quantile times its own spread. If new images are exchangeable with
+the held-out ones, at least 90 % of true points lie within it on average (Lei et al., Distribution-free predictive
+inference for regression, JASA 2018, section 5.2).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from kptool.data.notes import listed
 
 LEVEL = 0.9
 LEAST = 9
-"""Labels that a radius takes at this level: with fewer, even the largest error may be among the smaller nine tenths."""
+"""The fewest labels that determine a radius at this level: ceil((n + 1) * 0.9) <= n from n = 9 on."""
 Floats = NDArray[np.floating[Any]]
 
 
 def calibrate(distances: Floats, std: Floats, labelled: NDArray[np.bool_], level: float = LEVEL) -> list[float | None]:
-    """The quantile of each keypoint from distances and spreads (N, K), where `labelled` (N, K); None where too few are.
+    """Each keypoint's quantile of the n ratios of distances to spreads (N, K) where `labelled` (N, K).
 
-    It is the ceil((n + 1) * level)-th smallest of n ratios, which needs n of at least level / (1 - level).
+    It is the ceil((n + 1) * level)-th smallest; None where n is below level / (1 - level).
     """
     quantiles: list[float | None] = []
     for k in range(distances.shape[1]):
@@ -42,7 +42,7 @@ def coverage(distances: Floats, radius: Floats, labelled: NDArray[np.bool_]) -> 
 
 
 def reason(quantiles: Sequence[float | None], names: Sequence[str], *, held_out: bool) -> str | None:
-    """Why keypoints have no radius, in words; None where all have one. `held_out`: whether images were kept for it."""
+    """Why keypoints have no radius, in words; None where all have one. `held_out`: whether there are validation images."""
     missing = [name for name, quantile in zip(names, quantiles, strict=True) if quantile is None]
     if not held_out:
         return "there were no validation images to measure a 90 % radius on"

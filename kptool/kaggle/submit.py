@@ -17,9 +17,9 @@ from kptool.base.errors import DataError
 from kptool.base.geometry import apply_affine, invert_affine
 from kptool.data import images
 from kptool.datasets.kaggle import read_test
-from kptool.evaluate.evaluation import finite, run
+from kptool.evaluate.evaluation import require_finite, run
 from kptool.network import cards
-from kptool.network.keypoint_model import KeypointModel
+from kptool.network.keypoint_model import Inference, KeypointModel
 from kptool.system.files import atomic
 from kptool.system.progress import Progress, silent
 
@@ -107,7 +107,7 @@ def locate(model: KeypointModel, pictures: NDArray[np.uint8], flip: bool) -> NDA
     """Points (n, K, 2) in the pixels of `pictures` (n, H, W) or (n, H, W, 3), whatever size the model takes."""
     config = model.config
     fitted = [images.resize_for(picture, config.size, config.channels) for picture in pictures]
-    found = finite(run([model], np.stack([pixels for pixels, _ in fitted]), flip=flip))
+    found = require_finite(run([model], np.stack([pixels for pixels, _ in fitted]), Inference(flip)))
     back = invert_affine(np.stack([affine for _, affine in fitted]))
     return apply_affine(back, found.points).astype(np.float32)
 

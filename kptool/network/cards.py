@@ -1,6 +1,7 @@
-"""What a weights file says of itself, and which file a model's name means. No torch: a prediction need not load it.
+"""Model cards, stored in weights files, and the lookup of weights by a model's name. Imports no torch, so that prediction
+with ONNX Runtime need not load it.
 
-`model.safetensors` and an exported `.onnx` both carry the same JSON in their metadata, under the key ``kptool``.
+`model.safetensors` and an exported `.onnx` carry the same JSON in their metadata, under the key ``kptool``.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ SCHEMA = 1
 _MOST_CHARACTERS = 1 << 25
 WEIGHTS, STATE, GRAPH = "model.safetensors", "last.ckpt", "model.onnx"
 CLEARLY = 0.8
-"""A run counts as clearly better than its mean shape below this share of its RMSE; good runs lie near a third."""
+"""A run is clearly better than its mean shape where its RMSE is below this share of the mean shape's; good runs reach a
+third."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a weights file says of itself beside its configuration: training settings, data, split, metrics, and how far
-    its data's labels lie from the features that they name (`kptool.network.label_shift.LabelShift.of` reads it)."""
+    """A model's configuration, training settings, data (with its split) and metrics, and the shift of its labels from the
+    features that they name, which `kptool.network.label_shift.LabelShift.of` reads."""
 
     config: ModelConfig
     training: dict[str, Any] = field(default_factory=dict)
@@ -43,15 +45,13 @@ class Card:
 
     @property
     def shift(self) -> LabelShift:
-        """How far labels lie from features."""
+        """How far the training data's labels lie from the features."""
         return LabelShift.of(self.labels, len(self.config.names))
 
     @property
     def unlearnt(self) -> tuple[str, ...]:
-        """The keypoints that no training image had a label of: the mean shape has no place for them.
-
-        Files of before have (0, 0) there, which is the mean of no labels.
-        """
+        """The keypoints without a label in any training image: the mean shape has null for them, and (0, 0) in files of
+        older releases."""
         shape = self.data.get("mean_shape")
         if not isinstance(shape, list) or len(shape) != len(self.config.names):
             return ()
@@ -59,16 +59,16 @@ class Card:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What predictions of this model do not have, and why, a sentence each."""
+        """What this model's predictions lack and why, one sentence each."""
         found = []
         if self.unlearnt:
             some = listed(self.unlearnt)
-            found.append(f"no training image had a label of {some}, so the model says nothing of where that is")
+            found.append(f"no training image had a label of {some}, so the model cannot predict it")
         missing = self.metrics.get("radius90_missing")
         return (*found, *([missing] if isinstance(missing, str) else []))
 
     def to_json(self) -> str:
-        """The text that files carry."""
+        """The JSON text that files store."""
         body = {
             "schema": SCHEMA,
             "config": to_dict(self.config),
@@ -81,7 +81,8 @@ class Card:
 
 
 def parse_card(path: Path, metadata: Mapping[str, str]) -> Card:
-    """The card in a file's metadata. Raises CheckpointError where it is missing, damaged or of another schema."""
+    """The card in the metadata of the file at `path`. Raises CheckpointError where it is missing, damaged or of another
+    schema."""
     try:
         if len(metadata["kptool"]) > _MOST_CHARACTERS:
             raise CheckpointError(f"{path} is not a readable weights file of kptool's (its metadata is too large)")
@@ -92,20 +93,20 @@ def parse_card(path: Path, metadata: Mapping[str, str]) -> Card:
             )
         parts = [*(body[name] for name in ("training", "data", "metrics")), body.get("labels", {})]
         if not all(isinstance(part, dict) for part in parts):
-            raise CheckpointError(f"{path} is not a readable weights file of kptool's (its metadata is no table)")
+            raise CheckpointError(f"{path} is not a readable weights file of kptool's (its metadata is not a table)")
         return Card(model_from_dict(body["config"]), *parts)
     except KeyError as error:
         raise CheckpointError(
-            f"{path} holds weights, but not of kptool's: {error} is missing from its metadata"
+            f"{path} is not a weights file of kptool's: {error} is missing from its metadata"
         ) from error
     except (ValueError, TypeError, AttributeError, OverflowError, ConfigError, DataError) as error:
         raise CheckpointError(f"{path} is not a readable weights file of kptool's ({error})") from error
 
 
 def read_card(path: Path) -> Card:
-    """The card of a safetensors file, with the labels' offset that is among its tensors.
+    """The card of a safetensors file, with the label offset that is stored as a tensor.
 
-    Raises CheckpointError where it is missing, damaged or of another schema.
+    Raises CheckpointError where the file or its card is missing, damaged or of another schema.
     """
     if not path.is_file():
         raise CheckpointError(f"there are no weights at {path}; train some with `kptool train`")
@@ -121,7 +122,7 @@ def read_card(path: Path) -> Card:
 
 
 def warn_unflipped(config: ModelConfig, flip: bool) -> None:
-    """Log that a model that is never mirrored cannot average with the mirror image, where that was asked for."""
+    """Log a warning where flip averaging was requested for a model without flip pairs."""
     if flip and not config.mirror:
         log.warning(
             "--tta has no effect on this %s: it has no flip pairs, so it cannot read a mirrored image", config.model
@@ -129,12 +130,12 @@ def warn_unflipped(config: ModelConfig, flip: bool) -> None:
 
 
 def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -> tuple[Path, str]:
-    """The weights file that MODEL means, and where it came from, in words.
+    """The weights file that `model` names, and its origin in words.
 
-    MODEL is a weights file, a run folder, or a name: a finished run under `runs`, else weights that ship with kptool.
-    A run that has not shown that it is clearly better than its own mean shape (see `doubt`) takes the place of weights
-    that ship only where it is to be measured (`measuring`): predictions are those of the weights that ship. Where it
-    is used, because nothing else can be meant, a warning is logged. Raises CheckpointError where there is no such model.
+    `model` is a weights file, a run folder, or a name: a finished run in `runs`, otherwise weights that ship with
+    kptool. A run that is not known to be clearly better than its own mean shape (see `doubt`) is passed over for shipped
+    weights of that name, unless the model is to be measured (`measuring`). Where such a run is used, a warning is
+    logged. Raises CheckpointError where there is no such model.
     """
     path, name = Path(model), Path(model).name == model
     if path.is_file():
@@ -151,7 +152,7 @@ def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -
             return run / WEIGHTS, f"the run in {run}"
         place = run if len(run.parts) > 1 else f"./{run}"
         log.warning(
-            "the run in %s is not used unasked: %s; name its folder, %s, to use it all the same", run, why, place
+            "the run in %s is not used by name alone: %s; to use it nevertheless, give its folder, %s", run, why, place
         )
     if ships:
         return shipped, f"the {model} weights that ship with kptool"
@@ -166,14 +167,14 @@ def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -
 def doubt(card: Card) -> str | None:
     """Why a run is not known to be clearly better than its own mean shape; None where it is.
 
-    It is where its RMSE on validation images, which it was not trained on, is below `CLEARLY` times that of its
-    training images' mean shape. A run that has no such images, or not both figures, cannot show it.
+    It is where its RMSE on validation images is below `CLEARLY` times that of the training images' mean shape on them. A
+    run without validation images, or without one of the two figures, cannot show it.
     """
     if card.data.get("val_rows") == []:
-        return "it was trained without a validation split, so nothing shows that it is better than its mean shape"
+        return "it was trained without a validation split, so it is unknown whether it is better than its mean shape"
     own, mean = (_figure(card, key) for key in ("rmse", "mean_shape_rmse"))
     if own is None or mean is None:
-        return "its card does not hold its mean shape's RMSE beside its own, as an older kptool's does not"
+        return "its card does not hold its mean shape's RMSE beside its own, as it was written by an older kptool"
     if own < CLEARLY * mean:
         return None
     return (

@@ -1,7 +1,7 @@
-"""Weights and training state on disk.
+"""Reading and writing weights and training states.
 
-`model.safetensors` is what people keep: the averaged weights, with everything predicting needs as JSON in its
-metadata. `last.ckpt` is what ``--resume`` reads, loaded with ``weights_only=True``. Neither can run code when read.
+`model.safetensors` holds the averaged weights, and in its metadata, as JSON, all that prediction needs. `last.ckpt` is
+the state that ``--resume`` reads, loaded with ``weights_only=True``. Loading either cannot run code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kptool.system.files import write_bytes
 
 
 def save_weights(path: Path, model: KeypointModel, card: Card, *, half: bool = False) -> None:
-    """Write the model's weights and `card`, all or nothing; `half` stores float16, half the size."""
+    """Write the model's weights and `card` atomically; `half` stores float16."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
@@ -29,7 +29,10 @@ def save_weights(path: Path, model: KeypointModel, card: Card, *, half: bool = F
 
 
 def load_model(path: Path, device: torch.device | None = None) -> tuple[KeypointModel, Card]:
-    """The model of a weights file, in evaluation mode. Raises CheckpointError, also where weights do not fit."""
+    """The model of a weights file on `device` (the CPU without one), in evaluation mode, and its card.
+
+    Raises CheckpointError for a missing or damaged file, and for weights that do not fit the card or are not finite.
+    """
     card = read_card(path)
     device = device or torch.device("cpu")
     try:
@@ -38,7 +41,7 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[Keypoint
             model = KeypointModel(card.config)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-            raise CheckpointError(f"the weights in {path} are not all finite numbers; they are damaged, so train again")
+            raise CheckpointError(f"the weights in {path} are damaged: they are not all finite; train again")
         model.load_state_dict(
             {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         )
@@ -50,9 +53,9 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[Keypoint
 
 
 def _check_shapes(path: Path, card: Card, stored: dict[str, list[int]]) -> None:
-    """Raise CheckpointError where the network that the card describes has other tensors than those that are stored.
+    """Raise CheckpointError where the stored tensors are not those of the network that the card describes.
 
-    It is built without memory: a card may describe one of any size.
+    The network is built on the meta device, without memory: a card may describe one of any size.
     """
     with torch.device("meta"):
         expected = {name: list(tensor.shape) for name, tensor in KeypointModel(card.config).state_dict().items()}
@@ -65,19 +68,19 @@ def _check_shapes(path: Path, card: Card, stored: dict[str, list[int]]) -> None:
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state (tensors, numbers, text, lists and dictionaries of them), all or nothing."""
-    buffer = io.BytesIO()  # torch writing to the disk itself says nothing sensible of a full one
+    """Write a training state (tensors, numbers, text, and lists and dictionaries of them) atomically."""
+    buffer = io.BytesIO()  # torch's own error for a full disk is misleading
     torch.save(state, buffer)
     write_bytes(path, buffer.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a training state. Raises CheckpointError where it is missing, damaged or holds anything but data."""
+    """Read a training state. Raises CheckpointError where it is missing, damaged or holds more than plain data."""
     if not path.is_file():
         raise CheckpointError(f"there is nothing to resume at {path}; start without --resume")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds, UnpicklingError and RuntimeError among them
+    except Exception as error:  # torch raises UnpicklingError, RuntimeError and many more
         raise CheckpointError(f"{path} is not a readable training state; start again without --resume") from error
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         raise CheckpointError(f"{path} is not a training state of this kptool; start again without --resume")

@@ -1,11 +1,13 @@
-"""A network with everything that turns pixels into points around it.
+"""A keypoint network with its pre- and post-processing.
 
     uint8 images -> normalise -> network -> (loss's activation -> decoder) -> points in image pixels, scores
 
-Training uses `forward`, everything else `points`; both therefore see images in exactly the same way.
+Training uses `forward`, everything else `points`, so both see images in exactly the same way.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,11 +16,26 @@ from torch import Tensor, nn
 from kptool import heatmaps, plugins
 from kptool.base.config import ModelConfig
 from kptool.base.errors import ConfigError
-from kptool.base.geometry import Size, heatmap_size, swap_order
+from kptool.base.geometry import Size, from_edges, from_heatmap, heatmap_size, swap_order, to_edges
 
 
-def parts(config: ModelConfig) -> tuple[plugins.Model, plugins.Loss]:
-    """The plugins that a network is made of. Raises ConfigError where there are none, or they do not fit each other."""
+@dataclass(frozen=True)
+class Inference:
+    """How a model is run. `flip`: average with the prediction for the mirrored image (test-time augmentation), where the
+    model has flip pairs. `decoder`: a decoder's name in place of the model's own."""
+
+    flip: bool = False
+    decoder: str | None = None
+
+
+DEFAULT_INFERENCE = Inference()
+
+
+def matching_plugins(config: ModelConfig) -> tuple[plugins.Model, plugins.Loss]:
+    """The model and loss plugins of a configuration.
+
+    Raises ConfigError where one of them or the decoder does not exist, or where the loss is for another kind of output.
+    """
     model, loss = plugins.load_model(config.model), plugins.load_loss(config.loss)
     plugins.load_decoder(config.decoder)
     if loss.output != model.output:
@@ -31,22 +48,23 @@ def parts(config: ModelConfig) -> tuple[plugins.Model, plugins.Loss]:
 
 
 class KeypointModel(nn.Module):
-    """The network of a `ModelConfig`, and its reading. Raises ConfigError where model, loss and decoder do not fit."""
+    """The network that a `ModelConfig` describes. Raises ConfigError where model, loss and decoder do not fit together."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.plugin, self.loss = parts(config)
+        self.plugin, self.loss = matching_plugins(config)
         self.network = self.plugin.build(len(config.names), config.size, config.channels, config.width)
         self._swap = swap_order(len(config.names), config.flip_pairs)
         self.register_buffer("offset", torch.zeros(len(config.names), 2))
         self.offset: Tensor
-        """(K, 2), pixels of the image: what labels are off from what a mirror-symmetric network can say"""
+        """(K, 2), image pixels: the part of the labels' bias that a mirror-symmetric network cannot learn; see
+        `measure_offset`"""
 
     def place(self, device: torch.device) -> KeypointModel:
-        """Move to a device; on a GPU with the memory layout that convolutions are fastest in.
+        """Move to a device; on a GPU in channels-last memory format, in which convolutions are fastest.
 
-        Not on the CPU: there, with torch 2.13, gradients of convolutions in that layout write beyond their memory at
+        Not on the CPU: there, torch 2.13 computes convolution gradients in that format with out-of-bounds writes at
         some sizes.
         """
         if device.type == "cuda":
@@ -69,47 +87,45 @@ class KeypointModel(nn.Module):
         return raw
 
     @torch.inference_mode()
-    def points(
-        self, images: Tensor, *, flip: bool = False, decoder: str | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (N, C, H, W) -> points (N, K, 2) and spreads (N, K) in their pixels, scores (N, K) in 0..1.
+    def points(self, images: Tensor, inference: Inference = DEFAULT_INFERENCE) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (N, C, H, W) -> points (N, K, 2) and spreads (N, K) in image pixels, scores (N, K) in 0..1.
 
-        All float32 on the CPU. The spread says how wide the heatmap is (see `heatmap_std`). `flip` averages with the
-        prediction for the mirrored image, where the model knows left from right. Direct regression has no heatmap: its
-        scores and spreads are 1.
+        All are float32 on the CPU. The spread is the heatmap's width (see `heatmap_std`). Direct regression has no
+        heatmap: its scores and spreads are 1.
         """
         output = self.output(images)
-        if flip and self.config.mirror:
+        if inference.flip and self.config.mirror:
             output = (output + self._unflip(self.output(images.flip(-1)))) / 2
         if self.plugin.output == "coordinates":
             points = normalised_to_pixels(output, self.config.size) + self.offset
             return points.cpu(), torch.ones(points.shape[:2]), torch.ones(points.shape[:2])
-        points, scores = decode(output, decoder or self.config.decoder)
-        wide = heatmap_std(output).cpu() * self.plugin.stride
-        return (points + 0.5) * self.plugin.stride - 0.5 + self.offset.cpu(), scores.clamp(0, 1), wide
+        peaks, scores = decode(output, inference.decoder or self.config.decoder)
+        spread = heatmap_std(output).cpu() * self.plugin.stride
+        return from_heatmap(peaks, self.plugin.stride) + self.offset.cpu(), scores.clamp(0, 1), spread
 
     @torch.no_grad()
     def measure_offset(self, images: Tensor, truth: Tensor, labelled: Tensor, *, batch_size: int = 64) -> None:
-        """Set `offset` from labelled training images (N, C, H, W), points (N, K, 2) in their pixels, flags (N, K).
+        """Set `offset` from training images (N, C, H, W), their labels (N, K, 2) in image pixels and flags (N, K).
 
-        Training on mirrored copies, too, makes a network symmetric, and labels often are not: rounding down alone
-        moves all of them to the left in the picture, and in a mirrored picture to the right. A network that must say
-        both says neither. The part of the median error that changes its sign in the mirror is that difference;
-        training takes it off the labels, and prediction adds it. At most 1/32 of the image.
+        Training on mirrored copies makes a network mirror-symmetric, and labels often are not: coordinates that were
+        rounded down lie too far left in every image, and too far right in its mirrored copy. The network can only
+        learn the average of the two. The part of the median error that changes its sign under mirroring is therefore
+        stored here; training subtracts it from the labels, and prediction adds it. At most 1/32 of the image.
         """
-        found = (
-            torch.cat([self.points(some)[0] for some in torch.split(images, batch_size)]).to(truth.device) - self.offset
-        )
-        error = torch.where(labelled[..., None], truth - found, torch.nan).nanmedian(0).values.nan_to_num()
+        found = torch.cat([self.points(part)[0] for part in torch.split(images, batch_size)]).to(truth.device)
+        error = torch.where(labelled[..., None], truth - (found - self.offset), torch.nan).nanmedian(0).values
+        error = error.nan_to_num()
         mirrored = error[self._swap] * error.new_tensor([-1.0, 1.0])
-        self.offset.copy_(((error - mirrored) / 2).clamp(-max(self.config.size) / 32, max(self.config.size) / 32))
+        limit = max(self.config.size) / 32
+        self.offset.copy_(((error - mirrored) / 2).clamp(-limit, limit))
 
     def output(self, images: Tensor) -> Tensor:
-        """What the network says, in float32: normalised coordinates, or heatmaps with a peak of about 1."""
+        """The network's output in float32: normalised coordinates, or heatmaps with a peak of about 1."""
         raw = self(images).float()
         return raw if self.loss.activation is None else self.loss.activation(raw, self.config.sigma)
 
     def _unflip(self, output: Tensor) -> Tensor:
+        """The output for mirrored images, mirrored back."""
         swapped = output[:, self._swap]
         if self.plugin.output == "heatmap":
             if self.config.size[1] % self.plugin.stride:
@@ -119,25 +135,26 @@ class KeypointModel(nn.Module):
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Zero mean and unit spread image by image, so that exposure and contrast do not matter. float32."""
+    """Images (N, C, H, W) with zero mean and unit standard deviation each, float32: exposure and contrast do not matter."""
     values = images.float()
     mean = values.mean((1, 2, 3), keepdim=True)
     std = values.std((1, 2, 3), keepdim=True, correction=0)
-    return (values - mean) / (std + 4.0)  # 4 of 255: an image without contrast stays quiet
+    return (values - mean) / (std + 4.0)  # 4 of 255, so that the noise of a flat image is not amplified
 
 
 def pixels_to_normalised(points: Tensor, size: Size) -> Tensor:
-    """Pixels -> the network's coordinates, in which the image's edges are -1 and 1."""
-    return (points + 0.5) * points.new_tensor([2 / size[1], 2 / size[0]]) - 1
+    """Points (..., 2) in pixels -> the network's coordinates, in which the image's edges are at -1 and 1."""
+    return to_edges(points) * points.new_tensor([2 / size[1], 2 / size[0]]) - 1
 
 
 def normalised_to_pixels(points: Tensor, size: Size) -> Tensor:
     """The inverse of `pixels_to_normalised`."""
-    return (points + 1) * points.new_tensor([size[1] / 2, size[0] / 2]) - 0.5
+    return from_edges((points + 1) * points.new_tensor([size[1] / 2, size[0] / 2]))
 
 
 def heatmap_std(maps: Tensor) -> Tensor:
-    """How far from its middle a heatmap (N, K, h, w) lies, (N, K), in its pixels: a root mean square over both axes.
+    """The spread (N, K) of heatmaps (N, K, h, w) about their centre of mass, in heatmap pixels: root mean square over x
+    and y.
 
     Weighted by the squared values, so that a low background does not count; at least half a pixel.
     """
@@ -146,15 +163,15 @@ def heatmap_std(maps: Tensor) -> Tensor:
     variance = torch.zeros_like(total)
     for axis in (2, 3):
         at = torch.arange(maps.shape[axis], dtype=maps.dtype, device=maps.device)
-        line = weight.sum(5 - axis)
-        variance += (line @ at.square()) / total - ((line @ at) / total).square()
+        marginal = weight.sum(5 - axis)
+        variance += (marginal @ at.square()) / total - ((marginal @ at) / total).square()
     return variance.clamp_min(0.25).sqrt()
 
 
 def decode(maps: Tensor, decoder: str) -> tuple[Tensor, Tensor]:
-    """Heatmaps (N, K, h, w) -> points in heatmap pixels and scores, float32 on the CPU.
+    """Heatmaps (N, K, h, w) -> points (N, K, 2) in heatmap pixels and scores (N, K), float32 on the CPU.
 
-    By the C++ core where the maps are on the CPU and it knows the decoder; by the plugin's own function otherwise.
+    The C++ core decodes maps on the CPU with the decoders that it implements; otherwise the plugin's function does.
     """
     plugin = plugins.load_decoder(decoder)
     if maps.device.type == "cpu" and decoder in heatmaps.METHODS:

@@ -1,9 +1,9 @@
-"""How far the labels of a data set lie from the features that they name, as far as that is known.
+"""The systematic shift between a data set's labels and the image features that they name, where it is known.
 
-Labels are often off in one direction: rounding down alone moves all of them to the left and up. A network learns that
-with them. `kptool.network.keypoint_model` measures what of it changes its sign in the mirror, which is all of x and, of y, how
-much lower the labels of one side lie than those of the other. What all labels are off in y looks the same in the mirror: it
-takes other ways to know it (see docs/label-shift.md), and is unknown unless a weights file says it.
+Labels are often biased in one direction: rounding coordinates down moves all of them left and up, and a network learns
+that bias. `kptool.network.keypoint_model` measures the part that changes its sign under mirroring: all of x, and in y
+the difference between the left and the right keypoints. A shift of all labels in y is mirror-symmetric and must be
+measured in another way (see docs/label-shift.md); it is unknown unless a weights file states it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 FEATURE, AS_LABELLED = "feature", "as labelled"
 POINTS = {FEATURE: "on the features", AS_LABELLED: "as labelled"}
-"""What points are, after "points"."""
+"""In messages, this follows the word "points"."""
 RADIUS = (
     "pixels that held the label 9 times in 10, about the point as labelled; about a feature they presume that labels"
     " are off by the same for every picture"
@@ -30,8 +30,9 @@ _MIRROR = "measured in the mirror"
 class LabelShift:
     """Labels minus features, in pixels of a model's images, x to the right and y down.
 
-    offset: float64 (K, 2), what was measured in the mirror; None where nothing was. y: what all labels lie below their
-    features beside that, its standard error, and how that is known, in words; None where it is unknown.
+    count: the number of keypoints K. offset: float64 (K, 2), measured by mirroring; None where it was not. y: how far
+    all labels lie below their features in addition; y_error: its standard error; y_from: how it was measured, in words;
+    None where unknown.
     """
 
     count: int
@@ -42,7 +43,7 @@ class LabelShift:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any], count: int) -> LabelShift:
-        """From the `labels` of a card with `count` keypoints; what is missing there, or no number, is unknown."""
+        """From the `labels` of a card with `count` keypoints; missing entries and those that are not numbers are unknown."""
         offset = _offset(stored.get("offset"), count)
         y, error, source = _number(stored.get("y")), _number(stored.get("y_error")), stored.get("y_from")
         if y is None or not isinstance(source, str):
@@ -50,18 +51,18 @@ class LabelShift:
         return cls(count, offset, y, error, source)
 
     def vector(self) -> NDArray[np.float32]:
-        """(K, 2), what to take off points as labelled to have the features; 0 where it is unknown."""
+        """(K, 2): subtract it from points as labelled to get points on the features; 0 where it is unknown."""
         shift = np.zeros((self.count, 2)) if self.offset is None else self.offset.copy()
         shift[:, 1] += self.y or 0.0
         return shift.astype(np.float32)
 
     def points(self, as_labelled: bool) -> str:
-        """What points are called that were asked for `as_labelled` or not: where nothing is known, they are as labelled."""
+        """`FEATURE` or `AS_LABELLED`: what points requested `as_labelled` or not are; without a known shift, as labelled."""
         known = self.offset is not None or self.y is not None
         return FEATURE if known and not as_labelled else AS_LABELLED
 
     def describe(self) -> dict[str, Any]:
-        """Plain values: of each axis the mean over the keypoints, its standard error, and how it is known; null: unknown."""
+        """For JSON: each axis' mean over the keypoints, y's standard error, and how they were measured; None is unknown."""
         x = None if self.offset is None else round(float(self.offset[:, 0].mean()), 4)
         y = None if self.y is None else round(float(self.vector()[:, 1].mean()), 4)
         return {
@@ -73,7 +74,7 @@ class LabelShift:
         }
 
     def sentence(self, as_labelled: bool) -> str:
-        """What points say, for people."""
+        """One sentence for people: where points lie, and how far labels are from features."""
         if self.points(as_labelled) == AS_LABELLED:
             unknown = "" if as_labelled else "; how far that is off the features is unknown"
             return f"points lie where the training data's labels would{unknown}"
@@ -83,7 +84,7 @@ class LabelShift:
 
 
 def _offset(stored: object, count: int) -> NDArray[np.float64] | None:
-    """The measured offset; None where it is of another shape, no numbers, or all 0, as it is where nobody measured."""
+    """The measured offset; None where it has another shape, is not finite, or is all 0, its value before measuring."""
     try:
         offset = np.array(stored, np.float64)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The few building blocks that the models share. Convolutions are He-initialised and followed by batch norm."""
+"""Building blocks that the models share. Convolutions are He-initialised and followed by batch norm."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def conv_stage(inputs: int, outputs: int, depth: int) -> nn.Sequential:
 class CoordinateHead(nn.Module):
     """Feature maps (N, C, h, w) -> coordinates (N, K, 2), the image's edges at -1 and 1.
 
-    A 1x1 convolution squeezes the channels, so that the map can be flattened with its positions kept (global pooling
-    would throw them away); one hidden layer follows, then the 2K units.
+    A 1x1 convolution reduces the channels, so that the map can be flattened without losing positions, as global pooling
+    would; one hidden layer follows, then the 2K output units.
     """
 
     def __init__(self, channels: int, size: Size, keypoints: int, *, squeeze: int = 64, hidden: int = 256) -> None:
@@ -45,7 +45,7 @@ class CoordinateHead(nn.Module):
 
 
 def initialise(module: nn.Module) -> nn.Module:
-    """He initialisation (He et al., ICCV 2015) of the convolutions; layers that end in an output start near zero."""
+    """He initialisation (He et al., ICCV 2015) of the convolutions; linear layers and 1x1 convolutions start near zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.kernel_size != (1, 1):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -57,12 +57,12 @@ def initialise(module: nn.Module) -> nn.Module:
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
-    """Batch norm whose statistics are those of the whole batch, however many processes share it.
+    """Batch norm over the whole batch when several processes share it.
 
-    torch's SyncBatchNorm does so on CUDA alone (see `synchronised`); this one also runs with gloo on the CPU, so that
-    training with two processes is the same computation as with one. Counts, means and centred sums of squares are
-    combined (Chan, Golub & LeVeque, The American Statistician 1983): a sum of squares less the square of the sum loses
-    the variance of values that are far from 0.
+    torch's SyncBatchNorm rejects CPU tensors (on CUDA it is used: see `synchronised`); this one also runs with gloo on
+    the CPU, so that training with two processes computes the same as with one. Counts, means and centred sums of squares
+    are combined (Chan, Golub & LeVeque, The American Statistician 1983), because the mean of squares minus the squared
+    mean cancels catastrophically for values far from 0.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         own = values.mean((0, 2, 3))
         centred = (values - own[:, None, None]).square().sum((0, 2, 3))
         count = values.new_full((1,), values.numel() / values.shape[1])
-        every: Tensor = Gather.apply(torch.cat([own, centred, count]))  # type: ignore[no-untyped-call]
+        every: Tensor = _AllGather.apply(torch.cat([own, centred, count]))  # type: ignore[no-untyped-call]
         means, sums = every[:, :-1].chunk(2, dim=1)
         counts = every[:, -1:]
         total = counts.sum()
@@ -90,20 +90,23 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(variance * (count / max(count - 1.0, 1.0)), momentum)  # the unbiased variance, as torch
+        self.running_var.lerp_(variance * (count / max(count - 1.0, 1.0)), momentum)  # unbiased, as in torch
         self.num_batches_tracked += 1
 
 
 def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
-    """`module` with batch norm that several processes share on this device: on CUDA torch's own, its weights the same."""
+    """`module` with batch norm that is synchronised on this device: on CUDA converted to torch's own, with the same weights."""
     if device.type != "cuda":
         return module
     converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
     return converted
 
 
-class Gather(torch.autograd.Function):
-    """The tensors (D,) of all processes, (processes, D); a process's gradient is what all of them make of its own."""
+class _AllGather(torch.autograd.Function):
+    """Tensors (D,) of all processes -> (processes, D), differentiable: gradients are summed over the processes.
+
+    torch.distributed.nn.functional.all_gather is deprecated without a public successor.
+    """
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -119,7 +122,7 @@ class Gather(torch.autograd.Function):
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:
-    """Crop or pad `features` at the right and bottom to the size of `like`, which odd sizes make necessary."""
+    """Crop or pad `features` at the right and bottom to the size of `like`: rounding differs for odd sizes."""
     height, width = like.shape[-2:]
     missing = (0, width - features.shape[-1], 0, height - features.shape[-2])
     return features if not any(missing) else nn.functional.pad(features, missing)

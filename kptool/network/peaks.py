@@ -1,6 +1,6 @@
-"""What the torch decoders share: peaks, and windows about them. `tests/reference.py` states the definitions one by one.
+"""Heatmap peaks and windows around them, shared by the torch decoders. `tests/reference.py` defines every operation.
 
-All maps of a batch are treated at once, as (M, h, w) with M = N * K, in float64 from the window on.
+All maps of a batch are processed at once, as (M, h, w) with M = N * K; values read in windows are float64.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from kptool.base.geometry import from_edges
+
 MAX_REACH = 11
-"""As in the core: steps after which `Peaks.reach` stops."""
+"""The most steps of `Peaks.reach`, as in the C++ core."""
 ROUNDS = 3
-"""As in the core: how often `Peaks.centred` looks along rows and columns."""
+"""Alternations between rows and columns in `Peaks.centred`, as in the C++ core."""
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """The first largest pixel of each map: x, y (M,) int64, height (M,) float64, 0 where the map has no peak."""
+    """The first largest pixel of each of `maps` (M, h, w): x, y (M,) int64, height (M,) float64, 0 for a map without a peak."""
 
     maps: Tensor
     x: Tensor
@@ -28,7 +30,7 @@ class Peaks:
 
     @classmethod
     def find(cls, heatmaps: Tensor) -> Peaks:
-        """Peaks of heatmaps (N, K, h, w). Flat maps, and those that are not finite, or nowhere positive, have none."""
+        """Peaks of heatmaps (N, K, h, w). Maps that are flat, not finite or nowhere positive have none."""
         maps = heatmaps.flatten(0, 1)
         flat = maps.flatten(1)
         high, index = flat.max(1)
@@ -39,7 +41,7 @@ class Peaks:
         return cls(maps, index % width, index // width, height)
 
     def centred(self) -> Peaks:
-        """The same peaks, each moved to the middle of its flat top: see `tests/reference.py.middle_pixel`."""
+        """The same peaks, each moved to the middle of its flat top: see `middle_pixel` in tests/reference.py."""
         peaks = self
         for _ in range(ROUNDS):
             left, right = peaks._as_high(2)
@@ -48,19 +50,19 @@ class Peaks:
             peaks = replace(peaks, y=peaks.y + (down - up) // 2)
         return peaks
 
-    def sides(self) -> Tensor:
-        """How many pixels beside each peak, in its row and column, are as high, (M, 4): left, right, up, down."""
+    def plateau(self) -> Tensor:
+        """Extent (M, 4) of the flat top in pixels from each peak: left, right, up, down along its row and column."""
         return torch.stack([*self._as_high(2), *self._as_high(1)], -1)
 
     def middle(self) -> tuple[Tensor, Tensor]:
-        """x and y (M,) of the mean position of the pixels as high, in the rectangle that `sides` spans."""
-        dx, dy, values, inside = self.window(*self.sides().unbind(1))
+        """x and y (M,) of the flat top's centre: the mean position of its pixels in the rectangle that `plateau` spans."""
+        dx, dy, values, inside = self.window(*self.plateau().unbind(1))
         weight = (inside & (values == self.height[:, None])).double()
         total = weight.sum(1).clamp_min(1)
         return self.x + (weight * dx).sum(1) / total, self.y + (weight * dy).sum(1) / total
 
     def _as_high(self, axis: int) -> tuple[Tensor, Tensor]:
-        """Pixels as high before and after each peak (M,), without a gap, in its column (axis 1) or row (axis 2)."""
+        """Contiguous pixels as high as each peak (M,), before and after it, in its column (axis 1) or row (axis 2)."""
         across, along = (self.y, self.x) if axis == 2 else (self.x, self.y)
         height, width = self.maps.shape[1:]
         index = across[:, None, None].expand(-1, *((1, width) if axis == 2 else (height, 1)))
@@ -80,12 +82,12 @@ class Peaks:
         return values.double()
 
     def room(self) -> Tensor:
-        """Pixels between each peak and the borders, (M, 4): left, right, up, down."""
+        """Pixels (M, 4) between each peak and the borders: left, right, up, down."""
         height, width = self.maps.shape[-2:]
         return torch.stack([self.x, width - 1 - self.x, self.y, height - 1 - self.y], -1)
 
     def reach(self) -> Tensor:
-        """Steps (M,) from each peak to the first pixel below half of it or outside, where that is farthest."""
+        """Steps (M,) to the first pixel below half the peak or outside the map, in the direction where that is farthest."""
         steps = torch.arange(1, MAX_REACH, device=self.x.device).expand(self.x.shape[0], -1)
         zero = torch.zeros_like(steps)
         lines = (self.at(-steps, zero), self.at(steps, zero), self.at(zero, -steps), self.at(zero, steps))
@@ -94,7 +96,10 @@ class Peaks:
         return 1 + ((above & inside).logical_not().cumsum(-1) == 0).sum(-1).amax(-1)
 
     def window(self, left: Tensor, right: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Offsets dx, dy (1, n), float64, values (M, n), and which of them are in each map's own window (M, n)."""
+        """A window that covers those of all maps, which reach `left`, `right`, `up`, `down` (M,) pixels from the peaks.
+
+        Returns offsets dx, dy (1, n) float64, values (M, n) float64, and which of them are in each map's own window (M, n).
+        """
         reach = torch.stack([left, right, up, down]).max().item() if left.numel() else 0
         line = torch.arange(-reach, reach + 1, device=self.x.device)
         dy, dx = (grid.reshape(1, -1) for grid in torch.meshgrid(line, line, indexing="ij"))
@@ -106,15 +111,15 @@ Locate = Callable[[Peaks], tuple[Tensor, Tensor]]
 
 
 def decode_with(locate: Locate) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The decoder whose `locate` gives x and y (M,) for the peaks; maps without a peak get their centre and score 0."""
+    """The decoder function for a `locate` that returns x and y (M,); maps without a peak get their centre and score 0."""
 
     def decode(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         n, k, height, width = heatmaps.shape
         peaks = Peaks.find(heatmaps)
         x, y = locate(peaks)
         there = peaks.height > 0
-        x = torch.where(there, x.double(), (width - 1) / 2).clamp(-0.5, width - 0.5)
-        y = torch.where(there, y.double(), (height - 1) / 2).clamp(-0.5, height - 0.5)
+        x = torch.where(there, x.double(), (width - 1) / 2).clamp(from_edges(0), from_edges(width))
+        y = torch.where(there, y.double(), (height - 1) / 2).clamp(from_edges(0), from_edges(height))
         return torch.stack([x, y], -1).view(n, k, 2).float(), peaks.height.view(n, k).float()
 
     return decode

@@ -118,9 +118,10 @@ class TorchNetwork:
 
     def __init__(self, path: Path, device: str = "auto", *, flip: bool = False) -> None:
         from kptool.network import checkpoint
+        from kptool.network.keypoint_model import Inference
         from kptool.system import devices
 
-        self._flip = flip
+        self._inference = Inference(flip)
         self.model, self.card = checkpoint.load_model(path, devices.pick(device))
         self._quantiles = radius_quantiles(self.card)
 
@@ -130,7 +131,7 @@ class TorchNetwork:
 
         from kptool.evaluate import evaluation
 
-        found = evaluation.finite(evaluation.run([self.model], images, flip=self._flip))
+        found = evaluation.require_finite(evaluation.run([self.model], images, self._inference))
         maps = None
         if heatmaps and self.model.plugin.output == "heatmap":
             device = self.model.offset.device

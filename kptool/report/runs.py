@@ -16,7 +16,7 @@ from kptool.cache.store import Cache
 from kptool.evaluate.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
 from kptool.evaluate.metrics import Metrics
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import KeypointModel
+from kptool.network.keypoint_model import Inference, KeypointModel
 from kptool.report import charts, figures
 from kptool.report.html import picture_tag, standalone
 from kptool.system.progress import Progress, silent
@@ -46,12 +46,12 @@ def measure_all(
         path, _ = cards.resolve(model, measuring=True)
         network, card = checkpoint.load_model(path)
         loaded.append(network)
-        found = evaluate_cache([network], cache, split=split, flip=flip)
+        found = evaluate_cache([network], cache, split, Inference(flip))
         history = charts.read_history(path.parent) if (path.parent / "metrics.csv").is_file() else None
         size = sum(p.numel() for p in network.parameters())
         measured.append(Measured(model, card, size, history, found))
     if len(loaded) > 1:
-        together = evaluate_cache(loaded, cache, split=split, flip=flip)
+        together = evaluate_cache(loaded, cache, split, Inference(flip))
         size = sum(each.parameters for each in measured)
         measured.append(Measured(_AVERAGE, measured[0].card, size, None, together))
     return measured

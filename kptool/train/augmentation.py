@@ -1,6 +1,6 @@
-"""How training images are varied, on the device: geometry first, keypoints with it, then what a camera does.
+"""Image augmentation on the device: geometry, applied to images and keypoints alike, then light, blur, noise and erasing.
 
-A batch is varied by numbers between 0 and 1 that the caller drew, one row for each image, and by white noise.
+A batch is augmented by random numbers between 0 and 1 that the caller drew, one row per image, and by white noise.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kptool.base.config import AugmentConfig
-from kptool.base.geometry import Size
+from kptool.base.geometry import Size, from_edges, to_edges
 from kptool.system.workers import Workers
 
 _CONTROL = 4
-"""Control points of the elastic deformation along each side."""
-_BENT, _EXACT = 0.7, 0.002
-"""What the elastic deformation may add to the map's slope, relative: from 1 on, it would fold the picture over. And how
-many pixels off a moved point may be."""
+"""Control points of the elastic deformation along each axis."""
+_MAX_SLOPE = 0.7
+"""The largest slope of the elastic displacement, relative to the affine map: from 1 on, the image would fold over."""
+_TOLERANCE = 0.002
+"""The error of a moved point, in pixels."""
 DRAWS = 18 + 2 * _CONTROL**2
-"""Random numbers that an image takes."""
+"""Random numbers per image."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """images: float32 (n, C, H, W), 0..255. points: float32 (n, K, 2), their pixels. labelled: bool (n, K)."""
+    """images: float32 (n, C, H, W), 0..255. points: float32 (n, K, 2), in pixels. labelled: bool (n, K)."""
 
     images: Tensor
     points: Tensor
@@ -42,15 +43,15 @@ def augment(
     noise: torch.Generator,
     workers: Workers | None = None,
 ) -> Batch:
-    """Vary a batch by `draws` (n, DRAWS), uniform in 0..1, and by white noise from a generator on the device.
+    """Augment a batch by `draws` (n, DRAWS), uniform in 0..1, and by white noise from a generator on the device.
 
-    swap: the order of keypoints in a mirrored image. A keypoint that leaves the picture loses its label.
+    swap: the order of keypoints in a mirrored image. A keypoint that leaves the image loses its label.
     """
     signed = draws * 2 - 1
     size = (batch.images.shape[-2], batch.images.shape[-1])
     mirrored = draws[:, 0] < config.flip
     forward = _forward_maps(signed[:, [1, 2, 3, 4, 16, 17]], mirrored, size, config)
-    field = _unfolded(_field(signed[:, 18:], size, config.elastic), forward) if config.elastic else None
+    field = _limit_slope(_field(signed[:, 18:], size, config.elastic), forward) if config.elastic else None
     images = warp(batch.images, forward, field)
     images = _light(images, signed[:, 5:8] * config.light)
     images = _blur(images, draws[:, 8], config.blur)
@@ -59,13 +60,13 @@ def augment(
     points = torch.where(mirrored[:, None, None], batch.points[:, swap], batch.points)
     labelled = torch.where(mirrored[:, None], batch.labelled[:, swap], batch.labelled)
     points = move(points, forward, field, _steps(size, config))
-    edge = points.new_tensor([size[1] - 0.5, size[0] - 0.5])
-    inside = ((points >= -0.5) & (points <= edge)).all(-1)
+    corner = points.new_tensor([from_edges(size[1]), from_edges(size[0])])
+    inside = ((points >= from_edges(0)) & (points <= corner)).all(-1)
     return Batch(images.clamp(0, 255), points, labelled & inside)
 
 
 def _forward_maps(signed: Tensor, mirrored: Tensor, size: Size, config: AugmentConfig) -> Tensor:
-    """2x3 maps (n, 2, 3), pixels -> pixels: mirror, stretch and shear, rotate and scale about the centre, shift."""
+    """Affine maps (n, 2, 3), pixels -> pixels: mirror, stretch and shear, rotate and scale about the centre, shift."""
     angle = signed[:, 0] * math.radians(config.rotation)
     scale = torch.exp(signed[:, 1] * math.log1p(config.scale))
     cos, sin = angle.cos() * scale, angle.sin() * scale
@@ -82,50 +83,50 @@ def _forward_maps(signed: Tensor, mirrored: Tensor, size: Size, config: AugmentC
 
 
 def _field(signed: Tensor, size: Size, amount: float) -> Tensor:
-    """A smooth displacement in pixels (n, 2, H, W), up to about `amount` of the sides, of where pixels come from."""
+    """A smooth displacement field (n, 2, H, W) in pixels, up to about `amount` of the image's sides, of source positions."""
     control = signed.view(-1, 2, _CONTROL, _CONTROL) * amount * signed.new_tensor([size[1], size[0]])[:, None, None]
     down, across = (_interpolation(side, signed) for side in size)
     return down @ control @ across.T
 
 
-def _unfolded(field: Tensor, forward: Tensor) -> Tensor:
-    """The field, weaker where it would fold the picture: its slope, as `forward` enlarges it, is at most `_BENT`.
+def _limit_slope(field: Tensor, forward: Tensor) -> Tensor:
+    """The field, scaled down where its slope, multiplied by the norm of `forward`, exceeds `_MAX_SLOPE`.
 
-    Then every point goes to one place, and `move` finds it: each step leaves at most that share of the error.
+    The warp is then invertible, and each iteration of `move` reduces the error to at most `_MAX_SLOPE` times as much.
     """
     across, down = field.diff(dim=-1).square().sum(1), field.diff(dim=-2).square().sum(1)
     slope = (across.amax((1, 2)) + down.amax((1, 2))).sqrt()
     slope = slope * torch.linalg.matrix_norm(forward[:, :, :2], 2)
-    weakened: Tensor = field * (_BENT / slope.clamp_min(_BENT)).view(-1, 1, 1, 1)
-    return weakened
+    limited: Tensor = field * (_MAX_SLOPE / slope.clamp_min(_MAX_SLOPE)).view(-1, 1, 1, 1)
+    return limited
 
 
 def _steps(size: Size, config: AugmentConfig) -> int:
-    """How often `move` must iterate for `_EXACT` pixels: the field is at most 1.9 times its control points, its slope 27."""
-    longest, larger = max(size), (1 + config.scale) * (1 + 2 * config.stretch)
-    slope = min(_BENT, 27 * config.elastic * longest / min(size) * larger)
-    far = 1.9 * config.elastic * longest * larger
-    return math.ceil(math.log(_EXACT / far) / math.log(slope)) if far > _EXACT else 1
+    """Iterations of `move` for `_TOLERANCE` pixels: a field is at most 1.9 times, its slope 27 times its control points."""
+    longest, scale = max(size), (1 + config.scale) * (1 + 2 * config.stretch)
+    slope = min(_MAX_SLOPE, 27 * config.elastic * longest / min(size) * scale)
+    start = 1.9 * config.elastic * longest * scale
+    return math.ceil(math.log(_TOLERANCE / start) / math.log(slope)) if start > _TOLERANCE else 1
 
 
 def _interpolation(side: int, like: Tensor) -> Tensor:
-    """The matrix (side, _CONTROL) of cubic interpolation between control points: two small products beat `interpolate`."""
+    """The matrix (side, _CONTROL) of cubic interpolation: products with it are faster than `interpolate` on all images."""
     identity = torch.eye(_CONTROL, dtype=like.dtype, device=like.device)[None, None]
     return F.interpolate(identity, (side, _CONTROL), mode="bicubic", align_corners=True)[0, 0]
 
 
 def warp(images: Tensor, forward: Tensor, field: Tensor | None = None) -> Tensor:
-    """Resample images (n, C, H, W): what was at p goes to q, both in pixels, where p = inverse(forward) @ q + field(q).
+    """Resample images (n, C, H, W): the output at q is the input at p = inverse(forward)(q) + field(q), both in pixels.
 
     Beyond the edges, the nearest pixel is repeated.
     """
     height, width = images.shape[-2:]
     half = forward.new_tensor([width / 2, height / 2])
     inverse = torch.linalg.inv(forward[:, :, :2])
-    # grid_sample wants output -> input in coordinates whose edges are -1 and 1: p = (q + 1) * half - 0.5.
+    # grid_sample maps output to input in coordinates whose edges are -1 and 1: p = (q + 1) * half - 0.5.
     linear = inverse * half / half[:, None]
-    offset = (inverse @ ((half - 0.5) - forward[:, :, 2])[:, :, None])[:, :, 0]
-    theta = torch.cat([linear, ((offset + 0.5) / half - 1)[:, :, None]], -1)
+    offset = (inverse @ (from_edges(half) - forward[:, :, 2])[:, :, None])[:, :, 0]
+    theta = torch.cat([linear, (to_edges(offset) / half - 1)[:, :, None]], -1)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     if field is not None:
         grid = grid + field.permute(0, 2, 3, 1) / half
@@ -133,9 +134,9 @@ def warp(images: Tensor, forward: Tensor, field: Tensor | None = None) -> Tensor
 
 
 def move(points: Tensor, forward: Tensor, field: Tensor | None = None, steps: int = 40) -> Tensor:
-    """Where `warp` takes points (n, K, 2), in pixels: q = forward(p - field(q)), solved by iteration from field = 0.
+    """Where `warp` takes points (n, K, 2), in pixels: q = forward(p - field(q)), by fixed-point iteration from field = 0.
 
-    Every one of the `steps` leaves at most `_BENT` of the error, where the field is `_unfolded`.
+    Each of the `steps` multiplies the error by at most `_MAX_SLOPE`, for a field from `_limit_slope`.
     """
     linear, offset = forward[:, :, :2].transpose(1, 2), forward[:, None, :, 2]
     moved = points @ linear + offset
@@ -143,14 +144,14 @@ def move(points: Tensor, forward: Tensor, field: Tensor | None = None, steps: in
         return moved
     half = moved.new_tensor([field.shape[-1] / 2, field.shape[-2] / 2])
     for _ in range(steps):
-        grid = ((moved + 0.5) / half - 1)[:, :, None]
-        there = F.grid_sample(field, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        moved = (points - there[..., 0].transpose(1, 2)) @ linear + offset
+        grid = (to_edges(moved) / half - 1)[:, :, None]
+        shift = F.grid_sample(field, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        moved = (points - shift[..., 0].transpose(1, 2)) @ linear + offset
     return moved
 
 
 def _light(images: Tensor, strength: Tensor) -> Tensor:
-    """Gamma by the first column of `strength` (n, 3), and a linear gradient of light across x and y by the others."""
+    """Gamma by the first column of `strength` (n, 3), and linear brightness gradients along x and y by the others."""
     height, width = images.shape[-2:]
     gamma = torch.exp(strength[:, 0]).view(-1, 1, 1, 1)
     x = torch.linspace(-1, 1, width, device=images.device)
@@ -160,7 +161,7 @@ def _light(images: Tensor, strength: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, draw: Tensor, chance: float) -> Tensor:
-    """A binomial blur of five pixels, mixed in by up to all of it, for a `chance` of the images."""
+    """A five-pixel binomial blur, blended in at a random strength with probability `chance`."""
     if chance == 0:
         return images
     taps = images.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
@@ -173,14 +174,15 @@ def _blur(images: Tensor, draw: Tensor, chance: float) -> Tensor:
 
 
 def _add_noise(images: Tensor, deviation: Tensor, generator: torch.Generator, workers: Workers) -> Tensor:
-    """White noise of standard deviation `deviation` (n,), where white is 1. Drawn for the whole batch, then shared out."""
+    """White noise of standard deviation `deviation` (n,), relative to white; drawn for the whole batch, of which this
+    process takes its share."""
     shape = (len(images) * workers.world, *images.shape[1:])
     white = torch.randn(shape, generator=generator, device=images.device)[workers.rank :: workers.world]
     return images + white * (255 * deviation).view(-1, 1, 1, 1)
 
 
 def _erase(images: Tensor, draws: Tensor, chance: float) -> Tensor:
-    """A rectangle of up to a third of each side in one tone, for a `chance` of the images; its points keep their labels."""
+    """A grey rectangle of up to 3/8 of each side, with probability `chance`; points under it keep their labels."""
     height, width = images.shape[-2:]
     x = torch.linspace(0, 1, width, device=images.device)
     y = torch.linspace(0, 1, height, device=images.device)

@@ -1,8 +1,8 @@
-"""Training batches that live on the device: images are uploaded once as uint8 and augmented there.
+"""Training batches on the device: images are uploaded once as uint8, and augmented there.
 
-All random numbers of an epoch are drawn on the CPU from (seed, epoch) for the whole data set, and a batch is cut from
-them. So a batch does not depend on the device, on the number of processes that share it, nor on what came before:
-resuming needs no generator's state. Keypoints move with their image; one that leaves the picture loses its label.
+All random numbers of an epoch are drawn on the CPU from (seed, epoch) for the whole training set, and every batch takes
+its part of them. So a batch depends neither on the device, nor on the number of processes that share it, nor on earlier
+batches, and resuming needs no generator state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kptool.train.augmentation import DRAWS, Batch, augment
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A split of a cache on a device. images: uint8 (N, C, H, W); points: float32 (N, K, 2); labelled: bool (N, K)."""
+    """Training images on a device. images: uint8 (N, C, H, W); points: float32 (N, K, 2); labelled: bool (N, K)."""
 
     images: Tensor
     points: Tensor
@@ -41,17 +41,22 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, index: Tensor) -> Batch:
-        """The samples at `index`, as they are."""
+    def subset(self, index: Tensor) -> TrainingSet:
+        """The samples at `index` (n,)."""
         index = index.to(self.images.device)
-        return Batch(self.images[index].float(), self.points[index], self.labelled[index])
+        return TrainingSet(self.images[index], self.points[index], self.labelled[index])
+
+    def take(self, index: Tensor) -> Batch:
+        """The samples at `index` (n,) as a batch, not augmented."""
+        part = self.subset(index)
+        return Batch(part.images.float(), part.points, part.labelled)
 
 
 class Epochs:
     """Augmented batches of a `TrainingSet`, epoch by epoch.
 
-    Each epoch visits every sample once in a new order; a last batch that is not full is filled from the epoch's start,
-    so that every step weighs the same. `steps` is the number of batches per epoch.
+    Each epoch visits every sample once in a new order; a last batch that is not full is filled up with samples from the
+    epoch's start, so that every step weighs the same. `steps` is the number of batches per epoch.
     """
 
     def __init__(
@@ -71,9 +76,9 @@ class Epochs:
     def epoch(
         self, number: int, workers: Workers | None = None, offset: Tensor | None = None, first: int = 0
     ) -> Iterator[Batch]:
-        """The batches of epoch `number` from the `first` on; of each, the part that is `workers`' rank's.
+        """The batches of epoch `number` from step `first` on; of each, the share of `workers`' rank.
 
-        `offset` (K, 2) is taken off the labels.
+        `offset` (K, 2) is subtracted from the labels.
         """
         workers = workers or Workers()
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)

@@ -1,8 +1,8 @@
-"""Training a model on a cache into a run folder, readable from top to bottom.
+"""Trains a model on a cache into a run folder.
 
-After every epoch the averaged weights are measured on the validation split; the best are kept as `model.safetensors`, and
-the whole state as `last.ckpt`, also in the middle of an epoch when a signal asks for the end. See `kptool.train.trainer` for a
-step, `kptool.train.run_folder` for the folder.
+After every epoch the averaged weights are measured on the validation images; the best are written as `model.safetensors`
+and the whole state as `last.ckpt`, the latter also in the middle of an epoch after a signal. See `kptool.train.trainer`
+for the optimizer step, `kptool.train.run_folder` for the folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kptool.system.progress import Progress, silent
 from kptool.system.signals import Deferred, Stopped, deferred
 from kptool.system.workers import join
 from kptool.train.batches import Epochs
-from kptool.train.optimization import learning_rate
+from kptool.train.optimizer import learning_rate
 from kptool.train.run_folder import RunFolder, load_state
 from kptool.train.split import Fold, Split, describe_data
 from kptool.train.trainer import DivergedError, Trainer
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished training reports; `metrics` are the best epoch's, on the validation split."""
+    """The result of a finished training; `metrics` are the best epoch's, on the validation images."""
 
     model: str
     epochs: int
@@ -63,10 +63,10 @@ def train(
 ) -> Result:
     """Train `model` on a cache into the folder `out`.
 
-    Writes model.safetensors, last.ckpt and metrics.csv after every epoch, each all or nothing. With `resume`, continues
-    from last.ckpt, whose settings, data and split must be the same. `fold` (i, n) measures on the i-th of n parts of
-    the cache and trains on the others, instead of the cache's own split. Raises DivergedError where numbers burst, after
-    which `out` holds what it held before the training, and other KptoolErrors for what the user can mend.
+    Writes model.safetensors, last.ckpt and metrics.csv after every epoch, each atomically. With `resume`, continues
+    from last.ckpt, whose settings, data and split must be the same. `fold` (i, n) validates on the i-th of n folds of
+    the cache and trains on the others, instead of the cache's own split. Raises DivergedError where a number is no
+    longer finite, after which `out` holds what it held before, and other KptoolErrors for bad input.
     """
     chosen = devices.of_rank(devices.pick(device))
     with join("nccl" if chosen.type == "cuda" else "gloo") as workers, Cache(cache_path) as cache:
@@ -83,15 +83,15 @@ def train(
         epochs = Epochs(data.train, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
         require(
             0 <= trainer.step - trainer.epoch * epochs.steps <= epochs.steps,
-            f"{out / cards.STATE} is at step {trainer.step}, which epoch {trainer.epoch} has not; start without --resume",
+            f"{out / cards.STATE} is at step {trainer.step}, which is not in epoch {trainer.epoch}; start without --resume",
         )
-        folder = RunFolder(out, settings, goes_on=resume)
+        folder = RunFolder(out, settings, resumed=resume)
         with locked(out) if workers.rank == 0 else contextlib.nullcontext(), deferred() as stop:
             try:
                 while trainer.epoch < config.epochs:
                     train_epoch(trainer, epochs, data, folder, progress, stop)
             except DivergedError as error:
-                raise DivergedError(f"{error}; {folder.take_back()}" if workers.rank == 0 else str(error)) from error
+                raise DivergedError(f"{error}; {folder.roll_back()}" if workers.rank == 0 else str(error)) from error
             if workers.rank == 0:
                 folder.finish()
         return summarise(trainer, epochs, out)
@@ -100,7 +100,7 @@ def train(
 def train_epoch(
     trainer: Trainer, epochs: Epochs, data: Split, folder: RunFolder, progress: Progress, stop: Deferred
 ) -> None:
-    """Train an epoch, or the rest of one, and record it; save its middle where a signal asks for the end."""
+    """Train an epoch, or the rest of one, and record it; after a signal, save the state in the middle of it."""
     started = time.perf_counter()
     try:
         loss = trainer.run_epoch(epochs, progress, stop)
@@ -111,7 +111,7 @@ def train_epoch(
 
 
 def record_epoch(trainer: Trainer, data: Split, loss: float, started: float, folder: RunFolder) -> None:
-    """Measure the averaged weights; write the history, the best weights and the state."""
+    """Measure the averaged weights; write the history, the state and, where they are the best so far, the weights."""
     trained = trainer.part + time.perf_counter() - started
     try:
         evaluation = data.evaluate(trainer.average)
@@ -139,9 +139,9 @@ def record_epoch(trainer: Trainer, data: Split, loss: float, started: float, fol
 
 
 def stopped(trainer: Trainer, request: Stopped, started: float, folder: RunFolder) -> Stopped:
-    """Write the state in the middle of an epoch; returns the request with a word on how to go on.
+    """Write the state in the middle of an epoch; returns the request with a hint on how to continue.
 
-    The other processes wait: one that ends makes torchrun end all.
+    The other processes wait, since torchrun ends all when one exits.
     """
     trainer.check_finite()
     spent = time.perf_counter() - started
@@ -150,24 +150,25 @@ def stopped(trainer: Trainer, request: Stopped, started: float, folder: RunFolde
         folder.write_state(trainer.state())
     if trainer.workers.world > 1:
         dist.barrier()
-    return Stopped(request.number, f"{folder.out} holds the training so far; the same command with --resume goes on")
+    return Stopped(
+        request.number, f"{folder.out} holds the training so far; the same command with --resume continues it"
+    )
 
 
 def restore(trainer: Trainer, out: Path, settings: dict[str, Any]) -> None:
-    """Load last.ckpt. Raises CheckpointError where settings, data or split differ from those it was trained with."""
+    """Load last.ckpt. Raises CheckpointError where its settings, data or split are not `settings`."""
     state = load_state(out, settings)
     trainer.restore(state)
-    if trainer.history and not trainer.best:  # of a kptool that did not keep it there
+    if trainer.history and not trainer.best:  # written by an older release
         trainer.best = cards.read_card(out / cards.WEIGHTS).metrics
     then, now = state.get("threads"), torch.get_num_threads()
     if trainer.device.type == "cpu" and isinstance(then, int) and then != now:
         log.warning(
-            "%s was trained with %d threads and goes on with %d: as good a run, but not bit for bit the one that %d would"
-            " have given, since sums are added up in another order",
+            "%s was trained with %d threads and continues with %d: sums are added up in another order, so the result is not"
+            " bit-identical to that of an uninterrupted run",
             out,
             then,
             now,
-            then,
         )
 
 

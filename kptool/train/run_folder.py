@@ -1,9 +1,9 @@
-"""A run's folder: what it holds, what of an earlier run stays in it, and whether a training may go on from it.
+"""Run folders: writing one, restoring the run it held before, and checking whether a training may resume from it.
 
-    OUT/model.safetensors, OUT/last.ckpt, OUT/metrics.csv    written after every epoch, each all or nothing
-    OUT/.kptool-before/                                      those of a run that is being replaced, until it has been
+    OUT/model.safetensors, OUT/last.ckpt, OUT/metrics.csv    written after every epoch, each atomically
+    OUT/.kptool-before/                                      those of the previous run, until the new one is finished
 
-Invariant: whenever the program ends, the folder holds whole weights, and no state that is of other weights than these.
+Invariant: whenever the program ends, the folder holds complete weights, and no state that belongs to other weights.
 """
 
 from __future__ import annotations
@@ -30,42 +30,43 @@ _BEFORE = ".kptool-before"
 
 
 class RunFolder:
-    """The folder `out` of a training with `settings` (tables "config", "training", "data"), which only one process has.
+    """The folder `out` of a training with `settings` (tables "config", "training", "data"); only one process writes to it.
 
-    The first thing that a new training writes puts what is there already aside; `finish` removes that, `take_back` puts
-    it in its place again. A training that was resumed (`goes_on`) is what is there.
+    Before its first write, a new training backs up the run that is there; `finish` removes the backup, `roll_back`
+    restores it. A `resumed` training continues the run that is there, and needs no backup.
     """
 
-    def __init__(self, out: Path, settings: Mapping[str, dict[str, Any]], *, goes_on: bool) -> None:
-        self.out, self.settings, self._goes_on = out, settings, goes_on
-        self._begun = False
+    def __init__(self, out: Path, settings: Mapping[str, dict[str, Any]], *, resumed: bool) -> None:
+        self.out, self.settings, self._resumed = out, settings, resumed
+        self._written = False
 
     def write_weights(self, model: KeypointModel, metrics: dict[str, Any]) -> None:
-        """The best weights so far, and what they measured."""
-        self._begin()
+        """Write model.safetensors: the best weights so far, and their `metrics`."""
+        self._back_up()
         card = cards.Card(model.config, self.settings["training"], self.settings["data"], metrics)
         checkpoint.save_weights(self.out / cards.WEIGHTS, model, card)
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
-        """metrics.csv, a row for each epoch."""
-        self._begin()
+        """Write metrics.csv, a row for each epoch."""
+        self._back_up()
         with atomic(self.out / HISTORY) as temporary:
             pd.DataFrame(history).to_csv(temporary, index=False)
 
     def write_state(self, state: dict[str, Any]) -> None:
-        """last.ckpt, with the settings."""
-        self._begin()
+        """Write last.ckpt, with the settings."""
+        self._back_up()
         checkpoint.save_state(self.out / cards.STATE, {**state, **self.settings})
 
-    def _begin(self) -> None:
-        """Before the first write: keep the run that is there, by second names of its files; one kept already is the older.
+    def _back_up(self) -> None:
+        """Before the first write: hard-link the files of the run that is there. A backup that exists already is kept: it is
+        that of a finished run.
 
-        What a resumption would go on from goes first, so that nobody goes on from the one with the other's weights.
+        The state is removed before weights are replaced, so that it cannot be resumed with other weights.
         """
-        if self._begun:
+        if self._written:
             return
-        self._begun = True
-        if self._goes_on:
+        self._written = True
+        if self._resumed:
             return
         before, making = self.out / _BEFORE, self.out / f"{_BEFORE}.tmp"
         if not before.exists() and (self.out / cards.WEIGHTS).is_file():
@@ -77,8 +78,8 @@ class RunFolder:
             making.rename(before)
         (self.out / cards.STATE).unlink(missing_ok=True)
 
-    def take_back(self) -> str:
-        """Undo what a training that came to nothing has put in the place of another run; says what the folder holds."""
+    def roll_back(self) -> str:
+        """Restore the previous run after a training that failed; returns what the folder holds now, in words."""
         before = self.out / _BEFORE
         if before.is_dir():
             for name in _FILES:
@@ -92,15 +93,15 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 self.out.rmdir()
             return "nothing was saved"
-        return f"{self.out} keeps the epochs before" if self._begun else f"{self.out} is as it was"
+        return f"{self.out} keeps the epochs before" if self._written else f"{self.out} is as it was"
 
     def finish(self) -> None:
-        """The run is whole: what it has replaced may go."""
+        """The run is complete: remove the backup of the previous one."""
         shutil.rmtree(self.out / _BEFORE, ignore_errors=True)
 
 
 def _link(file: Path, name: Path) -> None:
-    """A second name for a file's contents, which writing all or nothing never changes; a copy where there are no links."""
+    """Hard-link `file` as `name`, or copy it where links are not supported; atomic writes replace files, never change them."""
     try:
         os.link(file, name)
     except OSError:
@@ -108,7 +109,7 @@ def _link(file: Path, name: Path) -> None:
 
 
 def load_state(out: Path, settings: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The training state in `out`. Raises CheckpointError where it is of other settings, data or another split."""
+    """The training state in `out`. Raises CheckpointError where it belongs to other settings, data or another split."""
     state = checkpoint.load_state(out / cards.STATE)
     for part, now in settings.items():
         other = changed(part, state.get(part), now)
@@ -118,14 +119,17 @@ def load_state(out: Path, settings: Mapping[str, dict[str, Any]]) -> dict[str, A
                 " resume with the same command and the same cache, or choose another --out"
             )
     if state.get("history") and not (out / cards.WEIGHTS).is_file():
-        raise CheckpointError(f"{out} has lost its {cards.WEIGHTS}, the best so far; start without --resume")
+        raise CheckpointError(
+            f"{out} has a state without {cards.WEIGHTS}, the best weights so far; start without --resume"
+        )
     return state
 
 
 def changed(part: str, then: Any, now: Mapping[str, Any]) -> list[str]:
-    """The keys of the settings `now` that stood otherwise `then`, in what may be anybody's file.
+    """The keys whose values in the settings table `now` differ from those `then`, which were read from a file and may be
+    anything.
 
-    What this kptool knows and the one that wrote `then` did not, was as its default is; the version itself is no setting.
+    A setting that the writer of `then` did not know takes its default; kptool's version is not compared.
     """
     fill = {"config": lambda values: to_dict(model_from_dict(values)), "training": _training}.get(part, dict)
     new = json.loads(json.dumps(now))
@@ -139,7 +143,7 @@ def changed(part: str, then: Any, now: Mapping[str, Any]) -> list[str]:
 
 
 def _unlabelled_as_now(then: list[Any], now: list[Any]) -> list[Any]:
-    """A mean shape in which (0, 0) may stand where no keypoint has a label, with null there as it is written `now`."""
+    """A mean shape `then`, with (0, 0), which older releases wrote for a keypoint without labels, as null where it is `now`."""
     return [b if b == [None, None] and a == [0.0, 0.0] else a for a, b in zip(then, now, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Both sides of a cache: the images to train on, those to measure on, and what a checkpoint remembers of them."""
+"""The training and validation images of a cache, and what a checkpoint stores about them."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import numpy as np
 import torch
 
 from kptool.base.config import require
-from kptool.base.geometry import invert_affine
 from kptool.base.version import __version__
 from kptool.cache.store import Cache
 from kptool.data import shapes
 from kptool.data.notes import never_labelled
 from kptool.data.splits import folds
 from kptool.evaluate.conformal import reason
-from kptool.evaluate.evaluation import Evaluation, evaluate_arrays
-from kptool.evaluate.metrics import mean_shape, measure_mean_shape
+from kptool.evaluate.evaluation import Evaluation, evaluate_arrays, read_truth
+from kptool.evaluate.metrics import GroundTruth, mean_shape, measure_mean_shape
 from kptool.network.keypoint_model import KeypointModel
 from kptool.train.batches import TrainingSet
 
 log = logging.getLogger(__name__)
 
 Fold = tuple[int, int]
+"""(i, n): the i-th, from 0, of n folds is for validation."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Both sides of a cache: training images on the device, validation images to be measured, and their rows.
+    """Training images on the device, and validation images in memory.
 
-    mean_shape: (K, 2) of the training images, NaN where none has a label; baseline: what it scores, in RMSE, on the
-    images that are measured. Where there are no validation images, `val_rows` is empty and the training images are
-    measured.
+    mean_shape: (K, 2) of the training images, NaN without a label; baseline: its RMSE on the validation images; val_rows:
+    the rows of these in the source; images: uint8 (N, H, W) or (N, C, H, W); truth: their labels. In a cache without
+    validation images, `val_rows` is empty, and `images` and `truth` are the training images'.
     """
 
     train: TrainingSet
@@ -42,13 +42,11 @@ class Split:
     baseline: float | None
     val_rows: list[int]
     images: np.ndarray
-    points: np.ndarray
-    visibility: np.ndarray
-    affines: np.ndarray
+    truth: GroundTruth
 
     @classmethod
     def load(cls, cache: Cache, device: torch.device, fold: Fold | None = None) -> Split:
-        """Read both sides; where none is for validation, the training images are measured, and a warning says so."""
+        """Read the cache's own split, or a `fold`. Logs a warning where there are no validation images."""
         train, val = cache.index("train"), cache.index("val")
         if fold is not None:
             of = folds(cache.read("group"), fold[1], seed=0)
@@ -57,33 +55,38 @@ class Split:
         if not len(val):
             log.warning("%s has no validation images, so the metrics are those of the training images", cache.path)
             val = train
-        arrays = [cache.read(name, train) for name in ("images", "keypoints", "visibility")]
-        resident = TrainingSet.upload(arrays[0], arrays[1], arrays[2], device)
-        shape = mean_shape(arrays[1], arrays[2])
-        unlearned = never_labelled(cache.info.names, (arrays[2] > 0).sum(0), len(train), "training images")
-        if unlearned is not None and len(train):
-            log.warning("%s, so nothing of that is learnt", unlearned)
-        measured = [cache.read(name, val) for name in ("images", "keypoints", "visibility", "affine")]
-        back, info = invert_affine(measured[3]), cache.info
-        guessed = measure_mean_shape(shape, measured[1], measured[2], info.names, info.size, back)
-        return cls(resident, shape, None if guessed is None else guessed.rmse, rows, *measured)
+        images, points, visibility = (cache.read(name, train) for name in ("images", "keypoints", "visibility"))
+        info, shape = cache.info, mean_shape(points, visibility)
+        missing = never_labelled(info.names, (visibility > 0).sum(0), len(train), "training images")
+        if missing is not None and len(train):
+            log.warning("%s; a keypoint without labels is not learnt", missing)
+        truth = read_truth(cache, val)
+        baseline = measure_mean_shape(shape, truth, info.names, info.size)
+        return cls(
+            TrainingSet.upload(images, points, visibility, device),
+            shape,
+            None if baseline is None else baseline.rmse,
+            rows,
+            cache.read("images", val),
+            truth,
+        )
 
     def check(self, path: Path) -> None:
-        """Raise ConfigError where there is nothing in the cache at `path` to train on, or to measure on."""
+        """Raise ConfigError where the cache at `path` has nothing to train on, or nothing to measure on."""
         require(len(self.train) > 0, f"{path} has no image in its train split; extract again with a smaller --val")
         require(bool(self.train.labelled.any()), f"{path}: no training image has a labelled keypoint; label some")
         require(
-            bool((self.visibility > 0).any()),
-            f"{path}: no validation image has a labelled keypoint to measure by; extract again with another --seed",
+            bool(self.truth.labelled.any()),
+            f"{path}: no validation image has a labelled keypoint to measure on; extract again with another --seed",
         )
 
     def evaluate(self, model: KeypointModel) -> Evaluation:
-        """Measure on the validation side."""
-        return evaluate_arrays([model], self.images, self.points, self.visibility, self.affines)
+        """Measure a model on the validation images."""
+        return evaluate_arrays([model], self.images, self.truth)
 
     def describe(self, found: Evaluation, names: tuple[str, ...], epoch: int) -> dict[str, Any]:
-        """What a weights file says of its quality: the metrics of `epoch`, the mean shape's RMSE beside them, and the
-        quantiles of the 90 % radius, or why there are none."""
+        """The `metrics` of a card: those of `epoch`, the mean shape's RMSE, and the quantiles of the 90 % radius or why
+        there are none."""
         held_out = bool(self.val_rows)
         quantiles = found.quantiles if held_out else None
         return {
@@ -97,23 +100,23 @@ class Split:
 
 
 def _plain(shape: np.ndarray | None) -> list[list[float | None]] | None:
-    """A shape (K, 2) as JSON has it."""
+    """A shape (K, 2) as JSON holds it, NaN as null."""
     if shape is None:
         return None
     return [[None if np.isnan(v) else round(float(v), 4) for v in point] for point in shape]
 
 
 def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
-    """What a checkpoint remembers of its data: enough to tell later whether an image was trained on."""
+    """The `data` of a card, which also tells later which images a model was not trained on."""
     info = cache.info
     turned = shapes.mean_shape(cache.read("keypoints"), cache.read("visibility") > 0)
     return {
-        "source": Path(info.source).name,  # where it lay is nobody's business who gets the weights
+        "source": Path(info.source).name,  # weights are shared, and must not reveal the folder
         "source_sha256": info.source_sha256,
         "train_images": len(data.train),
         "val_rows": data.val_rows,
         "mean_shape": _plain(data.mean_shape),
-        "turned_shape": _plain(turned),  # the mean shape of things that lie at any angle
+        "turned_shape": _plain(turned),  # the mean of shapes that were first rotated onto each other
         "margin": info.margin,
         "kptool": __version__,
     }

@@ -1,10 +1,11 @@
-"""A training in progress: one step after the other, the same for every model and on any number of processes.
+"""The training loop's state and its optimizer step, the same for every model and on any number of processes.
 
-AdamW with warm-up and cosine, averaged weights, clipped gradients, bfloat16 where it is fast. The random numbers of a step
-come from (seed, epoch, step), so a resumed run needs no generator's state and is, on a CPU with as many threads, bit for
-bit the run that was never stopped. Under torchrun, processes share each batch and compute what one would.
+AdamW with warm-up and cosine decay, an exponential moving average of the weights, gradient clipping, bfloat16 where it is
+fast. The random numbers of a step derive from (seed, epoch, step), so resuming needs no generator state: on a CPU with the
+same number of threads, a resumed run is bit-identical to one that was never stopped. Under torchrun, processes share each
+batch and compute the same as a single one.
 
-Numbers that are not finite end a training at once: nothing that is measured or saved is ever made of them.
+A loss, gradient or weight that is not finite ends the training at once: it never gets into metrics or files.
 """
 
 from __future__ import annotations
@@ -28,20 +29,21 @@ from kptool.system.signals import Deferred, Stopped
 from kptool.system.workers import Workers
 from kptool.train.augmentation import Batch
 from kptool.train.batches import Epochs, TrainingSet
-from kptool.train.optimization import learning_rate, parameter_groups, update_average
+from kptool.train.optimizer import learning_rate, parameter_groups, update_average
 from kptool.train.targets import Targets
 
 _OFFSET_IMAGES = 256
-_WATCH = 16
-"""Steps between two looks at what an accelerator computed: each waits for it."""
+"""Training images, at most, on which the label offset is measured."""
+_CHECK_INTERVAL = 16
+"""Steps between two checks of an accelerator's results, each of which waits for it."""
 
 
 class DivergedError(ConfigError):
-    """Numbers of a training are not finite any more."""
+    """A loss, gradient or weight is no longer finite."""
 
 
 class Trainer:
-    """A training in progress: the network, its average, the optimizer, and how far it has come."""
+    """A training in progress: the model, its average, the optimizer, step, epoch and history."""
 
     def __init__(self, model: ModelConfig, config: TrainConfig, device: torch.device, workers: Workers) -> None:
         torch.manual_seed(config.seed)
@@ -54,25 +56,29 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), lr=config.lr)
         self.amp = devices.use_amp(config.amp, device)
         self.targets = Targets(self.model)
-        self.step, self.epoch, self.seconds, self.part = 0, 0, 0.0, 0.0
-        """`seconds` of all of the training, and `part`, those of the steps of the epoch so far before the last start"""
+        self.step, self.epoch = 0, 0
+        self.seconds, self.part = 0.0, 0.0
+        """seconds of the whole training, and of the current epoch's steps before the last resumption"""
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
-        """what the weights that are kept measured"""
+        """the metrics of the best weights"""
         self.sums = torch.zeros(2, device=device)
-        """over the steps of the epoch so far: their losses, and how many processes were asked to stop"""
+        """over the current epoch's steps: the sum of losses, and the number of processes that were asked to stop"""
         self._stop: Deferred | None = None
-        self._watch = 1 if device.type == "cpu" else _WATCH
+        self._check_interval = 1 if device.type == "cpu" else _CHECK_INTERVAL
 
     def run_epoch(self, data: Epochs, progress: Progress, stop: Deferred | None = None) -> float:
-        """Train one epoch, or the rest of one; returns its mean loss. Raises Stopped, between two steps, when asked to."""
+        """Train one epoch, or the rest of one; returns its mean loss.
+
+        Raises Stopped, between two steps, after a signal, and DivergedError.
+        """
         self.network.train()
         self._stop = stop
         total, begun = self.config.epochs * data.steps, self.step - self.epoch * data.steps
         for batch in data.epoch(self.epoch, self.workers, self.model.offset.clone(), begun):
             self.check_stop()
             self.sums[0] += self.train_step(batch, total)
-            if self.step % self._watch == 0:
+            if self.step % self._check_interval == 0:
                 self.check_finite()
             progress(f"epoch {self.epoch + 1}/{self.config.epochs}", self.step, total)
         self.check_finite(whole=True)
@@ -83,51 +89,51 @@ class Trainer:
         return mean
 
     def check_stop(self) -> None:
-        """Raise Stopped where a signal has come: to any process, and then in all of them at the same step."""
+        """Raise Stopped after a signal; with several processes, after a signal to any, in all of them at the same step."""
         if self._stop is None:
             return
         if self.workers.world == 1:
             self._stop.check()
-        elif self.step % self._watch == 0 and self.sums[1] > 0:
+        elif self.step % self._check_interval == 0 and self.sums[1] > 0:
             raise Stopped(self._stop.number or signal.SIGTERM)
 
     def check_finite(self, *, whole: bool = False) -> None:
-        """Raise DivergedError where a loss or a gradient since the epoch's start was not finite; `whole`: or a weight is not."""
+        """Raise DivergedError where a loss or gradient of this epoch, or with `whole` a weight, is not finite."""
         tensors = [self.sums]
         if whole:
             tensors += [*self.model.state_dict().values(), *self.average.state_dict().values()]
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise DivergedError(
-                f"the training diverged in epoch {self.epoch + 1}, by step {self.step}: its numbers are not finite any"
-                f" more; train with a lower lr (it was {self.config.lr:g}) or weight_decay ({self.config.weight_decay:g})"
+                f"the training diverged in epoch {self.epoch + 1}, by step {self.step}: its numbers are no longer finite;"
+                f" train with a lower lr (it was {self.config.lr:g}) or weight_decay ({self.config.weight_decay:g})"
             )
 
     def measure_offset(self, data: TrainingSet) -> None:
-        """Measure the labels' asymmetry with the averaged weights, on some of the training images."""
+        """Measure the label offset (see `KeypointModel.measure_offset`) with the averaged weights on some training images."""
         if self.config.offset and self.config.augment.flip:
-            some = torch.linspace(0, len(data) - 1, min(len(data), _OFFSET_IMAGES)).long().to(data.images.device)
-            parts = data.images[some], data.points[some], data.labelled[some]
-            self.average.measure_offset(*parts, batch_size=self.config.batch_size)
+            some = torch.linspace(0, len(data) - 1, min(len(data), _OFFSET_IMAGES)).long()
+            part = data.subset(some)
+            self.average.measure_offset(part.images, part.points, part.labelled, batch_size=self.config.batch_size)
             self.model.offset.copy_(self.average.offset)
 
     def train_step(self, batch: Batch, total: int) -> Tensor:
-        """One optimizer step towards step `total`; returns the loss of the whole batch, detached.
+        """One optimizer step of `total`; returns the loss of the whole batch, detached, or NaN where the gradient is not
+        finite, which spoils the weights.
 
-        It is NaN where the gradient is not finite: the weights are lost by then. Processes that share the work tell each
-        other, in the same reduction, that they were asked to stop.
+        With several processes, the reduction of the loss also tells all of them whether one was asked to stop.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, total, self.config)
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # for a model with dropout
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # for models with dropout
         loss = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.step += 1
-        update_average(self.average, self.model, min(self.config.ema, self.step / (self.step + 9)))
+        update_average(self.average, self.model, self.step, self.config)
         whole = torch.where(norm.isfinite(), loss.detach(), torch.nan)
-        if self.workers.world > 1:  # a process's own loss, scaled by `world`, is far from it
+        if self.workers.world > 1:  # `loss` is scaled by `world`
             asked = self._stop is not None and self._stop.number is not None
             both = torch.stack([whole / self.workers.world, whole.new_tensor(float(asked))])
             dist.all_reduce(both)
@@ -136,10 +142,10 @@ class Trainer:
         return whole
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean loss over labelled keypoints of the whole batch.
+        """The mean loss over the labelled keypoints of a batch.
 
-        A process sees its share alone; scaled by `world`, the mean of the processes' gradients (which is what DDP
-        takes) is the gradient of the mean over all of them.
+        With several processes, `batch` is this process's share, and its summed loss is divided by the keypoints of all
+        shares and multiplied by `world`: DDP averages gradients over processes, which then gives the whole batch's.
         """
         target, points = self.targets(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
@@ -151,7 +157,7 @@ class Trainer:
         return torch.where(batch.labelled, each, 0.0).sum() * self.workers.world / count.clamp_min(1)
 
     def state(self) -> dict[str, Any]:
-        """All that resuming needs, as plain data."""
+        """All that resuming needs, as plain data; the keys are those of last.ckpt."""
         return {
             "schema": cards.SCHEMA,
             "detector": self.model.state_dict(),
@@ -168,7 +174,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`. Raises CheckpointError where it is of another network."""
+        """Continue from `state()`. Raises CheckpointError where it does not fit the model or is inconsistent."""
         try:
             self.model.load_state_dict(state["detector"])
             self.average.load_state_dict(state["average"])
@@ -185,13 +191,13 @@ class Trainer:
 
 
 def check_progress(trainer: Trainer) -> None:
-    """Raise ValueError where what was restored cannot be a training of these epochs: such a file is somebody else's."""
+    """Raise ValueError where the restored state is inconsistent, as in a damaged or foreign file."""
     numbers = [trainer.seconds, trainer.part, float(trainer.sums[0])]
     numbers += [float(row[key]) for row in trainer.history for key in ("epoch", "rmse", "train_seconds")]
     if not all(map(math.isfinite, numbers)) or len(trainer.history) != trainer.epoch:
-        raise ValueError("its history is no history of a training")
+        raise ValueError(f"its history is not one of {trainer.epoch} epochs with finite numbers")
     if not (0 <= trainer.epoch <= trainer.config.epochs and trainer.epoch <= trainer.step < 2**53):
         raise ValueError(f"epoch {trainer.epoch} and step {trainer.step} are out of range")
     for parameter, kept in trainer.optimizer.state.items():
         if any(value.ndim and value.shape != parameter.shape for value in kept.values()):
-            raise ValueError("the optimizer's moments are of another shape than the weights")
+            raise ValueError("the optimizer's moments and the weights differ in shape")

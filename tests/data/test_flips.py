@@ -112,7 +112,7 @@ def test_what_is_not_mirrored_is_neither_augmented_nor_averaged_so(tmp_path: Pat
     import torch
 
     from kptool.base.config import configure
-    from kptool.network.keypoint_model import KeypointModel
+    from kptool.network.keypoint_model import Inference, KeypointModel
 
     table = write_wide(tmp_path)
     done = extract(find_source(table, Opening(flips=Path("none"), size=(32, 32))), tmp_path / "o", Options())
@@ -121,7 +121,7 @@ def test_what_is_not_mirrored_is_neither_augmented_nor_averaged_so(tmp_path: Pat
     assert (config.mirror, training.augment.flip) == (False, 0.0)
     model = KeypointModel(config).eval()
     images = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
-    assert torch.equal(model.points(images, flip=True)[0], model.points(images)[0])
+    assert torch.equal(model.points(images, Inference(flip=True))[0], model.points(images)[0])
 
 
 MOUSE = ["snout", "leftear", "rightear", "tailbase", "left_paw", "right_paw"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kptool.base.errors import DataError
+from kptool.base.geometry import invert_affine
 from kptool.base.skeleton import FACE15
 from kptool.evaluate import metrics
 
@@ -82,7 +83,7 @@ def test_a_prediction_that_is_no_number_counts_one_way(bad: float) -> None:
     assert metrics.auc(nme) == 0.5
     assert metrics.cumulative_errors(nme)[1].tolist() == [0.5] * 201
     with pytest.raises(
-        DataError, match=rf"1 of 30 predictions are no finite numbers \(the first: {FACE15.names[3]} of image 1"
+        DataError, match=rf"1 of 30 predictions are not finite numbers \(the first: {FACE15.names[3]} of image 1"
     ):
         metrics.measure(found, truth, seen, FACE15.names)
     seen[1, 3] = 0
@@ -90,15 +91,16 @@ def test_a_prediction_that_is_no_number_counts_one_way(bad: float) -> None:
 
 
 def test_the_mean_shape_is_measured_where_it_has_a_place() -> None:
-    truth = np.array([[[2.0, 4.0], [9.0, 9.0]], [[4.0, 8.0], [9.0, 9.0]]], np.float32)
+    points = np.array([[[2.0, 4.0], [9.0, 9.0]], [[4.0, 8.0], [9.0, 9.0]]], np.float32)
     seen = np.array([[2, 0], [2, 2]], np.uint8)
     back = np.broadcast_to(np.eye(2, 3), (2, 2, 3)) * 2
     shape = np.array([[2.0, 4.0], [math.nan, math.nan]])
-    found = metrics.measure_mean_shape(shape, truth, seen, ("a", "b"), (16, 16), back)
+    truth = metrics.GroundTruth(points, seen, invert_affine(back))
+    found = metrics.measure_mean_shape(shape, truth, ("a", "b"), (16, 16))
     assert found is not None
     assert found.rmse == pytest.approx(math.sqrt((0 + 0 + 16 + 64) / 4))
     assert found.per_keypoint == {"a": pytest.approx(found.rmse), "b": None}
-    assert metrics.measure_mean_shape(shape * math.nan, truth, seen, ("a", "b"), (16, 16), back) is None
+    assert metrics.measure_mean_shape(shape * math.nan, truth, ("a", "b"), (16, 16)) is None
 
 
 def test_images_without_any_label_are_left_out() -> None:

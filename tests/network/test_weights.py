@@ -87,7 +87,8 @@ def test_a_run_that_has_not_shown_that_it_is_good_is_not_used_unasked(
         return
     assert cards.resolve("unet")[1] == "the unet weights that ship with kptool"
     assert re.search(
-        rf"^the run in runs/unet is not used unasked: .*{why}.*; name its folder, runs/unet", caplog.messages[0]
+        rf"^the run in runs/unet is not used by name alone: .*{why}.*; to use it nevertheless, give its folder, runs/unet",
+        caplog.messages[0],
     )
     Path("mine").mkdir()
     checkpoint.save_weights(Path("mine", cards.WEIGHTS), KeypointModel(written.config), written)
@@ -107,7 +108,7 @@ def test_results_say_whose_weights_they_are(kptool: Any, in_tmp: Path, run_folde
     collage(300, 200, [(20, 30, 120)])[0].save("face.png")
     ran = kptool("predict", "face.png", "--out", "drawn")
     assert ran.code == 0
-    assert "kptool: the run in runs/unet is not used unasked: its RMSE of 17.20 px" in ran.err
+    assert "kptool: the run in runs/unet is not used by name alone: its RMSE of 17.20 px" in ran.err
     assert "face.png, by the unet weights that ship with kptool" in " ".join(ran.out.split())
     assert "wrote pictures to drawn/: by the unet weights that ship" in " ".join(ran.out.split())
     assert kptool("predict", "face.png", "--json").json()["model"] == "the unet weights that ship with kptool"

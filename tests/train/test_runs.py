@@ -43,7 +43,7 @@ def test_only_what_matters_stops_a_resumption(faces: Path, tmp_path: Path, caplo
     checkpoint.save_state(tmp_path / "last.ckpt", state)
     resumed = run.train(faces, tmp_path, *chosen, device="cpu", resume=True)
     assert resumed.metrics == measured
-    assert "was trained with 7 threads and goes on with" in caplog.text
+    assert "was trained with 7 threads and continues with" in caplog.text
     state["training"]["augment"]["erase"] = 0.4
     checkpoint.save_state(tmp_path / "last.ckpt", state)
     with pytest.raises(CheckpointError, match=r"another training \(augment\)"):
@@ -148,7 +148,7 @@ def test_a_radius_that_nobody_measured_is_absent(faces: Path, tmp_path: Path, ca
         file["visibility"][:] = visibility
     name = FACE15.names[2]
     result = run.train(other, tmp_path / "run", *settings(faces, epochs=1), device="cpu")
-    assert f"{name} is labelled in none of 36 training images, so nothing of that is learnt" in caplog.text
+    assert f"{name} is labelled in none of 36 training images; a keypoint without labels is not learnt" in caplog.text
     card = cards.read_card(tmp_path / "run" / "model.safetensors")
     assert card.metrics == result.metrics
     assert card.metrics["per_keypoint"][name] is None

@@ -27,7 +27,7 @@ from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.signals import Stopped
 from kptool.system.workers import Workers
-from kptool.train import optimization, run
+from kptool.train import optimizer, run
 from kptool.train.augmentation import Batch
 from kptool.train.trainer import Trainer
 
@@ -47,7 +47,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_the_learning_rate_rises_and_falls() -> None:
     config = TrainConfig(lr=1.0, warmup=0.1)
-    rates = [optimization.learning_rate(step, 100, config) for step in range(100)]
+    rates = [optimizer.learning_rate(step, 100, config) for step in range(100)]
     assert rates[0] < 0.1
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) == 10
