@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from kptool.train.optimization import learning_rate
+from kptool.train.optimizer import learning_rate
 
 from kptool.base.config import TrainConfig
 from kptool.train.schedule import Schedule, epochs_within
