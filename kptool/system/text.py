@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from kptool.base.errors import DataError
 
 _LONGEST_FIELD, _LOOKED_AT = 1 << 26, 1 << 16
+_MOST_NESTED = 100
+"""Lists and mappings in each other in a yaml."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins with UTF-16's mark, so stands before it
@@ -81,8 +83,13 @@ def read_yaml(path: Path, most_bytes: int = 1 << 18) -> Any:
 
     text = read_text(path, most_bytes)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise yaml.YAMLError("it refers to other parts of itself by *name")
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise yaml.YAMLError("it refers to other parts of itself by *name")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MOST_NESTED:  # the time taken grows with the square of the depth
+                raise yaml.YAMLError(f"it has lists or mappings in each other, more than {_MOST_NESTED} deep")
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise DataError(f"{path} is not valid yaml ({' '.join(str(error).split())[:120]}); correct it") from None
