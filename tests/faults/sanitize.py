@@ -21,8 +21,8 @@ from typing import Any
 import pybind11
 
 ROOT = Path(__file__).parents[2]
-TESTS = ["tests/heatmaps/test_parse.py", "tests/test_fuzz_corpus.py"]
-TESTS += [*(f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_heatmaps*.py")))]
+TESTS = ["tests/heatmaps/test_parse.py", "tests/faults/test_core_corpus.py"]
+TESTS += sorted(f"tests/heatmaps/{path.name}" for path in (ROOT / "tests" / "heatmaps").glob("test_heatmaps*.py"))
 # Float to integer is not part of "undefined", but the core promises to convert only what fits.
 FLAGS = {"address": "address,undefined,float-cast-overflow", "thread": "thread"}
 RUNTIMES = {"address": ["libasan.so", "libstdc++.so.6"], "thread": ["libtsan.so", "libstdc++.so.6"]}

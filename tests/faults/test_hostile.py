@@ -1,6 +1,6 @@
 """Files that somebody damaged, or made with bad intentions, are refused in one sentence, and nothing of them is run.
 
-`tests/faults/hostile.py` reads thousands of such inputs; here are a few of them, and those that once were a bug.
+`hostile.py` reads thousands of such inputs; here are a few of them, and those that once were a bug.
 """
 
 from __future__ import annotations
@@ -9,16 +9,21 @@ import contextlib
 import io
 import random
 import struct
-import sys
+import time
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
 
+import bombs
+import h5files
 import h5py
 import label_files
+import mutations
 import numpy as np
 import pytest
+import targets
+import weights
 from conftest import kaggle_csv
 from PIL import Image
 
@@ -29,14 +34,7 @@ from kptool.data import images
 from kptool.data.sources import Opening, find_source
 from kptool.network import checkpoint
 
-sys.path.append(str(Path(__file__).parent / "faults"))
-import bombs
-import h5files
-import mutations
-import targets
-import weights
-
-CORPUS = Path(__file__).parent / "faults" / "corpus"
+CORPUS = Path(__file__).parent / "corpus"
 NOTHING = (
     b"", b"\x00" * 64, b"\xff\xfe", b"[]", b"{}", b"null", b"1e999", b"[" * 5000, b'{"a":' * 3000, b"a,b\n1", b'"', b"PK\x03\x04",
     b"\x89HDF\r\n\x1a\n", b"\x89PNG\r\n\x1a\n", b"&a [*a]", b"<a>", b"version: 1\nn_points: 9\n{\n",
@@ -87,6 +85,20 @@ def test_yaml_that_refers_to_itself_is_refused(tmp_path: Path) -> None:
     path.write_text("\n".join([*lines, "kpt_shape: *a39", "train: images/train"]))
     with pytest.raises(DataError, match=r"refers to other parts"):
         consume(path)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_yaml_nested_without_end_is_refused_at_once(tmp_path: Path, opening: str) -> None:
+    """Reading it all takes time that grows with the square of the depth: hours."""
+    path = label_files.write_yolo(tmp_path)
+    valid = path.read_text()
+    path.write_text(opening * 50_000)
+    started = time.process_time()
+    with pytest.raises(DataError, match="more than 100 deep"):
+        consume(path)
+    assert time.process_time() - started < 5
+    path.write_text(valid.replace("{", f'{{"extra": {"[" * 99}{"]" * 99}, ', 1))
+    consume(path)
 
 
 @pytest.mark.parametrize("train", ["x" * 5000, "images/list.txt"])

@@ -1,6 +1,6 @@
 """What the fuzzers of the core found worth keeping, through the bindings: each input stays in its bounds.
 
-The inputs are in `faults/fuzz_core/*.zip`, and are taken apart as the harness of the same name does.
+The inputs are in `fuzz_core/*.zip`, and are taken apart as the harness of the same name does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kptool import _core
 
-CORPUS = Path(__file__).parent / "faults" / "fuzz_core"
+CORPUS = Path(__file__).parent / "fuzz_core"
 DTYPES = ("float32", "float16", "uint8")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-FAULTS = Path(__file__).parent / "faults"
+FAULTS = Path(__file__).parent
 
 
 def report(command: str, *arguments: str) -> Any:
