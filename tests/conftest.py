@@ -1,4 +1,4 @@
-"""What several test files share: running the command line in-process, and small made-up data sets."""
+"""Shared fixtures: running the command line in-process, and small synthetic data sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    if "PYTEST_XDIST_WORKER" in os.environ:  # there is one for each core; threads of all would be in each other's way
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one test process runs per core, so more threads would compete
         os.environ.setdefault(_name, "1")
 
 import numpy as np
@@ -27,7 +27,7 @@ SHARED_FACES = Path(__file__).parents[2] / "shared" / "data" / "faces15"
 
 @dataclass
 class Ran:
-    """A finished command."""
+    """The result of a finished command."""
 
     code: int
     out: str
@@ -57,7 +57,7 @@ def kptool(capsys: pytest.CaptureFixture[str]) -> Any:
 
 @pytest.fixture
 def refused(kptool: Any) -> Any:
-    """Run a command that must fail with exit 2 and one sentence; returns the sentence."""
+    """Run a command that must fail with exit code 2 and one sentence, and return the sentence."""
 
     def run(*arguments: object) -> str:
         ran = kptool(*arguments)
@@ -78,9 +78,9 @@ def refused(kptool: Any) -> Any:
 
 
 def kaggle_csv(path: Path, rows: int = 6, *, side: int = 8, partial: int = 0, seed: int = 0) -> Path:
-    """A training.csv of random pictures, left and right as in faces; the last `partial` rows lack all but two keypoints."""
+    """A training.csv of random pictures, left and right as in faces; the last `partial` rows have only two keypoints."""
     rng = np.random.default_rng(seed)
-    half = rng.uniform(0.6, [0.4 * side, side - 2], (len(FACE15.names), 2))  # x from the middle
+    half = rng.uniform(0.6, [0.4 * side, side - 2], (len(FACE15.names), 2))  # x relative to the middle
     shape = half * [0, 1]
     for left, right in FACE15.flip_pairs:
         shape[[left, right]] = half[left] * [[1, 1], [-1, 1]]
@@ -121,7 +121,7 @@ def run_folder(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_faces() -> Path:
-    """The folder of real faces; tests that need it skip where it is missing."""
+    """The folder of real faces; tests that need it are skipped where it is missing."""
     if not SHARED_FACES.is_dir():
         pytest.skip("the folder of real faces is not beside this checkout")
     return SHARED_FACES
@@ -129,13 +129,13 @@ def real_faces() -> Path:
 
 @pytest.fixture
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
+    """Change to an empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its content."""
+    """The content of every file below a folder, by path."""
     return {
         str(Path(root, name).relative_to(folder)): Path(root, name).read_bytes()
         for root, _, names in os.walk(folder)
@@ -150,7 +150,7 @@ def synthetic(count: int, seed: int = 3) -> tuple[NDArray[np.uint8], NDArray[np.
 
 
 def collage(width: int, height: int, places: list[tuple[int, int, float]]) -> tuple[Image.Image, NDArray[np.float64]]:
-    """Synthetic faces pasted at (x, y) with a side in pixels, and where their landmarks are."""
+    """Synthetic faces pasted at (x, y) with a side in pixels, and the positions of their keypoints."""
     images, points = synthetic(len(places))
     picture, truth = Image.new("L", (width, height), 90), []
     order = [FACE15.names.index(name) for name in LANDMARKS]
@@ -162,7 +162,7 @@ def collage(width: int, height: int, places: list[tuple[int, int, float]]) -> tu
 
 @pytest.fixture(scope="session")
 def weights_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The weights of an untrained network, as a file."""
+    """A file with the weights of an untrained network."""
     from kptool.base.config import ModelConfig
     from kptool.network import cards, checkpoint
     from kptool.network.keypoint_model import KeypointModel

@@ -1,4 +1,4 @@
-"""The learning curve: the law behind points, parts of whole groups, resuming; and what is worth labelling next."""
+"""Learning curves: the fitted power law, subsets of whole groups, resuming; and suggestions of what to label next."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_exact_points_give_back_their_law(law: Law) -> None:
 
 
 def test_noisy_points_give_an_interval_that_holds_the_truth() -> None:
-    """Of 40 curves with 2 % noise, at least 32 intervals hold what twice the images bring, and they are of use."""
+    """Of 40 curves with 2 % noise, at least 32 intervals contain the error at twice the images, with useful width."""
     rng = np.random.default_rng(0)
     law, images = Law(1.2, 8.0, 0.5), np.repeat(SIZES, 2)
     truth = float(law(1600) - law(3200))
@@ -182,7 +182,7 @@ def test_bad_arguments_get_a_sentence(faces: Path, in_tmp: Path, refused: Any, t
 
 @pytest.fixture(scope="module")
 def committee(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two small networks that know the synthetic faces a little."""
+    """Two small networks trained briefly on the synthetic faces."""
     out = tmp_path_factory.mktemp("committee")
     with Cache(faces) as cache:
         from kptool.base.config import configure
@@ -197,7 +197,7 @@ def committee(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
 def test_models_disagree_on_strange_pictures_and_what_they_agree_on_is_not_named(
     faces: Path, committee: list[Path], tmp_path: Path, kptool: Any
 ) -> None:
-    """Noise and faces upside down among new ordinary faces; a damaged file is named, and what is labelled is not."""
+    """Noise and upside-down faces among ordinary ones; a damaged file is reported, labelled pictures are skipped."""
     from kptool import plugins
 
     source = plugins.load("datasets", "synthetic").open(None, count=30, size=(48, 48), seed=77)
@@ -230,7 +230,7 @@ def test_models_disagree_on_strange_pictures_and_what_they_agree_on_is_not_named
 
 
 def test_frames_of_one_video_are_named_once() -> None:
-    """Four frames of the scene that models disagree on most, and six other scenes."""
+    """Four frames of the scene on which the models disagree most, and six other scenes."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 250, (7, 8, 8), np.uint8)
     scenes = np.stack([np.asarray(Image.fromarray(c).resize((48, 48), Image.Resampling.BICUBIC)) for c in coarse])

@@ -1,4 +1,4 @@
-"""A recipe answers to the data and the machine, explains itself, and trains; a file of anybody's does no harm."""
+"""Recipes depend on data and machine, give reasons, and can be trained; recipe files from others are harmless."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_facts_are_the_training_images(faces: Path, in_tmp: Path, refused: Any) 
 
 
 def test_a_recipe_of_ones_own(kptool: Any, refused: Any, in_tmp: Path, faces: Path) -> None:
-    """Tables and dotted keys, options that win, a model on either side, and what is refused."""
+    """Tables and dotted keys, options that take precedence, a model in the file or the command, and what is refused."""
     path = Path("r.toml")
     path.write_text("epochs = 1\nbatch_size = 12\nwidth = 4\nseed = 5\noffset = false\n[augment]\nrotation = 10\n")
     assert "r.toml names no model" in refused("train", "--config", path)

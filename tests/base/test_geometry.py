@@ -1,4 +1,4 @@
-"""The coordinate convention."""
+"""Coordinate conventions and affine maps."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ sizes = st.tuples(st.integers(1, 300), st.integers(1, 300))
 
 
 def homogeneous(affine: np.ndarray) -> np.ndarray:
-    """The 3x3 matrix that a 2x3 map stands for."""
+    """A 2x3 map as a 3x3 matrix."""
     return np.array([*affine.tolist(), [0.0, 0.0, 1.0]])
 
 
 def random_affines(seed: int, count: int) -> np.ndarray:
-    """Maps (count, 2, 3) that turn, stretch and shift, none near singular."""
+    """Random maps (count, 2, 3) with rotation, scaling and translation, none near singular."""
     rng = np.random.default_rng(seed)
     angles, stretch = rng.uniform(-3, 3, (2, count)), rng.uniform(0.3, 3, (count, 2))
     first, second = (np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]).transpose(2, 0, 1) for a in angles)
@@ -62,7 +62,7 @@ def test_flip_is_its_own_inverse_and_swaps(width: int) -> None:
 
 
 def test_flipping_leaves_the_given_points_as_they_are() -> None:
-    """Batches of any shape, read only; points without a partner only change sides."""
+    """Batches of any shape, read-only input; points without a partner only change sides."""
     p = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     p.flags.writeable = False
     flipped = geometry.flip_points(p, 20, [(2, 0)])
@@ -96,7 +96,7 @@ def test_affines_apply_image_by_image() -> None:
 
 @given(seeds, st.integers(1, 4), st.integers(1, 6))
 def test_affines_are_what_3x3_matrices_are(seed: int, count: int, keypoints: int) -> None:
-    """Applied, inverted, and one after the other."""
+    """Applying, inverting and composing maps agree with matrix algebra."""
     first, second = random_affines(seed, count), random_affines(seed + 1, count)
     p = np.random.default_rng(seed).uniform(-50, 200, (count, keypoints, 2))
     there, onward = geometry.apply_affine(first, p), geometry.apply_affine(second, geometry.apply_affine(first, p))
@@ -113,7 +113,7 @@ def test_affines_are_what_3x3_matrices_are(seed: int, count: int, keypoints: int
 
 @given(seeds)
 def test_points_keep_their_precision(seed: int) -> None:
-    """float32 stays that, and is as near to float64 as it can be; whole numbers become what holds fractions."""
+    """float32 is kept, to within its precision of the float64 result; integers become floating point."""
     affine = random_affines(seed, 1)[0]
     p = np.random.default_rng(seed).uniform(-50, 200, (5, 2)).astype(np.float32)
     exact = geometry.apply_affine(affine, p.astype(np.float64))
@@ -135,7 +135,7 @@ def test_a_fitted_box_is_in_the_middle_and_touches_two_sides(
 ) -> None:
     x, y, width, height = box
     affine = geometry.fit_box(box, size, margin)
-    assert affine[0, 0] == pytest.approx(affine[1, 1], rel=1e-9)  # the aspect is kept
+    assert affine[0, 0] == pytest.approx(affine[1, 1], rel=1e-9)  # the aspect ratio is kept
     assert affine[0, 1] == affine[1, 0] == 0
     corners = np.array([[x, y], [x + width, y + height]])
     (left, top), (right, bottom) = geometry.apply_affine(affine, corners)
@@ -151,7 +151,7 @@ def test_a_fitted_box_has_no_margin_unless_asked_for() -> None:
 
 @given(seeds, st.integers(2, 9), st.sampled_from([0.01, 100.0]))
 def test_a_similarity_is_the_least_squares_solution(seed: int, count: int, size: float) -> None:
-    """That of the linear system in its four unknowns: [x -y 1 0; y x 0 1] (a, b, c, d)' = (u, v)'."""
+    """Equals the least-squares solution for four unknowns: [x -y 1 0; y x 0 1] (a, b, c, d)' = (u, v)'."""
     rng = np.random.default_rng(seed)
     source, target = rng.uniform(0, size, (count, 2)), rng.uniform(0, 100, (count, 2))
     rows = [row for x, y in source for row in ([x, -y, 1, 0], [y, x, 0, 1])]

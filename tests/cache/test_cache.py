@@ -1,4 +1,4 @@
-"""The HDF5 cache: what it holds, what it refuses."""
+"""The HDF5 cache: its contents, and what is refused."""
 
 from __future__ import annotations
 

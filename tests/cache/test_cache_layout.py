@@ -1,4 +1,4 @@
-"""The cache's file, byte for byte where that matters: what is written how, and what is read from whatever was written."""
+"""The layout of the cache file: how each dataset is stored, and which files are readable."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def write(path: Path, blocks: list[Samples], info: Info = INFO) -> Path:
 @pytest.mark.parametrize("kind", ["uint8", "float16", "float32", "none"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_was_written_is_read(tmp_path: Path, kind: str, channels: int) -> None:
-    """Block by block, the first without affines, and more samples than a chunk of images holds."""
+    """Written block by block, the first without affines, with more samples than a chunk of images holds."""
     info = dataclasses.replace(INFO, heatmaps=kind, channels=channels, mirror=False, margin=0.5)
     blocks = [samples(40, info), samples(1, info, 1, affines=True), samples(30, info, 2, affines=True)]
     with Cache(write(tmp_path / "a.h5", blocks, info)) as cache:
@@ -128,7 +128,7 @@ def test_a_writer_says_what_it_has_written(tmp_path: Path) -> None:
 
 
 def test_the_layout_of_the_file(tmp_path: Path) -> None:
-    """It decides how large a file is and how fast it is read; and all of it carries checksums."""
+    """Chunk sizes decide the file's size and reading speed; every dataset has checksums."""
     with h5py.File(write(tmp_path / "a.h5", [samples(4)])) as file:
         layout = {name: (d.dtype.name, d.shape, d.maxshape[0], d.chunks, d.fletcher32) for name, d in file.items()}
         assert layout == {
@@ -149,7 +149,7 @@ def test_the_layout_of_the_file(tmp_path: Path) -> None:
 
 
 def test_split_and_groups_lie_in_one_chunk(tmp_path: Path) -> None:
-    """They are read whole, always."""
+    """Small datasets are always read whole."""
     with CacheWriter(tmp_path / "a.h5", INFO) as writer:
         writer.finish(np.zeros(50_000, np.uint8), np.zeros(50_000, np.int64))
     with h5py.File(tmp_path / "a.h5") as file:
@@ -157,7 +157,7 @@ def test_split_and_groups_lie_in_one_chunk(tmp_path: Path) -> None:
 
 
 def test_files_are_closed(tmp_path: Path) -> None:
-    """HDF5 refuses to write to a file that is open."""
+    """HDF5 refuses to write to an open file."""
     path = write(tmp_path / "a.h5", [samples(4)])
     with Cache(path):
         pass
@@ -185,7 +185,7 @@ def test_a_cache_without_its_description_is_none(tmp_path: Path, attribute: str)
 
 @pytest.mark.parametrize("name", [*PARTS, "split", "group", "heatmaps"])
 def test_every_dataset_is_what_the_description_says(tmp_path: Path, name: str) -> None:
-    """Missing, of another shape, of another type, or of another length."""
+    """A dataset that is missing, or has the wrong shape, type or length."""
     whole = write(tmp_path / "whole.h5", [samples(4)]).read_bytes()
 
     def damaged(replace: Any) -> Path:
@@ -242,7 +242,7 @@ def test_datasets_that_are_elsewhere_or_no_datasets_are_refused(tmp_path: Path) 
 
 
 def test_a_cache_that_is_not_stored_as_kptool_stores_it_is_refused(tmp_path: Path) -> None:
-    """Without chunks, so without checksums."""
+    """A dataset without chunks, and therefore without checksums."""
     path = write(tmp_path / "a.h5", [samples(4)])
     with h5py.File(path, "r+") as file:
         rows = file["row"][:]
@@ -278,7 +278,7 @@ def test_damage_is_named(tmp_path: Path, sample: int, name: str, sentence: str) 
 
 def test_damage_that_is_gone_when_looked_for_is_named_as_well() -> None:
     class Broken:
-        """A dataset whose file cannot be read, or could not for a moment."""
+        """A dataset whose file cannot be read, permanently or temporarily."""
 
         name, chunks, for_good = "/row", (9,), True
 

@@ -1,4 +1,4 @@
-"""``kptool extract``: Kaggle's files in all their shapes, and every way they can be wrong."""
+"""``kptool extract`` on Kaggle's files in all their variants, and on every kind of invalid file."""
 
 from __future__ import annotations
 

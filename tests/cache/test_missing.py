@@ -1,4 +1,4 @@
-"""No number is shown that nobody measured: a keypoint without labels, a split without images, an option without effect."""
+"""Figures are shown only if they were measured: unlabelled keypoints, empty splits, options without effect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = ("tip", "base", "left_edge", "right_edge")
 
 
 def source(folder: Path, count: int = 12, unlabelled: Sequence[str] = ("base",)) -> Path:
-    """A csv of `count` pictures on which keypoints other than `unlabelled` are marked."""
+    """A csv of `count` pictures in which all keypoints except `unlabelled` are labelled."""
     rng = np.random.default_rng(0)
     lines = [",".join(["image", *(f"{name}_{axis}" for name in NAMES for axis in "xy")])]
     for number in range(count):
@@ -53,7 +53,7 @@ def trained(cache: Path, out: Path, model: str = "unet", **settings: object) -> 
 
 
 def test_a_keypoint_that_nobody_labelled_is_named_and_has_no_number(kptool: Any, tmp_path: Path) -> None:
-    """From the labels to the prediction: it was an error of 0.000 px at (0, 0), and a dot of noise on the picture."""
+    """From labels to prediction, an unlabelled keypoint has no value: no error of 0.000 px, no drawn point."""
     cache = extracted(kptool, tmp_path, "--json", "--force")
     said = json.loads(kptool("extract", source(tmp_path), "--size", 24, "--out", tmp_path / "b", "--json").out)["notes"]
     assert "base is labelled in none of 12 images" in said
@@ -99,7 +99,7 @@ def test_charts_have_a_dash_where_nothing_was_measured() -> None:
 
 
 def test_recommendations_leave_out_what_nobody_labelled(kptool: Any, tmp_path: Path) -> None:
-    """It is no missing label of the others, for which more epochs would be."""
+    """An unlabelled keypoint does not count as missing labels of the others, which would mean more epochs."""
     from kptool.advise.recommend import Facts
 
     with Cache(extracted(kptool, tmp_path)) as cache:
@@ -111,7 +111,7 @@ def test_recommendations_leave_out_what_nobody_labelled(kptool: Any, tmp_path: P
 
 def test_suggestions_do_not_count_what_is_not_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     points = np.zeros((3, 2, 2, 2), np.float32)
-    points[1, :, 1] = [[50, 50], [9, 9]]  # the second keypoint's place is noise
+    points[1, :, 1] = [[50, 50], [9, 9]]  # the second keypoint's position is noise
 
     def run(models: object, pictures: np.ndarray) -> evaluation.Predictions:
         found, one = next(calls), np.ones((2, 2), np.float32)
@@ -182,7 +182,7 @@ def test_all_goes_on_where_some_have_not_begun(
     monkeypatch.setattr(command, "_train_one", train_one)
     options = ("train", "all", cache, "--out", out, "--resume")
     kptool(*options)
-    assert set(resumed.values()) == {True}  # and is told that there is nothing to resume
+    assert set(resumed.values()) == {True}  # and says that there is nothing to resume
     (out / "fcn").mkdir(parents=True)
     (out / "fcn" / "last.ckpt").touch()
     assert kptool(*options).err.count("has not begun; training it from the start") == 3
@@ -193,7 +193,7 @@ def test_all_goes_on_where_some_have_not_begun(
 
 
 def test_options_without_effect_are_answered(kptool: Any, tmp_path: Path, faces: Path, run_folder: Path) -> None:
-    """--tta where a mirrored image cannot be read; --decoder where there is nothing to decode."""
+    """--tta where a mirrored image cannot be read; --decoder where there are no heatmaps to decode."""
     cache = extracted(kptool, tmp_path, "--flips", "none")
     trained(cache, tmp_path / "run")
     for command in (

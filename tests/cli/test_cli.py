@@ -1,4 +1,4 @@
-"""The commands as people and programs use them: what they print, write, refuse, and exit with."""
+"""The commands end to end: what they print, write and refuse, and their exit codes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ COMMANDS = [
 
 @pytest.fixture
 def picture(tmp_path: Path, faces: Path) -> Path:
-    """A face from the cache, saved four times as large."""
+    """A face from the cache, enlarged four times and saved."""
     image = Image.open(faces.parent / "images" / "00000.png")
     path = tmp_path / "face.png"
     image.resize((192, 192), Image.Resampling.BILINEAR).save(path)
@@ -131,7 +131,7 @@ def test_a_report_is_one_page_that_needs_nothing_else(
     assert "&lt;other&gt;" in page
     assert "<other>" not in page
     assert page.count("data:image/png;base64,") == 6
-    assert "http" not in re.sub('base64,[^"]*', "", page)  # by chance, pixels may spell anything
+    assert "http" not in re.sub('base64,[^"]*', "", page)  # random pixels may contain any byte sequence
     assert "neither a weights file" in refused("report", "nothing", "--cache", faces)
 
 
@@ -152,7 +152,7 @@ def test_an_ensemble_is_the_mean_of_its_members(kptool: Any, in_tmp: Path, faces
 def test_predict_reports_in_the_pixels_that_were_given(
     kptool: Any, in_tmp: Path, run_folder: Path, picture: Path
 ) -> None:
-    shrunk = in_tmp / "shrunk.png"  # just what the network gets of the large one, so that its points are the same
+    shrunk = in_tmp / "shrunk.png"  # exactly the network's input for the large picture
     pixels = np.asarray(Image.open(picture))
     Image.fromarray(images.crop(pixels, crops.whole((192, 192), (48, 48)), (48, 48), 1)).save(shrunk)
     small, large = (
@@ -287,7 +287,7 @@ def test_a_signal_stops_cleanly_and_resume_goes_on(in_tmp: Path, faces: Path, nu
 
 
 def test_bench_writes_what_it_measured(kptool: Any, refused: Any, in_tmp: Path) -> None:
-    """Every part runs, and has compared results before it timed anything; figures are not looked at here."""
+    """Every part runs, and compares results before timing anything; the timings are not checked here."""
     made = kptool("bench", "all", "--quick", "--json", "--plot", "bars.png", "--report", "report.md")
     assert made.code == 0, made.err
     rows = made.json()["rows"]

@@ -1,4 +1,4 @@
-"""What the commands refuse, in one sentence with exit code 2, and what they say of a bug."""
+"""What the commands refuse with one sentence and exit code 2, and how a bug is reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import kaggle_csv
 
 
 def test_without_torch(in_tmp: Path, faces: Path) -> None:
-    """Predicting does without, so an installation may lack it: what needs it says so, and the rest works."""
+    """Prediction does not need torch, so it may be missing: commands that need it say so, and the others work."""
     Path("torch.py").write_text('raise ModuleNotFoundError("No module named torch", name="torch")')
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:

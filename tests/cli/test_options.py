@@ -1,4 +1,4 @@
-"""Values that several commands read the same way."""
+"""Option values that several commands parse in the same way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How things are cut out: one missing box changes nothing for others, and no made box is a few pixels of a large thing."""
+"""Cropping boxes: a missing box does not change other objects, and boxes made from keypoints are never too small."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stated(k: int) -> _Box:
 
 
 def table(folder: Path, things: list[Labelled]) -> Path:
-    """A csv of things, and their pictures of 300x200."""
+    """A csv of labelled objects, and their pictures of 300x200."""
     rows = ["image,box_x,box_y,box_width,box_height," + ",".join(f"{name}_{axis}" for name in "abcd" for axis in "xy")]
     for each in things:
         Image.new("L", (300, 200), 90).save(folder / each.picture)
@@ -47,7 +47,7 @@ def table(folder: Path, things: list[Labelled]) -> Path:
 
 
 def scales(path: Path, **opening: Any) -> NDArray[np.float64]:
-    """Pixels of the image for one of the picture, for each thing."""
+    """Image pixels per picture pixel, for each object."""
     affines = [block.affines for block in find_source(path, Opening(size=(64, 64), **opening)).blocks()]
     return np.concatenate([affine for affine in affines if affine is not None])[:, 0, 0]
 
@@ -58,7 +58,7 @@ def test_one_missing_box_changes_only_its_own_thing(tmp_path: Path, odd: _Box | 
     path = table(tmp_path, things)
     whole = 64 / (60 * 1.3)
     assert np.delete(scales(path), 4) == pytest.approx(whole)
-    assert scales(path)[4] == pytest.approx(64 / (41 * 60 / 41 * 1.3))  # as much larger than its keypoints as others
+    assert scales(path)[4] == pytest.approx(64 / (41 * 60 / 41 * 1.3))  # enlarged like the others
     source = find_source(path)
     assert source.margin == 0.15
     assert source.notes[-1] == (

@@ -1,4 +1,4 @@
-"""Colours of keypoints follow the pairs that change places in a mirror, never what a name contains."""
+"""Keypoint colours follow the flip pairs, never substrings of names."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_pairs_without_sides_in_their_names_have_one_colour_on_each_side() -> No
 
 
 def test_the_picture_that_proves_sides_has_the_colours_of_all_others(faces: Path) -> None:
-    """Drawn colours are those of `colours.of`; the title speaks of the thing, which may lie at any angle."""
+    """The drawn colours are those of `colours.of`; titles refer to the object, which may lie at any angle."""
     from kptool.report import figures
 
     with Cache(faces) as cache:

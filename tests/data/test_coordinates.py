@@ -1,4 +1,4 @@
-"""What cannot be pixels of its picture is refused; what may be is not, and told where it looks odd."""
+"""Coordinates that cannot be pixels of their picture are refused; possible but unusual ones are reported."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def test_shares_are_refused_with_the_fix_in_every_format(write: object, tmp_path
 
 
 def test_shares_beyond_the_edge_are_shares(tmp_path: Path) -> None:
-    """As of a body that the picture's edge cuts off, whose feet a tool guesses beyond it."""
+    """A body cut off by the picture's edge, whose feet are guessed beyond it by a labelling tool."""
     shares = INSIDE / [WIDTH, HEIGHT]
     shares[:, 2] = [0.3, 1.4]
     assert in_first_pixel(shares, np.ones((6, 3), bool)).all()
     with pytest.raises(DataError, match=r"6 of 6 things lie in the first pixel .* multiply x by the width"):
         find_source(wide(tmp_path, shares))
     shares[:, 1] = [1.7, 0.4]
-    assert not in_first_pixel(shares, np.ones((6, 3), bool)).any()  # most lie further: small things
+    assert not in_first_pixel(shares, np.ones((6, 3), bool)).any()  # most are farther away: small objects
 
 
 def test_a_few_shares_among_pixels_are_told(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_small_things_are_no_shares(tmp_path: Path) -> None:
     assert notes(wide(tmp_path / "b", np.stack([small + 50] * 6))) == ()
     seen = np.ones((3, 2), bool)
     corner = np.array([[[0, 0], [1, 1]], [[-1, -1], [-1, -1]], [[-0.5, -0.5], [0.5, 0.5]]], np.float64)
-    assert not in_first_pixel(corner, seen).any()  # whole and half numbers, as of pixels' centres and edges
+    assert not in_first_pixel(corner, seen).any()  # integers and half-integers: pixel centres and pixel edges
     halved = np.array([[[0.25, 0.75], [np.nan, np.nan]]])
     assert in_first_pixel(halved, np.array([[True, False]])).tolist() == [True]
     assert in_first_pixel(halved, np.array([[False, False]])).tolist() == [False]
@@ -117,7 +117,7 @@ def test_labels_of_larger_pictures_are_refused(tmp_path: Path) -> None:
 
 
 def test_exchanged_axes_are_told_and_refused_where_most_lie_beyond(tmp_path: Path) -> None:
-    tall = RNG.uniform([0, 40], [60, 180], (8, 3, 2))  # of pictures 60 wide and 180 high
+    tall = RNG.uniform([0, 40], [60, 180], (8, 3, 2))  # from pictures 60 wide and 180 high
     with pytest.raises(DataError, match=r"lie beyond their pictures, .*; exchange x and y"):
         find_source(wide(tmp_path / "a", tall[..., ::-1], (60, 180)))
     tall[..., 1] = RNG.uniform(0, 70, (8, 3))
@@ -162,7 +162,7 @@ def test_pictures_that_cannot_be_read_are_named_by_their_reader(tmp_path: Path) 
 
 
 def test_shares_beside_pixels_of_images_are_refused(tmp_path: Path) -> None:
-    """A source that holds its images is known only when all of it was read; nothing is left of it then."""
+    """A source that holds its images is only known after all of it was read; nothing is left behind then."""
     pixels = " ".join(["7"] * 64)
     rows = [",".join([*(f"{v:.4f}" for v in each.ravel()), pixels]) for each in INSIDE / [WIDTH, HEIGHT]]
     path = put(tmp_path / "training.csv", "\n".join(["a_x,a_y,b_x,b_y,c_x,c_y,Image", *rows]))

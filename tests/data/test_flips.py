@@ -1,4 +1,4 @@
-"""Which keypoints are each other's mirror image: found, stated, or not, and then nothing is mirrored."""
+"""Flip pairs: found, stated, or unknown, in which case nothing is mirrored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kptool.data.sources import Opening, find_source
 
 
 def bodies(count: int, seed: int = 0) -> NDArray[np.float64]:
-    """Shapes of 7 points, mirror-symmetric on the whole, in which 0-1, 2-3 and 5-6 change places."""
+    """Shapes of 7 points, mirror-symmetric on average, with the pairs 0-1, 2-3 and 5-6."""
     base = np.array([[20, 0], [-20, 0], [10, 30], [-10, 30], [0, 50], [25, 70], [-25, 70]], np.float64)
     rng = np.random.default_rng(seed)
     return base + rng.normal(0, 3, (count, 7, 2)) + 100
@@ -129,7 +129,7 @@ LIES = np.array([[0, -40], [-12, -25], [12, -25], [0, 40], [-15, 10], [15, 10]],
 
 
 def mice(count: int, base: NDArray[np.float64] = LIES) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Things at all angles, and that all is visible."""
+    """Objects at all angles, with everything visible."""
     rng = np.random.default_rng(0)
     turns = np.exp(1j * rng.uniform(0, 2 * np.pi, count))[:, None]
     z = ((base + rng.normal(0, 1, (count, *base.shape))) @ [1, 1j]) * turns
@@ -151,7 +151,7 @@ def test_a_pair_whose_names_say_nothing_turns_mirroring_off() -> None:
     found = flips.infer(names, *mice(30))
     assert (found.pairs, found.mirror) == ((), False)
     near = LIES.copy()
-    near[[1, 2]] = [[-2, -38], [2, -38]]  # two nostrils, near the middle on either side of it
+    near[[1, 2]] = [[-2, -38], [2, -38]]  # two nostrils, close to the midline on either side
     found = flips.infer(names, *mice(30, near))
     assert not found.mirror
     assert "'a'" in found.why
@@ -161,8 +161,8 @@ def test_too_few_samples_to_see_the_middle_turn_mirroring_off() -> None:
     found = flips.infer(MOUSE, *mice(3))
     assert not found.mirror
     assert "snout and tailbase without a side by name may lie anywhere, and 3 samples are too few" in found.why
-    assert flips.infer(["left_eye", "right_eye", "nose", "chin"], *mice(2, LIES[[1, 2, 0, 3]])).mirror  # nose says it
-    assert flips.infer(["left_a", "right_a", "left_b", "right_b"], *mice(2, LIES[[1, 2, 4, 5]])).mirror  # all say it
+    assert flips.infer(["left_eye", "right_eye", "nose", "chin"], *mice(2, LIES[[1, 2, 0, 3]])).mirror  # nose decides
+    assert flips.infer(["left_a", "right_a", "left_b", "right_b"], *mice(2, LIES[[1, 2, 4, 5]])).mirror  # all decide
 
 
 def test_keypoints_that_nobody_labelled_say_nothing() -> None:

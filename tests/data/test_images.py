@@ -1,4 +1,4 @@
-"""Pictures of other samples than 8 bits: by which rule they become 0..255, what is told, and that all ways in agree."""
+"""Pictures that are not 8-bit: the scaling rule, what is reported, and that all ways to read a picture agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kptool.base.errors import DataError
 from kptool.data import images, intensity
 
 RAMP = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))
-"""Eight-bit values from 0 to 252."""
+"""8-bit values from 0 to 252."""
 
 
 def saved(path: Path, array: NDArray[Any]) -> Path:
@@ -63,7 +63,7 @@ def test_a_16_bit_png_of_12_bits(tmp_path: Path) -> None:
 
 
 def test_bands_share_one_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first rows are dark: on their own they would be of 10 bits, not of 16."""
+    """The first rows are dark: by themselves they would look like 10 bits instead of 16."""
     dark = np.linspace(0, 65535, 64 * 64).reshape(64, 64)
     for array in (dark.astype(np.uint16), dark.astype(np.float32)):
         whole = images.as_pixels(array).pixels
@@ -171,5 +171,5 @@ def test_extract_tells_how_it_read_pictures(kptool: Any, in_tmp: Path) -> None:
     assert "a.tif: numbers from 0 to 1, which are multiplied by 255" in notes
     assert "b.png: whole numbers of up to 12 bits, of which the upper 8 are used" in notes
     assert f"flat.png: {intensity.FLAT}" in notes
-    for number in (0, 1):  # both as the 8-bit picture would be
+    for number in (0, 1):  # both equal the 8-bit picture
         assert np.array_equal(images.read(Path(f"data/faces/images/0000{number}.png")), RAMP)

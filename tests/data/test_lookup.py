@@ -1,4 +1,4 @@
-"""Which file a picture's name means: never another folder's, never a guess that nobody is told of."""
+"""Matching names to picture files: never in an unrelated folder, and never by an unreported guess."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_letter_case_and_forms_of_unicode_may_differ_where_one_file_fits(tmp_pat
     assert len(found.notes) == 2
     with pytest.raises(DataError, match=r"2 pictures called C\.PNG below"):
         find(folder, "C.PNG")
-    assert places(made(tmp_path / "more", "x/A.png", "y/a.png"), "a.png") == ["y/a.png"]  # as it is written goes first
+    assert places(made(tmp_path / "more", "x/A.png", "y/a.png"), "a.png") == ["y/a.png"]  # exact name first
 
 
 def test_label_studios_prefix_may_be_there_or_not(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_label_studios_prefix_may_be_there_or_not(tmp_path: Path) -> None:
     assert found.notes[0] == (
         "2 pictures are found with or without Label Studio's prefix, the first is 'a.png' as 0123abcd-a.png"
     )
-    for name in ("d.png", "11111111-a.png"):  # no prefix, and that of another upload
+    for name in ("d.png", "11111111-a.png"):  # no prefix, and the prefix of another upload
         with pytest.raises(DataError, match="1 of 1 pictures are not in"):
             find(folder, name)
     twice = made(tmp_path / "twice", "00000000-a.png", "11111111-a.png", "b.png")
@@ -155,7 +155,7 @@ def test_pictures_without_labels_are_counted(tmp_path: Path) -> None:
     )
     assert find(folder, "a.png", "b.png", "deep/c.JPG").notes == ()
     beside = locate(tmp_path / "labels.csv", ["images/deep/c.JPG"], tmp_path)
-    assert beside.notes == ()  # what else lies beside a label file need not belong to it
+    assert beside.notes == ()  # other files beside a label file need not belong to it
     (folder / "link.png").symlink_to("a.png")
     assert find(folder, "a.png", "b.png", "deep/c.JPG").notes == ()
 

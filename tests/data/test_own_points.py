@@ -1,4 +1,4 @@
-"""What people's own pictures and labels must never suffer: loss, silent or not, and sentences that do not say where."""
+"""Users' own pictures and labels: no data loss, silent or not, and errors that name the place."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_labels_far_outside_say_where(refused: Any, in_tmp: Path) -> None:
 
 
 def boxed(folder: Path, count: int = 40) -> NDArray[np.float64]:
-    """Synthetic faces of 96x96 pixels, each on a picture of 160x140 at (30, 20) in a box; labels.csv in `folder`."""
+    """Synthetic 96x96 faces, each at (30, 20) in a box on a 160x140 picture; writes labels.csv to `folder`."""
     images, points = synthetic(count)
     lines = ["image,box_x,box_y,box_width,box_height," + ",".join(f"{n}_{axis}" for n in FACE15.names for axis in "xy")]
     points = points.astype(np.float64) + [30, 20]

@@ -1,4 +1,4 @@
-"""Patches: read strictly, applied to the row and keypoint they name and to nothing else."""
+"""Patches are parsed strictly, and change only the row and keypoint that they name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_action(tmp_path: Path) -> None:
     after = patch.apply(before, [(0, 1)])
     assert after.rows.tolist() == [11, 12, 20]
     assert np.array_equal(after.keypoints[0], before.keypoints[1][[1, 0, 2]])
-    assert after.keypoints[1, 2].tolist() == [13, 19]  # the source's (20, 40), halved and moved
+    assert after.keypoints[1, 2].tolist() == [13, 19]  # (20, 40) in the source, halved and shifted
     assert after.visibility[1].tolist() == [0, 2, 2]
     assert after.keypoints[1, 0].tolist() == [0, 0]
     assert np.array_equal(after.keypoints[2], before.keypoints[3])
@@ -120,7 +120,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_doctor_proposes_and_extract_applies(kptool: Any, in_tmp: Path) -> None:
-    """Photos of many sizes; one pair of sides exchanged, one label far off, one picture twice: found, patched, gone."""
+    """Photos of many sizes with one swapped pair, one misplaced label and one duplicate: found, patched, gone."""
     rng = np.random.default_rng(0)
     (in_tmp / "photos").mkdir()
     names = ["left_eye", "right_eye", "nose", "chin", "left_ear", "right_ear"]

@@ -1,4 +1,4 @@
-"""Left and right of public skeletons: all pairs as their lists have them, or no mirroring; never some, never others."""
+"""Flip pairs of public skeletons: all of the published pairs or no mirroring, never a part of them or others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kptool.data import flips
 
 
 def things(names: list[str], pairs: set[tuple[int, int]], count: int, seed: int = 0) -> NDArray[np.float64]:
-    """Mirror-symmetric things at all angles and of all sizes, (count, K, 2)."""
+    """Mirror-symmetric objects at all angles and of all sizes, (count, K, 2)."""
     rng = np.random.default_rng(seed)
     base = rng.normal(0, 1.5, (len(names), 2)) * [0, 1]
     for a, b in pairs:
@@ -33,7 +33,7 @@ def test_names_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_names_and_points(name: str) -> None:
-    """Whole things and things a third of which is hidden give all pairs; two things say too little of what is in the middle."""
+    """Full and one-third hidden objects give all pairs; two objects are too few to decide what lies on the midline."""
     names, pairs = skeleton(name)
     points = things(names, pairs, 60)
     for share in (0.0, 0.35):

@@ -1,4 +1,4 @@
-"""Near-duplicates: found where they are, whatever the light and small shifts; nothing without contrast is like another."""
+"""Near-duplicates are found despite lighting and small shifts; images without contrast are similar to nothing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from kptool.datasets import kaggle
 
 
 def textures(count: int, side: int = 64, seed: int = 0) -> NDArray[np.uint8]:
-    """Pictures that have nothing in common: smooth noise, each with its own."""
+    """Unrelated pictures: independent smooth noise."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 255, (count, side // 4, side // 4), np.uint8)
     return np.stack([np.asarray(Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC)) for c in coarse])
 
 
 def again(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same pictures, a pixel to the right, darker, with some noise."""
+    """The same pictures shifted by a pixel to the right, darker, with some noise."""
     noise = np.random.default_rng(9).normal(0, 0.5, images.shape)
     return (np.roll(images, 1, axis=2) * 0.8 + 10 + noise).clip(0, 255).astype(np.uint8)
 
@@ -70,7 +70,7 @@ def test_any_shape(shape: tuple[int, int]) -> None:
 
 
 def test_components() -> None:
-    """A chain, a ring and a lone node; against a plain search."""
+    """A chain, a ring and an isolated node, compared with a plain graph search."""
     a, b = np.array([4, 3, 7, 8, 7]), np.array([3, 1, 8, 9, 9])
     assert components(11, a, b).tolist() == [-1, 0, -1, 0, 0, -1, -1, 1, 1, 1, -1]
     rng = np.random.default_rng(0)
@@ -88,7 +88,7 @@ def test_components() -> None:
 
 
 def test_a_split_keeps_near_duplicates_on_one_side(tmp_path: Path) -> None:
-    """Forty pictures, each there three times: no validation image has its like among the training images."""
+    """Forty pictures, three copies of each: no validation image has a near-duplicate in the training images."""
     base = textures(40)
     images = np.concatenate([base, again(base), np.roll(base, 1, axis=1)])
     rows = ["a_x,a_y,Image", *("9,9," + " ".join(map(str, image.ravel())) for image in images)]
@@ -106,7 +106,7 @@ def test_a_split_keeps_near_duplicates_on_one_side(tmp_path: Path) -> None:
 
 
 def test_the_same_person_is_found_again(real_faces: Path, tmp_path: Path) -> None:
-    """On the real faces, whose people are known but not told: pairs are one person's, and most images are in a pair."""
+    """On real faces with known people: pairs show one person, and most images are in a pair."""
     source = kaggle.open_training(real_faces / "training.zip")
     images = np.concatenate([block.images for block in source.blocks()])
     people = np.genfromtxt(real_faces / "groups.csv", delimiter=",", skip_header=1, dtype=np.int64)
@@ -139,13 +139,13 @@ def test_copies_stay_together_however_many(count: int) -> None:
 
 
 def test_equal_pixels_are_near_whatever_they_look_like() -> None:
-    """A fine texture has the same thumbnail everywhere, and no likeness by it."""
+    """A fine texture has uniform thumbnails, which must not count as similarity."""
     texture = np.tile(np.array([[90, 110], [110, 90]], np.uint8), (1, 32, 32))
     assert clusters([texture.repeat(5, axis=0)]).tolist() == [0] * 5
 
 
 def test_pictures_of_one_kind_in_one_pose_are_told_apart() -> None:
-    """What any two of a set have in common makes none of them near: X-rays, or frames of a camera that stands still."""
+    """Features common to a whole set do not make near-duplicates: X-rays, or frames from a static camera."""
     ground = textures(1)[0].astype(float)
     images = (0.88 * ground + 0.12 * textures(60, seed=5)).astype(np.uint8)
     looks = Descriptors.of([np.concatenate([images, images[:3]])])
@@ -172,6 +172,6 @@ def test_same_pixels() -> None:
     packed = (image.astype(int) + np.random.default_rng(0).integers(-2, 3, image.shape)).clip(0, 255).astype(np.uint8)
     assert similar.same_pixels(image, packed) == pytest.approx(1.4, abs=0.1)
     moved = image.copy()
-    moved[5:9, 5:9] ^= 0x80  # something small is elsewhere
+    moved[5:9, 5:9] ^= 0x80  # a small detail is elsewhere
     assert similar.same_pixels(image, moved) is None
     assert similar.same_pixels(image, np.roll(image, 1, axis=1)) is None

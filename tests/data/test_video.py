@@ -1,4 +1,4 @@
-"""Videos: every frame keeps its number and its time when others are lost, what is lost is told, and where they are found."""
+"""Videos: frames keep their numbers and times if others are lost, losses are reported, folders are searched."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COUNT = 30
 
 
 def film(path: Path, codec: str = "MJPG") -> Path:
-    """A video of 30 frames at 25 a second, whose grey is 5 times their number."""
+    """A video of 30 frames at 25 frames per second, whose grey value is 5 times their number."""
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), 25, (64, 64))
     noise = np.random.default_rng(0).integers(0, 40, (64, 64, 3))
     for number in range(COUNT):
@@ -32,7 +32,7 @@ def film(path: Path, codec: str = "MJPG") -> Path:
 
 
 def holed(path: Path, start: float, end: float) -> Path:
-    """The file with zeros from one share of its length to another."""
+    """Overwrite the file with zeros from one fraction of its length to another."""
     data = bytearray(path.read_bytes())
     first, last = int(len(data) * start), int(len(data) * end)
     data[first:last] = bytes(last - first)
@@ -41,7 +41,7 @@ def holed(path: Path, start: float, end: float) -> Path:
 
 
 def seen(frame: video.VideoFrame) -> int:
-    """The number that a frame's grey stands for."""
+    """The frame number that a grey value encodes."""
     return round((float(frame.pixels.mean()) - 19.5) / 5)
 
 
@@ -65,7 +65,7 @@ def test_a_cut_video_says_so(in_tmp: Path) -> None:
     assert one.lost.endswith(f"counted from 0: {count} to {COUNT - 1}")
     some = video.Video("cut.avi")
     assert len(list(some.frames(3))) == 3
-    assert some.lost == ""  # of what was asked for, nothing
+    assert some.lost == ""  # nothing of what was asked for
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mov"])

@@ -1,4 +1,4 @@
-"""COCO keypoints as people write them: ids, names, visibilities, and what is not used of a file."""
+"""COCO keypoints as found in practice: ids, names, visibilities, and what is reported as unused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kptool.data.sources import Opening, find_reader, read_labels
 
 
 def document(count: int = 3, **image: object) -> dict[str, Any]:
-    """`count` pictures with a thing of two keypoints each."""
+    """`count` pictures, each with one object of two keypoints."""
     return {
         "images": [{"id": i + 1, "file_name": f"{i}.png", **image} for i in range(count)],
         "annotations": [

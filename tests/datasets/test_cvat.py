@@ -1,4 +1,4 @@
-"""CVAT's xml: its kinds of things, flags, and what is not used."""
+"""CVAT's xml: its categories and flags, and what is reported as unused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DeepLabCut's folders and files as people have them: projects, several videos and animals, h5, odd separators."""
+"""DeepLabCut's folders and files as found in practice: projects, several videos and animals, h5, unusual separators."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def seen(file: LabelFile) -> list[list[int]]:
 
 
 def project(folder: Path, videos: tuple[str, ...] = ("vid1", "vid2"), frames: int = 4) -> Path:
-    """A project of videos whose frames have the same names; x of the tip tells the video."""
+    """A project with several videos whose frames have the same names; x of the tip identifies the video."""
     for number, video in enumerate(videos):
         names = tuple(f"img{i}.png" for i in range(frames))
         pictures(folder / "labeled-data" / video, names)
@@ -45,7 +45,7 @@ def test_a_project_is_read_with_all_its_videos_each_a_group(given: str, tmp_path
     path = project(tmp_path / "p") / given
     source = find_source(path)
     blocks = next(source.blocks())
-    order = ("tip", "base") if given == "labeled-data" else ("base", "tip")  # where there is a config.yaml, as it says
+    order = ("tip", "base") if given == "labeled-data" else ("base", "tip")  # as in config.yaml, if any
     assert source.skeleton.names == order
     assert blocks.keypoints[:, order.index("tip"), 0].round().tolist() == [1] * 4 + [11] * 4
     assert source.groups is not None
@@ -200,7 +200,7 @@ def test_what_is_wrong_is_named(text: str, says: str, tmp_path: Path) -> None:
 
 
 def write_h5(path: Path, **changes: Any) -> Path:
-    """What `pandas.DataFrame.to_hdf(path, key="df_with_missing")` writes of two frames and two body parts."""
+    """What `pandas.DataFrame.to_hdf(path, key="df_with_missing")` writes for two frames and two body parts."""
     parts: dict[str, Any] = {
         "axis0_level0": np.array([b"me"]), "axis0_label0": np.zeros(4, np.int8),
         "axis0_level1": np.array([b"base", b"tip"]), "axis0_label1": np.array([1, 1, 0, 0], np.int8),

@@ -1,4 +1,4 @@
-"""Every label format says the same thing in its own words; nothing is lost on the way through any of them."""
+"""The same data set in every label format; conversions between formats lose nothing."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_every_format_gives_the_same_points_in_the_pictures_pixels(name: str, tm
     points, seen = in_source_pixels(samples)[:, order], samples.visibility[:, order]
     assert samples.images.shape == (2, 64, 64)
     assert source.total == len(samples) == 2
-    known = SEEN > 0 if name != "pts" else np.ones_like(SEEN, bool)  # has no way to say that a label is missing
+    known = SEEN > 0 if name != "pts" else np.ones_like(SEEN, bool)  # cannot express that a label is missing
     assert np.abs(points - POINTS)[known].max() < 1e-4
     assert np.array_equal(seen > 0, known)
     if name in ("coco", "yolo", "cvat", "long"):
@@ -89,7 +89,7 @@ def test_cut_off_files_are_refused_in_a_sentence(name: str, tmp_path: Path) -> N
     whole = path.read_bytes()
     for length in range(0, len(whole), max(1, len(whole) // 40)):
         path.write_bytes(whole[:length])
-        with contextlib.suppress(DataError):  # any other error is one that nobody thought of
+        with contextlib.suppress(DataError):  # any other exception is a bug
             collect(find_source(path.parent if name == "pts" else path, Opening(size=(64, 64))))
 
 
@@ -152,19 +152,19 @@ def test_a_box_is_cut_out_with_its_margin_and_aspect(tmp_path: Path) -> None:
     assert samples.affines is not None
     scale = 64 / (40 * 1.5)
     assert np.allclose(samples.affines[0][:, :2], np.eye(2) * scale)
-    assert np.allclose((samples.keypoints[0, 0] + 0.5) / 64, 0.5, atol=1e-6)  # the box's middle is the image's
+    assert np.allclose((samples.keypoints[0, 0] + 0.5) / 64, 0.5, atol=1e-6)  # box middle = image middle
     corner = apply_affine(samples.affines[0], np.array([[10.0, 10.0]]))[0].round().astype(int)
-    assert abs(int(samples.images[0, corner[1], corner[0]]) - 20) <= 2  # the ramp's value there
+    assert abs(int(samples.images[0, corner[1], corner[0]]) - 20) <= 2  # the gradient's value there
 
 
 def test_labels_of_a_turned_picture_are_understood_either_way(tmp_path: Path) -> None:
-    """Some tools label the picture as it is stored, some as its EXIF orientation turns it; the sizes tell."""
+    """Some tools label pictures as stored, others as turned by EXIF orientation; the stated sizes tell which."""
     folder = tmp_path / "images"
     folder.mkdir()
     raw = np.zeros((40, 60), np.uint8)
     raw[10, 50] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned right by a quarter
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise
     Image.fromarray(raw).save(folder / "a.png", exif=exif)
     for width, height, x, y in ((60, 40, 50, 10), (40, 60, 29, 50)):
         document = {
@@ -291,7 +291,7 @@ def test_a_source_with_its_own_pixels_is_resized_on_request() -> None:
 
 
 def test_hundreds_of_keypoints_on_large_images_take_bounded_memory(tmp_path: Path) -> None:
-    """A block of 32 pictures would have heatmaps of 524 MB; they are drawn in pieces."""
+    """A block of 32 pictures would have heatmaps of 524 MB; they are rendered in pieces."""
     import tracemalloc
 
     pictures(tmp_path, tuple(f"{i}.png" for i in range(40)))

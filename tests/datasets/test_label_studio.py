@@ -1,4 +1,4 @@
-"""Label Studio's exports: which keypoints are one thing, where the picture is named, and what is not used."""
+"""Label Studio exports: which keypoints form one object, where the picture is named, and what is reported as unused."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read(folder: Path, *tasks: dict[str, Any], category: str | None = None) -> L
 
 
 def things(file: LabelFile) -> list[tuple[tuple[float, ...] | None, dict[str, tuple[float, ...]]]]:
-    """Each thing's box, and its keypoints by name, rounded to tenths of a pixel."""
+    """Each object's box, and its keypoints by name, rounded to tenths of a pixel."""
 
     def labelled(thing: Any) -> dict[str, tuple[float, ...]]:
         pairs = zip(file.names, thing.keypoints, thing.visibility, strict=True)
@@ -108,7 +108,7 @@ def test_the_only_rectangle_has_all_points_and_loose_ones_are_counted(tmp_path: 
 
 
 def test_a_turned_rectangle_holds_what_lies_in_it(tmp_path: Path) -> None:
-    turned = rectangle("m1", 60, 10, 40, 20, rotation=90)  # its first corner stays, so it is x 40..60, y 10..50
+    turned = rectangle("m1", 60, 10, 40, 20, rotation=90)  # its first corner is fixed, so x 40..60, y 10..50
     file = read(tmp_path, task(turned, rectangle("m2", 70, 0, 10, 10), point("nose", 45, 45), point("nose", 75, 5)))
     assert things(file)[0] == ((39.5, 9.5, 20.0, 40.0), {"nose": (45, 45)})
 

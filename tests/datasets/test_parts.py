@@ -1,4 +1,4 @@
-"""One set in several label files, and a split that the data bring along."""
+"""Data sets in several label files, and splits that come with the data."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_split_is_the_datas_own_where_it_is_whole(parts: list[str], codes: lis
 
 
 def coco(path: Path, folder: Path, count: int = 3, first: int = 0) -> Path:
-    """A COCO file whose pictures, `count` from number `first` on, lie in `folder`."""
+    """A COCO file whose `count` pictures, numbered from `first`, are in `folder`."""
     pictures(folder, tuple(f"{i + first}.png" for i in range(count)))
     content = document(count)
     for i, row in enumerate(content["images"]):

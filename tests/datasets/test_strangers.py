@@ -1,4 +1,4 @@
-"""Label files of kinds that kptool does not read are called by their names, in a sentence with the fix."""
+"""Unsupported label formats are recognised and refused by name, in one sentence with the fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The built-in faces: exact labels, reproducible, varied."""
+"""Synthetic faces: exact labels, reproducible, varied."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_labels_do_not_depend_on_the_pictures_size() -> None:
 
 
 def test_eye_centres_are_where_the_pupils_are_drawn() -> None:
-    """The centre of mass of the darkest pixels about an uncovered eye is its keypoint, within a third of a pixel."""
+    """The centroid of the darkest pixels around an uncovered eye is its keypoint, to within a third of a pixel."""
     errors = []
     for index in range(80):
         image, points, visibility = render_face(2, index, (384, 384))

@@ -1,4 +1,4 @@
-"""Csv files of other people: what their columns say is used, or named; what is missing is never a label."""
+"""Csv files as found in practice: every column is used or reported, and missing values are never labels."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_box_may_be_called_by_what_it_is_around(tmp_path: Path, head: str) -> 
     file = read(tmp_path, f"image,{head},a_x,a_y\na.png,2,3,10,20,5,6\n")
     assert (file.names, file.things[0].box, file.notes) == (("a",), (2, 3, 10, 20), ())
     file = read(tmp_path, "image,b_x,b_y,b_w,b_h,a_x,a_y,a_w,a_h\na.png,2,3,10,20,5,6,1,1\n")
-    assert file.names == ("b", "a")  # sizes of keypoints, of no thing
+    assert file.names == ("b", "a")  # sizes of keypoints, not of an object
 
 
 def test_boxes_without_a_size_are_counted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""YOLO pose as people have it: third numbers, folders, links, and the split that its yaml brings along."""
+"""YOLO pose as found in practice: third numbers, folders, links, and the split of its yaml."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
 
 
 def write(folder: Path, lines: dict[str, str], settings: str = "train: images/train") -> Path:
-    """A yaml beside `images` and `labels`; `lines` are each picture's labels, by its path below these without a suffix."""
+    """A yaml beside `images` and `labels`; `lines` maps picture paths below these, without suffix, to labels."""
     for name, text in lines.items():
         place = folder / "images" / f"{name}.png"
         pictures(place.parent, (place.name,))
@@ -156,7 +156,7 @@ def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
 
 
 def test_labels_beside_pictures_are_read_where_no_folder_is_called_images(tmp_path: Path) -> None:
-    pictures(tmp_path / "images" / "ds" / "train", ("0.png",))  # the folder above is none of the set's
+    pictures(tmp_path / "images" / "ds" / "train", ("0.png",))  # the parent folder is not part of the set
     put(tmp_path / "images" / "ds" / "train" / "0.txt", labelled(2, 2))
     path = put(tmp_path / "images" / "ds" / "data.yaml", "train: train\nkpt_shape: [2, 3]\n")
     assert [thing.picture for thing in read(path).things] == ["train/0.png"]
@@ -233,7 +233,7 @@ def test_groups_hold_beside_the_datas_own_split_or_contradict_it(kptool: Any, re
 
 
 def test_pictures_may_lie_where_images_says(tmp_path: Path) -> None:
-    """Labels are shares of those pictures, whatever lies beside the yaml."""
+    """Labels are normalised by their own pictures, whatever lies beside the yaml."""
     path = write(tmp_path / "ds", {"train/0": labelled(2, 2), "val/1": labelled(2, 0), "val/2": ""})
     put(tmp_path / "ds" / "labels" / "classes.txt", "leaf")
     for k, name in enumerate(("a/train/0.jpg", "1.png", "3.png")):

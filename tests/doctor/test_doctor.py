@@ -1,4 +1,4 @@
-"""What doctor says of labels: planted mistakes come first, good labels are left alone, whatever the number of keypoints."""
+"""Doctor's suspects: planted errors rank first and good labels are left alone, for any number of keypoints."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from kptool.doctor.examine import agree, examine, proposals
 
 @pytest.fixture(scope="module")
 def made() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What the linear model sees of 240 synthetic faces, and their keypoints."""
+    """The linear model's features of 240 synthetic faces, and their keypoints."""
     images, points = synthetic(240)
     return gradients.features([images]), points
 
 
 def planted(points: NDArray[np.float32], seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Wrong labels of three kinds in 12 samples: moved, two exchanged, another image's."""
+    """Plant three kinds of errors in 12 samples: moved, two swapped, another image's."""
     rng = np.random.default_rng(seed)
     wrong, changed = rng.permutation(len(points))[:12], points.copy()
     for number, sample in enumerate(wrong):
@@ -57,7 +57,7 @@ def test_planted_labels_come_first(made: Any) -> None:
 
 
 def test_labels_that_are_missing_are_no_mistakes(made: Any) -> None:
-    """Of samples with a third of their labels taken away, what is planted in the others is found still."""
+    """With a third of the labels removed, the planted errors among the others are still found."""
     seen, points = made
     changed, wrong = planted(points, 1)
     labelled = np.random.default_rng(5).random(points.shape[:2]) > 0.33
@@ -111,7 +111,7 @@ def test_things_seen_from_the_other_side_are_no_mistakes_and_moved_labels_are() 
 
 
 def test_joined_groups() -> None:
-    """Images of one group and of one cluster are kept together, and what both connect."""
+    """Images of one group or one cluster stay together, and so does everything these connect."""
     groups, clusters = np.array([0, 0, 1, 1, -1, -1, -1]), np.array([-1, 5, 5, -1, 7, 7, -1])
     found = splits.joined(groups, clusters)
     assert len(set(found[:4])) == 1
@@ -122,7 +122,7 @@ def test_joined_groups() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_findings_name_row_and_keypoint(tmp_path: Path, channels: int) -> None:
-    """Images of both kinds, their labels partly missing."""
+    """Grey and colour images with partly missing labels."""
     images, points = synthetic(90)
     lines = ["image," + ",".join(f"{name}_{axis}" for name in FACE15.names for axis in "xy")]
     for number, (image, face) in enumerate(zip(images, points, strict=True)):
@@ -170,7 +170,7 @@ def test_a_run_judges_what_it_was_not_trained_on(
 def test_near_duplicates_across_the_split_are_those_that_a_split_by_likeness_keeps_together(
     kptool: Any, in_tmp: Path
 ) -> None:
-    """Clips of one scene whose light changes: neighbours are alike, the first and the last are not."""
+    """Clips of one scene with changing light: neighbouring frames are similar, the first and the last are not."""
     rng = np.random.default_rng(0)
     lines, groups = ["image,tip_x,tip_y"], ["row,group"]
     for clip in range(12):
@@ -191,7 +191,7 @@ def test_near_duplicates_across_the_split_are_those_that_a_split_by_likeness_kee
     assert said["recall"] > 0.6
     assert len(leaks) >= said["found"] > 0.6 * said["leaking"] > 0
     assert "against groups.csv: " in kptool("doctor", "one/dataset.h5", "--groups", "groups.csv").out
-    assert "near-duplicates against" not in kptool("doctor", "one/dataset.h5").out  # a picture is no group
+    assert "near-duplicates against" not in kptool("doctor", "one/dataset.h5").out  # a picture is not a group
     assert kptool("extract", "t.csv", "--out", "two", "--val", 0.4, "--size", 64, "--split", "similar").code == 0
     again = kptool("doctor", "two/dataset.h5", "--json").json()
     assert "leak" not in again["counts"]

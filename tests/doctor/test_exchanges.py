@@ -1,4 +1,4 @@
-"""Left and right exchanged, told by handedness: in things at all angles, in one pair, with labels missing."""
+"""Swapped left and right detected by handedness: objects at all angles, single pairs, missing labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BASE = np.array([[0, -30], [0, 30], [-18, -8], [18, -8], [-10, 14], [10, 14]], f
 
 
 def insects(count: int = 60, seed: int = 0) -> NDArray[np.float64]:
-    """Things from above, at all angles and of several sizes, (count, 6, 2)."""
+    """Objects seen from above, at all angles and in several sizes, (count, 6, 2)."""
     rng = np.random.default_rng(seed)
     angle = rng.uniform(0, 2 * np.pi, count)
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(-1, 2, 2)
@@ -51,9 +51,9 @@ def test_planted_exchanges_are_found_and_nothing_else(missing: float) -> None:
 
 def test_nothing_is_said_where_it_does_not_decide() -> None:
     points = insects()
-    points[::2] = points[::2][:, swap_order(6, PAIRS)]  # seen from both sides
+    points[::2] = points[::2][:, swap_order(6, PAIRS)]  # photographed from both sides
     assert found(points) == set()
-    line = points * 0.01 + np.arange(6)[:, None] * [10.0, 0]  # nothing is left or right of a line
+    line = points * 0.01 + np.arange(6)[:, None] * [10.0, 0]  # a line has no left and right
     assert found(line) == set()
     two = np.zeros((60, 6), bool)
     two[:, 2:4] = True
@@ -91,7 +91,7 @@ def written(folder: Path, points: NDArray[np.float64]) -> Path:
 
 
 def test_doctor_proposes_exchanges_of_all_and_of_one_pair_and_extract_makes_them(kptool: Any, in_tmp: Path) -> None:
-    """Distances are in the pictures' pixels; what the patch leaves has nothing wrong."""
+    """Distances are in the pictures' pixels; after the patch nothing is wrong."""
     right, order = insects(), swap_order(6, PAIRS)
     assert kptool("extract", written(in_tmp, right), "--out", "right").code == 0
     assert kptool("doctor", "right/dataset.h5", "--patch", "none.csv").code == 0

@@ -1,4 +1,4 @@
-"""Validation images that training has seen: certain by pixels and by groups; likeness alone is said to be likeness."""
+"""Train/validation leaks: certain by pixels and by groups; similarity alone is only reported as such."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def leaks(ran: Any) -> dict[int, dict[str, Any]]:
 
 @pytest.fixture
 def alike(kptool: Any, in_tmp: Path) -> Path:
-    """Sixteen pictures and their likenesses, of which some validation images have one in training."""
+    """Sixteen pictures and near-duplicates of them, so that some validation images have one in the training images."""
     base = textures(16)
     written(in_tmp, np.concatenate([base, again(base)]))
     assert kptool("extract", "t.csv", "--size", 64, "--out", "o", "--val", 0.3).code == 0
@@ -73,7 +73,7 @@ def test_the_same_pixels_are_proof_whatever_the_groups_say(kptool: Any, in_tmp: 
 
 
 def test_pictures_with_several_things_are_no_groups(kptool: Any, in_tmp: Path) -> None:
-    """Two things in a picture stay together; the picture is no group that says what another one is not."""
+    """Two objects in one picture stay together; a picture is not a group that proves another one unrelated."""
     base = textures(12)
     rows = [f"{number:03}.png,20,{20 + number % 9},{20 + side},40" for number in range(24) for side in (1, 5)]
     written(in_tmp, np.concatenate([base, again(base)]), rows)

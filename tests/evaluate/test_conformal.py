@@ -1,4 +1,4 @@
-"""Radii hold what they promise."""
+"""Conformal radii have the coverage that they promise."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from kptool.network.keypoint_model import heatmap_std
 
 
 def errors(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances and spreads (count, 3): the second keypoint is harder, and spread says what each image is like."""
+    """Distances and spreads (count, 3): the second keypoint is harder, and spread reflects each image's difficulty."""
     wide = rng.uniform(0.5, 4, (count, 3))
     distances = np.abs(rng.standard_cauchy((count, 3))) * wide * [1, 5, 1]
     return distances, wide, rng.random((count, 3)) < 0.9
 
 
 def test_nine_in_ten_lie_within() -> None:
-    """Over many calibrations of 60 images, new points are covered 90 % of the time and not much more."""
+    """Over many calibrations on 60 images, new points are covered 90 % of the time and not much more."""
     rng = np.random.default_rng(0)
     shares = []
     for _ in range(300):
@@ -35,7 +35,7 @@ def test_nine_in_ten_lie_within() -> None:
 
 
 def test_too_few_images_give_no_radius() -> None:
-    """With 8 images even the largest error may be among the smaller nine tenths."""
+    """With 8 images, even the largest error may be below the 90 % quantile."""
     distances, wide = np.ones((9, 2)), np.ones((9, 2))
     labelled = np.ones((9, 2), bool)
     labelled[0, 1] = False
@@ -45,7 +45,7 @@ def test_too_few_images_give_no_radius() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 40), st.sampled_from([0.5, 0.8, 0.9]))
 def test_the_factor_is_the_least_that_holds_enough(seed: int, count: int, level: float) -> None:
-    """The least ratio that (n + 1) * level of the n ratios do not exceed; none where even the largest is not enough."""
+    """The smallest ratio that covers (n + 1) * level of the n ratios; none if even the largest is not enough."""
     distances, wide, labelled = errors(np.random.default_rng(seed), count)
     for k, found in enumerate(calibrate(distances, wide, labelled, level)):
         ratios = [d / s for d, s, seen in zip(distances[:, k], wide[:, k], labelled[:, k], strict=True) if seen]
@@ -73,7 +73,7 @@ def test_why_there_is_no_radius_is_said() -> None:
 
 @pytest.mark.parametrize("sigma", [1.0, 2.5])
 def test_the_spread_of_a_gaussian_is_its_sigma(sigma: float) -> None:
-    """The square of a Gaussian is sqrt(2) narrower, and two axes add up to that again; background hardly counts."""
+    """A squared Gaussian is narrower by sqrt(2), and two axes add up to the original; background hardly counts."""
     maps = torch.from_numpy(heatmaps.render(np.full((1, 1, 2), 30.3), (64, 64), sigma))
     assert heatmap_std(maps).item() == pytest.approx(sigma, rel=1e-3)
     assert heatmap_std(maps + 0.0005).item() < 1.3 * sigma

@@ -1,4 +1,4 @@
-"""The numbers people compare."""
+"""Metrics on examples with known values."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_keypoint_that_nobody_labelled_has_no_number() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_prediction_that_is_no_number_counts_one_way(bad: float) -> None:
-    """Infinitely far away: a miss, a failure, no share of the area; and no RMSE is made of it."""
+    """Infinitely far away: a miss and a failure with no contribution to the AUC; the RMSE is not computed from it."""
     truth = faces(2)
     found = truth.copy()
     found[1, 3, 0] = bad
@@ -136,7 +136,7 @@ def test_a_face_without_eye_corners_falls_back_to_its_box() -> None:
 
 
 def test_the_outer_eye_corners_count_from_one_pixel_on() -> None:
-    """Nearer ones are no measure of a face; they may be the only keypoints there are."""
+    """Eye corners that are closer do not indicate a face's size; they may be the only keypoints."""
     names = ("right_eye_outer_corner", "left_eye_outer_corner")
     truth = np.array([[[3.0, 4.0], [4.0, 4.0]], [[3.0, 4.0], [3.9, 14.0]], [[3.0, 4.0], [3.9, 4.0]]], np.float32)
     scale, label = metrics.normaliser(truth, np.ones((3, 2), bool), names)
@@ -168,7 +168,7 @@ def test_float32_is_added_up_in_float64() -> None:
     many = np.full((2, 10_000), np.float32(exact))
     nme = metrics.image_nme(many, np.array([[True], [False]]) & (many > 0), np.array([1.0, 1.0]))
     assert nme.dtype == np.float64
-    assert nme.tolist() == pytest.approx([exact, math.nan], rel=1e-12, nan_ok=True)  # and nothing labelled, no number
+    assert nme.tolist() == pytest.approx([exact, math.nan], rel=1e-12, nan_ok=True)  # and without labels, no value
     shape = metrics.mean_shape(np.full((10_000, 1, 2), np.float32(exact)), np.ones((10_000, 1), np.uint8))
     assert shape.dtype == np.float64
     assert shape.tolist() == [pytest.approx([exact, exact], rel=1e-12)]
@@ -217,7 +217,7 @@ def test_shapes_that_do_not_belong_together_are_refused() -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_point_or_two_are_measured_by_the_images_diagonal(count: int) -> None:
-    """They span no box. Images of 60x80 that were made from twice and from half as large ones."""
+    """They span no box. Images of 60x80, made from pictures of twice and of half their size."""
     truth = np.full((2, count, 2), 20.0) + np.arange(count)[:, None] * [30.0, 0.5]
     back = np.array([np.eye(2, 3) * 2, np.eye(2, 3) / 2])
     spans = metrics.diagonals((60, 80), back)

@@ -1,4 +1,4 @@
-"""Every metric equals its definition, added up number by number in float64."""
+"""Every metric equals its definition, computed element by element in float64."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEFT, RIGHT = (FACE15.names.index(f"{side}_eye_outer_corner") for side in ("left
 
 @dataclass(frozen=True)
 class Case:
-    """Points of a few faces, some unlabelled, and predictions that are near, far or exact."""
+    """Points of a few faces, some unlabelled, with predictions that are near, far or exact."""
 
     predicted: np.ndarray
     truth: np.ndarray
@@ -34,7 +34,7 @@ class Case:
         return [math.dist(p, t) for p, t, seen in pairs if seen]
 
     def scale(self, n: int) -> float:
-        """What the NME of an image is relative to: the outer eye corners, else the labelled points' box, else 1."""
+        """The normalisation of an image's NME: the outer eye corners, else the box of labelled points, else 1."""
         if self.names == FACE15.names and self.visibility[n, LEFT] and self.visibility[n, RIGHT]:
             between = math.dist(self.truth[n, LEFT].tolist(), self.truth[n, RIGHT].tolist())
             if between >= 1:
