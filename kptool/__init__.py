@@ -1,6 +1,6 @@
-"""kptool: detect keypoints in images with CNNs.
+"""kptool detects keypoints in images with convolutional networks.
 
-Importing it is cheap: torch is loaded when a model is first used.
+Importing it is fast: torch is imported when a model is first used.
 """
 
 from __future__ import annotations

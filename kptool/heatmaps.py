@@ -1,7 +1,7 @@
-"""Keypoints to heatmaps and back: the validated face of the C++ core.
+"""Rendering keypoints as heatmaps and decoding them: the C++ core behind checked arguments.
 
-A heatmap holds exp(-r^2 / (2 sigma^2)) at distance r from its keypoint, so its peak is 1 (255 in uint8). r
-and sigma are in pixels of the heatmap; `kptool.base.geometry` relates them to pixels of the image.
+A heatmap holds exp(-r^2 / (2 sigma^2)) at distance r from its keypoint, so its peak is 1 (255 in uint8). r and sigma are
+in heatmap pixels; `kptool.base.geometry` converts between these and image pixels.
 """
 
 from __future__ import annotations
@@ -33,20 +33,19 @@ def render(
     threads: int = 0,
     window: float | None = 5.6,
 ) -> NDArray[Any]:
-    """Draw a Gaussian for every keypoint.
+    """Render a Gaussian for every keypoint.
 
-    keypoints (N, K, 2): x, y in pixels of the image, finite; what is far outside leaves its map empty.
+    keypoints (N, K, 2): finite x, y in image pixels; a keypoint far outside leaves its map empty.
     size: (H, W) of the image; the maps are (ceil(H / stride), ceil(W / stride)).
-    sigma: a number or (K,), 0.1 to 1000 pixels of the heatmap.
-    visibility (N, K): 0 leaves a map all zero; None draws all.
+    sigma: a number or (K,), 0.1 to 1000 heatmap pixels.
+    visibility (N, K): 0 leaves a map all zero; None renders all.
     dtype: float32 (within 2e-7 of the exact value), float16 or uint8 (255 is 1), both rounded to nearest.
-    out (N, K, h, w): a C-contiguous, writable array of `dtype` to draw into.
-    threads: at most so many; 0 is as many as the process may use. The result is the same for any number.
-    window: in sigmas, along each axis; what is farther out, below 2e-7 at the default 5.6, is zero. None: no
-    limit.
+    out (N, K, h, w): a C-contiguous, writable array of `dtype` to render into.
+    threads: the largest number of threads; 0 is as many as the process may use. The result does not depend on it.
+    window: in sigmas along each axis; values farther out, below 2e-7 at the default 5.6, are zero. None: no limit.
 
-    Returns heatmaps (N, K, h, w); `out` if that was given. The memory of large results is used again once
-    they are gone: two of them, of at most 2 GiB together, wait for the next call; `clear_pool` returns them.
+    Returns heatmaps (N, K, h, w), `out` where it was given. The memory of large results is reused after they are
+    freed: up to two blocks, of at most 2 GiB together, are kept for later calls; `clear_pool` releases them.
     Raises DataError for keypoints or visibility, ConfigError for any other argument.
     """
     points = _checked_points(keypoints)
@@ -64,11 +63,11 @@ def render(
 
 
 class Renderer:
-    """`render` into one array of its own, again and again: it erases what it drew and draws anew.
+    """Renders repeatedly into one array, erasing only the windows of the previous call.
 
-    That touches a small part of maps much wider than sigma, and pays where they are larger than the caches.
+    That writes to a small part of maps much wider than sigma, and is faster where the maps exceed the CPU's caches.
 
-    count, keypoints: N and K; the other arguments are those of `render`, which also says what is raised.
+    count, keypoints: N and K; the other arguments and the errors raised are those of `render`.
 
     >>> draw = Renderer(64, 15, (96, 96))
     >>> maps = draw(points)  # (64, 15, 96, 96), float32
@@ -98,7 +97,7 @@ class Renderer:
     def __call__(self, keypoints: NDArray[Any], visibility: NDArray[Any] | None = None) -> NDArray[Any]:
         """Heatmaps (n, K, h, w) of keypoints (n, K, 2), n at most N.
 
-        It is always the same array, or its beginning: only read it, and copy what must survive the next call.
+        It is always the same array, or its beginning: do not write to it, and copy what must survive the next call.
         """
         points = _checked_points(keypoints)
         count, expected = len(points), self.heatmaps.shape[:2]
@@ -107,7 +106,7 @@ class Renderer:
                 f"keypoints have shape {points.shape}, expected at most {(*expected, 2)}; make another Renderer"
             )
         flags = _checked_visibility(visibility, points.shape[:2])
-        if count < expected[0]:  # the rest is erased
+        if count < expected[0]:  # maps of absent keypoints are erased
             drawn = np.ones(points.shape[:2], np.uint8) if flags is None else flags
             flags, points = _padded(drawn, expected[0]), _padded(points, expected[0])
         self._canvas.draw(_centers(points, self._stride), self._sigma, flags, self._window, self._threads)
@@ -117,23 +116,23 @@ class Renderer:
 def decode(
     heatmaps: NDArray[Any], method: str = "gaussian", *, threads: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Find the keypoint in every heatmap.
+    """Locate the keypoint in every heatmap.
 
     heatmaps (N, K, h, w): float32, float16, or uint8 (255 is 1), peak about 1.
-    method: "argmax", the largest pixel, of several the first in reading order; "centroid", the weighted mean
-        in a window around that; "centroid-global", over the whole map, which noise and borders bias; "dark",
-        a Newton step of at most one pixel on the logarithm; "gaussian", the Gaussian that fits a window around
-        the peak best, whatever its width: the most precise, also where the keypoint lies at or just beyond a
-        border. A flat top, several pixels as high side by side, as in maps that were cut off at 1 or 255,
-        counts as one peak for all but "argmax": windows lie about its middle, "gaussian" fits its flanks, and
-        without flanks "gaussian" and "dark" give the middle. Of equal peaks apart, the first in reading order.
+    method: "argmax", the largest pixel, and of several the first in row-major order; "centroid", the weighted
+        mean in a window around it; "centroid-global", the weighted mean of the whole map, which noise and borders
+        bias; "dark", a Newton step of at most one pixel on the logarithm; "gaussian", the Gaussian of any width
+        that best fits a window around the peak: the most precise, also for keypoints at or just beyond a border.
+        All but "argmax" treat a flat top, adjacent pixels of the same largest value as in maps clipped at 1 or
+        255, as one peak: windows are centred on its middle, "gaussian" fits its flanks, and without flanks
+        "gaussian" and "dark" return the middle. Of separate equal peaks, the first in row-major order.
     threads: as in `render`.
 
-    Returns (coords, scores): coords (N, K, 2) float32, x and y in pixels of the heatmap, from -0.5 to w - 0.5
-    or h - 0.5, the map's edges; scores (N, K) float32, the largest value of each map. A map that is the same
-    everywhere, nowhere above zero, or holds NaN or infinity gives its centre and score 0.
+    Returns (coords, scores): coords (N, K, 2) float32, x and y in heatmap pixels, from -0.5 to w - 0.5 or h - 0.5,
+    the map's edges; scores (N, K) float32, the largest value of each map. A map that is constant, nowhere positive,
+    or holds NaN or infinity gives its centre and score 0.
     Raises DataError for heatmaps, ConfigError for any other argument.
-    Reference: `tests/reference.py` states every method in NumPy and cites its source.
+    Reference: `tests/reference.py` implements every method in NumPy and cites its source.
     """
     if method not in METHODS:
         raise ConfigError(f"no decoding method {method!r}; choose one of {', '.join(METHODS)}")
@@ -141,20 +140,20 @@ def decode(
     if maps.dtype.name not in DTYPES:
         raise DataError(f"heatmaps have dtype {maps.dtype}, expected {', '.join(DTYPES)}; convert them with astype")
     if maps.ndim != 4 or 0 in maps.shape[2:]:
-        raise DataError(f"heatmaps have shape {maps.shape}, expected (N, K, h, w), h and w of 1 or more; reshape it")
+        raise DataError(f"heatmaps have shape {maps.shape}, expected (N, K, h, w), h and w of 1 or more; reshape them")
     fitting = np.require(maps, dtype=maps.dtype.newbyteorder("="), requirements=("C", "A"))
     return _core.decode(fitting, method, _checked_threads(threads))
 
 
 def clear_pool() -> None:
-    """Return the memory that waits for the next `render` to the system."""
+    """Release the memory that is kept for later calls of `render`."""
     _core.clear_pool()
 
 
 def _checked_points(keypoints: NDArray[Any]) -> NDArray[np.float64]:
     points = np.asarray(keypoints)
     if points.ndim != 3 or points.shape[2] != 2:
-        raise DataError(f"keypoints have shape {points.shape}, expected (N, K, 2) of x, y; add the missing axes")
+        raise DataError(f"keypoints have shape {points.shape}, expected (N, K, 2) of x, y; reshape them")
     if points.dtype.kind not in "fiu":
         raise DataError(f"keypoints have dtype {points.dtype}, expected numbers; convert them with astype")
     points = np.ascontiguousarray(points, dtype=np.float64)
@@ -178,7 +177,7 @@ def _centers(points: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
 def _checked_size(size: Size, stride: int) -> Size:
     if not isinstance(stride, int | np.integer) or stride < 1:
         raise ConfigError(
-            f"stride is {stride!r}, expected a whole number of 1 or more; 1 draws at the image's resolution"
+            f"stride is {stride!r}, expected a whole number of 1 or more; 1 renders at the image's resolution"
         )
     if len(size) != 2 or not all(isinstance(side, int | np.integer) and 1 <= side <= MAX_SIDE for side in size):
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""Finding plugins: one file per dataset format, model, loss or decoder; its name is the file's.
+"""The interfaces of plugins, and how plugins are found: one file per dataset format, model, loss or decoder.
 
-Names are listed from the folder alone, so that ``kptool --help`` never imports torch; a plugin's module is
-imported when it is first used, and exports one constant (``MODEL``, ``LOSS``, ``DECODER``, ``DATASET``).
+A plugin's name is its file's name. Names are listed from the folder alone, so that ``kptool --help`` never imports torch;
+a plugin's module is imported on first use, and exports one constant (``MODEL``, ``LOSS``, ``DECODER``, ``DATASET``).
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _CONSTANTS: dict[Kind, str] = {"datasets": "DATASET", "models": "MODEL", "losses
 
 @dataclass(frozen=True)
 class Model:
-    """A network plugin.
+    """A model plugin.
 
-    `output` is what it predicts: coordinates (N, K, 2), normalised so that -1 and 1 are the image's edges, or raw
-    heatmaps (N, K, h, w) at 1/`stride` of the image. `build(keypoints, size, channels, width)` makes the module;
-    `width` is the number of channels of the first stage, `default_width` what 96x96 faces want.
+    `output` is what the network predicts: coordinates (N, K, 2), normalised so that -1 and 1 are the image's edges, or
+    raw heatmaps (N, K, h, w) at 1/`stride` of the image's resolution. `build(keypoints, size, channels, width)` returns
+    the module for images of `size` (H, W); `width` is the number of channels of the first stage, and `default_width`
+    suits faces of 96x96 pixels. `summary` describes the model in a line.
     """
 
     output: Output
@@ -47,11 +48,11 @@ class Model:
 class Loss:
     """A loss plugin.
 
-    `function(output, target, points)` returns the loss of each keypoint, (N, K); the engine averages over those that
-    have a label, so that no loss needs to know of visibility. For coordinates, `output` and `target` are (N, K, 2),
-    normalised, and `points` is `target`; for heatmaps, `output` (raw) and `target` (peak 1) are (N, K, h, w) and
-    `points` (N, K, 2) are the true positions in heatmap pixels. `activation(raw, sigma)` turns raw heatmaps into ones
-    that a decoder reads, with a peak of about 1.
+    `function(output, target, points)` returns the loss (N, K) of each keypoint; the trainer averages over those that
+    have a label, so a loss need not handle visibility. For coordinates, `output` and `target` are (N, K, 2), normalised,
+    and `points` is `target`; for heatmaps, `output` (raw) and `target` (peak 1) are (N, K, h, w) and `points` (N, K, 2)
+    are the true positions in heatmap pixels. `activation(raw, sigma)` turns raw heatmaps into those that decoders read,
+    with a peak of about 1; None for coordinates. `summary` describes the loss in a line.
     """
 
     output: Output
@@ -62,21 +63,22 @@ class Loss:
 
 @dataclass(frozen=True)
 class Decoder:
-    """A decoder plugin: `function(heatmaps)` -> (points (N, K, 2) in heatmap pixels, scores (N, K)), in torch."""
+    """A decoder plugin: `function`, in torch, takes heatmaps (N, K, h, w) and returns points (N, K, 2) in heatmap pixels
+    and scores (N, K). `summary` describes it in a line."""
 
     function: Callable[[Tensor], tuple[Tensor, Tensor]]
     summary: str
 
 
 def names(kind: Kind) -> tuple[str, ...]:
-    """The plugins of a kind, sorted, without importing any."""
+    """The names of the plugins of a kind, sorted, without importing any."""
     folder = Path(__file__).parent / kind
     found = (module.name for module in pkgutil.iter_modules([str(folder)]))
     return tuple(sorted(name.replace("_", "-") for name in found if not name.startswith("_")))
 
 
 def load(kind: Kind, name: str) -> Any:
-    """The plugin called `name`. Raises ConfigError, naming the nearest, where there is none."""
+    """The plugin called `name`. Raises ConfigError, suggesting the most similar name, where there is none."""
     known = names(kind)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -89,18 +91,18 @@ def load(kind: Kind, name: str) -> Any:
 
 
 def load_model(name: str) -> Model:
-    """The model plugin called `name`."""
+    """The model plugin called `name`. Raises ConfigError where there is none."""
     model: Model = load("models", name)
     return model
 
 
 def load_loss(name: str) -> Loss:
-    """The loss plugin called `name`."""
+    """The loss plugin called `name`. Raises ConfigError where there is none."""
     loss: Loss = load("losses", name)
     return loss
 
 
 def load_decoder(name: str) -> Decoder:
-    """The decoder plugin called `name`."""
+    """The decoder plugin called `name`. Raises ConfigError where there is none."""
     decoder: Decoder = load("decoders", name)
     return decoder

@@ -1,4 +1,4 @@
-"""The largest pixel itself: right to half a pixel at best."""
+"""The position of the largest pixel, exact to half a pixel at best."""
 
 from torch import Tensor
 

@@ -1,7 +1,7 @@
-"""The mean position weighted by value, in a window about the largest pixel: robust, slightly biased.
+"""The centre of mass in a window around the peak: robust, slightly biased.
 
-The window is two `reach` to each side; a border cuts it evenly, so that it stays symmetric about the peak: of a flat
-top, about its middle.
+The window extends twice `Peaks.reach` to each side of the peak, or of a flat top's middle; a border shortens it on both
+sides alike, so that it stays symmetric.
 """
 
 import torch
@@ -23,4 +23,4 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     return peaks.x + (weight * dx).sum(1) / total, peaks.y + (weight * dy).sum(1) / total
 
 
-DECODER = Decoder(decode_with(locate), "weighted average in a window about the peak")
+DECODER = Decoder(decode_with(locate), "weighted average in a window around the peak")

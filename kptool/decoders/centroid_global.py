@@ -1,4 +1,4 @@
-"""The mean position weighted by value over the whole map: the plain form, which noise and borders bias."""
+"""The centre of mass of the whole map: the textbook form, which noise and borders bias."""
 
 import torch
 from torch import Tensor

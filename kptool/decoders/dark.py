@@ -1,8 +1,8 @@
 """DARK (Zhang et al., CVPR 2020, equations 4 to 8): one Newton step on the log of the map from its largest pixel.
 
-Central differences over one pixel give the gradient, over two the curvature. Without the paper's smoothing, which
-costs accuracy on clean maps. No step is longer than one pixel. Peaks within two pixels of the border, and those that are
-no maximum, stay where they are, and those with a flat top at its middle.
+Gradient and curvature are central differences over one and two pixels. The paper's smoothing is omitted, since it costs
+accuracy on clean maps. A step is at most one pixel long. Peaks within two pixels of the border, and those that are not a
+maximum, are not moved; along a flat top, the result is its middle.
 """
 
 import torch
@@ -29,7 +29,7 @@ _OFFSETS = (
 
 
 def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
-    """x and y (M,) after the step; the flat top's middle along an axis on which a neighbour is as high."""
+    """x and y (M,) after the step, or the flat top's middle along an axis on which a neighbour is equally high."""
     peaks = peaks.centred()
     dx, dy = (torch.tensor([axis], device=peaks.x.device) for axis in zip(*_OFFSETS, strict=True))
     logs = peaks.at(dx, dy).clamp_min(1e-10).log()
@@ -41,7 +41,7 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     moves = (det > 0) & (xx < 0) & (peaks.room().amin(1) >= 2)
     det = torch.where(moves, det, 1)
     x, y = (xy * gy - yy * gx) / det, (xy * gx - xx * gy) / det
-    shorter = (x.square() + y.square()).sqrt().clamp_min(1)  # hypot has no place in ONNX
+    shorter = (x.square() + y.square()).sqrt().clamp_min(1)  # ONNX has no hypot
     left, right, up, down = (peaks.plateau() > 0).unbind(1)
     middle = peaks.middle()
     x = torch.where(moves & ~(left | right), peaks.x + x / shorter, middle[0])

@@ -1,10 +1,10 @@
-"""The Gaussian that fits a window about the peak best, whatever its width and height; the default.
+"""The Gaussian, of any width and height, that best fits a window around the peak; the default.
 
-log v = a + b x + c y + d (x^2 + y^2), in units of `reach` from the peak, has its peak at -(b, c) / 2d (Guo, IEEE Signal
-Processing Magazine, 2011). Fitted first to logarithms weighted by v^2 (noise of one size in v is noise of size 1/v in
-log v), then brought to least squares on the values themselves by one Gauss-Newton step. The border cuts the window and
-not the fit, so a peak at the border is found from one side. A flat top, as of maps that were cut off at 1 or 255, says
-only that the Gaussian is at least as high there: its flanks are fitted, by their logarithms alone.
+log v = a + b x + c y + d (x^2 + y^2), in units of `Peaks.reach` from the peak, has its maximum at -(b, c) / 2d (Guo, IEEE
+Signal Processing Magazine, 2011). It is fitted to the logarithms with weights v^2, since noise of standard deviation s in
+v is s / v in log v; one Gauss-Newton step then leads to least squares on the values. Near a border the window is cut off
+and the fit uses one flank. On a flat top, as in maps clipped at 1 or 255, the values are only lower bounds: the flanks
+are fitted, in logarithms alone.
 """
 
 import torch
@@ -17,7 +17,7 @@ _LOG_FLOOR, _ZERO_FLOOR, _LEAST_PIVOT, _LEAST_TOP = 0.2, 1e-10, 1e-9, -0.01
 
 
 def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
-    """x and y (M,) of the fitted centres; where no Gaussian fits, the largest pixel, or the middle of a flat top."""
+    """x and y (M,) of the fitted centres; where no Gaussian fits, the largest pixel or the middle of a flat top."""
     peaks = peaks.centred()
     unit, sides, room = peaks.reach(), peaks.plateau(), peaks.room()
     flat = ((sides > 0) | (room == 0)).all(1, keepdim=True)
@@ -26,7 +26,7 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     x, y = dx / unit[:, None], dy / unit[:, None]
     terms = torch.stack([torch.ones_like(x), x, y, x.square() + y.square()], -1)
     v = values / peaks.height.clamp_min(1e-300)[:, None]
-    near = dx.abs() + dy.abs() <= 2  # of a narrow Gaussian in a corner, few other pixels are left
+    near = dx.abs() + dy.abs() <= 2  # a narrow Gaussian in a corner has few other pixels
     used = (
         inside
         & ((values > _LOG_FLOOR * peaks.height[:, None]) | (near & ~flat & (v > _ZERO_FLOOR)))
@@ -46,17 +46,17 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
 
 
 def _peaked(fit: Tensor) -> Tensor:
-    """Which fits (M, 4) have a maximum, at most one `reach` from the peak and at most e^4 times as high."""
+    """Which fits (M, 4) have a maximum within one `reach` of the peak and at most e^4 times as high, (M,)."""
     a, b, c, d = fit.unbind(1)
     top = a - (b.square() + c.square()) / (4 * torch.where(d < 0, d, -1))
     return (d < 0) & (torch.maximum(b.abs(), c.abs()) <= -2 * d) & (top <= 4)
 
 
 def _solve(terms: Tensor, weight: Tensor, pull: Tensor) -> Tensor:
-    """Least squares (M, 4) by elimination; an unknown that the pixels do not determine becomes 0."""
+    """Weighted least squares (M, 4) by Gaussian elimination; an unknown that the pixels do not determine is 0."""
     matrix = (terms * weight[..., None]).transpose(1, 2) @ terms
     right = (terms * pull[..., None]).sum(1, keepdim=True).transpose(1, 2)
-    rows = list(torch.cat([matrix, right], 2).unbind(1))  # nothing is written in place, which takes long to export
+    rows = list(torch.cat([matrix, right], 2).unbind(1))  # no in-place writes, which are slow to export
     least = [_LEAST_PIVOT * row[:, i] for i, row in enumerate(rows)]
     used, pivots = [], []
     for i in range(4):
@@ -74,4 +74,4 @@ def _solve(terms: Tensor, weight: Tensor, pull: Tensor) -> Tensor:
     return torch.stack(solution[::-1], 1)
 
 
-DECODER = Decoder(decode_with(locate), "a Gaussian fitted to the window about the peak; the default")
+DECODER = Decoder(decode_with(locate), "a Gaussian fitted to a window around the peak; the default")

@@ -3,7 +3,8 @@
     AWing(y, p) = omega ln(1 + |(y - p) / epsilon|^(alpha - y))     where |y - p| < theta
                   A |y - p| - C                                     elsewhere
 
-A and C make it smooth at theta. Bright pixels are pulled hard towards small errors, dark ones behave as under MSE.
+A and C make it smooth at theta. It acts like the wing loss on foreground pixels (y near 1) and like the squared error on
+background.
 """
 
 import torch
@@ -16,13 +17,13 @@ ALPHA, OMEGA, EPSILON, THETA, WEIGHT = 2.1, 14.0, 1.0, 0.5, 10.0
 
 
 def adaptive_wing(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
-    """Mean over the pixels of each map; those on or beside the Gaussian (dilated 3x3, above 0.2) weigh 11 times."""
+    """Mean over each map's pixels, (N, K); pixels where the target, dilated 3x3, is at least 0.2 have weight 11."""
     error = (target - output).abs()
     power = ALPHA - target
     ratio = torch.as_tensor(THETA / EPSILON, dtype=target.dtype, device=target.device) ** power
     slope = OMEGA / (1 + ratio) * power * (THETA / EPSILON) ** (power - 1) / EPSILON
     offset = THETA * slope - OMEGA * torch.log1p(ratio)
-    # The clamp keeps the power's gradient finite at zero error; it lies in the branch where `error` is large otherwise.
+    # The clamp keeps the power's gradient finite at zero error.
     near = OMEGA * torch.log1p((error.clamp_min(1e-6) / EPSILON) ** power)
     loss = torch.where(error < THETA, near, slope * error - offset)
     weight = 1 + WEIGHT * (max_pool2d(target, 3, stride=1, padding=1) >= 0.2).to(loss.dtype)
@@ -30,7 +31,7 @@ def adaptive_wing(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
 
 
 def activate(raw: Tensor, sigma: float) -> Tensor:
-    """The output already is the heatmap."""
+    """The output is the heatmap."""
     return raw
 
 

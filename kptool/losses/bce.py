@@ -1,7 +1,7 @@
 """Pixel-wise sigmoid cross-entropy on heatmaps (Bulat & Tzimiropoulos, ECCV 2016, section 3).
 
-The paper's targets are discs of ones; here they are Gaussians, read as the probability that a pixel is the keypoint,
-so that the sigmoid of the output has a sub-pixel peak to decode.
+The paper's targets are discs of ones; here they are Gaussians, taken as the probability that a pixel is the keypoint, so
+that the sigmoid of the output has a peak with sub-pixel information.
 """
 
 import torch
@@ -12,12 +12,12 @@ from kptool.plugins import Loss
 
 
 def bce(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
-    """Mean over the pixels of each map of the cross-entropy in nats."""
+    """Mean cross-entropy, in nats, over each map's pixels, (N, K)."""
     return binary_cross_entropy_with_logits(output, target, reduction="none").mean((-2, -1))
 
 
 def activate(raw: Tensor, sigma: float) -> Tensor:
-    """The probability of each pixel."""
+    """The sigmoid: each pixel's probability."""
     return torch.sigmoid(raw)
 
 

@@ -1,9 +1,9 @@
-"""Soft-argmax with a divergence that shapes the map (DSNT: Nibali et al., 2018, equations 1 to 6).
+"""Soft-argmax with a divergence that regularises the map's shape (DSNT: Nibali et al., 2018, equations 1 to 6).
 
-The softmax p of the output is a distribution over pixels; its mean is the predicted point. The loss is the distance of
+The softmax p of the output is a distribution over pixels; its mean is the predicted point. The loss is the distance from
 that point to the true one plus the Kullback-Leibler divergence KL(t || p), the sum of t (log t - log p) over the pixels,
-where t is a Gaussian at the truth of sum 1. The paper has it the other way round, KL(p || t); this way, its gradient in
-the output is p - t, that of the cross-entropy.
+where t is the target Gaussian, normalised to sum 1. The paper uses KL(p || t); the gradient of KL(t || p) with respect to
+the output is p - t, as for cross-entropy.
 """
 
 import math
@@ -15,7 +15,7 @@ from kptool.plugins import Loss
 
 
 def dsnt(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
-    """Distance in units of half the map, plus KL(t || p) in nats: see above."""
+    """Distance in units of half the map plus KL(t || p) in nats, (N, K)."""
     height, width = output.shape[-2:]
     log_p = output.float().flatten(2).log_softmax(-1)
     p = log_p.exp().view(output.shape)
@@ -31,7 +31,7 @@ def dsnt(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
 
 
 def activate(raw: Tensor, sigma: float) -> Tensor:
-    """The softmax, scaled so that a Gaussian of the target's sigma would peak at 1."""
+    """The softmax, scaled so that a Gaussian of the target's sigma peaks at 1."""
     return raw.float().flatten(2).softmax(-1).view(raw.shape) * (2 * math.pi * sigma**2)
 
 

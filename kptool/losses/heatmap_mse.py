@@ -6,12 +6,12 @@ from kptool.plugins import Loss
 
 
 def heatmap_mse(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
-    """Mean over the pixels of each map of the squared error."""
+    """Mean squared error over each map's pixels, (N, K)."""
     return (output - target).square().mean((-2, -1))
 
 
 def activate(raw: Tensor, sigma: float) -> Tensor:
-    """The output already is the heatmap."""
+    """The output is the heatmap."""
     return raw
 
 

@@ -1,4 +1,4 @@
-"""Squared error on coordinates: the plain loss of direct regression."""
+"""Squared error on coordinates, the standard loss of direct regression."""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from kptool.plugins import Loss
 
 
 def mse(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
-    """Mean over x and y of the squared error, in units of half the image."""
+    """Mean squared error over x and y, (N, K), in units of half the image."""
     return (output - target).square().mean(-1)
 
 

@@ -1,7 +1,7 @@
 """Heatmap regression with a fully convolutional network (Long, Shelhamer & Darrell, CVPR 2015).
 
-A VGG-like encoder; every level below the output's resolution predicts K maps with a 1x1 convolution, and the coarse
-predictions are upsampled and summed into the fine ones, as in FCN-8s but down to stride 2.
+A VGG-like encoder; every level from stride 2 on predicts K maps with a 1x1 convolution, and coarse predictions are
+upsampled and added to finer ones, as in FCN-8s but down to stride 2.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class FCN(nn.Module):
 
 
 def upsample(maps: Tensor) -> Tensor:
-    """Twice the resolution, bilinear, edges to edges."""
+    """Maps (N, K, h, w) at twice the resolution, bilinear, with aligned edges."""
     return nn.functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def build(keypoints: int, size: Size, channels: int, width: int) -> nn.Module:
-    """The network, initialised from torch's global generator; any `size` will do."""
+    """The network, initialised from torch's global generator; `size` may be any."""
     network = FCN(keypoints, channels, width)
     initialise(network)
     for weight in network.refine.parameters():
         if weight.ndim == 4:
-            nn.init.dirac_(weight)  # starts as the plain sum of the scales, which is what it refines
+            nn.init.dirac_(weight)  # the network starts as the plain sum of its scales
     return network
 
 

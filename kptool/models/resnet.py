@@ -1,7 +1,7 @@
 """Direct regression with a ResNet-18-like backbone (He et al., CVPR 2016).
 
-Four stages of two basic blocks. The stem halves the resolution once and does not pool: a 96x96 face has no pixels to
-spare where a 224x224 photograph does.
+Four stages of two basic blocks. Unlike the original, made for images of 224x224 pixels, the stem halves the resolution
+once and does not pool, since faces of 96x96 pixels have less resolution to give up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Heatmap regression with a U-Net (Ronneberger, Fischer & Brox, MICCAI 2015).
 
-The stem halves the resolution once, and the output stays there: with sub-pixel decoding a finer map costs four times
-the work for no accuracy. Below it, four levels down and up again with skip connections.
+The stem halves the resolution, and the output stays at half: with sub-pixel decoding, heatmaps at full resolution take
+four times the work and are no more accurate. Four levels down and up with skip connections follow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LEVELS = 4
 
 
 class Up(nn.Module):
-    """Upsample, join the skip connection, two convolutions."""
+    """Upsample, concatenate the skip connection, two convolutions."""
 
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class UNet(nn.Module):
 
 
 def build(keypoints: int, size: Size, channels: int, width: int) -> nn.Module:
-    """The network, initialised from torch's global generator; any `size` will do."""
+    """The network, initialised from torch's global generator; `size` may be any."""
     return initialise(UNet(keypoints, channels, width))
 
 

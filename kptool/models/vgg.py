@@ -1,7 +1,7 @@
 """Direct regression with a VGG-16-like backbone (Simonyan & Zisserman, ICLR 2015).
 
-Thirteen 3x3 convolutions in five stages with max pooling between, batch norm added; narrower than the original,
-which was made for 224x224 photographs of a thousand classes.
+Thirteen 3x3 convolutions in five stages with max pooling between them, and batch norm; narrower than the original, which
+was made for ImageNet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class VGG(nn.Module):
             outputs = width * min(2**level, 8)
             stages += [conv_stage(inputs, outputs, depth), nn.MaxPool2d(2, ceil_mode=True)]
             inputs = outputs
-        # The last pooling would leave 3x3 cells of a 96x96 face; at 6x6 a cell is 16 pixels and says more about where.
+        # Without the last pooling: features of a 96x96 image stay at 6x6, which localises better than 3x3.
         self.backbone = nn.Sequential(*stages[:-1])
         self.head = CoordinateHead(inputs, heatmap_size(size, 16), keypoints)
 
