@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kptool.base.geometry import swap_order
 from kptool.cache.store import Cache
 from kptool.data import gradients, similar
-from kptool.data.splits import joined
+from kptool.data.splits import merge_groups
 from kptool.doctor import suspects
 
 KINDS = ("moved", "two exchanged", "sides exchanged", "another image's")
@@ -113,8 +113,8 @@ def main() -> None:
         clusters = similar.components(len(cache), found.a, found.b)
         groups = cache.read("group")
         document = {"people": people(groups, clusters, found) if (groups >= 0).all() else None}
-        document["labels"] = labels(cache, joined(np.full(len(cache), -1), clusters), given.seeds)
-        document["labels_told_groups"] = labels(cache, joined(groups, clusters), given.seeds)
+        document["labels"] = labels(cache, merge_groups(np.full(len(cache), -1), clusters), given.seeds)
+        document["labels_told_groups"] = labels(cache, merge_groups(groups, clusters), given.seeds)
     print(json.dumps({**document, "near_duplicate_seconds": seconds}, indent=1))
 
 

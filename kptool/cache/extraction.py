@@ -31,7 +31,7 @@ from kptool.cache.store import CacheWriter, Info
 from kptool.data import similar
 from kptool.data.annotations import Samples, Source
 from kptool.data.images import encode_png
-from kptool.data.splits import VAL, assign, choose_split, hold_several, joined, none_kept, read_groups
+from kptool.data.splits import VAL, choose_split, groups_of, merge_groups, no_val_note, read_groups, span_pictures
 from kptool.system.files import lost_with, sha256, staged, swap, sync
 from kptool.system.printable import printable
 from kptool.system.progress import Progress, silent
@@ -124,7 +124,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         version=__version__,
         mirror=source.skeleton.mirror,
         margin=source.margin,
-        grouped=options.groups is not None or hold_several(source.groups, source.pictures),
+        grouped=options.groups is not None or span_pictures(source.groups, source.pictures),
     )
     with staged(out, _STAGING) as staging:
         (staging / IMAGES).mkdir()
@@ -135,7 +135,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
     splits = {"train": len(split) - val, "val": val}
     notes = (*source.notes, *allotment.said(own, counts, splits), *noticed.sentences())
     notes = (*notes, *allotment.unlabelled(info.names, labels, split), *corrected(options.patch, info.names))
-    notes = (*notes, *unused_groups(groups, noticed.rows, options.groups), *none_kept(options.split, info.val, val))
+    notes = (*notes, *unused_groups(groups, noticed.rows, options.groups), *no_val_note(options.split, info.val, val))
     rows, kept, seconds = counts["rows"], counts["kept"], time.perf_counter() - started
     names, cache = len(info.names), out / CACHE
     return Extracted(source.label, rows, kept, dropped, names, splits, source.flip_note, cache, seconds, notes)
@@ -190,9 +190,9 @@ def _write(
             progress("rows", counts["rows"], source.total)
         if not cache.count:
             raise DataError(f"{source.label}: none of {counts['rows']} rows has {which} keypoints; try --keypoints all")
-        assigned = assign(groups, cache.rows(), options.groups)
+        assigned = groups_of(groups, cache.rows(), options.groups)
         if options.split == "similar":
-            assigned = joined(assigned, similar.clusters(cache.images()))
+            assigned = merge_groups(assigned, similar.clusters(cache.images()))
         if own is None:
             split = choose_split(assigned, allotment.share(options.val, own), options.seed)
         else:

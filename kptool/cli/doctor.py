@@ -50,7 +50,7 @@ def doctor(
 
     from kptool.cache.store import Cache
     from kptool.data.patches import to_text
-    from kptool.data.splits import assign, read_groups
+    from kptool.data.splits import groups_of, read_groups
     from kptool.doctor.examine import examine, proposals
     from kptool.system.files import write_text
 
@@ -67,7 +67,7 @@ def doctor(
         for text in notes:
             note(f"kptool: {text}")
         rows = opened.read("row")
-        known = None if groups is None else assign(read_groups(groups), rows, groups)
+        known = None if groups is None else groups_of(read_groups(groups), rows, groups)
         done = examine(opened, found, bar, known)
         findings, agreement = done.findings, done.agreement
         if html is not None:

@@ -1,4 +1,4 @@
-"""`kptool convert`: labels of any format that kptool reads, written in another, with their pictures beside them."""
+"""`kptool convert`: writes labels of any readable format as COCO, YOLO or csv, with copies of the pictures."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from kptool.base.geometry import from_edges, swap_order, to_edges
 from kptool.data import images
 from kptool.data.annotations import LabelFile, Labelled, Source
 from kptool.data.boxes import boxes
-from kptool.data.flips import FlipPairs, infer
-from kptool.data.labels import given, located, read_picture
+from kptool.data.flips import FlipPairs
+from kptool.data.labels import flips_of, locate_pictures, read_picture
 from kptool.data.pixel_check import checked
 from kptool.data.sources import Opening, find_reader, read_labels
 from kptool.data.splits import PARTS
@@ -33,15 +33,16 @@ log = logging.getLogger(__name__)
 
 FORMATS = ("coco", "yolo", "csv")
 _BOXED = ("coco", "yolo")
-"""Formats in which every thing has a box."""
+"""Formats that need a box for every instance."""
 _IMAGES, _LABELS = "images", "labels"
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion wrote: things and labelled keypoints, in how many pictures, and the file that describes them.
+    """The result of a conversion.
 
-    `notes` say what the source holds and is not used, a sentence each.
+    things, keypoints, pictures: numbers of instances, labelled keypoints and pictures. flip_note: how the flip pairs were
+    found. file: the main file written. notes: one sentence each on unused content of the source.
     """
 
     things: int
@@ -53,10 +54,10 @@ class Converted:
 
 
 def convert(path: Path, out: Path, form: str, opening: Opening, *, progress: Progress = silent) -> Converted:
-    """Write the labels of `path` to the new folder `out` as `form`, with copies of their pictures in out/images.
+    """Write the labels of `path` to the new folder `out` in the format `form`, with copies of the pictures in out/images.
 
-    Coordinates keep their meaning: every format gets its own convention. Raises DataError for bad input and where `out`
-    is there already, ConfigError for an unknown format; then nothing is written.
+    Coordinates are converted to the convention of the format. Raises DataError for bad input or if `out` exists,
+    ConfigError for an unknown format; nothing is written then.
     """
     if form not in FORMATS:
         raise ConfigError(f"--to must be one of {', '.join(FORMATS)}; got {form!r}")
@@ -83,9 +84,9 @@ def _write(path: Path, staging: Path, out: Path, form: str, opening: Opening, pr
         flips = FlipPairs(source.skeleton.flip_pairs, source.skeleton.mirror, source.flip_note)
     else:
         file, folder = read_labels(path, reader, opening)
-        file, places = located(path, file, folder)
+        file, places = locate_pictures(path, file, folder)
         file = replace(file, things=list(_copied(file, places, staging, progress)))
-        flips = given(file) or _inferred(file)
+        flips = flips_of(file)
     if form in _BOXED:
         file = _boxed(file)
     elif any(thing.split for thing in file.things):
@@ -104,13 +105,8 @@ def _write(path: Path, staging: Path, out: Path, form: str, opening: Opening, pr
     return Converted(len(file.things), labelled, pictures, flips.why, place, file.notes)
 
 
-def _inferred(file: LabelFile) -> FlipPairs:
-    points = np.stack([thing.keypoints for thing in file.things])
-    return infer(file.names, points, np.stack([thing.visibility for thing in file.things]))
-
-
 def _from_source(source: Source, staging: Path, progress: Progress) -> Iterator[Labelled]:
-    """The things of a source that holds its images, which become PNGs."""
+    """The instances of a source that contains its images, which are written as PNG files."""
     for samples in source.blocks():
         for row, image, points, visibility in zip(
             samples.rows, samples.images, samples.keypoints, samples.visibility, strict=True
@@ -122,7 +118,7 @@ def _from_source(source: Source, staging: Path, progress: Progress) -> Iterator[
 
 
 def _boxed(file: LabelFile) -> LabelFile:
-    """The labels with a box for every thing: where it has none, one made from its keypoints, or nothing without any."""
+    """The labels with a box for every instance: the stated one, one derived from its keypoints, or an empty one."""
     made = boxes(file.things, [Path(thing.picture) for thing in file.things])
     nothing = (*from_edges(np.zeros(2)).tolist(), 0.0, 0.0)
     things = [
@@ -138,7 +134,7 @@ def _boxed(file: LabelFile) -> LabelFile:
 
 
 def _copied(file: LabelFile, places: Sequence[Path], staging: Path, progress: Progress) -> Iterator[Labelled]:
-    """The things of a label file, their pictures copied under names of their own, their sizes known."""
+    """Copy the pictures under unique names; yields the instances with the new names and the picture sizes."""
     done: dict[Path, tuple[str, tuple[int, int]]] = {}
     stems: set[str] = set()
     for number, (thing, place) in enumerate(zip(file.things, places, strict=True)):
@@ -150,9 +146,9 @@ def _copied(file: LabelFile, places: Sequence[Path], staging: Path, progress: Pr
 
 
 def _unused(stem: str, number: int, taken: set[str]) -> str:
-    """A name of no other picture, whatever their suffixes: the labels of a.png and a.jpg would both be a.txt.
+    """A stem that no other picture has, because the YOLO labels of a.png and a.jpg would both be a.txt.
 
-    Bytes that are no UTF-8 become underscores: not every reader of the new labels takes such names.
+    Bytes that are not UTF-8 become underscores, as not every reader accepts such names.
     """
     stem = re.sub("[\ud800-\udfff]", "_", stem)
     while stem.casefold() in taken:
@@ -162,7 +158,7 @@ def _unused(stem: str, number: int, taken: set[str]) -> str:
 
 
 def _copy(thing: Labelled, place: Path, staging: Path, stem: str) -> tuple[str, tuple[int, int]]:
-    """Copy a picture as it is; as a PNG where it must be turned to be the way round that its labels are for."""
+    """Copy a picture unchanged, or as PNG if its labels need another orientation; returns its name and size (H, W)."""
     pixels = read_picture(thing, place).pixels
     turned = pixels.shape != images.read(place).shape
     name = f"{_IMAGES}/{stem}{'.png' if turned else place.suffix.lower()}"
@@ -174,8 +170,7 @@ def _copy(thing: Labelled, place: Path, staging: Path, stem: str) -> tuple[str, 
 
 
 def _coco(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
-    """annotations.json. Pairs that change places in a mirror are added to the category, as `flip_pairs` from 0, and the
-    part of the set to each image, as `split`, where the source says it."""
+    """Write annotations.json, with two extensions: `flip_pairs` of the category (indices from 0), `split` of images."""
     category: dict[str, Any] = {"id": 1, "name": "thing", "keypoints": list(file.names), "skeleton": []}
     if flips.mirror:
         category["flip_pairs"] = [list(pair) for pair in flips.pairs]
@@ -212,7 +207,7 @@ def _coco(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
 
 
 def _yolo(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
-    """data.yaml, and labels/NAME.txt for each picture."""
+    """Write data.yaml, and labels/NAME.txt for each picture."""
     (folder / _LABELS).mkdir()
     lines: dict[str, list[str]] = {}
     outside = 0
@@ -224,7 +219,8 @@ def _yolo(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
         outside += int(((points < 0) | (points > 1)).any(1).sum())
         assert thing.box is not None
         x, y, width, height = thing.box
-        box = np.array([x + 0.5 + width / 2, y + 0.5 + height / 2, width, height]) / np.tile(scale, 2)
+        left, top = to_edges(np.array([x, y])).tolist()
+        box = np.array([left + width / 2, top + height / 2, width, height]) / np.tile(scale, 2)
         cells = ["0", *(f"{v:.10g}" for v in box)]
         for (px, py), visible in zip(points.tolist(), thing.visibility.tolist(), strict=True):
             cells += [f"{px:.10g}", f"{py:.10g}", str(visible)]
@@ -247,7 +243,7 @@ def _yolo(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
 
 
 def _parts(folder: Path, file: LabelFile) -> dict[str, str]:
-    """The yaml's parts: a list of pictures each, which is written, where the source says the part of all; else all of them."""
+    """The yaml's entries for the parts: written lists of pictures if the source states a part for each, else the folder."""
     parts = {thing.picture: thing.split for thing in file.things}
     if not {"train", "val"} <= set(parts.values()) or "" in parts.values():
         return {"train": _IMAGES, "val": _IMAGES}
@@ -259,7 +255,7 @@ def _parts(folder: Path, file: LabelFile) -> dict[str, str]:
 
 
 def _csv(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
-    """keypoints.csv: picture, box where there is one, and x, y, visibility of each keypoint."""
+    """Write keypoints.csv: image, box columns if there are boxes, and x, y, visibility of each keypoint."""
     boxed = any(thing.box for thing in file.things)
     heads = [f"{name}_{part}" for name in file.names for part in ("x", "y", "visibility")]
     header = ["image", *(["box_x", "box_y", "box_width", "box_height"] if boxed else []), *heads]
@@ -280,6 +276,6 @@ def _csv(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
 
 
 def _short(value: float) -> float | int:
-    """A number as it is written: whole ones without a point."""
+    """A number rounded to 6 decimals; integers without a decimal point."""
     rounded = round(float(value), 6)
     return int(rounded) if rounded.is_integer() else rounded

@@ -1,6 +1,6 @@
-"""Which keypoints change places when a picture is mirrored: told by their names, or by where they lie, or not at all.
+"""Infers the flip pairs, the keypoints that swap when an image is mirrored, from names and from the labelled positions.
 
-Swapping the wrong ones, or none, teaches a model nonsense, so what is not sure is off: then nothing is mirrored.
+Wrong pairs would corrupt training, so unless the pairs are certain, images are not mirrored.
 """
 
 from __future__ import annotations
@@ -12,23 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base import face68
-from kptool.base.geometry import apply_affine, fit_similarity
+from kptool.base.geometry import apply_affine, fit_similarity, swap_order
 from kptool.data import shapes, side_names
 from kptool.data.midline import off_axis
 from kptool.data.notes import listed
 from kptool.data.side_names import Pairs, by_name
 
 _MOST_SAMPLES, _MOST_DISTANCES = 1500, 20_000_000
+"""Samples, and entries of distance arrays, that inference from positions uses at most."""
 _PARTS, _LEAST_IN_PART, _LEAST_SAMPLES = 3, 6, 4
+"""Disjoint parts of the data that must agree on the pairs, and the samples needed in each and in all."""
 _SYMMETRIC = 0.12
-"""Largest misfit of a mirrored mean shape, relative to its radius, that counts as the same shape."""
+"""Largest misfit of a mirrored mean shape, relative to its radius, at which the shape counts as symmetric."""
 _PLAUSIBLE = 2.0
-"""How many times as far from the mean shape mirrored shapes may lie as the shapes themselves."""
+"""Largest ratio of the mirrored shapes' distance from the mean shape to the shapes' own."""
 
 
 @dataclass(frozen=True)
 class FlipPairs:
-    """Index pairs that swap, whether images may be mirrored at all, and why, in words."""
+    """The inferred or stated flip pairs.
+
+    pairs: keypoint indices. mirror: whether images may be mirrored at all. why: how this was decided, for notes.
+    """
 
     pairs: Pairs
     mirror: bool
@@ -40,10 +45,10 @@ def infer(
     points: NDArray[np.floating] | None = None,
     visibility: NDArray[np.uint8] | None = None,
 ) -> FlipPairs:
-    """The pairs among keypoints of these names, confirmed by labelled points (N, K, 2) where there are any.
+    """Infer the flip pairs from keypoint names and labelled points (N, K, 2) with visibility (N, K).
 
-    Names that tell sides are believed unless the points contradict them; what then has no side must lie in the middle.
-    Without such names, points that are mirror-symmetric in one way, and in one way only, tell the pairs.
+    Names with sides are trusted unless the points contradict them; keypoints without a side must then lie on the midline.
+    Without such names, the points decide if they are mirror-symmetric about exactly one axis.
     """
     pairs, lonely = by_name(names)
     if lonely:
@@ -68,7 +73,7 @@ def _off(why: str) -> FlipPairs:
 
 
 def _by_name_alone(names: Sequence[str], pairs: Pairs) -> FlipPairs:
-    """What names say where there are no points to see: a long row of numbers is on no axis, but may be a face's."""
+    """Pairs by name without points: refused if a long numbered series is unpaired, unless it is the 68 of a face."""
     pairs, middle = _with_face(names, pairs)
     row = side_names.too_many(names, middle)
     if row is not None:
@@ -77,7 +82,7 @@ def _by_name_alone(names: Sequence[str], pairs: Pairs) -> FlipPairs:
 
 
 def _with_face(names: Sequence[str], pairs: Pairs) -> tuple[Pairs, list[int]]:
-    """The pairs with those of the usual 68 points of a face, where these are among the others; and what is in neither."""
+    """The pairs, with those of the 68 face keypoints if these are among the unpaired names; and what remains unpaired."""
     middle = side_names.unsided(names, pairs)
     face = side_names.face_of_68(names, middle)
     if face is None:
@@ -89,14 +94,14 @@ def _with_face(names: Sequence[str], pairs: Pairs) -> tuple[Pairs, list[int]]:
 def _by_name(
     names: Sequence[str], pairs: Pairs, points: NDArray[np.floating], labelled: NDArray[np.bool_]
 ) -> FlipPairs:
-    """Pairs by name, and the usual 68 points of a face among the others, unless points (N, K, 2) contradict them."""
+    """Pairs by name and of the 68 face keypoints, unless points (N, K, 2) contradict them."""
     every, middle = _with_face(names, pairs)
     if len(names) < 3:
         return FlipPairs(every, True, f"{len(every)} left/right pairs, by name")
     ends = sorted({k for pair in pairs for k in pair})
     face = [k for k in range(len(names)) if k not in set(ends) and k not in set(middle)]
     seen = [k for k in middle if labelled[:, k].any()]
-    told = _telling(labelled, every)
+    told = _informative(labelled, every)
     unsure = [k for k in (*seen, *face) if not side_names.says_middle(names[k])]
     if told < _LEAST_SAMPLES and unsure:
         which = listed([names[k] for k in unsure])
@@ -113,31 +118,31 @@ def _by_name(
     return FlipPairs(every, True, f"{len(every)} left/right pairs, by name, confirmed by where they lie")
 
 
-def _telling(labelled: NDArray[np.bool_], pairs: Pairs) -> int:
-    """In how many samples, labelled where (N, K) says so, a pair and a third point can be seen."""
+def _informative(labelled: NDArray[np.bool_], pairs: Pairs) -> int:
+    """The number of samples with both keypoints of a pair and a third one labelled (N, K)."""
     both = labelled[:, [a for a, _ in pairs]] & labelled[:, [b for _, b in pairs]]
     return int((both.sum(axis=1) > 0)[labelled.sum(axis=1) >= shapes.LEAST_POINTS].sum())
 
 
 def _face_agrees(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> bool:
-    """Whether points (N, 68, 2) lie as the usual 68 of a face do; False where too few are labelled to see it."""
+    """Whether points (N, 68, 2) have the symmetry of the 68 face keypoints; False if too few are labelled."""
     enough = labelled.mean(1) >= 0.5
     return int(enough.sum()) >= _LEAST_SAMPLES and _agrees(points[enough], labelled[enough], face68.FLIP_PAIRS)
 
 
 def _agrees(points: NDArray[np.floating], labelled: NDArray[np.bool_], pairs: Pairs) -> bool:
-    """Whether mirrored shapes, their pairs swapped, lie about as near to the mean shape as the shapes themselves."""
+    """Whether flipped shapes are about as close to the robust mean shape as the shapes themselves."""
     mean = shapes.mean_shape(points, labelled)
     if mean is None:
         return True
-    order = _order(points.shape[1], pairs)
+    order = swap_order(points.shape[1], pairs)
     own = shapes.distances(points, labelled, mean)
     other = shapes.distances((points * [-1.0, 1.0])[:, order], labelled[:, order], mean)
     return bool(np.nanmedian(other) <= max(_PLAUSIBLE * float(np.nanmedian(own)), _SYMMETRIC))
 
 
 def _agreed(shapes: NDArray[np.float64]) -> Pairs | None:
-    """The pairs that all shapes tell, and several parts of them on their own as well; else None."""
+    """The pairs by geometry if all shapes, and each of several parts of them, give the same; else None."""
     parts = [shapes[i::_PARTS] for i in range(_PARTS)]
     if min(map(len, parts)) < _LEAST_IN_PART:
         return None
@@ -146,10 +151,10 @@ def _agreed(shapes: NDArray[np.float64]) -> Pairs | None:
 
 
 def by_geometry(shapes: NDArray[np.float64]) -> Pairs | None:
-    """Pairs under which complete shapes (N, K, 2) look the same in the mirror; None where that is not sure.
+    """The pairs under which complete shapes (N, K, 2) equal their mirror images; None if uncertain.
 
-    The mean shape is mirrored at every axis through its middle, and the axis with the least misfit wins. Not sure: a
-    large misfit, or another axis that fits as well and is not ruled out by all things standing upright.
+    The mean shape is mirrored at axes through its centroid in steps of 2 degrees; the axis with the least misfit wins.
+    Uncertain are a large misfit, and a second axis that fits as well, unless all shapes are upright and rule it out.
     """
     mean = mean_shape(shapes)
     radius = np.sqrt((mean**2).sum(1).mean())
@@ -157,7 +162,7 @@ def by_geometry(shapes: NDArray[np.float64]) -> Pairs | None:
     fits = [(_misfit(mean, angle) / radius, angle) for angle in angles]
     misfits = np.array([fit for fit, _ in fits])
     if _upright(shapes, mean):
-        tilted = np.abs(np.rad2deg(angles) - 90) > 30  # the axis is meant to be near the vertical one
+        tilted = np.abs(np.rad2deg(angles) - 90) > 30  # upright objects have a nearly vertical axis
         misfits = np.where(tilted, np.inf, misfits)
     best = int(misfits.argmin())
     gap = np.abs(np.rad2deg(angles) - np.rad2deg(angles[best]))
@@ -169,7 +174,7 @@ def by_geometry(shapes: NDArray[np.float64]) -> Pairs | None:
 
 
 def mean_shape(shapes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of shapes (N, K, 2) after each was moved, turned and scaled onto it; its middle at 0."""
+    """The Procrustes mean (K, 2) of complete shapes (N, K, 2), with its centroid at 0."""
     mean = shapes[0] - shapes[0].mean(0)
     for _ in range(3):
         mean = np.mean([apply_affine(fit_similarity(shape, mean), shape) for shape in shapes], axis=0)
@@ -178,7 +183,7 @@ def mean_shape(shapes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _complete(points: NDArray[np.floating], visibility: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-    """Some of the samples whose keypoints all have a label and do not coincide; None where there are fewer than 4."""
+    """Evenly spaced samples (n, K, 2) with all keypoints labelled and some extent; None if there are fewer than 4."""
     whole = np.flatnonzero((visibility > 0).all(1))
     most = max(4, min(_MOST_SAMPLES, _MOST_DISTANCES // points.shape[1] ** 2))
     shapes = points[whole[:: max(1, -(-len(whole) // most))]].astype(np.float64)
@@ -187,14 +192,14 @@ def _complete(points: NDArray[np.floating], visibility: NDArray[np.uint8]) -> ND
 
 
 def _mirrored_distance(mean: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
-    """How far each mirrored keypoint lies from each keypoint, (K, K); the axis runs through 0 at `angle`."""
+    """Distances (K, K) of each keypoint, mirrored at the axis through 0 at `angle` (radians), from each keypoint."""
     c, s = np.cos(2 * angle), np.sin(2 * angle)
     mirrored = mean @ np.array([[c, s], [s, -c]])
     return np.asarray(np.linalg.norm(mirrored[:, None] - mean[None], axis=-1))
 
 
 def _match(distance: NDArray[np.float64]) -> Pairs:
-    """Partners by symmetric distances (K, K), the nearest two first; one that is nearest to itself is in the middle."""
+    """Greedy matching by symmetric distances (K, K), nearest first; a keypoint matched with itself is on the midline."""
     a, b = np.triu_indices(len(distance))
     free = np.ones(len(distance), bool)
     pairs = []
@@ -207,17 +212,17 @@ def _match(distance: NDArray[np.float64]) -> Pairs:
 
 
 def _refined(mean: NDArray[np.float64], shapes: NDArray[np.float64], pairs: Pairs) -> Pairs:
-    """Partners matched again by where the mirrored mean shape lies once it fits best, and by how points move.
+    """Pairs rematched, until stable, by the best alignment of the mirrored mean shape and by how the keypoints move.
 
-    Neighbours that all but coincide, as the corners of two lips do, differ in how their distances to others vary: the
-    mirror image of a keypoint has the same distances to the mirror images of the others.
+    Motion tells neighbours apart that almost coincide, such as the corners of both lips: a keypoint's mirror image has the
+    same distances, in mean and deviation, to the mirror images of the others.
     """
     scale = np.sqrt(np.square(shapes - shapes.mean(1, keepdims=True)).sum(-1).mean(1))[:, None, None]
     apart = np.linalg.norm(shapes[:, :, None] - shapes[:, None], axis=-1) / scale
     features = np.stack([apart.mean(0), apart.std(0)], axis=-1)
     radius = np.sqrt((mean**2).sum(1).mean())
     for _ in range(10):
-        order = _order(len(mean), pairs)
+        order = swap_order(len(mean), pairs)
         mirrored = (mean * [-1.0, 1.0])[order]
         back = apply_affine(fit_similarity(mirrored, mean), mean * [-1.0, 1.0])
         place = np.linalg.norm(back[:, None] - mean[None], axis=-1) / radius
@@ -230,32 +235,27 @@ def _refined(mean: NDArray[np.float64], shapes: NDArray[np.float64], pairs: Pair
     return pairs
 
 
-def _order(count: int, pairs: Pairs) -> NDArray[np.int64]:
-    order = np.arange(count)
-    for a, b in pairs:
-        order[a], order[b] = b, a
-    return order
-
-
 def _misfit(mean: NDArray[np.float64], angle: float) -> float:
+    """The root-mean-square distance of mirrored keypoints from their nearest keypoints."""
     return float(np.sqrt(np.square(_mirrored_distance(mean, angle).min(1)).mean()))
 
 
 def _upright(shapes: NDArray[np.float64], mean: NDArray[np.float64]) -> bool:
-    """Whether nearly all shapes stand the same way round in their pictures as the first one does."""
+    """Whether nearly all shapes have about the orientation of the first one."""
     maps = np.array([fit_similarity(shape, mean) for shape in shapes])
     return bool((maps[:, 0, 0] > np.cos(np.deg2rad(45)) * np.hypot(maps[:, 0, 0], maps[:, 1, 0])).mean() > 0.95)
 
 
 def _confirmed(shapes: NDArray[np.float64], pairs: Pairs) -> bool:
-    """Whether mirrored shapes, their pairs swapped, lie about as near to the mean shape as the shapes themselves."""
+    """As `_agrees`, for complete shapes (N, K, 2) and their Procrustes mean."""
     mean = mean_shape(shapes)
-    mirrored = (shapes * [-1.0, 1.0])[:, _order(shapes.shape[1], pairs)]
+    mirrored = (shapes * [-1.0, 1.0])[:, swap_order(shapes.shape[1], pairs)]
     own, other = (np.median([_distance(shape, mean) for shape in group]) for group in (shapes, mirrored))
     radius = np.sqrt((mean**2).sum(1).mean())
     return bool(other <= max(_PLAUSIBLE * own, _SYMMETRIC * radius))
 
 
 def _distance(shape: NDArray[np.float64], mean: NDArray[np.float64]) -> float:
+    """The root-mean-square distance of a shape from `mean` after alignment."""
     moved = apply_affine(fit_similarity(shape, mean), shape)
     return float(np.sqrt(np.square(moved - mean).sum(1).mean()))

@@ -1,4 +1,4 @@
-"""Images as vectors, for what wants no network: histograms of gradients (Dalal & Triggs, CVPR 2005) and a thumbnail."""
+"""Image features without a network: histograms of oriented gradients (Dalal & Triggs, CVPR 2005) and a thumbnail."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ _CELLS, _ORIENTATIONS, _THUMB = 8, 8, 12
 
 
 def features(blocks: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Images (n, H, W) or (n, 3, H, W) in blocks as vectors (N, D) whose entries have mean 0 and deviation 1 over images."""
+    """Feature vectors, float32 (N, D), of uint8 images in blocks (n, H, W) or (n, 3, H, W).
+
+    Each of the D entries has mean 0 and standard deviation 1 over the N images.
+    """
     rows = [_features((b if b.ndim == 3 else b.mean(1)).astype(np.float32)) for b in blocks]
     found = np.concatenate(rows)
     return np.asarray((found - found.mean(0)) / np.maximum(found.std(0), 1e-6))
 
 
 def _features(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Histograms of orientations, weighted by gradient, with linear interpolation between them, in cells; thumbnails."""
+    """Features (n, D): per cell an orientation histogram, weighted by magnitude, linearly interpolated; and a thumbnail."""
     n, height, width = images.shape
     gy, gx = np.gradient(images, axis=(1, 2))
     size, angle = np.hypot(gx, gy), np.arctan2(gy, gx) / (2 * np.pi) * _ORIENTATIONS

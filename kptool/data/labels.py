@@ -1,4 +1,4 @@
-"""From what a label file says to images of one size: finds the pictures, reads them, and cuts out each labelled thing.
+"""Turns a label file into a source of equally sized images: locates and reads the pictures, crops each labelled instance.
 
 LabelFile (datasets/) -> source(view) -> Samples
 """
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,25 +26,25 @@ from kptool.data.flips import FlipPairs, infer
 from kptool.data.lookup import locate
 from kptool.data.splits import own_split
 
-Cut = Callable[
-    [Labelled, Path, int],
-    tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size, tuple[str, ...]],
-]
 CROPS = ("auto", "box", "picture")
-_BLOCK, _READERS, _LOOKED_AT = 32, 2, 8
+_BLOCK, _READERS = 32, 2
+_COLOUR_SAMPLE = 8
+"""Pictures that decide whether the data set is in colour."""
 _MOST_BEYOND = 3
-_USUAL_SIZE, _LEAST_SIDE, _MOST_KEPT = (128, 128), 8, 512
+"""Boxes may reach beyond a picture by this many times its larger side."""
+_DEFAULT_SIZE, _LEAST_SIDE, _MOST_KEPT = (128, 128), 8, 512
+"""The default image size, and the smallest and largest side of a picture size that is used as it is."""
 
 
 @dataclass(frozen=True)
 class View:
-    """How pictures become images: their `size`, None where the pictures' own may do (see `_size`), 1 channel (grey), 3
-    (colour) or None (as the pictures are), and `crop`.
+    """How pictures become images of one size.
 
-    "box" cuts out the labelled thing's box (one made from its keypoints, where there is none: `kptool.data.boxes`) with
-    `margin`, a share of the box, on every side; "picture" takes all of the picture; "auto" the box where at least half of
-    the things have one, or where a picture shows several things. Neither changes the aspect: what lies beyond the picture
-    repeats its edge.
+    size: (H, W), None for the pictures' own if suitable, else 128x128. channels: 1 (grey), 3 (RGB) or None (as the
+    pictures are). crop: "box" crops to each instance's box (stated, or derived from its keypoints, see
+    `kptool.data.boxes`); "picture" takes the whole picture; "auto" takes the box if at least half of the instances have
+    one, or if a picture shows several. margin: added to the box on every side, as a share of the box. The aspect ratio is
+    kept; beyond the picture its edge pixels are repeated. Raises ConfigError for values out of range.
     """
 
     size: Size | None = None
@@ -60,49 +61,91 @@ class View:
             raise ConfigError(f"--size must be 8 to 4096 pixels; got {self.size[0]},{self.size[1]}")
 
 
-def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPairs | None = None) -> Source:
-    """The labelled things of `file`, whose pictures lie in `folder`, as images of `view`.
+class _Crop(NamedTuple):
+    """One instance as an image: uint8 `image`, its keypoints (K, 2) and the 2x3 affine map from the picture to it; the
+    picture's size (H, W) and the remarks on how it was decoded."""
 
-    `flips` are what a person said of left and right; else they are the file's, or inferred. Raises DataError for a
-    picture that is missing, and for labels that make no sense.
+    image: NDArray[np.uint8]
+    keypoints: NDArray[np.float64]
+    affine: NDArray[np.float64]
+    size: Size
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Cropper:
+    """Reads and crops instances of the label file `path`.
+
+    boxes: (n, 4), NaN where an instance has none. boxed: whether to crop to them rather than take whole pictures.
     """
-    file, places = located(path, file, folder)
+
+    path: Path
+    size: Size
+    channels: int
+    boxes: NDArray[np.float64]
+    boxed: bool
+    margin: float
+
+    def __call__(self, thing: Labelled, place: Path, row: int) -> _Crop:
+        """The crop of an instance whose picture is at `place`. Raises DataError if its box lies far outside."""
+        decoded = read_picture(thing, place)
+        picture = decoded.pixels
+        height, width = picture.shape[:2]
+        whole = image_box((height, width))
+        left, top, *sides = self.boxes[row].tolist()
+        box = whole if np.isnan(left) else (left, top, sides[0], sides[1])
+        if max(abs(v) for v in box) > _MOST_BEYOND * max(whole):
+            raise DataError(
+                f"{self.path}, row {row}: labels or box of {thing.picture} lie far outside its {width}x{height} pixels, at"
+                f" {', '.join(f'{v:.0f}' for v in box[:2])}; correct them"
+            )
+        affine = fit_box(box, self.size, self.margin) if self.boxed else fit_box(whole, self.size)
+        points = np.asarray(apply_affine(affine, thing.keypoints), np.float64)
+        image = images.crop(picture, affine, self.size, self.channels)
+        return _Crop(image, points, affine, (height, width), decoded.remarks)
+
+
+def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPairs | None = None) -> Source:
+    """The labelled instances of `file`, whose pictures are in `folder`, as a source of images as `view` asks.
+
+    path: the label file, named in messages. flips: the user's flip pairs; by default the file's, else inferred. Raises
+    DataError for missing pictures and for labels that do not fit their pictures.
+    """
+    file, places = locate_pictures(path, file, folder)
     things = file.things
-    points = np.stack([thing.keypoints for thing in things]).astype(np.float64)
-    visibility = np.stack([thing.visibility for thing in things])
-    flips = flips or given(file) or infer(file.names, points, visibility)
+    flips = flips or flips_of(file)
     cuts = boxes(things, places)
     boxed, how = _cropping(path, view, cuts, len(set(places)) < len(places))
     channels = view.channels or _channels(places)
     size = view.size or _size(places, boxed)
-    files = {place: os.path.realpath(place) for place in places}  # one file may be there under several names, by links
-    belonging = [thing.group or files[place] for thing, place in zip(things, places, strict=True)]
-    numbers = {each: number for number, each in enumerate(dict.fromkeys(belonging))}
-    cut = partial(_cut, path=path, view=view, size=size, channels=channels, boxes=cuts.edges, boxed=boxed)
+    files = {place: os.path.realpath(place) for place in places}  # links may give one file several names
+    groups = [thing.group or files[place] for thing, place in zip(things, places, strict=True)]
+    numbers = {each: number for number, each in enumerate(dict.fromkeys(groups))}
+    cropper = _Cropper(path, size, channels, cuts.edges, boxed, view.margin)
     return Source(
         label=str(path),
         skeleton=Skeleton(file.names, flips.pairs, flips.mirror),
         size=size,
         channels=channels,
-        blocks=partial(_blocks, things, places, cut),
-        part=lambda first, step: _blocks(things, places, cut, first, step),
+        blocks=partial(_blocks, things, places, cropper),
+        part=lambda first, step: _blocks(things, places, cropper, first, step),
         files=file.files or (path,),
         total=len(things),
         complete=False,
         flip_note=flips.why,
         pictures=[thing.picture for thing in things],
         originals=places,
-        groups=np.array([numbers[each] for each in belonging], dtype=np.int64),
+        groups=np.array([numbers[each] for each in groups], dtype=np.int64),
         margin=view.margin if boxed else None,
         notes=(*file.notes, *how),
         split=own_split([thing.split for thing in things]),
     )
 
 
-def located(path: Path, file: LabelFile, folder: Path) -> tuple[LabelFile, list[Path]]:
-    """The file of each thing's picture, and the labels with notes on how these were found and whether labels fit them.
+def locate_pictures(path: Path, file: LabelFile, folder: Path) -> tuple[LabelFile, list[Path]]:
+    """The labels with complete picture names and further notes, and the path of each instance's picture.
 
-    Raises DataError for a picture that is missing or not certain, and for labels that cannot be of their pictures.
+    Raises DataError for missing or ambiguous pictures, and for labels that do not fit their pictures.
     """
     if not file.things:
         raise DataError(f"{path} holds no labelled pictures; label some, or export again with their keypoints")
@@ -116,15 +159,20 @@ def located(path: Path, file: LabelFile, folder: Path) -> tuple[LabelFile, list[
     return replace(file, notes=(*file.notes, *found.notes, *odd)), found.places
 
 
-def given(file: LabelFile) -> FlipPairs | None:
-    """What the file itself states of left and right."""
-    if file.flip_pairs is None:
-        return None
-    return FlipPairs(file.flip_pairs, True, f"{len(file.flip_pairs)} left/right pairs, stated by the file")
+def flips_of(file: LabelFile) -> FlipPairs:
+    """The flip pairs that the file states, else those inferred from its names and keypoints."""
+    if file.flip_pairs is not None:
+        return FlipPairs(file.flip_pairs, True, f"{len(file.flip_pairs)} left/right pairs, stated by the file")
+    points = np.stack([thing.keypoints for thing in file.things]).astype(np.float64)
+    return infer(file.names, points, np.stack([thing.visibility for thing in file.things]))
 
 
 def read_picture(thing: Labelled, place: Path) -> images.DecodedImage:
-    """The thing's picture, the way round that its labels are for. Raises DataError where the sizes contradict."""
+    """An instance's picture at `place`, in the orientation that was labelled.
+
+    That is upright unless the size that the labels state fits only without the EXIF orientation. Raises DataError if it
+    fits neither.
+    """
     decoded = images.decode(place)
     picture = decoded.pixels
     if thing.size is None or picture.shape[:2] == thing.size:
@@ -139,7 +187,7 @@ def read_picture(thing: Labelled, place: Path) -> images.DecodedImage:
 
 
 def _cropping(path: Path, view: View, cuts: Boxes, several: bool) -> tuple[bool, tuple[str, ...]]:
-    """Whether things are cut out by boxes, and what to say of that; `several` things share a picture."""
+    """Whether to crop to boxes, and notes on that. several: some picture shows several instances."""
     stated, made = int((cuts.stated & cuts.labelled).sum()), cuts.made
     possible = not made or cuts.usual.any()
     if view.crop == "box" and not possible:
@@ -165,18 +213,18 @@ def _cropping(path: Path, view: View, cuts: Boxes, several: bool) -> tuple[bool,
 
 
 def _size(places: Sequence[Path], boxed: bool) -> Size:
-    """The pictures' own size where they are taken whole, all of one size, and small enough to train on; else 128."""
+    """The pictures' own size if they are used whole, have one size, and it is suitable for training; else the default."""
     if boxed:
-        return _USUAL_SIZE
+        return _DEFAULT_SIZE
     one = images.size(places[0])
     if one is None or min(one) < _LEAST_SIDE or max(one) > _MOST_KEPT:
-        return _USUAL_SIZE
-    return one if all(images.size(place) == one for place in dict.fromkeys(places)) else _USUAL_SIZE
+        return _DEFAULT_SIZE
+    return one if all(images.size(place) == one for place in dict.fromkeys(places)) else _DEFAULT_SIZE
 
 
 def _channels(places: Sequence[Path]) -> int:
-    """3 where one of the first pictures is in colour, else 1."""
-    for place in list(dict.fromkeys(places))[:_LOOKED_AT]:
+    """3 if one of the first pictures has colour, else 1."""
+    for place in list(dict.fromkeys(places))[:_COLOUR_SAMPLE]:
         picture = images.read(place)
         if picture.ndim == 3 and np.ptp(picture, axis=2).max() > 0:
             return 3
@@ -184,51 +232,25 @@ def _channels(places: Sequence[Path]) -> int:
 
 
 def _blocks(
-    things: Sequence[Labelled], places: Sequence[Path], cut: Cut, first: int = 0, step: int = 1
+    things: Sequence[Labelled],
+    places: Sequence[Path],
+    crop: Callable[[Labelled, Path, int], _Crop],
+    first: int = 0,
+    step: int = 1,
 ) -> Iterator[Samples]:
-    """Blocks of things, pictures read beside each other; memory holds one block."""
+    """Every `step`-th block of samples from number `first` on; pictures are read in threads, one block at a time."""
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(first * _BLOCK, len(things), step * _BLOCK):
             rows = range(start, min(start + _BLOCK, len(things)))
-            parts = list(pool.map(cut, [things[i] for i in rows], [places[i] for i in rows], rows))
-            *arrays, remarks = zip(*parts, strict=True)
-            pixels, points, affines, sizes = (np.stack(part) for part in arrays)
+            crops = list(pool.map(crop, [things[i] for i in rows], [places[i] for i in rows], rows))
+            points = np.stack([each.keypoints for each in crops])
             visibility = np.stack([things[i].visibility for i in rows])
             yield Samples(
-                pixels,
-                np.where(visibility[..., None] > 0, points, 0).astype(np.float32),
-                visibility,
-                np.array(rows, dtype=np.int64),
-                affines,
-                sizes.astype(np.int32),
-                remarks,
+                images=np.stack([each.image for each in crops]),
+                keypoints=np.where(visibility[..., None] > 0, points, 0).astype(np.float32),
+                visibility=visibility,
+                rows=np.array(rows, dtype=np.int64),
+                affines=np.stack([each.affine for each in crops]),
+                sizes=np.array([each.size for each in crops], np.int32),
+                remarks=[each.remarks for each in crops],
             )
-
-
-def _cut(
-    thing: Labelled,
-    place: Path,
-    row: int,
-    *,
-    path: Path,
-    view: View,
-    size: Size,
-    channels: int,
-    boxes: NDArray[np.float64],
-    boxed: bool,
-) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Size, tuple[str, ...]]:
-    """Image, keypoints in its pixels, the map to them, the picture's size, and what there is to say of how it was read."""
-    decoded = read_picture(thing, place)
-    picture = decoded.pixels
-    whole = image_box((picture.shape[0], picture.shape[1]))
-    x, y, width, height = boxes[row].tolist()
-    box = whole if np.isnan(x) else (x, y, width, height)
-    if max(abs(v) for v in box) > _MOST_BEYOND * max(whole):
-        raise DataError(
-            f"{path}, row {row}: labels or box of {thing.picture} lie far outside its {picture.shape[1]}x{picture.shape[0]}"
-            f" pixels, at {', '.join(f'{v:.0f}' for v in box[:2])}; correct them"
-        )
-    affine = fit_box(box, size, view.margin) if boxed else fit_box(whole, size)
-    points = np.asarray(apply_affine(affine, thing.keypoints), np.float64)
-    image = images.crop(picture, affine, size, channels)
-    return image, points, affine, (picture.shape[0], picture.shape[1]), decoded.remarks

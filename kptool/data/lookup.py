@@ -1,7 +1,7 @@
-"""Which file each picture is that a label file names: as it is written, else the file whose path ends most like it.
+"""Resolves the picture names in a label file: the path as written, else the file with the longest matching end of its path.
 
-What does not decide is refused, and what was found by less than its whole name is told. No name leads out of the folder;
-links inside it are a person's own, and followed.
+Ambiguous names are refused, and inexact matches are reported. No name leads out of the pictures' folder; symbolic links
+inside it are followed, as they are the user's own.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from kptool.system.text import is_file
 from kptool.system.walking import files_below
 
 EXTRACTION = "dataset.h5"
-"""What a folder holds whose pictures kptool has made."""
+"""Marks a folder of kptool's own output, whose pictures are ignored."""
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)", re.IGNORECASE)
-"""What Label Studio puts before the name of a file that is uploaded to it."""
+"""The prefix that Label Studio adds to the names of uploaded files."""
 _LONGEST = 200
 
 
 @dataclass(frozen=True)
 class Located:
-    """The file of each name that was asked for, and how they were found, where that is to be known, a sentence each."""
+    """The file of each requested name, and notes on inexact matches and unlabelled pictures."""
 
     places: list[Path]
     notes: tuple[str, ...]
 
 
 def locate(path: Path, names: Sequence[str], folder: Path, *, whole: bool = True) -> Located:
-    """The file below `folder` of each picture's name in the label file `path`.
+    """The file below `folder` for each picture name in the label file `path`.
 
-    A name that leads to a file from `folder` on is that file. Else it is, of the files of its last name, the one whose
-    path has most of the last parts in common with it; letter case, the form of Unicode and Label Studio's prefix may
-    differ where that leaves one file. A folder that labels name has no pictures of other folders. Pictures without labels
-    are told where `names` are the `whole` of what is labelled in the folder. Raises DataError with the first name that is
-    missing, that fits several files, or that fits a file that is another name's.
+    A name that is the path of a file relative to `folder` means that file. Otherwise, of the files with the same last
+    part, the one that shares most trailing path parts with it; letter case, Unicode normalisation and Label Studio's prefix
+    may differ if that leaves one file. A match by the last part alone is rejected if the names explicitly refer to
+    pictures in its folder. whole: `names` are all labels of the folder, so unlabelled pictures get a note. Raises DataError
+    with the first name that is missing, ambiguous, or resolves to the file of another name.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder} with the pictures of {path}; say where they are with --images")
@@ -56,12 +56,12 @@ def locate(path: Path, names: Sequence[str], folder: Path, *, whole: bool = True
     _check(path, folder, asked, matches)
     kept = {text: matches[name][0] for text, name in asked.items()}
     left = index.unlabelled({match.place for match in kept.values()}, path) if whole else ()
-    notes = (*_how(kept, folder), *left)
+    notes = (*_inexact(kept, folder), *left)
     return Located([kept[name].place for name in names], notes)
 
 
 def lies_in(folder: Path, name: str) -> bool:
-    """Whether a picture's name leads from `folder` on to a file, or to one of any suffix where that is left open."""
+    """Whether `name` is the path of a file relative to `folder`; a name that ends with `ANY_SUFFIX` may have any suffix."""
     if not name.endswith(ANY_SUFFIX):
         return is_file(folder / name)
     place = folder / name
@@ -71,7 +71,7 @@ def lies_in(folder: Path, name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Name:
-    """A picture's name: the parts of its path, and whether these begin somewhere else than in the pictures' folder."""
+    """A picture's name: the parts of its path, and whether the path starts elsewhere than in the pictures' folder."""
 
     parts: tuple[str, ...]
     elsewhere: bool
@@ -79,8 +79,12 @@ class _Name:
 
 @dataclass(frozen=True)
 class _Match:
-    """A file that a name may mean: how many `tail` parts of their paths agree, whether that is all of the name from the
-    folder on, and how many of these are spelled the same; whether one has Label Studio's prefix."""
+    """A candidate file for a name.
+
+    tail: number of trailing path parts that agree. whole: the name is the file's complete path below the folder. same:
+    number of agreeing parts with equal spelling. prefix: only one of them has Label Studio's prefix. unicode: the
+    spellings differ in Unicode normalisation only.
+    """
 
     place: Path
     tail: int
@@ -91,12 +95,12 @@ class _Match:
 
     @property
     def rank(self) -> tuple[bool, int, int]:
-        """Orders matches of one name."""
+        """Sort key of the candidates for one name; the highest is best."""
         return self.whole, self.tail, self.same
 
 
 def _name(text: str, bases: Sequence[str]) -> _Name:
-    """The name, whatever system it was written on; below one of `bases`, the pictures' folder's own paths, or elsewhere."""
+    """Parse a name in any system's notation. bases: absolute paths of the pictures' folder, which are stripped."""
     text = text.replace("\\", "/")
     elsewhere = text.startswith("/") or ":" in text
     parts: list[str] = []
@@ -114,7 +118,7 @@ def _name(text: str, bases: Sequence[str]) -> _Name:
 
 
 class _Index:
-    """The files below a folder, by what labels may call them; walked once, and only where that is needed."""
+    """The files below a folder, indexed by the names that labels may use. The folder is walked once, on first need."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -122,7 +126,7 @@ class _Index:
         self._alone: dict[str, list[_Match]] = {}
 
     def matches(self, name: _Name) -> list[_Match]:
-        """The file that a name means; several where that cannot be told, none where there is none."""
+        """The best candidates for a name: one if it is clear, several if it is ambiguous, none if it is missing."""
         if not name.parts:
             return []
         direct = self.folder.joinpath(*name.parts)
@@ -130,18 +134,17 @@ class _Index:
             return [_Match(direct, len(name.parts), True, len(name.parts))]
         last = name.parts[-1]
         folder = f"{_folded(name.parts[-2])}/" if len(name.parts) > 1 else ""
-        for prefix, groups, end in self._ways(last):
+        for prefix, groups, end in self._lookups(last):
             if f"{folder}{end}" in groups:
                 return _best(self._match(name, place, prefix=prefix) for place in groups[f"{folder}{end}"])
-            if end in groups:  # its last name alone, whatever the folders before it
+            if end in groups:  # by the last part alone, in any folder
                 if last not in self._alone:
                     self._alone[last] = _best(self._match(name, place, prefix=prefix) for place in groups[end])
                 return self._alone[last]
         return []
 
-    def _ways(self, last: str) -> Iterator[tuple[bool, dict[str, list[Path]], str]]:
-        """Where to look for a last name, the better way first: whether that is with or without Label Studio's prefix, files
-        by how they end, and which end it is."""
+    def _lookups(self, last: str) -> Iterator[tuple[bool, dict[str, list[Path]], str]]:
+        """Lookups for the last part of a name, best first: whether it adds or strips the prefix, the index, and the key."""
         if last.endswith(ANY_SUFFIX):
             yield False, self._by_stem, _folded(_stem(last))
             return
@@ -152,9 +155,10 @@ class _Index:
             yield True, self._by_original, _folded(last)
 
     def unlabelled(self, used: set[Path], path: Path) -> Iterator[str]:
-        """What to say of pictures that no label names, around those that labels do.
+        """A note on pictures in the folder that no label names.
 
-        Beside a label file may lie anything; there, only the folder that holds all pictures in use counts.
+        In the folder of the label file `path`, which may hold anything, only the folder that all `used` pictures share
+        counts.
         """
         around = self.folder
         if self.folder == path.parent and used:
@@ -182,12 +186,12 @@ class _Index:
 
     @cached_property
     def _by_original(self) -> dict[str, list[Path]]:
-        """Files that have Label Studio's prefix, by their names without it."""
+        """Files with Label Studio's prefix, by their names without it."""
         uploaded = (place for place in self._files if _UPLOADED.match(place.name))
         return self._grouped(uploaded, lambda place: _UPLOADED.sub("", place.name, count=1))
 
     def _grouped(self, places: Iterable[Path], last: Callable[[Path], str]) -> dict[str, list[Path]]:
-        """Files by their last name, folded, and by that with its folder before it."""
+        """Files by their folded last part, and by that with the folder before it."""
         groups: dict[str, list[Path]] = {}
         root = _folded(self.folder.absolute().name)
         for place in places:
@@ -197,7 +201,7 @@ class _Index:
         return groups
 
     def _match(self, name: _Name, place: Path, *, prefix: bool = False) -> _Match:
-        """How well a name fits a file whose last name is its own, folded, whatever the suffix or prefix."""
+        """Compare a name with a file whose folded last part is equal, apart from suffix or prefix."""
         theirs = place.absolute().parts
         below = len(place.parts) - len(self.folder.parts)
         last = (
@@ -216,7 +220,7 @@ class _Index:
 
 
 def _check(path: Path, folder: Path, asked: Mapping[str, _Name], matches: Mapping[_Name, list[_Match]]) -> None:
-    """Raise DataError where a name has no file, several, or that of another name."""
+    """Raise DataError if a name has no file, several files, or the file of another name."""
     missing = [text for text, name in asked.items() if not matches[name]]
     if missing:
         raise DataError(
@@ -239,8 +243,8 @@ def _check(path: Path, folder: Path, asked: Mapping[str, _Name], matches: Mappin
             )
 
 
-def _how(kept: Mapping[str, _Match], folder: Path) -> Iterator[str]:
-    """What to say of pictures that were found by less than their whole names."""
+def _inexact(kept: Mapping[str, _Match], folder: Path) -> Iterator[str]:
+    """Notes on pictures that were not found by their exact names."""
     ways: dict[str, list[str]] = {}
     for text, match in kept.items():
         if match.tail == 1 and not match.whole:
@@ -256,7 +260,7 @@ def _how(kept: Mapping[str, _Match], folder: Path) -> Iterator[str]:
 
 
 def _best(found: Iterable[_Match]) -> list[_Match]:
-    """The matches of the highest rank, each file once."""
+    """The candidates of the highest rank, each file once."""
     matches = list(found)
     highest = max(match.rank for match in matches)
     best = [match for match in matches if match.rank == highest]
@@ -272,7 +276,7 @@ def _composed(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """The name as file systems compare names that neither keep letter case nor the form of Unicode."""
+    """The name as file systems compare it that ignore letter case and Unicode normalisation."""
     return text.lower() if text.isascii() else _composed(_composed(text).casefold())
 
 
@@ -286,5 +290,5 @@ def _below(place: Path, folder: Path) -> str:
 
 
 def _short(text: str) -> str:
-    """A name as it can be shown: not too long, and without what is no text."""
+    """A name for messages: truncated, undecodable bytes escaped."""
     return text[:_LONGEST].encode("utf-8", "backslashreplace").decode()

@@ -1,7 +1,7 @@
-"""Whether keypoints whose names tell no side lie in the middle of a thing, so that they stay what they are in a mirror.
+"""Checks that keypoints in no left/right pair lie on the midline, so that a flip need not swap them.
 
-The mean shape is mirrored onto itself by its pairs of left and right alone. A point in the middle comes to lie on itself,
-and is not on one side of the axis in nearly all samples; two points in the middle lie along the axis, not across it.
+The mean shape is mirrored onto itself at the axis that its pairs define. A midline keypoint then maps to itself, and does
+not lie on one side of the axis in nearly all samples. Two midline keypoints lie along the axis, not across it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from kptool.data import shapes
 from kptool.data.shapes import Complex
 
 _MISFIT, _PLAUSIBLE = 0.12, 2.0
-"""How far from itself a point may be mirrored, as a share of the shape's radius, or of how far the pairs' ends miss theirs."""
+"""Largest distance of a midline keypoint from its mirror image, in radii of the shape, or relative to the pairs' misfit."""
 _ONE_SIDED, _OF_A_PAIR = 0.9, 0.25
-"""In what share of the samples a point on one side lies there, and how far out it is, as a share of the narrowest pair."""
+"""A keypoint is lateral if it lies on one side in this share of the samples, this far out relative to the narrowest pair."""
 _ACROSS, _STEADY, _LEAST = 2.0, 0.85, 4
-"""Two points are a pair whose names do not say so where they lie so many times as far apart across the axis as along it, the
-same way round in this share of the samples, of which there must be some."""
+"""Two keypoints are an unnamed pair if their distance across the axis exceeds that along it by this factor, in the same
+direction in this share of the samples, of which there must be at least `_LEAST`."""
 
 
 def off_axis(
@@ -32,7 +32,10 @@ def off_axis(
     pairs: Sequence[tuple[int, int]],
     middle: Sequence[int],
 ) -> str | None:
-    """Why the keypoints `middle` of points (N, K, 2) do not all lie on the axis that `pairs` tell, in words; else None."""
+    """The reason why keypoints `middle` are not all on the midline that `pairs` define; None if they are.
+
+    points: (N, K, 2). labelled: bool (N, K).
+    """
     mean = shapes.mean_shape(points, labelled)
     if mean is None or not len(middle):
         return None
@@ -59,11 +62,13 @@ def off_axis(
 
 
 def _mirror(m: Complex, ends: NDArray[np.int64], order: Sequence[int]) -> tuple[tuple[complex, complex], float]:
-    """The axis on which the mirrored mean shape, its pairs swapped, lies on itself best by the pairs' `ends`: a point on it
-    and its direction. And how far the ends then miss their counterparts, root mean square."""
+    """The axis (a point and a direction) at which the mean shape `m` (K,), mirrored and reordered, best matches itself.
+
+    ends: indices of the paired keypoints, which alone count. Also returns their root-mean-square misfit.
+    """
     ends_of = np.array(order)[ends]
     across = m[ends] - m[ends_of]
-    direction = 1j * np.sqrt(np.square(across).sum())  # lines have no sense, so that their squares are averaged
+    direction = 1j * np.sqrt(np.square(across).sum())  # squares, because a line's direction has no sign
     direction /= max(abs(direction), 1e-300)
     middle = ((m[ends] + m[ends_of]) / 2).mean()
     local = _upright(m, (middle, direction))
@@ -72,13 +77,13 @@ def _mirror(m: Complex, ends: NDArray[np.int64], order: Sequence[int]) -> tuple[
 
 
 def _upright(z: Complex, axis: tuple[complex, complex]) -> Complex:
-    """Points in the axis' own frame: real across it, imaginary along it."""
+    """Points in the frame of the axis: real part across it, imaginary part along it."""
     middle, direction = axis
     return np.asarray((z - middle) / direction * 1j)
 
 
 def _in_middle(across: NDArray[np.float64], mean: float, misfit: float, narrowest: float) -> bool:
-    """Whether a point whose samples lie so far `across` the axis, and that on the whole lies at `mean`, is on it."""
+    """Whether a keypoint is on the axis, by its offsets `across` the axis in the samples and in the mean shape."""
     if 2 * abs(mean) > max(_MISFIT, _PLAUSIBLE * misfit):
         return False
     one_sided = max(float((across > 0).mean()), float((across < 0).mean())) >= _ONE_SIDED
@@ -86,13 +91,13 @@ def _in_middle(across: NDArray[np.float64], mean: float, misfit: float, narrowes
 
 
 def _narrowest(m: Complex, pairs: Sequence[tuple[int, int]]) -> float:
-    """Half the distance between the two ends of the narrowest pair."""
+    """Half the distance between the keypoints of the narrowest pair."""
     apart = [abs(m[a] - m[b]) / 2 for a, b in pairs]
     return float(np.nanmin(apart))
 
 
 def _hidden_pair(local: Complex, known: NDArray[np.bool_], middle: Sequence[int]) -> tuple[int, int] | None:
-    """Two of the points in the middle that lie across the axis, the same way round in nearly all samples."""
+    """Two of the keypoints `middle` that lie across the axis, in the same direction in nearly all samples."""
     for i, a in enumerate(middle):
         for b in middle[i + 1 :]:
             both = known[:, a] & known[:, b]

@@ -1,7 +1,7 @@
-"""One set in several label files: its parts for training, validation and test, each with its own labels.
+"""Data sets in several label files: one each for training, validation and test.
 
-Parts are known by the names of the files (train.json, instances_val2017.json) or of the folders that hold them, as
-Roboflow writes them (train/_annotations.coco.json, valid/_annotations.coco.json), or by what a person says.
+The part is recognised by the name of the file (train.json, instances_val2017.json) or of its folder, as Roboflow writes
+them (train/_annotations.coco.json, valid/_annotations.coco.json), or stated by the user.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from kptool.data.splits import part_of
 
 ENDINGS = {".json", ".csv", ".tsv", ".xml", ".yaml", ".yml"}
 _ANNOTATIONS = {"annotations", "annotation", "labels", "annos"}
-_LOOKED_AT = 16
+_SAMPLE = 16
+"""Pictures looked up to decide whether a folder is the pictures' folder."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A label file with what it holds, and the folder of its pictures."""
+    """A label file, its contents, and the folder of its pictures."""
 
     path: Path
     file: LabelFile
@@ -34,14 +35,14 @@ class Part:
 
 
 def label_files(folder: Path) -> list[Path]:
-    """The files that may be labels in a folder; where there are none, those in its folder annotations and those of parts."""
+    """The possible label files in a folder; if there are none, those in its folders for annotations and parts."""
     own = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in ENDINGS and p.is_file()]
     below = [p for p in sorted(folder.iterdir()) if p.is_dir() and (p.name.lower() in _ANNOTATIONS or part_of(p.name))]
     return own or [p for place in below for p in sorted(place.iterdir()) if p.suffix.lower() in ENDINGS and p.is_file()]
 
 
 def by_part(folder: Path, files: list[Path]) -> dict[str, Path]:
-    """Label files of a folder by their parts of one set, "train" first; empty where they are not a set's parts."""
+    """The label files of a folder by part, "train" first; empty unless each is another part and one is for training."""
     named = [(part_of(p.stem) or part_of(p.parent.name if p.parent != folder else ""), p) for p in files]
     found = dict(named)
     whole = len(found) == len(files) > 1 and "train" in found and "" not in found
@@ -49,17 +50,17 @@ def by_part(folder: Path, files: list[Path]) -> dict[str, Path]:
 
 
 def files_of(path: Path, reader: Dataset) -> dict[str, Path]:
-    """The label files at `path`: it, as "", or the parts of the set that a folder holds."""
+    """The label files at `path`, by part: a folder's parts, or `path` itself as part ""."""
     if not path.is_dir() or reader.matches(path):
         return {"": path}
     return by_part(path, [p for p in label_files(path) if reader.matches(p)])
 
 
 def picture_folder(path: Path, file: LabelFile, images: Path | None) -> Path:
-    """Where the pictures of a label file lie: in `images`, or beside the file, or beside its folder of annotations.
+    """The folder of a label file's pictures: `images` if given, else the file's folder, or the one above `annotations`.
 
-    Of these and the folders in them that bear the name of the file's part, as val2017 for person_val2017.json, the first
-    that holds the pictures under the names that labels use; else the one to search.
+    Also tried are the folders in these that are named after the file's part, such as val2017 for person_val2017.json. The
+    first in which the picture names resolve is returned; if none does, the folder to search.
     """
     own = path if path.is_dir() else path.parent
     bases = [own]
@@ -67,7 +68,7 @@ def picture_folder(path: Path, file: LabelFile, images: Path | None) -> Path:
         bases.append(own.absolute().parent if own.name == "" else own.parent)
     bases = bases if images is None else [images]
     names = list(dict.fromkeys(thing.picture for thing in file.things))
-    some = names[:: max(1, len(names) // _LOOKED_AT)]
+    some = names[:: max(1, len(names) // _SAMPLE)]
     for folder in (place for base in bases for place in _places(path, base)):
         if some and all(lies_in(folder, name) for name in some):
             return folder
@@ -76,7 +77,7 @@ def picture_folder(path: Path, file: LabelFile, images: Path | None) -> Path:
 
 
 def _places(path: Path, base: Path) -> Iterator[Path]:
-    """A folder, its folder images, and in both those of the same part as the label file, the same name first."""
+    """`base` and `base`/images, each followed by its folders of the label file's part, equal names first."""
     for place in (base, base / "images"):
         if place.is_dir():
             yield place
@@ -86,9 +87,10 @@ def _places(path: Path, base: Path) -> Iterator[Path]:
 
 
 def merged(parts: Mapping[str, Part], skipped: tuple[str, ...] = ()) -> LabelFile:
-    """All parts as one, each thing in its own. A picture that several parts name is in the last of train, test, val.
+    """All parts as one label file; each instance states its split. skipped: further notes.
 
-    Raises DataError where parts have other keypoints than "train", or where nothing is left to train on.
+    Labels of a picture that several parts name are kept for val, else for test. Raises DataError if a part has keypoints
+    that "train" lacks, or if nothing is left to train on.
     """
     first = parts["train"]
     located = {part: _located(each) for part, each in parts.items()}
@@ -99,7 +101,7 @@ def merged(parts: Mapping[str, Part], skipped: tuple[str, ...] = ()) -> LabelFil
         order = _order(first, each)
         for thing, place in zip(each.file.things, located[part].places, strict=True):
             if owner[place] == part:
-                things.append(_moved(thing, place.relative_to(folder).as_posix(), order, part))
+                things.append(_reordered(thing, place.relative_to(folder).as_posix(), order, part))
     if not any(thing.split == "train" for thing in things):
         raise DataError(
             f"{parts['val'].path} names all pictures of {first.path}; give the labels of others with --val-from"
@@ -116,13 +118,13 @@ def merged(parts: Mapping[str, Part], skipped: tuple[str, ...] = ()) -> LabelFil
 
 
 def _located(part: Part) -> Located:
-    """Where each thing's picture is, from the root on."""
+    """The absolute path of each instance's picture."""
     found = locate(part.path, [thing.picture for thing in part.file.things], part.folder, whole=False)
     return Located([place.absolute() for place in found.places], found.notes)
 
 
 def _order(first: Part, part: Part) -> list[int]:
-    """Where each keypoint of the set is in this part of it; -1 where the part does not have it."""
+    """The index in `part` of each keypoint of `first`; -1 if the part lacks it."""
     strange = [name for name in part.file.names if name not in first.file.names]
     if strange:
         raise DataError(
@@ -133,8 +135,8 @@ def _order(first: Part, part: Part) -> list[int]:
     return [numbers.get(name, -1) for name in first.file.names]
 
 
-def _moved(thing: Labelled, picture: str, order: list[int], part: str) -> Labelled:
-    """The thing with its keypoints in another order, as one of a part."""
+def _reordered(thing: Labelled, picture: str, order: list[int], part: str) -> Labelled:
+    """The instance with its keypoints in `order`, another picture name, and its split."""
     known = np.array(order) >= 0
     points = np.where(known[:, None], thing.keypoints[order], np.nan)
     return replace(thing, picture=picture, keypoints=points, visibility=thing.visibility[order] * known, split=part)

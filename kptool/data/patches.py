@@ -1,8 +1,8 @@
-"""Corrections of a data set in a csv that a person reads and edits; `kptool extract --patch` applies them.
+"""Corrections of a data set in an editable csv, which `kptool extract --patch` applies.
 
-Columns: row (of the source), action, keypoint, x, y (pixels of the source), reason. Actions: drop leaves the sample out,
-set moves a keypoint, unlabel takes its label away, swap exchanges left and right: of all pairs, or of the pair that has
-the keypoint that the line names.
+Columns: row (of the source), action, keypoint, x, y (pixels of the source), reason. Actions: drop removes the sample; set
+moves a keypoint; unlabel removes its label; swap exchanges left and right, in all pairs, or in the pair of the stated
+keypoint.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MOST_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class Change:
-    """One line of a patch. `keypoint` is its index, `x` and `y` are source pixels; None where the action needs none."""
+    """One line of a patch. keypoint: its index; x, y: pixels of the source; None if the action has none."""
 
     row: int
     action: str
@@ -41,12 +41,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Patches:
-    """The changes of each row."""
+    """The changes of a patch, by source row."""
 
     changes: dict[int, list[Change]]
 
     def apply(self, samples: Samples, flip_pairs: Sequence[tuple[int, int]]) -> Samples:
-        """The samples as corrected, without those that are dropped."""
+        """The corrected samples, without the dropped ones. Raises DataError for swaps that cannot be applied."""
         mine = [i for i, row in enumerate(samples.rows.tolist()) if row in self.changes]
         if not mine:
             return samples
@@ -70,9 +70,9 @@ class Patches:
 
 
 def _order(change: Change, count: int, flip_pairs: Sequence[tuple[int, int]], swapped: set[int]) -> list[int]:
-    """The order of `count` keypoints that a swap makes. `swapped` has those that one of the row's swaps named.
+    """The permutation of `count` keypoints that a swap applies; adds its pair to `swapped`, the keypoints done already.
 
-    Raises DataError where there is nothing to exchange, and where an exchange would undo another.
+    Raises DataError if there is no pair to exchange, or if the swap would undo another.
     """
     if not flip_pairs:
         raise DataError(
@@ -90,7 +90,7 @@ def _order(change: Change, count: int, flip_pairs: Sequence[tuple[int, int]], sw
 
 
 def read(path: Path, names: Sequence[str]) -> Patches:
-    """The changes in a csv, for keypoints of these names. Raises DataError with the line and what is expected there."""
+    """Read a patch file for keypoints called `names`. Raises DataError with the line and what is expected there."""
     rows = csv_rows(path, io.StringIO(read_text(path, _MOST_BYTES)))
     header = next(rows, [])
     if not {"row", "action"} <= set(header):
@@ -110,7 +110,7 @@ def read(path: Path, names: Sequence[str]) -> Patches:
 
 
 def to_text(changes: Iterable[Change], names: Sequence[str]) -> str:
-    """The text of a patch."""
+    """The csv text of a patch."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)

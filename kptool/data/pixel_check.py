@@ -1,7 +1,7 @@
-"""Whether labels can be pixels of their pictures: shares, other sizes and exchanged axes are told from real labels.
+"""Checks that labels are in pixels of their pictures: detects normalised coordinates, other picture sizes, swapped axes.
 
-Refused is only what no real data set is: things smaller than a pixel in the pictures' corner, and more than half of all
-keypoints beyond their pictures. What may be real and looks odd is told.
+Only what no real data set contains is refused: most instances smaller than a pixel in the corner of their pictures, or
+most keypoints outside their pictures. Suspicious labels are reported in notes.
 """
 
 from __future__ import annotations
@@ -14,33 +14,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
-from kptool.base.geometry import Size
+from kptool.base.geometry import Size, to_edges
 from kptool.data import images
 from kptool.data.annotations import LabelFile, Samples, Source
 
 _FARTHEST = 1e6
+"""Pixels; the largest plausible coordinate."""
 _LOW, _HIGH, _EXTENT, _LEFT_OF, _OUTSIDE = -2.05, 1.05, 1.1, -0.6, 2.05
-"""Bounds of shares: 0 to 1, or -1 to 1 about the middle, which reach left of any picture; 1 less where 1 is the first pixel.
-_OUTSIDE: up to where those lie that a tool guesses beyond the edge."""
-_LOOKED_AT, _ENOUGH = 1000, 8
+"""Bounds of normalised coordinates, which range over 0..1, or over -1..1 from the picture's middle and so left of any pixel;
+one less in formats that count pixels from 1. _EXTENT: of one instance. _OUTSIDE: for points predicted beyond the edge."""
+_SIZE_SAMPLE, _ENOUGH = 1000, 8
+"""Pictures whose sizes are read, and keypoints needed for a verdict."""
 _LARGE, _FILLED, _BEYOND = 250, 60, 5
-"""Of labels that are percent: from which side on a picture is so large that they lie in its corner alone, how much of 0 to
-100 they fill, and how far some may lie beyond."""
+"""Coordinates in percent: the smallest picture side at which they are recognisable, the part of 0..100 they must cover, and
+the tolerance beyond that range."""
 
 
 def check(path: Path, file: LabelFile, places: Sequence[Path]) -> tuple[str, ...]:
-    """What looks odd about the labels of `file` for the pictures at `places`, a sentence each.
+    """Notes on suspicious labels of `file` for the pictures at `places`.
 
-    Raises DataError, naming the label and the fix, for what cannot be pixels of its picture.
+    Raises DataError, with the label and the fix, for labels that cannot be pixels of their pictures.
     """
     points = np.stack([thing.keypoints for thing in file.things]).astype(np.float64)
     seen = np.stack([thing.visibility for thing in file.things]) > 0
-    _finite(path, file, points, seen)
+    _require_finite(path, file, points, seen)
     corner = in_first_pixel(points, seen)
     labelled = int(seen.any(1).sum())
     first = int(np.argmax(corner))
     if corner.any() and corner.sum() * 2 >= labelled:
-        raise _shares(path, int(corner.sum()), labelled, points[first][seen[first]][0], file.things[first].picture)
+        raise _normalised(path, int(corner.sum()), labelled, points[first][seen[first]][0], file.things[first].picture)
     notes = []
     if corner.any():
         notes.append(
@@ -51,7 +53,7 @@ def check(path: Path, file: LabelFile, places: Sequence[Path]) -> tuple[str, ...
 
 
 def checked(source: Source) -> Source:
-    """A source that holds its images, which ends with a DataError where its labels cannot be pixels of these."""
+    """The source with the same check: its block iterator ends with a DataError if its labels cannot be pixels."""
 
     def blocks() -> Iterator[Samples]:
         corner, labelled, example = 0, 0, None
@@ -64,12 +66,12 @@ def checked(source: Source) -> Source:
                 example = samples.keypoints[i][seen[i]][0], f"row {samples.rows[i]}"
             yield samples
         if example is not None and corner * 2 >= labelled:
-            raise _shares(source.label, corner, labelled, *example)
+            raise _normalised(source.label, corner, labelled, *example)
 
     return replace(source, blocks=blocks)
 
 
-def _shares(path: Path | str, count: int, labelled: int, point: NDArray[np.floating], where: str) -> DataError:
+def _normalised(path: Path | str, count: int, labelled: int, point: NDArray[np.floating], where: str) -> DataError:
     return DataError(
         f"{path}: all keypoints of {count} of {labelled} things lie in the first pixel of their pictures or beside it, as"
         f" ({point[0]:g}, {point[1]:g}) of {where}; these look like shares of the pictures' width and height: multiply x by"
@@ -78,10 +80,11 @@ def _shares(path: Path | str, count: int, labelled: int, point: NDArray[np.float
 
 
 def in_first_pixel(points: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which things (N,) have their labelled keypoints within a pixel at the picture's corner, as shares have.
+    """Which instances (N,) seem to have normalised coordinates: labelled keypoints within a pixel of the picture's corner.
 
-    points (N, K, 2), seen (N, K). Up to half may lie a little further, as those of a body that the edge cuts off. Whole and
-    half numbers only, as 0, 0 for no label, are no shares; nor is what is two pixels wide and lies within its picture.
+    points: (N, K, 2). seen: bool (N, K). Up to half of the keypoints may lie slightly further out, like those of a body cut
+    off by the edge. Excluded are instances with whole and half numbers only (such as 0,0 for no label), and those that are
+    two pixels wide and inside their picture.
     """
     inside = seen & ((points >= _LOW) & (points <= _HIGH)).all(-1)
     near = seen & ((points >= _LOW) & (points <= _OUTSIDE)).all(-1)
@@ -94,7 +97,8 @@ def in_first_pixel(points: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDA
     return np.asarray(seen.any(1) & most & (near == seen).all(1) & narrow & broken.any(1))
 
 
-def _finite(path: Path, file: LabelFile, points: NDArray[np.float64], seen: NDArray[np.bool_]) -> None:
+def _require_finite(path: Path, file: LabelFile, points: NDArray[np.float64], seen: NDArray[np.bool_]) -> None:
+    """Raise DataError for a labelled keypoint that is not finite or absurdly far away."""
     sane = np.isfinite(points).all(-1) & (np.abs(np.nan_to_num(points)).max(-1) <= _FARTHEST)
     wrong = np.argwhere(seen & ~sane)
     if len(wrong):
@@ -108,9 +112,9 @@ def _finite(path: Path, file: LabelFile, points: NDArray[np.float64], seen: NDAr
 def _against_sizes(
     path: Path, file: LabelFile, places: Sequence[Path], points: NDArray[np.float64], seen: NDArray[np.bool_]
 ) -> Iterator[str]:
-    """What labels say beside the sizes of their pictures, of which as many are looked at as take no time to speak of."""
+    """Notes from comparing labels with picture sizes; of files that do not state the sizes, a sample is read."""
     silent = np.array([row for row, thing in enumerate(file.things) if thing.size is None], dtype=np.int64)
-    some = silent[np.unique(np.linspace(0, max(len(silent) - 1, 0), min(len(silent), _LOOKED_AT)).astype(int))]
+    some = silent[np.unique(np.linspace(0, max(len(silent) - 1, 0), min(len(silent), _SIZE_SAMPLE)).astype(int))]
     rows = np.union1d(np.setdiff1d(np.arange(len(places)), silent), some)
     known: dict[Path, Size | None] = {}
     sizes = np.full((len(rows), 2), np.nan)
@@ -143,12 +147,13 @@ def _against_sizes(
 
 
 def _within(points: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether points (n, K, 2) lie in pictures of sizes (n, 2), width and height, but for a pixel that a convention may make."""
-    return np.asarray(((points >= -1.5) & (points <= sizes[:, None] + 0.5)).all(-1))
+    """Whether points (n, K, 2) lie in pictures of `sizes` (n, 2: width, height), within a pixel for other conventions."""
+    edges = to_edges(points)
+    return np.asarray(((edges >= -1) & (edges <= sizes[:, None] + 1)).all(-1))
 
 
 def _percent(points: NDArray[np.float64], seen: NDArray[np.bool_], sizes: NDArray[np.float64]) -> Iterator[str]:
-    """Labels that fill 0 to 100 of large pictures, or lie about the middle of that: of things in the corner, or percent."""
+    """A note if labels of large pictures cover 0..100 or centre on its middle, as coordinates in percent do."""
     if seen.sum() < _ENOUGH or np.median(sizes.min(1)) < _LARGE:
         return
     low, middle, high = np.percentile(points[seen], [1, 50, 99], axis=0)

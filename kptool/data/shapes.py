@@ -1,8 +1,8 @@
-"""Shapes whatever their place, turn and size: the mean shape of labelled points, and how far each sample is from it.
+"""Robust Procrustes analysis: the mean shape of labelled keypoints, and the distance of each sample from it.
 
-A shape is brought onto another by a similarity: moved, turned and scaled, never reflected, so that handedness counts.
-Points are complex numbers x + iy here, and the fit is a weighted regression (see `kptool.base.geometry.fit_similarity`).
-Labels may be missing, and some may be wrong: means are medians, and the start is the sample most others agree with.
+Shapes are aligned by similarities: translation, rotation and scale, but no reflection, so that handedness counts. Points
+are complex numbers x + iy, and the fit is a weighted regression (see `kptool.base.geometry.fit_similarity`). Labels may be
+missing or wrong, so means are medians, and the iteration starts from the sample that agrees best with the others.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 Complex = NDArray[np.complex128]
 _CANDIDATES, _ROUNDS, _MOST = 16, 12, 3000
+"""Samples tried as the start, iterations of the mean, and samples used at most."""
 _FLOOR = 0.02
+"""The least typical distance, relative to the mean shape's radius."""
 _MISSING = complex(np.nan, np.nan)
 LEAST_POINTS = 3
-"""Points that a shape needs to have a handedness."""
+"""Points needed to align a shape and tell it from its mirror image."""
 
 
 def to_complex(points: NDArray[np.floating]) -> Complex:
@@ -26,9 +28,9 @@ def to_complex(points: NDArray[np.floating]) -> Complex:
 
 
 def align(shapes: Complex, weights: NDArray[np.float64], mean: Complex) -> Complex:
-    """Shapes (..., K) each moved, turned and scaled onto `mean` (K,), by least squares with `weights` (..., K) from 0.
+    """Shapes (..., K), each aligned with `mean` (K,) by the similarity of least squares with `weights` (..., K) >= 0.
 
-    What has weight 0 is moved along; a shape without extent lands on the mean's middle.
+    Points of weight 0 are transformed, too. A shape without extent ends up at the mean's centroid.
     """
     total = np.maximum(weights.sum(-1, keepdims=True), 1e-300)
     z = np.where(weights > 0, shapes, 0)
@@ -41,9 +43,12 @@ def align(shapes: Complex, weights: NDArray[np.float64], mean: Complex) -> Compl
 
 
 def mean_shape(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """What most shapes (N, K, 2) are like, (K, 2), of radius 1 about 0; NaN for a keypoint without labels, None where no
-    sample has three points apart. Samples whose left and right are exchanged do not matter while they are few."""
-    z, known = _some(to_complex(points), labelled)
+    """The robust mean (K, 2) of shapes (N, K, 2), with centroid 0 and root-mean-square radius 1.
+
+    labelled: bool (N, K). NaN for keypoints without labels; None if no sample has three distinct labelled points. A few
+    samples with left and right exchanged do not affect it.
+    """
+    z, known = _usable(to_complex(points), labelled)
     if not len(z):
         return None
     mean = _normal(_start(z, known))
@@ -57,21 +62,23 @@ def mean_shape(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> NDA
 def typical_distance(
     points: NDArray[np.floating], labelled: NDArray[np.bool_], mean: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """How far each keypoint usually is from `mean` (K, 2) once shapes lie on it: medians (K,), at least 2 % of the radius."""
-    z, known = _some(to_complex(points), labelled)
+    """The median distance (K,) of each keypoint from `mean` (K, 2) after alignment, in its units, at least 0.02."""
+    z, known = _usable(to_complex(points), labelled)
     m = to_complex(mean)
     moved = align(z, (known & np.isfinite(m)).astype(float), np.nan_to_num(m))
     far = np.where(known, np.abs(moved - m), np.nan)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of columns that hold nothing
+        warnings.simplefilter("ignore", RuntimeWarning)  # about columns of NaN only
         return np.asarray(np.fmax(np.nanmedian(far, axis=0), _FLOOR))
 
 
 def distances(
     points: NDArray[np.floating], labelled: NDArray[np.bool_], mean: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """How far shapes (N, K, 2) lie from `mean` once they are moved, turned and scaled onto it, root mean square in its
-    units, (N,); NaN for those of less than three labelled points."""
+    """The root-mean-square distance (N,) of shapes (N, K, 2) from `mean` (K, 2) after alignment, in the mean's units.
+
+    labelled: bool (N, K). NaN for shapes with fewer than three labelled points.
+    """
     z, m = to_complex(points), to_complex(mean)
     known = labelled & np.isfinite(m)
     moved = align(z, known.astype(float), np.nan_to_num(m))
@@ -80,8 +87,8 @@ def distances(
     return np.where(count >= LEAST_POINTS, np.sqrt(squares / np.maximum(count, 1)), np.nan)
 
 
-def _some(z: Complex, labelled: NDArray[np.bool_]) -> tuple[Complex, NDArray[np.bool_]]:
-    """At most some thousands of the samples, evenly, that have three labelled points that do not coincide."""
+def _usable(z: Complex, labelled: NDArray[np.bool_]) -> tuple[Complex, NDArray[np.bool_]]:
+    """Evenly spaced samples, at most `_MOST`, that have three labelled points and some extent."""
     middle = np.where(labelled, z, 0).sum(1) / np.maximum(labelled.sum(1), 1)
     extent = np.where(labelled, np.abs(z - middle[:, None]), 0).max(1, initial=0)
     usable = np.flatnonzero((labelled.sum(1) >= LEAST_POINTS) & (extent > 1e-6))
@@ -90,7 +97,7 @@ def _some(z: Complex, labelled: NDArray[np.bool_]) -> tuple[Complex, NDArray[np.
 
 
 def _start(z: Complex, known: NDArray[np.bool_]) -> Complex:
-    """Of the samples with the most labels, the one that the others are nearest to in the median."""
+    """Of the samples with the most labels, the one with the smallest median distance to the others."""
     most = np.argsort(-known.sum(1), kind="stable")
     most = most[known[most].sum(1) >= known.sum(1).max() - 1]
     tried = most[:: max(1, len(most) // _CANDIDATES)][:_CANDIDATES]
@@ -108,12 +115,12 @@ def _start(z: Complex, known: NDArray[np.bool_]) -> Complex:
 
 
 def _normal(shape: Complex) -> Complex:
-    """The shape about 0 and of radius 1; NaN stays."""
+    """The shape moved to centroid 0 and scaled to radius 1; NaN stays."""
     centred = shape - np.nanmean(shape)
     return np.asarray(centred / max(float(np.sqrt(np.nanmean(np.abs(centred) ** 2))), 1e-300))
 
 
 def _median(shapes: Complex) -> Complex:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of keypoints that nobody labelled
+        warnings.simplefilter("ignore", RuntimeWarning)  # about keypoints without labels
         return np.asarray(np.nanmedian(shapes.real, axis=0) + 1j * np.nanmedian(shapes.imag, axis=0))

@@ -1,13 +1,12 @@
-"""Near-duplicates among images: neighbouring frames of a video, another crop of one picture, one person in one room.
+"""Finds near-duplicate images: neighbouring frames of a video, crops of one picture, one person in one room.
 
-Each image becomes histograms of local binary patterns (Ojala, Pietikainen & Maenpaa, PAMI 2002: the 58 uniform patterns
-of 8 neighbours, and one bin for the others) at two radii in 4x4 cells, which lighting and small shifts hardly change.
-Two images are near-duplicates where both those and thumbnails of 16x16 pixels correlate above a threshold, or where all
-their pixels are the same; what is near the same image belongs together, too. Every pair above the threshold counts, so
-a thousand copies of an image stay together as two do.
+Each image is described by histograms of local binary patterns (Ojala, Pietikainen & Maenpaa, PAMI 2002: the 58 uniform
+patterns of 8 neighbours, and one bin for the others) at two radii in 4x4 cells, which are robust to lighting and small
+shifts, and by a thumbnail of 16x16 pixels. Two images are near-duplicates if both correlate above a threshold, or if all
+their pixels are equal. Clusters are the connected components of these pairs.
 
-All pairs are compared, block by block, and joined as they are found: memory is some 4 KB an image and one block, whatever
-the number of pairs; time grows with the square of the number of images (`benchmarks/doctor_experiment.py` measures it).
+All pairs are compared, block by block, and merged immediately: memory is about 4 KB per image plus one block, whatever the
+number of pairs; time is quadratic in the number of images (`benchmarks/doctor_experiment.py` measures it).
 """
 
 from __future__ import annotations
@@ -20,17 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CELLS, _RADII, _THUMB = 4, (1, 2), 16
-_LOOK = 0.6
+_THUMB_ALIKE = 0.6
+"""Least correlation of near-duplicates' thumbnails."""
 _ALIKE, _DOUBLED, _ABOVE, _SURE = 0.74, 0.007, 0.54, 0.94
-"""From which correlation of patterns on images are near-duplicates: of a few, and how much more whenever there are twice as
-many, as there are then more pairs that could be so by chance; as a share of the way from what any two of the set have to 1,
-where that is more; and at the most. Of thumbnails it is `_LOOK`. Chosen on 50 to 2134 faces of known people so that at
-least nine in ten of the pairs that clusters imply are one person's: with 0.03 less, clusters of different people run
-together. Pictures of one kind of thing in one pose, as X-rays, are all alike above 0.8, and still of different things."""
+"""Least correlation of near-duplicates' patterns: `_ALIKE` for small sets, plus `_DOUBLED` per doubling of the set, as more
+pairs then correlate by chance; if larger, `_ABOVE` of the way from the set's median correlation to 1; at most `_SURE`.
+Chosen on 50 to 2134 faces of known people so that at least nine in ten pairs within clusters are of one person: with 0.03
+less, clusters of different people merge. Images of one kind in one pose, such as X-rays, correlate above 0.8 without being
+duplicates."""
 _USUAL_FROM, _USUAL_OF = 40, 1000
-"""Images from which on two of a set say what is usual, and how many of them are looked at for that."""
+"""Images needed to estimate a set's median correlation, and images used for it at most."""
 FLAT = 2.0
-"""Standard deviation, of 255, below which an image has no contrast, and is like everything."""
+"""Standard deviation, in grey levels, below which an image has no contrast and is not compared."""
 _BLOCK = 2048
 _OFFSETS = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
@@ -39,7 +39,7 @@ _Edges = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Near-duplicates: samples a and b (P,), a below b, and the correlation of their patterns (P,)."""
+    """Pairs of near-duplicates: samples a < b (P,), and the correlation of their patterns (P,)."""
 
     a: NDArray[np.int64]
     b: NDArray[np.int64]
@@ -48,9 +48,12 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Near:
-    """What is near each of N images. cluster (N,): the number of its cluster, -1 for one on its own. other (N,): of its
-    near-duplicates on the other side of a split the one most alike, -1 for none, and `alike` (N,) their correlation; kin
-    and `kin_alike` (N,): the same among those of its own group. Near-duplicates are those above `threshold`."""
+    """The near-duplicates of N images.
+
+    cluster: (N,), the number of the image's cluster, -1 for none. other, alike: (N,), its most similar near-duplicate in
+    the other part of a train/validation split (-1 for none), and their correlation. kin, kin_alike: (N,), the same, within
+    its own group. threshold: the least correlation of near-duplicates.
+    """
 
     cluster: NDArray[np.int64]
     other: NDArray[np.int64]
@@ -62,8 +65,11 @@ class Near:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """What images are compared by: patterns (N, D) and thumbnails (N, 256), float16 rows of unit length; standard
-    deviations `contrast` (N,); `digest` (N,), which is one number for equal pixels."""
+    """The descriptors of N images.
+
+    patterns: float16 (N, D), and thumbs: float16 (N, 256), rows of zero mean and unit length. contrast: (N,), standard
+    deviations in grey levels. digest: (N,), a hash of the pixels.
+    """
 
     patterns: NDArray[np.float16]
     thumbs: NDArray[np.float16]
@@ -72,11 +78,11 @@ class Descriptors:
 
     @classmethod
     def of(cls, blocks: Iterable[NDArray[np.uint8]]) -> Descriptors:
-        """Of images in blocks; memory grows by some 4 KB for each."""
+        """Describe uint8 images in blocks (n, H, W) or (n, 3, H, W); takes about 4 KB of memory per image."""
         parts: list[tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float64], NDArray[np.uint64]]] = []
         for block in blocks:
             grey = (block if block.ndim == 3 else block.mean(1)).astype(np.float32)
-            thumbs = _unit(_means(grey, _THUMB).reshape(len(grey), -1))
+            thumbs = _unit(_block_sums(grey, _THUMB).reshape(len(grey), -1))
             digest = np.array([_digest(image) for image in block], np.uint64)
             parts.append((_unit(_patterns(grey)), thumbs, grey.std((1, 2)).astype(np.float64), digest))
         patterns, thumbs, contrast, digest = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -84,16 +90,17 @@ class Descriptors:
 
 
 def clusters(blocks: Iterable[NDArray[np.uint8]]) -> NDArray[np.int64]:
-    """For each image of `blocks`, (n, H, W) or (n, 3, H, W), the number of its cluster, -1 for one on its own: (N,)."""
+    """The cluster (N,) of each image in blocks (n, H, W) or (n, 3, H, W); -1 for images without near-duplicates."""
     return near(Descriptors.of(blocks)).cluster
 
 
 def near(
     descriptors: Descriptors, side: NDArray[np.bool_] | None = None, groups: NDArray[np.int64] | None = None
 ) -> Near:
-    """Clusters of near-duplicates, and the nearest ones across a split whose sides are told apart by `side` (N,).
+    """Find clusters of near-duplicates, and the most similar ones across a split.
 
-    Images without contrast, which are like everything, are near none. `groups` (N,) are those that are known, else -1.
+    side: bool (N,), the part of the split each image is in. groups: (N,), known groups, else -1. Images without contrast
+    have no near-duplicates.
     """
     count, least = len(descriptors.contrast), threshold(descriptors)
     root, any_, kin = np.arange(count), _Best.none(count), _Best.none(count)
@@ -102,15 +109,15 @@ def near(
         if side is None:
             continue
         across = side[a] != side[b]
-        any_.see(a[across], b[across], value[across])
+        any_.update(a[across], b[across], value[across])
         if groups is not None:
             across &= (groups[a] == groups[b]) & (groups[a] >= 0)
-            kin.see(a[across], b[across], value[across])
-    return Near(_numbered(_settled(root)), any_.other, any_.alike, kin.other, kin.alike, least)
+            kin.update(a[across], b[across], value[across])
+    return Near(_numbered(_compressed(root)), any_.other, any_.alike, kin.other, kin.alike, least)
 
 
 def pairs(descriptors: Descriptors) -> Pairs:
-    """All pairs of near-duplicates: as many as there are, so for measuring; `near` needs no memory for them."""
+    """All pairs of near-duplicates, for measurements. Unlike `near` it needs memory for each pair."""
     found = [np.concatenate(part) for part in zip(*_edges(descriptors, threshold(descriptors)), strict=True)]
     a, b, value = found
     _, first = np.unique(a * len(descriptors.contrast) + b, return_index=True)
@@ -118,7 +125,7 @@ def pairs(descriptors: Descriptors) -> Pairs:
 
 
 def threshold(descriptors: Descriptors) -> float:
-    """The correlation of patterns above which images are near-duplicates: more where any two of the set are alike."""
+    """The correlation of patterns above which images of this set are near-duplicates."""
     distinct = np.unique(descriptors.digest[descriptors.contrast >= FLAT], return_index=True)[1]
     if len(distinct) < _USUAL_FROM:
         return _ALIKE
@@ -130,15 +137,17 @@ def threshold(descriptors: Descriptors) -> float:
 
 
 def components(count: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The connected components of `count` nodes joined by edges a-b, numbered from 0; -1 for a node without any."""
+    """The connected components of `count` nodes with edges a-b (P,), numbered from 0; -1 for nodes without edges."""
     root = np.arange(count)
     _join(root, a, b)
-    return _numbered(_settled(root))
+    return _numbered(_compressed(root))
 
 
 def same_pixels(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float | None:
-    """How much two images of one shape differ, as the root mean square of grey levels, where they are all but identical:
-    by at most 5 % of their contrast on the whole and 32 grey levels anywhere, as a copy that was packed again does."""
+    """The root-mean-square difference of two images of equal shape, in grey levels, if they are copies; else None.
+
+    Copies, such as recompressed files, differ by at most 5 % of their contrast, and by at most 32 grey levels anywhere.
+    """
     apart = one.astype(np.float32) - other.astype(np.float32)
     differ = float(np.sqrt(np.square(apart).mean()))
     close = differ <= _DIFFER * min(float(one.std()), float(other.std())) and float(np.abs(apart).max()) <= _ANYWHERE
@@ -149,7 +158,7 @@ _DIFFER, _ANYWHERE = 0.05, 32
 
 
 def _edges(descriptors: Descriptors, least: float) -> Iterator[_Edges]:
-    """Near-duplicates, block by block: samples a below b, and how alike; equal ones first, each with the first of its kind."""
+    """Near-duplicates a < b and their correlations, in blocks; first each exact copy with the first of its kind."""
     contrast = np.flatnonzero(descriptors.contrast >= FLAT)
     _, first, kind = np.unique(descriptors.digest[contrast], return_index=True, return_inverse=True)
     again = first[kind] != np.arange(len(contrast))
@@ -164,38 +173,38 @@ def _edges(descriptors: Descriptors, least: float) -> Iterator[_Edges]:
             if begin == start:
                 likely &= np.triu(np.ones_like(likely), 1)
             a, b = np.nonzero(likely)
-            look = _correlations(thumbs, descriptors.thumbs[columns].astype(np.float32), a, b) > _LOOK
-            a, b = a[look], b[look]
+            alike = _correlations(thumbs, descriptors.thumbs[columns].astype(np.float32), a, b) > _THUMB_ALIKE
+            a, b = a[alike], b[alike]
             yield rows[a], columns[b], close[a, b]
 
 
 def _correlations(
     rows: NDArray[np.float32], columns: NDArray[np.float32], a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """The products of rows a and columns b (P,): one by one where they are few, else out of those of all."""
+    """The products (P,) of rows a and columns b: computed one by one if they are few, else taken from the full matrix."""
     if len(a) < len(rows) * len(columns) / 16:
         return np.asarray(np.einsum("pd,pd->p", rows[a], columns[b]))
     return np.asarray((rows @ columns.T)[a, b])
 
 
 def _join(root: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> None:
-    """Union by edges: afterwards both ends of each lead to one node, the least of their component."""
+    """Union-find: merge the components of each edge a-b in place; a component's root is its smallest node."""
     while len(a):
-        a, b = _settled(root)[a], root[b]
+        a, b = _compressed(root)[a], root[b]
         apart = a != b
         a, b = np.minimum(a, b)[apart], np.maximum(a, b)[apart]
         np.minimum.at(root, b, a)
 
 
-def _settled(root: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`root`, every node led to the end of its way at once."""
+def _compressed(root: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`root` after path compression, in place: every node points directly to its component's root."""
     while not np.array_equal(further := root[root], root):
         root[:] = further
     return root
 
 
 def _numbered(root: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Components numbered from 0 by nodes' roots (N,); -1 for a node on its own."""
+    """Components numbered from 0, by the nodes' roots (N,); -1 for isolated nodes."""
     alone = np.bincount(root, minlength=len(root))[root] == 1
     result = np.full(len(root), -1, dtype=np.int64)
     result[~alone] = np.unique(root[~alone], return_inverse=True)[1]
@@ -204,20 +213,21 @@ def _numbered(root: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Best:
-    """Each sample's neighbour that is most alike of those seen: other (N,), -1 for none, and alike (N,)."""
+    """Each sample's most similar neighbour so far: other (N,), -1 for none, and alike (N,), their correlation."""
 
     other: NDArray[np.int64]
     alike: NDArray[np.float32]
 
     @classmethod
     def none(cls, count: int) -> _Best:
+        """No neighbours yet for `count` samples."""
         return cls(np.full(count, -1, np.int64), np.full(count, -1, np.float32))
 
-    def see(self, a: NDArray[np.int64], b: NDArray[np.int64], value: NDArray[np.float32]) -> None:
-        """Note the edges a-b (P,) for both ends, where they are better than what is noted."""
+    def update(self, a: NDArray[np.int64], b: NDArray[np.int64], value: NDArray[np.float32]) -> None:
+        """Take the edges a-b (P,) into account, for both of their nodes."""
         for mine, its in ((a, b), (b, a)):
             better = np.flatnonzero(value > self.alike[mine])
-            best = better[np.argsort(value[better], kind="stable")]  # of several for one place the last one stays
+            best = better[np.argsort(value[better], kind="stable")]  # of several for one sample the last is kept
             self.other[mine[best]], self.alike[mine[best]] = its[best], value[best]
 
 
@@ -226,7 +236,7 @@ def _digest(image: NDArray[np.uint8]) -> int:
 
 
 def _patterns(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Square roots of the histograms of patterns (n, D) of grey images (n, H, W)."""
+    """Square roots of the pattern histograms (n, D) of grey images (n, H, W)."""
     n, height, width = images.shape
     rows, columns = (np.arange(length) * _CELLS // length for length in (height, width))
     cell = rows[:, None] * _CELLS + columns
@@ -244,7 +254,7 @@ def _patterns(images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _bins() -> NDArray[np.int64]:
-    """The bin of each of the 256 patterns: a bin for every one with at most two changes around the circle, one for the rest."""
+    """The bin of each of the 256 patterns: one per uniform pattern (at most two changes around the circle), one for the rest."""
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
     uniform = (bits != np.roll(bits, 1, axis=1)).sum(1) <= 2
     return np.where(uniform, np.cumsum(uniform) - 1, uniform.sum())
@@ -253,14 +263,14 @@ def _bins() -> NDArray[np.int64]:
 _BINS = _bins()
 
 
-def _means(images: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Block means (n, side, side) of images (n, H, W); smaller ones are repeated."""
+def _block_sums(images: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Block sums (n, side, side) of images (n, H, W); pixels of images smaller than `side` are repeated."""
     y, x = (np.linspace(0, length, side + 1).astype(int)[:-1] for length in images.shape[1:])
     return np.asarray(np.add.reduceat(np.add.reduceat(images, y, axis=1), x, axis=2))
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Rows of zero mean and unit length."""
+    """Rows shifted to zero mean and scaled to unit length."""
     centred = rows - rows.mean(1, keepdims=True)
     lengths = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
     return np.asarray(centred / lengths, np.float16)

@@ -1,4 +1,4 @@
-"""What SOURCE means: which reader fits it, where its pictures are, and how they become images of one size."""
+"""Opens SOURCE: finds the reader and the pictures, merges the parts of a set, and brings images to one size."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from kptool.system.text import csv_rows, read_text
 from kptool.system.workers import Workers
 
 _DEFAULT_PLACES = ("training.zip", "training.csv", "facial-keypoints-detection.zip")
-_LOOKED_AT = 1000
+_MOST_PROBED = 1000
+"""Files of a folder that are checked for a known format."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """How a source is opened; None leaves a choice to what the source is.
+    """How to open a source; None leaves a choice to the source.
 
-    images: the folder of the pictures that labels are about. category: which things, where a file labels several kinds.
-    size (H, W), channels, crop, margin: see `kptool.data.labels.View`. flips: a csv of names that change places in the mirror,
-    two in a line, or the word "none". count, seed: of synthetic faces. val_from: the labels of the validation part, where
-    these are in a file of their own.
+    images: the folder of the labelled pictures. category: the one to read of several. size (H, W), channels, crop, margin:
+    see `kptool.data.labels.View`. flips: a csv with a pair of left and right keypoint names per line, or the word "none".
+    count, seed: of synthetic faces. val_from: the validation part's labels, if in a file of their own. Raises ConfigError
+    for values out of range.
     """
 
     images: Path | None = None
@@ -49,13 +50,13 @@ class Opening:
     val_from: Path | None = None
 
     def __post_init__(self) -> None:
-        View(self.size or View().size, self.channels, self.crop, self.margin)  # checks, before anything is read
+        View(self.size or View().size, self.channels, self.crop, self.margin)  # validates before anything is read
 
 
 def find_source(path: Path | None, opening: Opening | None = None) -> Source:
-    """Open `path` with the reader it fits; without a path, Kaggle's file in . or data/, else synthetic faces.
+    """Open `path` with the reader for its format; without a path, Kaggle's file in . or data/, else synthetic faces.
 
-    Raises DataError where the path does not exist or no reader knows it.
+    Raises DataError if the path does not exist or has no known format, ConfigError for options that do not apply.
     """
     opening = opening or Opening()
     require(path is not None or opening.val_from is None, "--val-from wants SOURCE, the labels of the training part")
@@ -80,7 +81,10 @@ def find_source(path: Path | None, opening: Opening | None = None) -> Source:
 
 
 def find_reader(path: Path) -> tuple[Path, Dataset]:
-    """The label file at `path`, or in that folder, and its reader. Raises DataError where there is none, or several."""
+    """The label file at `path`, or in that folder, and its reader; the folder itself if it holds the parts of one set.
+
+    Raises DataError if there is none, or if there are several.
+    """
     if not path.exists():
         raise DataError(
             f"there is no file or folder {path}; give Kaggle's training.zip, or nothing for synthetic faces"
@@ -100,7 +104,7 @@ def find_reader(path: Path) -> tuple[Path, Dataset]:
 
 
 def _refuse_several(path: Path, places: list[Path]) -> None:
-    """Raise DataError for a folder of several label files."""
+    """Raise DataError for a folder of several label files that are not the parts of one set."""
     kind = unread.named_whole(places[0])
     if kind:
         raise DataError(f"{path} holds {len(places)} files of labels, and {places[0].name} {kind}")
@@ -112,9 +116,9 @@ def _refuse_several(path: Path, places: list[Path]) -> None:
 
 
 def _refuse_strangers(path: Path, places: list[Path], *, known: bool) -> None:
-    """Raise DataError for files of a kind that kptool does not read, and for what is `known` to no reader."""
+    """Raise DataError if no reader fits (unless `known`), naming the format of `places` if it can be recognised."""
     if not places and path.is_dir():
-        places = [place for place in sorted(path.iterdir()) if place.is_file()][:_LOOKED_AT]
+        places = [place for place in sorted(path.iterdir()) if place.is_file()][:_MOST_PROBED]
     looked = (place for place in places if not known or place.suffix.lower() in (".csv", ".tsv"))
     kinds = ((place, unread.named_file(place)) for place in looked)
     place, kind = next(((place, kind) for place, kind in kinds if kind), (path, None))
@@ -137,7 +141,10 @@ def _refuse_strangers(path: Path, places: list[Path], *, known: bool) -> None:
 
 
 def read_labels(path: Path, reader: Dataset, opening: Opening) -> tuple[LabelFile, Path]:
-    """What the label file says, or the files of the parts of one set say, and the folder of the pictures."""
+    """The contents of the label file at `path`, or of all parts merged, and the folder of the pictures.
+
+    Raises DataError if a file cannot be read; an unreadable test part is reported in a note instead.
+    """
     files = parts.files_of(path, reader)
     if opening.val_from is not None:
         require("" in files, f"{path} holds its own parts, so --val-from has no meaning; name the file to train on")
@@ -150,7 +157,7 @@ def read_labels(path: Path, reader: Dataset, opening: Opening) -> tuple[LabelFil
         try:
             read[name] = _read(file, reader, opening)
         except DataError as error:
-            if name != "test":  # there often is one without labels, for a contest
+            if name != "test":  # test parts of contests often have no labels
                 raise
             skipped.append(f"the test part is not used: {error}")
     whole = parts.merged(read, tuple(skipped))
@@ -159,7 +166,7 @@ def read_labels(path: Path, reader: Dataset, opening: Opening) -> tuple[LabelFil
 
 
 def _validation(path: Path, reader: Dataset, val_from: Path) -> Path:
-    """The file of labels that --val-from names, of the same format."""
+    """The label file of --val-from. Raises ConfigError if it has another format or is `path` itself."""
     other, its = find_reader(val_from)
     require(its is reader, f"--val-from {other} is another format than {path}; give both as {reader.summary}")
     require(
@@ -169,7 +176,7 @@ def _validation(path: Path, reader: Dataset, val_from: Path) -> Path:
 
 
 def _read(path: Path, reader: Dataset, opening: Opening) -> parts.Part:
-    """What one label file says, and the folder of its pictures."""
+    """Read one label file and find the folder of its pictures."""
     assert reader.read is not None
     try:
         if opening.images is not None and reader.read_apart is not None:
@@ -190,9 +197,10 @@ def _read(path: Path, reader: Dataset, opening: Opening) -> parts.Part:
 
 
 def shared(opened: Source, mine: Workers) -> Source | None:
-    """The source, its blocks made by all processes in turn and handed to the first; None on the others, when done.
+    """Distribute the reading of blocks over all processes of `mine`.
 
-    What cannot be shared the first process does alone.
+    Returns on rank 0 the source whose blocks arrive from all processes in turn; on other ranks None, after their blocks
+    were sent. Rank 0 reads a source without `part` alone.
     """
     if mine.world == 1:
         return opened
@@ -205,7 +213,7 @@ def shared(opened: Source, mine: Workers) -> Source | None:
 
 
 def _serve(blocks: Iterator[Samples], mine: Workers) -> None:
-    """Send every block, then None; or what went wrong. Ends early where the first process, which says why, has ended."""
+    """Send every block, then None, or the error. Stops if rank 0 has ended; it reports why."""
     try:
         for block in blocks:
             if not mine.send(block):
@@ -216,7 +224,7 @@ def _serve(blocks: Iterator[Samples], mine: Workers) -> None:
 
 
 def _collected(part: Callable[[int, int], Iterator[Samples]], mine: Workers) -> Iterator[Samples]:
-    """The blocks of all processes in order: this one's own and, in turn, those that the others send, each up to its None."""
+    """The blocks of all processes in turn, this one's included, until each has sent None. Raises an error that arrives."""
     own, going = part(0, mine.world), list(range(mine.world))
     while going:
         for rank in tuple(going):
@@ -230,7 +238,7 @@ def _collected(part: Callable[[int, int], Iterator[Samples]], mine: Workers) -> 
 
 
 def _stated_flips(path: Path | None, names: tuple[str, ...]) -> FlipPairs | None:
-    """What a person's file says of left and right."""
+    """The flip pairs of --flips: a csv of name pairs, or "none"; None if not given. Raises DataError for invalid lines."""
     if path is None:
         return None
     if str(path) == "none":
@@ -251,7 +259,7 @@ def _stated_flips(path: Path | None, names: tuple[str, ...]) -> FlipPairs | None
 
 
 def _stated(opened: Source, opening: Opening) -> Source:
-    """The source with what --flips says in place of what its names tell."""
+    """The source with the flip pairs of --flips, if given."""
     flips = _stated_flips(opening.flips, opened.skeleton.names)
     if flips is None:
         return opened
@@ -260,11 +268,11 @@ def _stated(opened: Source, opening: Opening) -> Source:
 
 
 def _resized(opened: Source, opening: Opening) -> Source:
-    """A source that holds its images, at the size and number of channels that were asked for."""
+    """A source that contains its images, brought to the requested size and number of channels."""
     size, channels = opening.size or opened.size, opening.channels or opened.channels
     if (size, channels) == (opened.size, opened.channels):
         return opened
-    View(size, channels)  # checks
+    View(size, channels)  # validates
 
     def blocks() -> Iterator[Samples]:
         for samples in opened.blocks():

@@ -1,4 +1,4 @@
-"""Who trains and who is kept apart: splits that never part the samples of one group (one person, one video)."""
+"""Train/validation splits and folds that keep groups (a person, a video) intact, and the splits that data sets state."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from kptool.base.errors import ConfigError, DataError
 TRAIN, VAL = 0, 1
 SPLITS = {"train": TRAIN, "val": VAL}
 TEST, TO_DRAW = 2, -1
-"""In the split that data bring along: kept out of training and validation; and left to be drawn."""
+"""Further codes in a data set's own split: kept out of training and validation; not stated, so drawn at random."""
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("test", "testing"), "test"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
 }
-"""What the parts of a set are called, in the order in which the later one takes a picture that stands in several."""
+"""Names of a data set's parts. A picture in several parts belongs to the one that comes last here."""
 
 
 def part_of(text: str) -> str:
-    """The part of a set that a name speaks of, as train2017 or valid: "train", "val", "test"; "" where none or several."""
+    """The part ("train", "val", "test") that a name such as train2017 or valid contains; "" for none or several."""
     found = {PARTS[word] for word in re.findall("[a-z]+", text.lower()) if word in PARTS}
     return found.pop() if len(found) == 1 else ""
 
 
 def own_split(parts: Sequence[str]) -> NDArray[np.int8] | None:
-    """The split that data bring along, (N,): 0 train, 1 val, 2 test, -1 to be drawn; None where they have none.
+    """The data set's own split (N,): 0 train, 1 val, 2 test, -1 to be drawn; None if it has none.
 
-    `parts` has "train", "val", "test" or "" for each sample. Training and validation are the data's own only where both
-    are there, and every sample says where it belongs; a test part counts where there is anything else.
+    parts: "train", "val", "test" or "" for each sample. Training and validation are adopted only if both exist and every
+    sample has a part; a test part is adopted if other samples remain.
     """
     codes = np.array([{"train": TRAIN, "val": VAL, "test": TEST}.get(part, TO_DRAW) for part in parts], np.int8)
     rest = codes != TEST
@@ -43,12 +43,15 @@ def own_split(parts: Sequence[str]) -> NDArray[np.int8] | None:
 
 
 def read_groups(path: Path) -> NDArray[np.int64]:
-    """The group of each source row, (rows,), -1 where none is given, from a csv with columns row and group."""
-    import pandas as pd  # takes longer to import than most groups files to read
+    """The group of each source row, (rows,), -1 where none is stated, from a csv with the columns row and group.
+
+    Raises DataError if the file cannot be read, or a row is invalid or stated twice.
+    """
+    import pandas as pd  # slow to import
 
     try:
         table = pd.read_csv(path, usecols=["row", "group"], skip_blank_lines=False).dropna(how="all")
-        table = table.convert_dtypes()  # a blank line made the numbers fractions
+        table = table.convert_dtypes()  # blank lines turn integers into floats
         lines, rows, groups = (each.to_numpy() for each in (table.index + 2, table["row"], table["group"]))
     except OSError as error:
         raise DataError(f"the groups file {path} cannot be read: {error.strerror or error}") from error
@@ -70,8 +73,11 @@ def read_groups(path: Path) -> NDArray[np.int64]:
     return result
 
 
-def assign(groups: NDArray[np.int64] | None, rows: NDArray[np.int64], path: Path | None) -> NDArray[np.int64]:
-    """The group of each sample, by its source row. Raises DataError where a sample has none."""
+def groups_of(groups: NDArray[np.int64] | None, rows: NDArray[np.int64], path: Path | None) -> NDArray[np.int64]:
+    """The group (N,) of each sample by its source row; -1 for all if `groups` is None.
+
+    groups: as `read_groups` returns them from `path`. rows: (N,). Raises DataError if a sample has no group.
+    """
     if groups is None:
         return np.full(len(rows), -1, dtype=np.int64)
     known = rows < len(groups)
@@ -82,13 +88,13 @@ def assign(groups: NDArray[np.int64] | None, rows: NDArray[np.int64], path: Path
     return assigned
 
 
-def hold_several(groups: NDArray[np.int64] | None, pictures: Sequence[str] | None) -> bool:
-    """Whether groups (N,) hold more than one of the `pictures` (N,) each, as those of videos and people do."""
+def span_pictures(groups: NDArray[np.int64] | None, pictures: Sequence[str] | None) -> bool:
+    """Whether groups (N,) are coarser than `pictures` (N,), as those of videos and people are."""
     return groups is not None and pictures is not None and len(np.unique(groups)) < len(set(pictures))
 
 
-def none_kept(split: str, share: float, val: int) -> tuple[str, ...]:
-    """That nothing could be kept for validation, where likeness is what forbids it, in a sentence."""
+def no_val_note(split: str, share: float, val: int) -> tuple[str, ...]:
+    """A note if a split by similarity left no validation samples (`val`) although a `share` was asked for."""
     if split != "similar" or share <= 0 or val:
         return ()
     return (
@@ -98,10 +104,10 @@ def none_kept(split: str, share: float, val: int) -> tuple[str, ...]:
 
 
 def choose_split(groups: NDArray[np.int64], share: float, seed: int) -> NDArray[np.uint8]:
-    """0 (train) or 1 (val) for each sample, (N,): about `share` of the samples are val, and no group is on both sides.
+    """A split (N,): 0 (train) or 1 (val), about `share` of the samples in val, and every group entirely in one of them.
 
-    Samples of group -1 stand for themselves. Groups are visited in an order drawn from `seed`, and taken while they
-    fit, so the share is met as closely as the groups allow; with two groups or more, both sides get some.
+    groups: (N,); a sample of group -1 is a group of its own. Groups are visited in an order drawn from `seed` and taken
+    for val while they fit. With two groups or more, neither train nor val is empty unless `share` is 0.
     """
     count = len(groups)
     unique, member, sizes = _members(groups)
@@ -123,10 +129,10 @@ def choose_split(groups: NDArray[np.int64], share: float, seed: int) -> NDArray[
 
 
 def folds(groups: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """The fold 0..count-1 of each sample, (N,), for cross-validation: of about equal size, groups whole.
+    """The fold (N,), 0..count-1, of each sample for cross-validation: folds of about equal size that keep groups intact.
 
-    Groups of equal size are dealt in an order drawn from `seed`, large ones first, each to the smallest fold. Raises
-    ConfigError where there are fewer groups than folds.
+    Groups go to the smallest fold in order of decreasing size; `seed` orders groups of equal size. Raises ConfigError if
+    there are fewer groups than folds.
     """
     unique, member, sizes = _members(groups)
     if not 2 <= count <= len(unique):
@@ -139,10 +145,10 @@ def folds(groups: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]
     return np.asarray(fold[member])
 
 
-def joined(groups: NDArray[np.int64], clusters: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Groups (N,) that part neither the samples of a group nor those of a cluster; -1 in both stands for itself."""
+def merge_groups(groups: NDArray[np.int64], clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The finest groups (N,) that keep both groups and clusters intact; -1 where a sample is in neither."""
     first, before = np.arange(len(groups)), None
-    while before is None or not np.array_equal(first, before):  # the least member spreads through both
+    while before is None or not np.array_equal(first, before):  # propagates the smallest index through both
         before = first.copy()
         for labels in (groups, clusters):
             known = labels >= 0
@@ -153,6 +159,6 @@ def joined(groups: NDArray[np.int64], clusters: NDArray[np.int64]) -> NDArray[np
 
 
 def _members(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
-    """Distinct groups, the one of each sample, and their sizes; -1 stands for a group of its own."""
+    """Distinct groups, the index of each sample's group, and the group sizes; -1 is a group of its own."""
     keys = np.where(groups >= 0, groups, -1 - np.arange(len(groups)))
     return np.unique(keys, return_inverse=True, return_counts=True)

@@ -19,7 +19,7 @@ from kptool.data import gradients, similar
 from kptool.data.patches import Change
 from kptool.data.pixel_check import in_first_pixel
 from kptool.data.similar import FLAT, Descriptors
-from kptool.data.splits import VAL, joined
+from kptool.data.splits import VAL, merge_groups
 from kptool.doctor import exchanges, suspects
 from kptool.doctor.findings import Data, Finding
 from kptool.doctor.leaks import leaks
@@ -115,7 +115,7 @@ def _suspicion(cache: Cache, found: NDArray[np.float64] | None, clusters: NDArra
     if found is not None:
         return suspects.predicted(points, labelled, found)
     some, seen = labelled.any(0), gradients.features(cache.blocks("images"))
-    said = suspects.linear(seen, points[:, some], labelled[:, some], joined(cache.read("group"), clusters))
+    said = suspects.linear(seen, points[:, some], labelled[:, some], merge_groups(cache.read("group"), clusters))
     units, suggested = np.full(labelled.shape, np.nan), np.full(points.shape, np.nan)
     units[:, some], suggested[:, some] = said.units, said.suggested
     return Suspicion(units, suggested)

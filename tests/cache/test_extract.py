@@ -195,7 +195,7 @@ def test_broken_zips(refused: Any, in_tmp: Path) -> None:
     assert not Path("data").exists()
 
 
-def test_groups_of_rows_that_are_not_there_are_told(kptool: Any, in_tmp: Path) -> None:
+def test_groups_of_that_are_not_there_are_told(kptool: Any, in_tmp: Path) -> None:
     kaggle_csv(Path("training.csv"))
     Path("g.csv").write_text("row,group\n" + "".join(f"{row},{row}\n" for row in range(9)))
     ran = kptool("extract", "training.csv", "--groups", "g.csv", "--json")

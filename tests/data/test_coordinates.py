@@ -146,7 +146,7 @@ def test_percent_of_large_pictures_is_told(tmp_path: Path) -> None:
 
 
 def test_headers_of_many_pictures_are_not_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kptool.data.pixel_check._LOOKED_AT", 3)
+    monkeypatch.setattr("kptool.data.pixel_check._SIZE_SAMPLE", 3)
     points = INSIDE.copy()
     points[[0, 1], 1] = (WIDTH + 5, 9)
     (said,) = notes(wide(tmp_path, points))

@@ -113,7 +113,7 @@ def test_things_seen_from_the_other_side_are_no_mistakes_and_moved_labels_are() 
 def test_joined_groups() -> None:
     """Images of one group or one cluster stay together, and so does everything these connect."""
     groups, clusters = np.array([0, 0, 1, 1, -1, -1, -1]), np.array([-1, 5, 5, -1, 7, 7, -1])
-    found = splits.joined(groups, clusters)
+    found = splits.merge_groups(groups, clusters)
     assert len(set(found[:4])) == 1
     assert found[4] == found[5]
     assert len({found[0], found[4]}) == 2

@@ -95,7 +95,7 @@ def wide(where: str, columns: Sequence[str], numbered: int = 2) -> Wide:
     ]
     if partial and not found:
         raise DataError(
-            f"{where}: {partial[0]} belongs to a box, which has the columns box_x, box_y, box_width, box_height;"
+            f"{where}: {partial[0]} belongs to a box, and a box has the columns box_x, box_y, box_width, box_height;"
             " add those that are missing, or remove the others"
         )
     pairs = dict(_pairs(where, free))
