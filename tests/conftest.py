@@ -78,7 +78,7 @@ def refused(kptool: Any) -> Any:
 
 
 def kaggle_csv(path: Path, rows: int = 6, *, side: int = 8, partial: int = 0, seed: int = 0) -> Path:
-    """A training.csv of random pictures, left and right as in faces; the last `partial` rows have only two keypoints."""
+    """A training.csv of random pictures, left and right as in faces; the last `partial` rows have two keypoints."""
     rng = np.random.default_rng(seed)
     half = rng.uniform(0.6, [0.4 * side, side - 2], (len(FACE15.names), 2))  # x relative to the middle
     shape = half * [0, 1]

@@ -1,4 +1,4 @@
-"""One small data set, two pictures with four keypoints, written in every label format that kptool reads."""
+"""A small data set, two pictures with four keypoints, written in every label format that kptool reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 NAMES = ("left_eye", "right_eye", "nose", "chin")
 POINTS = np.array(
     [[[70.25, 30], [30, 31.5], [50, 50], [52, 70]], [[60, 20], [20, 22], [40, 40], [0, 0]]], np.float64
-)  # pixels of two pictures of 100x90, an integer is a pixel's centre
+)  # pixels of two pictures of 100x90; an integer is a pixel's centre
 SEEN = np.array([[2, 1, 2, 2], [2, 2, 2, 0]], np.uint8)
 BOX = (9.5, 9.5, 75.0, 70.0)
 WIDTH, HEIGHT = 100, 90

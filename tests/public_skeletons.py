@@ -1,7 +1,8 @@
-"""Names and mirrored pairs of public skeletons, for the tests of left and right: facts, in the briefest form.
+"""Keypoint names and flip pairs of public skeletons, in compact form, for tests of left and right.
 
-Each has the two words of its sides, whether the 68 numbered points of a face (`face-0` to `face-67`) are among them, the
-names in the middle, and the names on a side with {} for the word. Those of numbered names alone are in `NUMBERED`.
+Each entry has the two words for left and right, whether it includes the 68 numbered points of a face (`face-0` to
+`face-67`), the names on the midline, and the names of pairs with {} for the word. Skeletons that only number their
+points are in `NUMBERED`.
 """
 
 from __future__ import annotations
@@ -197,7 +198,7 @@ NUMBERED = {
 
 
 def skeleton(name: str) -> tuple[list[str], set[tuple[int, int]]]:
-    """The names of a public skeleton, and the pairs that change places in a mirror."""
+    """The names of a public skeleton, and its flip pairs."""
     from kptool.base import face68
 
     left, right, face, middle, sided = PUBLIC[name]

@@ -1,6 +1,6 @@
-"""The core's results, computed slowly and obviously in float64: what the fast kernels are tested against.
+"""Slow float64 reference implementations of the core's functions, against which the fast kernels are tested.
 
-Every function takes one map, or one point, at a time; nothing here is meant for use on data.
+Every function takes one map, or one point, at a time; nothing here is meant for use on real data.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Point = tuple[float, float]
 MAX_REACH = 11
 """Steps after which `reach` stops, which limits a fit's window to 35x35 pixels."""
 LOG_FLOOR = 0.2
-"""Workers of the peak below which a value is not fitted as a logarithm: noise has too much leverage there."""
+"""Fraction of the peak below which a value's logarithm is not fitted: noise has too much leverage there."""
 DARK_FLOOR = 1e-10
 MAX_STEP = 1.0
-"""Pixels: what a Newton step of `dark` is shortened to; one that starts at a Gaussian's largest pixel is shorter."""
+"""Maximum length of a Newton step of `dark` in pixels; steps that start at a Gaussian's largest pixel are shorter."""
 LEAST_TOP = -0.01
-"""Logarithm, relative to a flat top, that a Gaussian fitted to its flanks must reach: it was rounded, or cut off."""
+"""Minimum log height, relative to a flat top, of a Gaussian fitted to its flanks: the top was rounded or saturated."""
 ROUNDS = 3
-"""How often `middle_pixel` looks along its row and its column."""
+"""Number of row and column passes of `middle_pixel`."""
 _PIVOT = 1e-9
 
 
@@ -40,7 +40,7 @@ def render(
     visibility: NDArray[np.uint8] | None = None,
     window: float | None = 5.6,
 ) -> Floats64:
-    """`kptool.heatmaps.render` in float64, rounded to no other type: (N, K, h, w)."""
+    """`kptool.heatmaps.render` in float64, without rounding to another type: (N, K, h, w)."""
     count, points = keypoints.shape[:2]
     height, width = heatmap_size(size, stride)
     maps = np.zeros((count, points, height, width))
@@ -56,7 +56,7 @@ def render(
 
 
 def gaussian(count: int, center: float, sigma: float, window: float | None) -> Floats64:
-    """exp(-(i - center)^2 / (2 sigma^2)) for i = 0 ... count - 1, and 0 more than `window` sigmas away."""
+    """exp(-(i - center)^2 / (2 sigma^2)) for i = 0 ... count - 1, and 0 beyond `window` sigmas."""
     distance = np.arange(count) - center
     values: Floats64 = np.exp(-0.5 * (distance / sigma) ** 2)
     if window is not None:
@@ -74,7 +74,7 @@ def decode(maps: NDArray[Any], method: str = "gaussian") -> tuple[Floats64, Floa
 
 
 def decode_map(one: Map, method: str) -> tuple[Point, float]:
-    """Point and score of one map (h, w): its centre and 0 if it is flat, nowhere positive, or not finite."""
+    """Point and score of one map (h, w): its centre and 0 if it is constant, nowhere positive, or not finite."""
     height, width = one.shape
     if not np.isfinite(one).all() or one.max() <= 0 or one.min() == one.max():
         return ((width - 1) / 2, (height - 1) / 2), 0.0
@@ -84,12 +84,12 @@ def decode_map(one: Map, method: str) -> tuple[Point, float]:
 
 
 def argmax(_: Map, px: int, py: int) -> Point:
-    """The peak's pixel: of several that are as high, the first in reading order."""
+    """The peak's pixel: the first in reading order if several are equally high."""
     return px, py
 
 
 def run(line: Map, at: int) -> tuple[int, int]:
-    """The first and the last of the neighbours in a line that equal the value at `at`."""
+    """The first and the last index of the run of values in a line that contains `at` and equals it."""
     first = last = at
     while first > 0 and line[first - 1] == line[at]:
         first -= 1
@@ -99,10 +99,10 @@ def run(line: Map, at: int) -> tuple[int, int]:
 
 
 def middle_pixel(one: Map, px: int, py: int) -> tuple[int, int]:
-    """The pixel in the middle of the flat top that the peak belongs to, as in maps that were cut off at 1 or 255.
+    """The pixel in the middle of the flat top that contains the peak, as in saturated maps.
 
-    From the middle of the row of equal pixels to the middle of the column, and so on: to the centre of a disc or a
-    rectangle at once. The peak itself where no neighbour is as high; of two equal peaks apart, the first.
+    Moving alternately to the middle of the row and of the column of equal pixels reaches the centre of a disc or a
+    rectangle immediately. The peak itself if no neighbour is as high; of two separate equal peaks, the first.
     """
     for _ in range(ROUNDS):
         px = sum(run(one[py], px)) // 2
@@ -111,33 +111,33 @@ def middle_pixel(one: Map, px: int, py: int) -> tuple[int, int]:
 
 
 def middle(one: Map, px: int, py: int) -> Point:
-    """The mean position of the pixels as high as a `middle_pixel`, in the rectangle that its row and column span."""
+    """The mean position of the pixels as high as a `middle_pixel`, in the rectangle spanned by its row and column."""
     (x0, x1), (y0, y1) = run(one[py], px), run(one[:, px], py)
     y, x = np.nonzero(one[y0 : y1 + 1, x0 : x1 + 1] == one[py, px])
     return x0 + float(x.mean()), y0 + float(y.mean())
 
 
 def is_flat(one: Map, px: int, py: int) -> bool:
-    """Whether no pixel beside this one is lower, so that the top was cut off here."""
+    """Whether no direct neighbour of this pixel is lower, so that the peak is saturated."""
     height, width = one.shape
     beside = ((px + 1, py), (px - 1, py), (px, py + 1), (px, py - 1))
     return all(one[y, x] == one[py, px] for x, y in beside if 0 <= x < width and 0 <= y < height)
 
 
 def weighted_mean(values: Map, x0: int = 0, y0: int = 0) -> Point:
-    """The mean of the pixels' positions, weighted with their values; those below zero count as zero."""
+    """The mean pixel position, weighted by value; negative values count as zero."""
     weight = np.maximum(values, 0)
     y, x = np.mgrid[: values.shape[0], : values.shape[1]]
     return x0 + float((weight * x).sum() / weight.sum()), y0 + float((weight * y).sum() / weight.sum())
 
 
 def centroid_global(one: Map, px: int, py: int) -> Point:
-    """The weighted mean over the whole map. Noise and borders pull it to the map's centre."""
+    """The weighted mean over the whole map. Noise and borders bias it towards the map's centre."""
     return weighted_mean(one)
 
 
 def centroid(one: Map, px: int, py: int) -> Point:
-    """The weighted mean in a window around the peak's `middle_pixel`, which a border cuts evenly."""
+    """The weighted mean in a window around the peak's `middle_pixel`, which shrinks symmetrically at a border."""
     px, py = middle_pixel(one, px, py)
     height, width = one.shape
     side = 2 * reach(one, px, py)
@@ -146,7 +146,7 @@ def centroid(one: Map, px: int, py: int) -> Point:
 
 
 def reach(one: Map, px: int, py: int) -> int:
-    """Steps from the peak to the first pixel below half of it or outside, where that is farthest."""
+    """The largest distance, over four directions, from the peak to the first pixel below half of it or outside."""
     height, width = one.shape
     longest = 0
     for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
@@ -165,12 +165,11 @@ def reach(one: Map, px: int, py: int) -> int:
 def dark(one: Map, px: int, py: int) -> Point:
     """One Newton step on the map's logarithm at the peak's `middle_pixel`, of at most MAX_STEP.
 
-    The finite differences are the authors', their smoothing is left out. No step is taken within two pixels of
-    a border, or where the Hessian is not negative definite. Where a neighbour is as high, differences from
-    one pixel tell nothing of the middle: along that axis, and without a step, the answer is the flat top's `middle`.
+    The finite differences are the authors'; their smoothing is left out. No step is taken within two pixels of a
+    border, or if the Hessian is not negative definite. If a neighbour is as high, differences over one pixel do not
+    locate the middle: along that axis, and if there is no step, the result is the flat top's `middle`.
 
-    Reference: Zhang et al., Distribution-aware coordinate representation for human pose estimation, CVPR
-    2020.
+    Reference: Zhang et al., Distribution-aware coordinate representation for human pose estimation, CVPR 2020.
     """
     px, py = middle_pixel(one, px, py)
     x, y = middle(one, px, py)
@@ -185,7 +184,7 @@ def dark(one: Map, px: int, py: int) -> Point:
 
 
 def newton(one: Map, px: int, py: int) -> Point | None:
-    """The step -H^-1 g from a pixel on the map's logarithm; None where `dark` takes none."""
+    """The step -H^-1 g from a pixel on the map's logarithm; None if `dark` takes none."""
     height, width = one.shape
     if not (2 <= px < width - 2 and 2 <= py < height - 2):
         return None
@@ -201,14 +200,14 @@ def newton(one: Map, px: int, py: int) -> Point | None:
 
 
 def gaussian_fit(one: Map, px: int, py: int) -> Point:
-    """The centre of the Gaussian that fits a window around the peak's `middle_pixel` best.
+    """The centre of a least-squares Gaussian fit to a window around the peak's `middle_pixel`.
 
-    log v = a + b x + c y + d (x^2 + y^2), in units of `reach` from that pixel, has its peak at -(b, c) / 2d.
-    Values above LOG_FLOOR or within two steps give a first fit, weighted with v^2: noise of one size in v is
-    noise of size 1/v in log v. One Gauss-Newton step on the values themselves, over the whole window, then
-    brings it to least squares. Symmetric blobs of other shapes keep their centre, borders only leave pixels
-    out, and no width has to be known. Of a top that was cut off (`is_flat`) only the flanks are fitted, see
-    `flank_fit`; where no Gaussian fits, the answer is the `middle`.
+    log v = a + b x + c y + d (x^2 + y^2), in units of `reach` from that pixel, has its peak at -(b, c) / 2d. Step 1 is
+    a linear fit of the logarithms of values above LOG_FLOOR or within two steps, weighted by v^2, because noise of
+    constant size in v is noise of size 1/v in log v. Step 2 is one Gauss-Newton step on the values themselves, over the
+    whole window. Symmetric blobs of other shapes keep their centre, borders only remove pixels, and sigma need not be
+    known. For a saturated peak (`is_flat`) only the flanks are fitted, see `flank_fit`; if no Gaussian fits, the result
+    is the `middle`.
 
     Reference: Guo, A simple algorithm for fitting a Gaussian function, IEEE Signal Processing Magazine, 2011.
     """
@@ -241,15 +240,15 @@ def gaussian_fit(one: Map, px: int, py: int) -> Point:
 
 
 def fit_logarithms(terms: Floats64, v: Map, used: NDArray[np.bool_]) -> Floats64:
-    """a, b, c, d of `gaussian_fit` from the `used` ones of the values (h, w), terms (h, w, 4) at each."""
+    """a, b, c, d of `gaussian_fit` from the `used` values of (h, w), with terms (h, w, 4) at each."""
     weighted = terms[used] * v[used][:, None] ** 2
     return solve(weighted.T @ terms[used], weighted.T @ np.log(v[used]))
 
 
 def flank_fit(one: Map, px: int, py: int, unit: int, fit: Floats64) -> Point:
-    """The centre of a Gaussian fitted to a flat top's flanks alone, kept on the rectangle that the top spans.
+    """The centre of a Gaussian fitted to a flat top's flanks alone, clamped to the rectangle spanned by the top.
 
-    The `middle` where it has no maximum, or is lower than the top, which then is no part of it.
+    The `middle` if the fit has no maximum, or is lower than the top, which then is not part of it.
     """
     a, b, c, d = fit
     if not peaked(fit) or a < LEAST_TOP:
@@ -260,13 +259,13 @@ def flank_fit(one: Map, px: int, py: int, unit: int, fit: Floats64) -> Point:
 
 
 def peaked(fit: Floats64) -> bool:
-    """Whether a fit has a maximum, at most one `reach` from the peak and at most e^4 times as high."""
+    """Whether a fit has a maximum at most one `reach` from the peak along each axis, and at most e^4 times as high."""
     a, b, c, d = fit
     return bool(d < 0 and max(abs(b), abs(c)) <= -2 * d and a - (b * b + c * c) / (4 * d) <= 4)
 
 
 def solve(matrix: Floats64, right: Floats64) -> Floats64:
-    """Solve a symmetric system by elimination; an unknown that the data does not determine becomes 0."""
+    """Solve a symmetric system by elimination; an unknown that the data do not determine becomes 0."""
     matrix, right, size = matrix.copy(), right.copy(), len(right)
     diagonal = matrix.diagonal().copy()
     used = np.zeros(size, dtype=bool)

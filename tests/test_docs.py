@@ -1,4 +1,4 @@
-"""The documentation is true: its commands run, its Python runs, its pages build, its links lead somewhere."""
+"""The documentation is correct: its commands and Python code run, its pages build, its links resolve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @pytest.mark.parametrize("page", ["guide", "predict", "own-points"])
 def test_what_a_page_says_runs(page: str, kptool: Any, in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command and every Python block of the page, in its order, in an empty folder."""
+    """Run every command and Python block of a page, in order, in an empty folder."""
     blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text())
     assert blocks
     for kind, text in blocks:
@@ -38,7 +38,7 @@ def test_what_a_page_says_runs(page: str, kptool: Any, in_tmp: Path, monkeypatch
 
 
 def parse(line: str) -> tuple[str, list[str], Path | None, Path | None]:
-    """A shell line as its command, arguments, and the files it reads from and writes to."""
+    """Split a shell line into its command, its arguments, and the files for stdin and stdout."""
     words = shlex.split(line)
     files: dict[str, Path | None] = {"<": None, ">": None}
     for sign in files:

@@ -1,7 +1,7 @@
-"""Files of schema 1, made once and kept: every version of kptool reads them, and reads the same numbers.
+"""Golden files of schema 1: every version of kptool reads them, with the same values.
 
-Where a test here fails, kptool has lost the way to read what people have on their disks, or computes something else
-from it. Mend kptool; the files in `golden/` are never made again for a schema that has them (see `golden/make.py`).
+If a test here fails, kptool can no longer read existing files, or computes something else from them. Fix kptool; the
+files in `golden/` are never regenerated (see `golden/make.py`).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ import make  # noqa: E402
 
 NUMBERS: dict[str, Any] = json.loads((GOLDEN / make.NUMBERS).read_text(encoding="utf-8"))
 PIXELS = 0.02
-"""Another processor or release of torch adds up in another order; none of that is visible."""
+"""Other processors and torch releases add in another order; the tolerance is below anything visible."""
 
 
 @pytest.fixture(scope="module")
 def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the golden files, unpacked."""
+    """A folder with the golden files, unpacked."""
     folder = tmp_path_factory.mktemp("golden")
     make.unpack(folder)
     return folder
@@ -41,7 +41,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", [make.GREY, make.COLOUR])
 def test_caches_hold_the_same_numbers(golden: Path, name: str) -> None:
-    """Exactly: nothing about a cache is computed when it is read."""
+    """Equal exactly: reading a cache computes nothing."""
     expected = NUMBERS[name]
     with Cache(golden / name) as cache:
         stored = {**expected["info"], "size": tuple(expected["info"]["size"])}
@@ -57,7 +57,7 @@ def test_caches_hold_the_same_numbers(golden: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", [make.WEIGHTS, make.GRAPH])
 def test_models_find_the_same_points(golden: Path, name: str) -> None:
-    """In float16 weights by torch, and in the graph by ONNX Runtime."""
+    """From float16 weights in torch, and from the graph in ONNX Runtime."""
     expected = NUMBERS[name]
     network = backends.load(golden / name) if name == make.GRAPH else backends.TorchNetwork(golden / name, "cpu")
     with Cache(golden / make.GREY) as cache:
@@ -72,7 +72,7 @@ def test_models_find_the_same_points(golden: Path, name: str) -> None:
 
 
 def test_the_graph_still_is_of_the_weights(golden: Path) -> None:
-    """So that it runs in their place when it lies beside them."""
+    """So that the graph is used when it lies beside them."""
     graph = backends.OnnxNetwork(golden / make.GRAPH)
     assert graph.weights == backends.weights_hash(golden / make.WEIGHTS)
 
@@ -80,7 +80,7 @@ def test_the_graph_still_is_of_the_weights(golden: Path) -> None:
 def test_a_training_goes_on_from_its_state(golden: Path) -> None:
     expected = NUMBERS[make.STATE]
     state = checkpoint.load_state(golden / make.STATE)
-    plain = json.loads(json.dumps({key: state[key] for key in expected if key != "sums"}))  # tuples are lists there
+    plain = json.loads(json.dumps({key: state[key] for key in expected if key != "sums"}))  # tuples become lists
     assert {**plain, "sums": expected["sums"]} == expected
     config = train_from_dict(state["training"])
     trainer = Trainer(model_from_dict(state["config"]), config, torch.device("cpu"), Workers())

@@ -7,7 +7,7 @@ import sys
 
 
 def test_a_free_threaded_python_is_refused_in_one_sentence() -> None:
-    """Simulated: nothing tells a free-threaded build from others but this entry."""
+    """Simulated: only this build variable distinguishes a free-threaded build."""
     program = "import sysconfig; sysconfig.get_config_vars()['Py_GIL_DISABLED'] = 1; import kptool"
     ran = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,4 +1,4 @@
-"""Contracts that every plugin keeps, whatever it is: tests run over all that are found."""
+"""Contracts for plugins: the tests run over every plugin that is found."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_model_shapes(name: str, size: tuple[int, int], channels: int, keypoints
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_can_overfit_a_handful(name: str) -> None:
-    """Gradients reach every parameter, and a few steps on one batch make the loss much smaller."""
+    """Gradients reach every parameter, and a few steps on one batch reduce the loss considerably."""
     torch.manual_seed(0)
     skeleton = Skeleton(("a", "b"))
     config, _ = configure(name, skeleton, (32, 32), 1, {"width": 8})
@@ -152,7 +152,7 @@ def test_adaptive_wing_is_continuous_where_its_branches_meet() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(DECODERS) & set(heatmaps.METHODS)))
 def test_decoders_in_torch_equal_the_core(name: str) -> None:
-    """Within 1e-3 pixels, on clean, noisy, cut-off and degenerate maps."""
+    """Within 1e-3 pixels, on clean, noisy, truncated and degenerate maps."""
     rng = np.random.default_rng(5)
     points = rng.uniform(-1, 33, (40, 3, 2)).astype(np.float32)
     maps = heatmaps.render(points, (32, 32), 1.7)
@@ -175,7 +175,7 @@ def test_datasets_export_a_reader(name: str) -> None:
 
 
 def test_a_decoder_that_only_torch_knows_decodes_on_the_cpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one file beside the others, it reaches training, evaluation and prediction: they decode by its name."""
+    """A decoder in one new file is used in training, evaluation and prediction, which decode by its name."""
     module = types.ModuleType("kptool.decoders.own_way")
     module.DECODER = plugins.Decoder(lambda maps: (maps.flatten(2)[..., :2] * 7, maps.amax((2, 3)).double()), "mine")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)

@@ -1,6 +1,6 @@
-"""What ships with kptool and what it is tested with: the lock and the bill of materials keep up with pyproject.toml.
+"""The lock file and the bill of materials agree with pyproject.toml and with what ships.
 
-What takes longer, builds and other Pythons, is in tests/faults/supply.py.
+Checks that take longer, such as builds and other Python versions, are in tests/faults/supply.py.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def bill() -> Any:
 
 
 def requirements() -> Iterator[str]:
-    """Everything that kptool, its extras, its build and its checks ask for."""
+    """Everything required by kptool, its extras, its build and its checks."""
     yield from PROJECT["build-system"]["requires"]
     yield from PROJECT["project"]["dependencies"]
     for extra in PROJECT["project"]["optional-dependencies"].values():
@@ -53,7 +53,7 @@ def test_the_lock_satisfies_every_requirement(text: str, pins: dict[str, str]) -
 
 
 def test_the_lock_is_complete(pins: dict[str, str]) -> None:
-    """What a locked package asks for is locked, as far as the very version is here to be asked."""
+    """Requirements of locked packages are locked, as far as the locked version is installed here."""
     for name, version in pins.items():
         try:
             here = importlib.metadata.distribution(name)
@@ -66,7 +66,7 @@ def test_the_lock_is_complete(pins: dict[str, str]) -> None:
 
 
 def test_the_lock_names_no_place(pins: dict[str, str]) -> None:
-    """Versions alone: neither an index nor a file of the machine that wrote it, nor a build of one kind of machine."""
+    """Only versions: no index, no file of the machine that wrote it, no build for one platform."""
     text = (ROOT / ".ci" / "lock.txt").read_text()
     assert not [sign for sign in ("://", "@", "--index", "--find-links") if sign in text]
     assert not [version for version in pins.values() if "+" in version]

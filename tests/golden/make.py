@@ -1,7 +1,7 @@
-"""How the files in this folder were made: python tests/golden/make.py FOLDER, into a folder that is new.
+"""Make golden files: python tests/golden/make.py FOLDER, into a new folder.
 
-They are what schema 1 of caches, weights and training states looks like, and kptool must read them for ever: they are
-never made again for a schema that has them. Where a schema changes, a folder is added, and these stay. The pictures are
+They record what schema 1 of caches, weights and training checkpoints looks like, and every later version of kptool
+must read them. They are never regenerated; if a schema changes, a folder is added and these stay. The pictures are
 synthetic or noise.
 """
 
@@ -42,7 +42,7 @@ def write_grey(folder: Path) -> None:
 
 
 def write_colour(folder: Path) -> None:
-    """Three pictures of noise, with all that a cache may hold: unlabelled keypoints, affines, groups, a margin."""
+    """Three pictures of noise with everything a cache may hold: unlabelled keypoints, affines, groups, a margin."""
     rng = np.random.default_rng(8)
     points = rng.uniform(0, 15, (3, 4, 2)).astype(np.float32)
     visibility = np.array([[2, 2, 1, 2], [2, 0, 2, 2], [1, 2, 2, 0]], np.uint8)
@@ -61,7 +61,7 @@ def write_colour(folder: Path) -> None:
 
 
 def write_models(folder: Path) -> None:
-    """A small U-Net that knows the grey faces by heart, in float16 and as a graph; and the state of a smaller one."""
+    """A small U-Net overfitted to the grey faces, in float16 and as a graph; and the checkpoint of a smaller one."""
     with Cache(folder / GREY) as cache:
         info = cache.info
     common = {"batch_size": 4, "lr": 1e-2, "augment.flip": 0.0}
@@ -80,7 +80,7 @@ def write_models(folder: Path) -> None:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The numbers that every version must read from the files: small arrays whole, pictures by their sum."""
+    """The values that every version must read from the files: small arrays in full, pictures as checksums."""
     numbers: dict[str, Any] = {}
     for name in (GREY, COLOUR):
         with Cache(folder / name) as cache:
@@ -103,18 +103,18 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def checksum(array: np.ndarray) -> float:
-    """A number that changes with every element and with their order; exact for whole numbers."""
+    """A checksum that depends on every element and on their order; exact for integers."""
     flat = array.astype(np.float64).ravel()
     return float((flat * (np.arange(flat.size) % 251 + 1)).sum())
 
 
 def state_sum(tensors: dict[str, torch.Tensor]) -> float:
-    """The sum of all absolute values."""
+    """The sum of absolute values."""
     return float(sum(tensor.double().abs().sum() for tensor in tensors.values()))
 
 
 def main() -> None:
-    """Make all of it."""
+    """Make all golden files."""
     folder = Path(sys.argv[1])
     folder.mkdir()
     torch.set_num_threads(1)
@@ -127,7 +127,7 @@ def main() -> None:
 
 
 def pack(folder: Path) -> None:
-    """Compress the files: HDF5 keeps whole chunks for a few samples, torch much space between tensors."""
+    """Compress the files, because HDF5 stores whole chunks even for few samples, and torch pads tensors."""
     for name in (GREY, COLOUR, WEIGHTS, STATE, GRAPH):
         data = (folder / name).read_bytes()
         (folder / f"{name}.gz").write_bytes(gzip.compress(data, 9, mtime=0))
@@ -135,7 +135,7 @@ def pack(folder: Path) -> None:
 
 
 def unpack(folder: Path) -> None:
-    """Write the files, as they were before `pack`, to another folder."""
+    """Write the uncompressed files to another folder."""
     for packed in Path(__file__).parent.glob("*.gz"):
         (folder / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
 

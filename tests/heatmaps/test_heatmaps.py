@@ -1,4 +1,4 @@
-"""Rendering and decoding by example: values, accuracy, degenerate maps, and what is refused how."""
+"""Rendering and decoding by example: values, accuracy, degenerate maps, and error messages."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_uint8_and_float16_round_to_nearest() -> None:
 
 
 def test_large_outputs_are_written_as_small_ones_are() -> None:
-    """Beyond the last-level cache's size other instructions write; also where rows are not aligned."""
+    """Arrays larger than the last-level cache are written with other instructions; also with unaligned rows."""
     points = scatter(700, -5, 125)
     for width in (120, 117):
         large = heatmaps.render(points, (120, width), 2.0)
@@ -105,7 +105,7 @@ def test_empty_batches() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(6.0, 89.0), (-0.5, 6.0)])
 def test_the_default_method_meets_its_accuracy(low: float, high: float) -> None:
-    """96x96, sigma 2: clean, 1e-4; with noise of 0.01, 0.013; inside and near borders."""
+    """96x96, sigma 2, inside and near borders: 1e-4 without noise, 0.013 with noise of 0.01."""
     points = scatter(1500, low, high)
     if low < 0:  # one coordinate near an edge, the other anywhere
         points[:1000, 0, 1] = scatter(1000, 0, 95, seed=1)[:, 0, 1]
@@ -208,7 +208,7 @@ def test_calls_from_several_threads_do_not_disturb_each_other() -> None:
 
 
 def test_a_renderer_equals_render_call_after_call() -> None:
-    """Small and beyond the caches, aligned and not, with keypoints that move, vanish and leave the map."""
+    """Smaller and larger than the caches, aligned and not, with keypoints that move, vanish and leave the map."""
     rng = np.random.default_rng(0)
     for count, width, dtype in (
         (5, 40, "float32"),

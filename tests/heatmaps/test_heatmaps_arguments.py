@@ -1,4 +1,4 @@
-"""What `render`, `Renderer` and `decode` take: the limits themselves, the defaults, and every kind of number."""
+"""Arguments of `render`, `Renderer` and `decode`: limits, defaults, and all numeric types."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def test_a_renderer_takes_what_render_takes(dtype: str) -> None:
 
 
 def test_a_renderer_begins_empty_whatever_its_memory_held() -> None:
-    """The maps of an image whose keypoints are unlabelled are never drawn, so they must have been cleared."""
+    """The maps of an image with only unlabelled keypoints are never drawn, so they must be cleared."""
     shape = (64, 3, 96, 96)
     used = heatmaps.render(np.full((64, 3, 2), 40.0), shape[2:], 30.0)
     assert used.min() >= 0
     assert used.any()
-    del used  # its memory is given to the next who asks for as much
+    del used  # the next array of this size reuses its memory
     draw = heatmaps.Renderer(64, 3, shape[2:])
     assert not draw.heatmaps.any()
     assert not draw(np.zeros((64, 3, 2)), np.zeros((64, 3), np.uint8)).any()
@@ -99,7 +99,7 @@ def test_points_of_any_kind_of_number(kind: str) -> None:
 
 
 def test_coarse_numbers_are_placed_as_finely_as_others() -> None:
-    """Half pixels and strides are reckoned in float64, whatever the points came in."""
+    """Half pixels and strides are computed in float64, whatever the dtype of the points."""
     for kind in (np.float16, np.float32, np.int8):
         points = (POINTS * 1.1).astype(kind)
         maps = heatmaps.render(points, (40, 40), 0.5, stride=3)
@@ -125,7 +125,7 @@ def test_visibility_of_any_kind_of_whole_number(kind: Any) -> None:
 
 def test_windows() -> None:
     narrow = heatmaps.render(POINTS, (9, 9), window=1e-3)
-    assert (narrow > 0).sum() == 2  # only the points that lie on a pixel
+    assert (narrow > 0).sum() == 2  # only points at a pixel's centre
     for window in (0, -0.0, np.nan):
         with pytest.raises(ConfigError, match="window is"):
             heatmaps.render(POINTS, (9, 9), window=window)
@@ -141,7 +141,7 @@ def test_threads_are_counted_in_whole_numbers() -> None:
 
 
 def test_types_that_are_no_names() -> None:
-    """numpy's own types do as well; an array to draw into has this machine's order of bytes."""
+    """NumPy scalar types are accepted; an output array must have native byte order."""
     assert heatmaps.render(POINTS, (9, 9), dtype=np.uint8).dtype == np.uint8  # type: ignore[arg-type]
     for name in ("f4", "nonsense"):
         with pytest.raises(ConfigError, match=f"dtype is '{name}', expected one of float32, float16, uint8"):
@@ -164,7 +164,7 @@ def test_decode_of_lists_and_of_maps_without_height() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say what a process uses")
 def test_the_pool_is_returned_to_the_system() -> None:
-    """In a process of its own: one that other tests have used has pages to spare, and nothing would be seen."""
+    """Measured in a subprocess, because one that has run other tests has spare pages and would hide the effect."""
     subprocess.run([sys.executable, "-P", "-c", _POOL], check=True)
 
 

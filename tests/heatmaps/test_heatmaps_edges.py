@@ -1,4 +1,4 @@
-"""Arrays as nobody makes them on purpose: each is handled rightly, or refused before anything is written."""
+"""Unusual arrays are handled correctly or refused before anything is written."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_one_value_repeated_without_memory_of_its_own() -> None:
 def test_out_is_never_copied_but_refused_and_stays_as_it_was(layout: Callable[[Array], Array], dtype: str) -> None:
     out = layout(np.full((3, 4, *SIZE), 7, dtype))
     if dtype == "uint8" and layout in (misaligned_writable, swapped):
-        assert heatmaps.render(POINTS, SIZE, dtype=dtype, out=out) is out  # one byte has neither order nor alignment
+        assert heatmaps.render(POINTS, SIZE, dtype=dtype, out=out) is out  # no byte order or alignment
         return
     with pytest.raises(ConfigError, match=f"expected a C-contiguous, aligned, writable {dtype} array"):
         heatmaps.render(POINTS, SIZE, dtype=dtype, out=out)
@@ -129,7 +129,7 @@ def test_an_empty_axis(axis: int, dtype: str) -> None:
 
 
 def test_out_may_overlap_what_is_read() -> None:
-    """All of it is read before anything is written."""
+    """All of the input is read before any output is written."""
     expected = heatmaps.render(POINTS, SIZE, SIGMA, visibility=FLAGS)
     memory = np.zeros(expected.nbytes + 8, np.uint8)[: expected.nbytes]
     out = memory.view(np.float32).reshape(expected.shape)
@@ -172,7 +172,7 @@ def test_keypoints_of_any_size(value: float, dtype: str) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf])
 def test_keypoints_that_are_no_numbers(value: float) -> None:
-    """They are refused; the core itself, should it meet them, leaves the maps empty."""
+    """The Python interface refuses them; the core itself would leave the maps empty."""
     points = POINTS.copy()
     points[1, 2, 1] = value
     with pytest.raises(DataError, match="keypoint 2 of sample 1 is"):
@@ -207,11 +207,11 @@ def test_other_arguments_out_of_bounds() -> None:
     assert np.array_equal(heatmaps.render(POINTS, SIZE, threads=2**70), heatmaps.render(POINTS, SIZE))
 
 
-LAST = (1, 0, 32768, 65530)  # of 2^31 + 2^16 pixels a map, the second map's pixel number 2^31 + 65530
+LAST = (1, 0, 32768, 65530)  # with 2^31 + 2^16 pixels per map, pixel 2^31 + 65530 of the second map
 
 
 def test_a_map_of_more_pixels_than_a_32_bit_number_counts() -> None:
-    """Most of the 4 GiB are never touched, and so are no memory."""
+    """Most of the 4 GiB are never touched, and so use no physical memory."""
     maps = np.zeros((2, 1, 32769, 65536), np.uint8)
     maps[LAST] = 200
     for method in ("argmax", "gaussian"):

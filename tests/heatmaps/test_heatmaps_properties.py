@@ -1,4 +1,4 @@
-"""What holds for all heatmaps: core equals reference, threads change nothing, points survive the way back."""
+"""Heatmap properties: core equals reference, results do not depend on threads, points survive a round trip."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def near_the_cut(case: Case) -> NDArray[np.bool_]:
-    """Pixels whose distance to the window's end is rounding: either side of it is right."""
+    """Pixels whose distance to the window's edge is within rounding error: either result is correct."""
     if case.window is None:
         return np.zeros(1, dtype=bool)
     height, width = (-(-side // case.stride) for side in case.size)
@@ -91,7 +91,7 @@ def test_render_equals_the_reference(case: Case) -> None:
 @SETTINGS
 @given(cases(), st.integers(2, 4), st.sampled_from(heatmaps.DTYPES))
 def test_threads_change_no_bit(case: Case, threads: int, dtype: str) -> None:
-    """Also with more maps, so that several threads really run."""
+    """Also with more maps, so that several threads are used."""
     repeat = 1 + 600_000 // max(1, case.size[0] * case.size[1] * case.points.shape[0] * case.points.shape[1])
     many = Case(
         np.repeat(case.points, min(repeat, 200), axis=0),
@@ -138,7 +138,7 @@ def test_points_survive_the_way_there_and_back(seed: int, sigma: float, stride: 
 @SETTINGS
 @given(st.integers(0, 2**32), st.integers(-9, 9), st.integers(-9, 9), st.sampled_from(heatmaps.METHODS))
 def test_shifting_the_points_shifts_maps_and_coordinates(seed: int, dx: int, dy: int, method: str) -> None:
-    """Where nothing is cut off, so with a window that ends inside of the map."""
+    """If nothing is cut off, that is, if the window ends inside the map."""
     points = (
         np.random.default_rng(seed).integers(40, 80, (1, 4, 2))
         + np.random.default_rng(seed + 1).integers(0, 8, (1, 4, 2)) / 8
@@ -153,7 +153,7 @@ def test_shifting_the_points_shifts_maps_and_coordinates(seed: int, dx: int, dy:
 @SETTINGS
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40), st.sampled_from(["float32", "float16"]))
 def test_any_bits_decode_to_a_point_inside(seed: int, height: int, width: int, dtype: str) -> None:
-    """Random bit patterns: NaN, infinity, subnormal and huge values included."""
+    """Random bit patterns, including NaN, infinity, subnormal and huge values."""
     rng = np.random.default_rng(seed)
     maps = rng.integers(0, 256, (1, 2, height, width, np.dtype(dtype).itemsize), dtype=np.uint8).view(dtype)[..., 0]
     maps[0, 1][~np.isfinite(maps[0, 1])] = 0
@@ -166,7 +166,7 @@ def test_any_bits_decode_to_a_point_inside(seed: int, height: int, width: int, d
 @SETTINGS
 @given(st.integers(0, 2**32))
 def test_float16_rounds_as_numpy_does(seed: int) -> None:
-    """Every value of the range 2^-26 ... 1 along one row, drawn at random."""
+    """All magnitudes in 2^-26 ... 1 along one row, drawn at random."""
     rng = np.random.default_rng(seed)
     sigma = rng.uniform(2, 40, 8)
     points = rng.uniform(0, 250, (4, 8, 2))

@@ -1,4 +1,4 @@
-"""The core in many threads at once, and in processes forked from one that is using it."""
+"""The core used from many threads at once, and in processes forked while it is in use."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from kptool import _core, heatmaps
 
-# Since 3.12 Python says that a fork beside threads is risky: that is what is tested.
+# Since 3.12, Python warns about forking with threads running, which is what is tested here.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork"),
 ]
-LIMIT = 60  # seconds, after which whatever has not ended is a deadlock
+LIMIT = 60  # seconds; anything still running after that is a deadlock
 POINTS = np.random.default_rng(0).uniform(0, 95, (64, 15, 2))
 SIZE = (96, 96)
 
@@ -41,7 +41,7 @@ def equals(expected: tuple[NDArray[Any], NDArray[Any]]) -> bool:
 
 
 def in_fork(work: Callable[[], bool]) -> None:
-    """Run `work` in a forked process; fails where that gives False, raises, or does not end."""
+    """Run `work` in a forked process; fails if it returns False, raises, or does not end."""
     child = os.fork()
     if child == 0:
         code = 2
@@ -60,7 +60,7 @@ def in_fork(work: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def busy(work: Callable[[], object]) -> Iterator[None]:
-    """Call `work` again and again in another thread."""
+    """Call `work` repeatedly in another thread."""
     stop = threading.Event()
 
     def loop() -> None:
@@ -124,7 +124,7 @@ def test_maps_that_change_while_they_are_decoded_still_give_points_inside() -> N
 
 
 def test_a_fork_after_use() -> None:
-    """Also of a process that already is one."""
+    """Also in a fork of a forked process."""
     expected = both()
     draw = heatmaps.Renderer(64, 15, SIZE)
     draw(POINTS[::-1])
@@ -148,7 +148,7 @@ def test_a_fork_while_another_thread_renders_and_decodes() -> None:
 
 
 def test_a_fork_while_another_thread_draws_with_the_same_renderer() -> None:
-    """The child inherits a lock that nobody opens, and maps half drawn."""
+    """The child inherits a locked mutex without an owner, and half-drawn maps."""
     expected = heatmaps.render(POINTS, SIZE)
     draw = heatmaps.Renderer(64, 15, SIZE, threads=2)
     with busy(lambda: [draw(points) for points in (POINTS, 95 - POINTS)]):

@@ -1,4 +1,4 @@
-"""Peaks of several pixels, ridges, and values of any size: in the core, in torch and in the reference alike."""
+"""Flat-topped peaks, ridges, and extreme values: core, torch and reference agree."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def disc(x: float, y: float, radius: float) -> Array:
 
 
 def rectangle(x0: int, x1: int, y0: int, y1: int) -> Array:
-    """One from the first to the last column and row that are named."""
+    """A map of zeros with ones from the first to the last of the given columns and rows."""
     return ((x0 <= X) & (x1 >= X) & (y0 <= Y) & (y1 >= Y)).astype(np.float32)
 
 
@@ -50,7 +50,7 @@ def bump(x: float, y: float, sigma: float, height: float = 1.0) -> Array:
 
 
 def as_type(maps: Array, dtype: str) -> Array:
-    """Maps (n, 41, 41) as (n, 1, 41, 41) of a type."""
+    """Maps (n, 41, 41) as (n, 1, 41, 41) with the given dtype."""
     stored = np.rint(255 * np.clip(maps, 0, 1)) if dtype == "uint8" else maps
     return stored.astype(dtype)[:, None]
 
@@ -67,7 +67,7 @@ TOPS = {
     (20.5, 20): rectangle(20, 21, 20, 20),
     (10.5, 30.5): rectangle(10, 11, 30, 31),
 }
-"""By their middles, some at borders."""
+"""Decoded to their middle, some at borders."""
 
 
 @EVERYWHERE
@@ -76,13 +76,13 @@ def test_a_flat_top_decodes_to_its_middle(decode: Callable[..., Array], dtype: s
     maps = as_type(np.stack(list(TOPS.values())), dtype)
     for method in ("gaussian", "dark"):
         assert np.abs(decode(maps, method)[:, 0] - np.array(list(TOPS))).max() <= 1e-3
-    # The centroid's window lies about a pixel, and a border cuts it evenly.
+    # The centroid's window is centred on a pixel, and shrinks symmetrically at a border.
     assert np.abs(decode(maps, "centroid")[:5, 0] - np.array(list(TOPS))[:5]).max() <= 1e-3
     assert np.abs(decode(maps, "centroid")[:, 0] - np.array(list(TOPS))).max() <= 0.51
 
 
 def test_a_pixel_at_the_floor_of_a_fit_is_left_out() -> None:
-    """0.2 times 195 is 39: whether that pixel counts must not hang on how a division is rounded."""
+    """0.2 times 195 is 39: whether that pixel counts must not depend on how a division is rounded."""
     map_ = np.rint(195 * bump(12.3, 9.6, 2.2)).astype(np.uint8)
     map_[10, 12], map_[12:14, 10:16] = 195, 39
     assert np.abs(core(map_[None, None], "gaussian") - slowly(map_[None, None], "gaussian")).max() <= 1e-3
@@ -128,7 +128,7 @@ def test_what_lies_beside_a_flat_top_does_not_draw_it_away(decode: Callable[...,
 
 
 def ridge() -> Array:
-    """exp of a log map about (20, 20) whose curvature along one diagonal is next to none, with a slope along it."""
+    """exp of a log map about (20, 20) with almost no curvature along one diagonal, and a slope along it."""
     log = np.full((41, 41), -9.0)
     e, ee, diagonal = -0.9, -2.0, -0.001
     log[18:23, 20], log[20, 18:23] = [ee, -1.1, 0, e, ee], [ee, -1.1, 0, e, ee]
@@ -192,7 +192,7 @@ def test_maps_without_a_peak_give_their_centre_in_torch_too(method: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of the exporter's own internals
+@pytest.mark.filterwarnings("ignore")  # about the exporter's own internals
 @pytest.mark.parametrize("method", plugins.names("decoders"))
 def test_an_exported_decoder_agrees(method: str, tmp_path: Path) -> None:
     import onnxruntime

@@ -1,4 +1,4 @@
-"""The csv parser of the core against a parser in pure Python, cut anywhere, and fed whatever bytes."""
+"""The core's csv parser against a pure Python parser, with input split anywhere, and arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def run(
 
 
 class WrongError(Exception):
-    """Column, code and detail."""
+    """Column, code and detail of an error."""
 
 
 def slow_line(line: str, columns: int, pixel_column: int, pixels: int) -> Row:
-    """One line without quotes, parsed the obvious way."""
+    """Parse one line without quotes in the obvious way."""
     cells = line.split(",")
     numbers: list[float] = []
     image: list[int] = []
@@ -161,7 +161,7 @@ PADDED = st.tuples(st.sampled_from(["", " "]), NUMBERS, st.sampled_from(["", " "
 
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[str, int, int, int]:
-    """Mostly right lines: text, columns, pixel column, pixels."""
+    """Mostly valid lines: text, columns, pixel column, pixels."""
     columns = draw(st.integers(1, 4))
     pixel_column = draw(st.integers(-1, columns - 1))
     pixels = draw(st.sampled_from([1, 3, 16, 50]))
@@ -216,7 +216,7 @@ ALPHABET = st.sampled_from(list(b'0123456789 ,"\r\n.-+eE\t\x00\xff;nai'))
 @example(b"0 " * 64, 1, 20, True)
 @example(b'"', 1, 1, True)
 def test_any_bytes_are_survived(data: bytes, columns: int, pixels: int, final: bool) -> None:
-    """Rows and bytes stay in their bounds, nothing is written beyond the faulty row."""
+    """Rows and bytes stay within bounds, and nothing is written after the faulty row."""
     for pixel_column in range(-1, columns):
         floats, images = np.full((5, columns), -7.0), np.full((5, pixels), 77, dtype=np.uint8)
         done, used, error = _core.parse_rows(data, columns, pixel_column, pixels, floats, images, final)

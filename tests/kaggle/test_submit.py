@@ -1,4 +1,4 @@
-"""A submission has the rows that were asked for, from the model that was asked; its score is estimated by what was asked."""
+"""Submissions have the requested rows, from the right model; their score is estimated over the same keypoints."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS = tuple(f"{name}_{axis}" for name in FACE15.names for axis in "xy")
 
 @pytest.fixture
 def pictures(in_tmp: Path, faces: Path) -> Any:
-    """test.csv with six faces, ImageId 1 to 6, in the current folder; returns the images (6, 48, 48)."""
+    """Write test.csv with six faces, ImageId 1 to 6, to the current folder, and return the images (6, 48, 48)."""
     with Cache(faces) as cache:
         images = cache.read("images")[:6]
     texts = [" ".join(map(str, image.ravel())) for image in images]
@@ -38,7 +38,7 @@ def pictures(in_tmp: Path, faces: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def few_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights, at random, of a model with the four keypoints that most of Kaggle's pictures ask for."""
+    """Random weights of a model with the four keypoints that most of Kaggle's pictures ask for."""
     config, _ = configure("unet", Skeleton(FOUR, ((0, 1),)), (48, 48), 1, {"width": 2})
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("few") / "model.safetensors"
@@ -78,7 +78,7 @@ def test_rows_stand_in_the_tables_order(kptool: Any, pictures: Any, run_folder: 
 def test_pictures_that_ask_for_few_go_to_their_model(
     kptool: Any, pictures: Any, run_folder: Path, few_model: Path
 ) -> None:
-    """...where that has all they ask for: a nose and an ear corner go to the model that knows both."""
+    """If that model has all of them: a nose and an ear corner go to the model that knows both."""
     asked = [*all_of(1), *four_of(2), (3, "nose_tip_x"), (3, "nose_tip_y"), (3, "left_eye_inner_corner_x")]
     write_lookup(asked)
     done = kptool("submit", "test.csv", "lookup.csv", "--model", run_folder, "--model-few", few_model, "--json").json()
@@ -148,7 +148,7 @@ def test_what_cannot_be_answered_is_refused(refused: Any, pictures: Any, run_fol
 
 
 def test_an_image_id_that_is_there_twice_is_refused(refused: Any, pictures: Any, run_folder: Path) -> None:
-    """Else one picture would silently get the other's points."""
+    """Otherwise one picture would silently get the other's points."""
     lines = Path("test.csv").read_text().splitlines()
     again = lines[1].split(",", 1)[0] + "," + lines[3].split(",", 1)[1]
     Path("test.csv").write_text("\n".join([*lines, again]) + "\n")
@@ -178,7 +178,7 @@ def test_asked_for_everything_the_estimate_is_the_rmse(
 def test_each_coordinate_counts_as_often_as_it_is_asked_for(
     kptool: Any, pictures: Any, run_folder: Path, few_model: Path, faces: Path
 ) -> None:
-    """Pictures with all points by one model, those with few by another: the leaderboard's sum, written out."""
+    """Pictures that ask for all points use one model, those with few another; checked against the explicit sum."""
     write_lookup([*all_of(1), *four_of(2), *four_of(3), (4, "nose_tip_y")])
     both = ("--model", run_folder, "--model-few", few_model)
     done = kptool("submit", "test.csv", "lookup.csv", *both, "--estimate", faces, "--no-tta", "--json").json()
@@ -196,7 +196,7 @@ def test_each_coordinate_counts_as_often_as_it_is_asked_for(
 def test_the_few_are_measured_on_partly_labelled_images(
     kptool: Any, pictures: Any, run_folder: Path, faces: Path
 ) -> None:
-    """...a keypoint that those lack on the others, and one without any label is left out and named."""
+    """A keypoint that those lack is estimated on the others; one without any label is left out and named."""
     Path("c.h5").write_bytes(faces.read_bytes())
     with h5py.File("c.h5", "r+") as file:
         val = np.flatnonzero(file["split"][:] == 1)
@@ -249,14 +249,14 @@ def test_an_estimate_that_flatters_or_cannot_be_made_says_so(
 
 
 def test_a_resample_is_the_rmse_of_its_groups() -> None:
-    """The sums by group against images taken over and over, also where a group has no label of a keypoint."""
+    """The sums by group equal explicit resampling of images, also if a group has no label of a keypoint."""
     rng = np.random.default_rng(0)
     groups = np.array([4, 4, -1, 2, 2, 2, -1])
     errors, usable, weights = rng.normal(size=(7, 3)), rng.random((7, 3)) < 0.7, np.array([3.0, 1.0, 2.0])
     usable[5], usable[:, 0] = True, np.arange(7) == 5
     sums = Sums.by_group(groups, errors**2 * weights, usable, weights)
     assert sums.numbers.shape == (4, 3)
-    members = [[6], [2], [3, 4, 5], [0, 1]]  # groups ascending; those of their own come first, the last of them leading
+    members = [[6], [2], [3, 4, 5], [0, 1]]  # ascending groups; ungrouped images first, in reverse
     for times in ([1, 1, 1, 1], [0, 2, 1, 3], [2, 0, 0, 2]):
         taken = [i for m, n in zip(members, times, strict=True) for i in m * n]
         mean = [
@@ -270,7 +270,7 @@ def test_a_resample_is_the_rmse_of_its_groups() -> None:
 
 
 def test_the_interval_knows_that_images_of_a_person_are_alike() -> None:
-    """Errors that are the person's: one image each says as much as ten; as independent images they would say more."""
+    """Errors shared by a person: one image of each says as much as ten; as independent images they would say more."""
     rng = np.random.default_rng(0)
     squares = rng.exponential(size=(30, 1)).repeat(10, axis=0)
     flags, weights = np.ones((300, 1), bool), np.ones(1)
@@ -287,7 +287,7 @@ def test_the_interval_knows_that_images_of_a_person_are_alike() -> None:
 
 
 def test_the_interval_covers_the_truth() -> None:
-    """About 95 times in 100, for 60 groups of normal errors."""
+    """About 95 times in 100, for 60 groups of normally distributed errors."""
     covered = 0
     for seed in range(100):
         squares = np.random.default_rng(seed).normal(size=(60, 8)) ** 2

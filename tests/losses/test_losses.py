@@ -1,4 +1,4 @@
-"""Every loss equals its formula, computed number by number in float64."""
+"""Every loss equals its formula, computed element by element in float64."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def dsnt_reference(output: np.ndarray, target: np.ndarray, point: np.ndarray) ->
 @given(st.integers(0, 2**32), st.floats(-4, 1))
 @pytest.mark.parametrize(("name", "reference"), [("mse", mse_reference), ("wing", wing_reference)])
 def test_losses_on_coordinates(name: str, reference: object, seed: int, size: float) -> None:
-    """Errors from far below the wing's knee to far above."""
+    """Errors from far below the wing's knee to far above it."""
     rng = np.random.default_rng(seed)
     target = rng.uniform(-1, 1, (2, 3, 2)).astype(np.float32)
     output = (target + 10**size * rng.normal(size=target.shape)).astype(np.float32)
@@ -101,5 +101,5 @@ def test_losses_on_heatmaps(name: str, seed: int, height: int, width: int, sigma
 
 @pytest.mark.parametrize("name", plugins.names("losses"))
 def test_every_loss_has_a_reference(name: str) -> None:
-    """A new one wants its formula here."""
+    """Add the formula of a new loss here."""
     assert name in {"mse", "wing", "heatmap-mse", "bce", "adaptive-wing", "dsnt"}

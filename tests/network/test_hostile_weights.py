@@ -1,4 +1,4 @@
-"""Weights, graphs and training states that somebody damaged, or made with bad intentions, are refused, and nothing is run."""
+"""Damaged or malicious weights, graphs and checkpoints are refused, and no code in them runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kptool.network import cards, checkpoint
 
 
 class Evil:
-    """Whoever unpickles it makes a file."""
+    """Unpickling this object creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Where the feature is and where its label would be: two answers, kept apart in every output."""
+"""Label shift: positions of features and of labels are kept apart in every output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KNOWN = {"y": 0.5, "y_error": 0.1, "y_from": "a test"}
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained network of three keypoints, the labels of whose data are off."""
+    """An untrained network with three keypoints whose training labels are shifted."""
     torch.manual_seed(0)
     config = ModelConfig("fcn", NAMES, PAIRS, size=(32, 32), width=4)
     model = KeypointModel(config).eval()
@@ -58,7 +58,7 @@ def test_what_labels_are_off_is_read_from_the_weights(weights: Path) -> None:
 
 
 def test_features_are_the_default_and_labels_on_request(weights: Path, picture: Image.Image) -> None:
-    """The same crop is four times as large in the picture; the mirrored picture has the mirrored features, exactly."""
+    """The same crop is four times as large in the picture; a mirrored picture has exactly mirrored features."""
     feature, labelled = (Predictor(str(weights), "cpu", flip=True, as_labelled=flag) for flag in (False, True))
     assert (feature.points, labelled.points) == ("feature", "as labelled")
     ((a,), (b,)) = feature.predict(picture), labelled.predict(picture)
@@ -88,7 +88,7 @@ def test_graphs_of_both_kinds_say_the_same_to_kptool(
     assert np.allclose(raw, expected - shift, atol=1e-3)
     network = backends.OnnxNetwork(done.path)
     assert np.allclose(network.run(images).points, expected, atol=1e-3)
-    assert network._scale(np.zeros((1, 1, 64, 96), np.uint8)) == 3  # the aspect is kept
+    assert network._scale(np.zeros((1, 1, 64, 96), np.uint8)) == 3  # the aspect ratio is kept
     for flag in (False, True):
         (a,), (b,) = (Predictor(str(each), "cpu", as_labelled=flag).predict(picture) for each in (done.path, weights))
         assert np.allclose(a.keypoints, b.keypoints, atol=0.01)

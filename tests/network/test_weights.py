@@ -1,4 +1,4 @@
-"""The weights that ship: small, described, and used without a run, a network or any option."""
+"""The shipped weights: small, documented, and used without a run, torch or any option."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_shipped_weights_are_small_and_say_what_they_are(path: Path) -> None:
 
 
 def test_predict_works_right_after_installation(kptool: Any, in_tmp: Path) -> None:
-    """On faces that no training has seen: synthetic ones, which real eyes find eye-like enough."""
+    """On faces that are in no training set: synthetic ones, on which the network still finds the eyes."""
     source = plugins.load("datasets", "synthetic").open(None, count=1, seed=3)
     face = next(iter(source.blocks()))
     Image.fromarray(face.images[0]).save("face.png")
@@ -92,7 +92,7 @@ def test_a_run_that_has_not_shown_that_it_is_good_is_not_used_unasked(
     )
     Path("mine").mkdir()
     checkpoint.save_weights(Path("mine", cards.WEIGHTS), KeypointModel(written.config), written)
-    for name, place in (("vgg", Path("runs/vgg")), ("mine", Path("mine"))):  # nothing else can be meant
+    for name, place in (("vgg", Path("runs/vgg")), ("mine", Path("mine"))):  # there is no alternative
         assert cards.resolve(name) == (place / cards.WEIGHTS, f"the run in {place}")
         assert re.search(f"^do not rely on the run in {place}: .*{why}", caplog.messages[-1])
     for asked in (cards.resolve("runs/unet"), cards.resolve("./runs/unet"), cards.resolve("unet", measuring=True)):
@@ -101,7 +101,7 @@ def test_a_run_that_has_not_shown_that_it_is_good_is_not_used_unasked(
 
 
 def test_results_say_whose_weights_they_are(kptool: Any, in_tmp: Path, run_folder: Path) -> None:
-    """Untrained weights in runs/unet: those that ship are used, and every output says so."""
+    """With untrained weights in runs/unet, the shipped ones are used, and every output says so."""
     bad = card(rmse=17.2, mean_shape_rmse=3.9)
     Path("runs/unet").mkdir(parents=True)
     checkpoint.save_weights(Path("runs/unet", cards.WEIGHTS), KeypointModel(bad.config), bad)

@@ -1,4 +1,4 @@
-"""Crops: their pixels lie where their map says, averaged where they shrink; maps undo what was done to a face."""
+"""Crops: pixels are where the map says, averaged when shrinking; maps invert what was done to a face."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ def test_fit_similarity_of_one_point_is_no_map() -> None:
 @pytest.mark.parametrize(("scale", "angle"), [(1.0, 0.0), (0.3, 0.0), (0.37, 0.6), (1.7, -0.4), (0.9, 2.0)])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_crop_of_a_ramp_is_the_ramp_at_the_mapped_places(scale: float, angle: float, axis: int) -> None:
-    """Resampling keeps what is linear, wherever it samples; so a ramp tells where every pixel came from.
+    """Linear resampling reproduces a linear ramp, so its values tell where every pixel came from.
 
-    Two grey levels are a pixel; resampling rounds down, by half a level on average. Half a pixel would be a whole one.
+    One pixel is two grey levels; resampling rounds down, by half a level on average. An error of half a pixel would be
+    a whole level.
     """
     picture = (2 * np.moveaxis(np.indices((120, 125)), 0, -1)[..., 1 - axis]).astype(np.uint8)
     affine = similarity(scale, angle, 0, 0)
@@ -138,7 +139,7 @@ def test_a_box_keeps_its_aspect_and_gets_the_margin_that_the_model_learnt() -> N
     config = ModelConfig("unet", ("tip",), (), size=(40, 80))
     affine = crops.from_box((10, 20, 20, 20), Card(config, data={"margin": 0.5}))
     assert np.allclose(apply_affine(affine, np.array([[20.0, 30.0]])), [[39.5, 19.5]])
-    assert np.allclose(affine[:, :2], np.eye(2))  # 20 pixels and as much again around them in 40
+    assert np.allclose(affine[:, :2], np.eye(2))  # 20 pixels, with a margin of the same size, in 40
     for margin in (None, "wide", -1, float("nan"), 1e9):
         plain = crops.from_box((10, 20, 20, 20), Card(config, data={"margin": margin}))
         assert np.allclose(plain[:, :2], 2 * np.eye(2))

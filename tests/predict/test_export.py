@@ -1,4 +1,4 @@
-"""The exported graph: what torch says, at every size and batch, with its card; and what runs in whose place."""
+"""Exported graphs: they agree with torch at every size and batch, carry the card, and replace the right weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kptool.train import run
 
 @pytest.fixture(scope="module")
 def graph(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The graph of `run_folder`."""
+    """The exported graph of `run_folder`."""
     return export.export(run_folder / cards.WEIGHTS, tmp_path_factory.mktemp("graph") / "unet.onnx").path
 
 
@@ -81,7 +81,7 @@ def test_the_number_of_threads_changes_nothing(pictures: np.ndarray) -> None:
     assert np.array_equal(one.scores, four.scores)
 
 
-@pytest.mark.parametrize("model", ["vgg", "resnet", pytest.param("fcn", marks=pytest.mark.slow)])  # as unet
+@pytest.mark.parametrize("model", ["vgg", "resnet", pytest.param("fcn", marks=pytest.mark.slow)])  # like unet
 def test_every_kind_of_model_exports(model: str, faces: Path, tmp_path: Path, pictures: np.ndarray) -> None:
     with Cache(faces) as cache:
         info = cache.info
@@ -111,7 +111,7 @@ def test_a_graph_beside_its_weights_runs_in_their_place(graph: Path, run_folder:
     with torch.no_grad():
         model.offset += 1
     checkpoint.save_weights(weights, model, card)
-    assert backends.load(weights, "cpu").backend == "torch"  # the graph is of other weights now
+    assert backends.load(weights, "cpu").backend == "torch"  # the graph no longer matches the weights
 
 
 def test_a_broken_graph_beside_good_weights_is_passed_over(
@@ -129,7 +129,7 @@ def test_a_broken_graph_beside_good_weights_is_passed_over(
 
 
 def test_a_predictor_pickles_on_either_backend(graph: Path, run_folder: Path, pictures: np.ndarray) -> None:
-    """As multiprocessing and joblib hand it to other processes."""
+    """As multiprocessing and joblib pass it to other processes."""
     picture = pictures[0] if pictures.ndim == 3 else pictures[0, 0]
     for model, backend in ((graph, "onnxruntime"), (run_folder / "model.safetensors", "torch")):
         one = Predictor(str(model), "cpu", detect=False)
@@ -186,7 +186,7 @@ def test_export_on_the_command_line(
 
 
 def untrained(folder: Path, model: str = "vgg", **changes: Any) -> Path:
-    """Weights as they are at first, with a batch norm that has seen something, and a card without a radius."""
+    """Initial weights, with a batch norm that has seen data, and a card without a radius."""
     config = ModelConfig(model, ("a", "b"), (), **{"loss": "wing", "width": 4, "size": (32, 48), **changes})
     torch.manual_seed(0)
     model = KeypointModel(config).eval()
@@ -217,7 +217,7 @@ def test_half_weights_are_compared_with_their_own_run_and_their_cost_is_told(tmp
     shown = agreement.synthetic(checkpoint.load_model(weights)[0].config).images
     apart = backends.OnnxNetwork(done.path).run(shown).points - backends.OnnxNetwork(whole.path).run(shown).points
     assert np.linalg.norm(apart, axis=-1).max() == pytest.approx(largest, rel=0.05)
-    assert np.isnan(backends.OnnxNetwork(whole.path).run(shown).radius90).all()  # the card has none
+    assert np.isnan(backends.OnnxNetwork(whole.path).run(shown).radius90).all()  # not in the card
 
 
 def test_weights_that_float16_does_not_have_are_refused_by_name(tmp_path: Path) -> None:

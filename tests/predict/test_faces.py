@@ -1,4 +1,4 @@
-"""The face detector: every size and kind of picture, tilted heads, several faces, none."""
+"""The face detector: pictures of every size and kind, tilted heads, several faces, none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole pictures in torch: pixel by pixel what `images.crop` makes of them, and points back where they were."""
+"""Letterboxing in torch equals `images.crop` pixel by pixel, and maps points back exactly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = [(96, 96), (120, 100), (72, 24), (1, 1), (2, 300), (1200, 90), (97, 96),
 
 
 def picture(size: Size, channels: int = 1) -> np.ndarray:
-    """Something smooth with noise on it."""
+    """A smooth picture with noise."""
     rng = np.random.default_rng(sum(size))
     coarse = rng.integers(0, 256, (size[0] // 6 + 2, size[1] // 6 + 2), dtype=np.uint8)
     smooth = np.asarray(images.resized(coarse, size, "L")).astype(int)[..., None]

@@ -1,4 +1,4 @@
-"""What commands print and write: as it is, whatever files are called; and wrong usage in one sentence, before all else."""
+"""Printed and written output: exact for any file name; wrong usage is one sentence, before any work."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_wrong_options_are_refused_before_all_else(
 ) -> None:
     ran = kptool(*arguments)
     assert (ran.code, ran.out) == (2, "")
-    (line,) = ran.err.splitlines()  # nothing is announced, nor looked for
+    (line,) = ran.err.splitlines()  # not announced, and no work started
     assert said in line
 
 

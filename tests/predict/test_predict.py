@@ -1,4 +1,4 @@
-"""Predicting pictures of any kind, from the command line and from Python, with the weights that ship."""
+"""Prediction on pictures of every kind, from the command line and from Python, with the shipped weights."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def group(in_tmp: Path) -> Path:
 
 
 def near(faces: list[Any], truth: NDArray[Any]) -> None:
-    """The faces are those of `collage`, as well as a network that never saw a drawn face can say."""
+    """The faces of `collage` are found, with the accuracy of a network that never saw a drawn face."""
     assert len(faces) == len(truth)
     for face, expected in zip(faces, truth, strict=True):
         middle = face.keypoints.mean(0)
@@ -79,7 +79,7 @@ def test_a_loose_box_is_looked_at_again(unet: Predictor) -> None:
 
 
 def test_kinds_of_pictures(unet: Predictor, in_tmp: Path) -> None:
-    """One picture in every format and mode has its points at the same places."""
+    """One picture in every format and mode gives the same points."""
     picture, _ = collage(200, 180, [(50, 40, 110)])
     (expected,) = unet.predict(picture)
     wide = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
@@ -100,7 +100,7 @@ def test_kinds_of_pictures(unet: Predictor, in_tmp: Path) -> None:
 def test_exif_rotation_is_honoured(unet: Predictor, in_tmp: Path) -> None:
     picture, _ = collage(200, 180, [(50, 40, 110)])
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise to be upright
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise to be upright
     picture.rotate(90, expand=True).save("turned.jpg", exif=exif, quality=95)
     (upright,), (turned,) = unet.predict(picture), unet.predict("turned.jpg")
     assert np.abs(upright.keypoints - turned.keypoints).max() < 1.5
@@ -120,7 +120,7 @@ def test_the_cli_finds_faces_and_writes_everything(kptool: Any, group: Path) -> 
     points = [point for face in image["faces"] for point in face["keypoints"]]
     assert [float(row["x"]) for row in rows] == [point["x"] for point in points]
     with Image.open("drawn/group.png") as drawing:
-        assert drawing.width > 640  # the names stand beside it
+        assert drawing.width > 640  # names are drawn next to them
     coco = json.loads(Path("coco.json").read_text())
     assert [len(a["keypoints"]) for a in coco["annotations"]] == [45] * 3
     assert coco["annotations"][0]["keypoints"][:3] == [points[0]["x"], points[0]["y"], 2]
@@ -212,7 +212,7 @@ def test_models_of_other_things_do_not_look_for_faces(tmp_path: Path) -> None:
     assert np.isnan(face.radius90).all()
     (boxed,) = other.predict(np.zeros((64, 64), np.uint8), boxes=[(10, 10, 20, 20)])
     assert np.allclose(apply_affine(boxed.affine, np.array([[20.0, 20.0]])), [[23.5, 15.5]])  # middle to middle
-    assert np.allclose(boxed.affine[:, :2], np.eye(2) * 32 / 20)  # the aspect is kept
+    assert np.allclose(boxed.affine[:, :2], np.eye(2) * 32 / 20)  # the aspect ratio is kept
     with pytest.raises(ConfigError, match="cannot find faces"):
         Predictor(str(tmp_path), "cpu", detect=True)
 

@@ -1,4 +1,4 @@
-"""Comparing with other toolkits: names and pixels brought together, matching, the page; the toolkits made up here."""
+"""Comparison with other toolkits: keypoint names, coordinates, matching, the page; the toolkits are stubs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kptool.report import compare, peers
 
 
 def fake_dlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dlib that finds one face: point i at (i, 2 i)."""
+    """A stub of dlib that finds one face: point i at (i, 2 i)."""
     parts = [types.SimpleNamespace(x=i, y=2 * i) for i in range(68)]
     dlib: Any = types.ModuleType("dlib")
     dlib.get_frontal_face_detector = lambda: lambda image, enlarge: ["box"]
@@ -63,14 +63,14 @@ def test_toolkits_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_picture_is_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures come from a generator, and nothing of one is left when the next is asked for."""
+    """Pictures come from a generator, and none is kept when the next is requested."""
     fake_dlib(monkeypatch)
     alive = list[weakref.ref[np.ndarray]]()
 
     def some() -> Iterator[InputPicture]:
         for number in range(4):
             gc.collect()
-            assert sum(each() is not None for each in alive) <= 1  # the one that the loop's variable still holds
+            assert sum(each() is not None for each in alive) <= 1  # still referenced by the loop variable
             pixels = np.full((64, 64), 40 * number, np.uint8)
             alive.append(weakref.ref(pixels))
             yield InputPicture(f"{number}.png", pixels)
@@ -91,7 +91,7 @@ def test_distances_are_shares_of_the_eyes_distance() -> None:
 
 
 def test_the_command_writes_a_page(kptool: Any, refused: Any, in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside a toolkit that is kptool itself, two pixels to the right."""
+    """Compared with kptool itself, shifted by two pixels to the right."""
     collage(500, 300, [(20, 30, 120), (250, 60, 200)])[0].save("two.png")
     Image.new("L", (80, 80)).save("nobody.png")
     from kptool import Predictor

@@ -1,4 +1,4 @@
-"""Nothing is ever half there, nothing is left lying about, and no two write at once."""
+"""Atomic file writes: nothing is left half written, no temporary files remain, writers exclude each other."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_what_a_killed_process_left_is_swept_away_and_a_live_ones_is_not(tmp_pat
     with files.atomic(path) as mine:
         assert names(tmp_path) == [mine.name]
         mine.write_text("one")
-        files.write_text(path, "two")  # while the first one is being written
+        files.write_text(path, "two")  # while the first is being written
         assert mine.exists()
     assert names(tmp_path) == [path.name]
     assert path.read_text() == "one"

@@ -1,4 +1,4 @@
-"""HDF5 files: written whole or not at all whatever signal comes when, and opened though libhdf5 may die of them."""
+"""HDF5 files: written atomically whatever signals arrive, and opened although libhdf5 may crash on them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(path: Path) -> None:
 
 
 def calls(monkeypatch: pytest.MonkeyPatch, at: int = 0, times: int = 1) -> list[str]:
-    """What libhdf5 asks of the disk; in the call number `at`, `times` signals come."""
+    """Counts the file operations of libhdf5; at call number `at`, `times` signals are sent."""
     seen: list[str] = []
 
     def counted(name: str) -> Any:
@@ -102,7 +102,7 @@ def test_another_process_looks_at_a_file_once_as_it_is(
     monkeypatch.setattr(quarantine, "_CODE", DIES.format("SIGTERM"))
     os.utime(path, (1, 1))
     for _ in range(2):
-        Cache(path).close()  # whoever stopped the other process said nothing of the file
+        Cache(path).close()  # a stopped subprocess says nothing about the file
     assert len(started) == 3
 
 
@@ -116,7 +116,7 @@ def test_the_other_process_takes_no_code_from_the_current_folder(in_tmp: Path, f
 
 @pytest.mark.parametrize(("at", "value"), [(309333, 190), (309333, 111), (309404, 220)])
 def test_damage_that_libhdf5_dies_of_or_never_ends_with_is_refused_or_read(tmp_path: Path, at: int, value: int) -> None:
-    """With HDF5 2.0 it does both; other versions may see that something is wrong, or read it."""
+    """HDF5 2.0 crashes or loops on them; other versions may report an error, or read them."""
     golden = Path(__file__).parents[1] / "golden" / "grey.h5.gz"
     content = bytearray(gzip.decompress(golden.read_bytes()))
     content[at] = value

@@ -1,4 +1,4 @@
-"""Work shared under torchrun comes out as if one process had done it."""
+"""Work distributed under torchrun gives the same result as a single process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_extract_writes_the_same_files(labelled: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("blocks", "world"), [(0, 2), (1, 2), (2, 2), (3, 2), (2, 3), (4, 3), (6, 3)])
 def test_everything_that_is_sent_is_received(blocks: int, world: int) -> None:
-    """However the blocks fall to the processes: of 64 pictures, two blocks, the last word of the second was not."""
+    """For any distribution of blocks; with two blocks, the second process's last message was once lost."""
     waiting = {rank: [*range(rank, blocks, world), None] for rank in range(world)}
 
     class Mine(Workers):

@@ -1,4 +1,4 @@
-"""Processes that `srun` started find each other by Slurm's variables."""
+"""Processes started by `srun` find each other through Slurm's variables."""
 
 from __future__ import annotations
 

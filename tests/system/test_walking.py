@@ -1,4 +1,4 @@
-"""All files below a folder: through links, each folder once, whatever links say."""
+"""All files below a folder: symbolic links are followed, and each folder is visited once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmented batches: images and points move together, and randomness depends on (seed, epoch) alone."""
+"""Augmentation: images and points move together, and randomness depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_nothing_changes_without_augmentation() -> None:
 
 @pytest.mark.parametrize(("config", "tolerance"), [(GEOMETRY, 0.1), (ELASTIC, 0.25)], ids=["affine", "elastic"])
 def test_points_stay_on_what_they_mark(config: AugmentConfig, tolerance: float) -> None:
-    """The blob is where its keypoint says after all geometry; an elastic one is bent, so its centre is less sharp."""
+    """The blob stays at its keypoint under all transforms; elastic ones distort it, so its centre is less precise."""
     for batch in Epochs(resident(64), ((0, 1),), config, batch_size=16, seed=3).epoch(0):
         found, _ = heatmaps.decode(np.ascontiguousarray(batch.images.numpy() / 255), "gaussian")
         error = np.linalg.norm(found[:, 0] - batch.points[:, 0].numpy(), axis=-1)
@@ -55,13 +55,13 @@ EXTREME = AugmentConfig(
 @pytest.mark.parametrize("size", [(64, 64), (40, 96)])
 @pytest.mark.parametrize("config", [EXTREME, AugmentConfig(**{**vars(STILL), "elastic": 0.08})], ids=["all", "elastic"])
 def test_points_are_exact_at_the_extremes(config: AugmentConfig, size: tuple[int, int]) -> None:
-    """Pictures whose values are the coordinates: at its new place a point reads where it was, to a hundredth of a pixel."""
+    """Pixel values encode coordinates, so the value at a moved point gives its original position, to 0.01 px."""
     rng = np.random.default_rng(1)
     count, (height, width) = 200, size
     points = torch.from_numpy(rng.uniform(8, [width - 9, height - 9], (count, 5, 2)).astype(np.float32))
     ramps = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy")).float()
     batch = Batch(ramps[None].repeat(count, 1, 1, 1), points, torch.ones(count, 5, dtype=torch.bool))
-    draws = torch.from_numpy(rng.uniform(0, 1, (count, DRAWS)).astype(np.float32)).round()  # to either end
+    draws = torch.from_numpy(rng.uniform(0, 1, (count, DRAWS)).astype(np.float32)).round()  # in both directions
     draws[: count // 2] = torch.rand(count // 2, DRAWS, generator=torch.Generator().manual_seed(0))
     varied = augment(batch, draws, [0, 1, 2, 3, 4], config, torch.Generator())
     grid = (varied.points + 0.5) / torch.tensor([width / 2, height / 2]) - 1
@@ -72,7 +72,7 @@ def test_points_are_exact_at_the_extremes(config: AugmentConfig, size: tuple[int
 
 
 def test_a_dot_is_where_its_keypoint_is_at_the_strongest_deformation() -> None:
-    """A small dot, since a large one is bent itself."""
+    """A small dot, because a large one is distorted itself."""
     points = np.random.default_rng(0).uniform(20, 44, (64, 1, 2)).astype(np.float32)
     images = heatmaps.render(points, (64, 64), 1.2, dtype="uint8")
     data = TrainingSet.upload(images, points, np.full((64, 1), 2, np.uint8), torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Lines of a training that people read."""
+"""Progress lines of a training run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves: nothing of a training whose numbers burst, all of a run that is there, one stop for all processes."""
+"""Run folders: a diverged run leaves nothing, a finished one is complete, and all processes stop together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from kptool.train.trainer import DivergedError, Trainer
 
 
 def test_only_what_matters_stops_a_resumption(faces: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Another version of kptool, a setting it did not have yet at its default, another number of threads."""
+    """Another version of kptool, a new setting at its default, another number of threads."""
     chosen = settings(faces, epochs=1)
     run.train(faces, tmp_path, *chosen, device="cpu")
     state = checkpoint.load_state(tmp_path / "last.ckpt")
@@ -51,7 +51,7 @@ def test_only_what_matters_stops_a_resumption(faces: Path, tmp_path: Path, caplo
 
 
 def test_a_place_without_labels_is_no_other_data() -> None:
-    """Files of before say (0, 0) of it."""
+    """Older files store (0, 0) for it."""
     now = {"mean_shape": [[1.0, 2.0], [None, None]], "kptool": "2"}
     assert run_folder.changed("data", {"mean_shape": [[1.0, 2.0], [0.0, 0.0]], "kptool": "1"}, now) == []
     assert run_folder.changed("data", {"mean_shape": [[1.0, 2.5], [0.0, 0.0]]}, now) == ["mean_shape"]
@@ -77,7 +77,7 @@ def test_a_training_that_diverges_leaves_the_run_that_is_there(faces: Path, tmp_
 
 
 def test_a_training_that_diverges_late_gives_the_old_run_back(faces: Path, tmp_path: Path) -> None:
-    """Its first epochs were good and stood in the old run's place; without an old run, they stay."""
+    """Its first epochs were good and had replaced the old run; without an old run, they are kept."""
     old, new = tmp_path / "old", tmp_path / "new"
     run.train(faces, old, *settings(faces, epochs=1), device="cpu")
     before = tree(old)
@@ -87,7 +87,7 @@ def test_a_training_that_diverges_late_gives_the_old_run_back(faces: Path, tmp_p
         if done == 4:
             seen.append(tree(old)["model.safetensors"] == before["model.safetensors"])
             for item in gc.get_objects():
-                if type(item) is Trainer:  # others mind being asked for their class
+                if type(item) is Trainer:  # others object to being asked for their class
                     with torch.no_grad():
                         next(item.model.parameters()).fill_(math.nan)
 
@@ -139,7 +139,7 @@ def test_there_must_be_labels_to_train_and_to_measure_on(faces: Path, tmp_path: 
 
 
 def test_a_radius_that_nobody_measured_is_absent(faces: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Of a keypoint that nobody labelled, which is not learnt; and of all without validation images. The card says why."""
+    """None for an unlabelled keypoint, which is not learnt, and without validation images. The card says why."""
     other = tmp_path / "dataset.h5"
     shutil.copy(faces, other)
     with h5py.File(other, "r+") as file:
@@ -204,7 +204,7 @@ main()
 
 
 def test_batch_norm_of_values_far_from_zero(tmp_path: Path) -> None:
-    """Of mean 100 and deviation 0.01, on two processes: E[x2] - E[x]2 in float32 was below zero, and its root NaN."""
+    """Mean 100 and deviation 0.01, on two processes: E[x2] - E[x]2 in float32 was negative, and its root NaN."""
     (tmp_path / "norm.py").write_text(_BATCH_NORM)
     run_processes(2, [tmp_path / "norm.py", tmp_path / "two.pt"])
     found, gradient, mean, variance = torch.load(tmp_path / "two.pt", weights_only=True)

@@ -1,13 +1,13 @@
-"""The learning rate's curve, laid out anew while a training runs."""
+"""The learning-rate schedule, adjusted while training runs."""
 
 from __future__ import annotations
 
 import itertools
 
 import pytest
-from kptool.train.optimizer import learning_rate
 
 from kptool.base.config import TrainConfig
+from kptool.train.optimizer import learning_rate
 from kptool.train.schedule import Schedule, epochs_within
 
 
@@ -26,7 +26,7 @@ def test_a_curve_laid_out_anew_goes_on_from_its_rate_and_ends_at_zero() -> None:
     assert rates[0] == pytest.approx(before, rel=0.01)
     assert rates[-1] == pytest.approx(0, abs=1e-9)
     assert all(a > b for a, b in itertools.pairwise(rates))
-    schedule.lay_out(500, 800)  # there was more time than it seemed
+    schedule.lay_out(500, 800)  # there was more time than expected
     assert schedule.progress(500) == pytest.approx(0.7, abs=1e-9)
     assert schedule.progress(800) == 1
 
@@ -43,11 +43,11 @@ def test_a_schedule_is_restored_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("budget", "spent", "durations", "most", "planned"),
     [
-        (100, 10, [10.0], 40, 9),  # 90 seconds left are 8 epochs of 10 with something in hand
+        (100, 10, [10.0], 40, 9),  # 90 seconds left are 8 epochs of 10 seconds, with a reserve
         (100, 10, [10.0], 5, 5),
         (100, 99, [10.0] * 9, 40, 9),
         (10, 25, [25.0], 40, 1),
-        (100, 40, [25.0, 5.0, 5.0, 5.0], 40, 15),  # the first one is always slow
+        (100, 40, [25.0, 5.0, 5.0, 5.0], 40, 15),  # the first epoch is always slow
     ],
 )
 def test_the_epochs_that_fit(budget: float, spent: float, durations: list[float], most: int, planned: int) -> None:

@@ -1,4 +1,4 @@
-"""Training: it learns, it resumes bit for bit, and two processes compute what one does."""
+"""Training: it learns, resumes bit for bit, and two processes compute the same as one."""
 
 from __future__ import annotations
 
@@ -63,26 +63,26 @@ def test_the_loss_falls(faces: Path, tmp_path: Path, model: str, lr: float) -> N
 
 
 def test_training_beats_the_mean_shape(faces: Path, tmp_path: Path) -> None:
-    """On faces it has not seen, after a hundred steps."""
+    """On unseen faces, after a hundred steps."""
     result = run.train(faces, tmp_path, *settings(faces, "fcn", width=8, epochs=30, lr=4e-3, ema=0.9), device="cpu")
     with Cache(faces) as cache:
         assert result.metrics["rmse"] < 0.9 * mean_shape_baseline(cache).rmse
 
 
 def test_the_offset_is_what_changes_sign_in_the_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Labels off by a constant are measured; an error that mirrors along is the network's to learn, and stays."""
+    """A constant label offset is measured; an error that mirrors with the image is left for the network to learn."""
     config, _ = configure("vgg", Skeleton(("left", "right", "nose"), ((0, 1),)), (64, 64), 1, {"width": 4})
     model = KeypointModel(config)
     truth = torch.rand(50, 3, 2) * 40 + 10
     outwards = torch.tensor([[-0.7, 0.3], [0.7, 0.3], [0.0, 0.5]])
     shift = torch.tensor([[1.2, 0.0], [1.2, 0.0], [0.8, 0.0]])
     found = truth - shift - outwards
-    found[:5] += 30  # a few wild predictions count for nothing
+    found[:5] += 30  # a few outliers do not matter
     monkeypatch.setattr(model, "points", lambda images: (found + model.offset, None, None))
     labelled = torch.ones(50, 3, dtype=torch.bool)
     labelled[:, 2] = False
     images = torch.zeros(50, 1, 64, 64)
-    for _ in range(2):  # what is there already is not counted twice
+    for _ in range(2):  # an existing offset is not counted twice
         model.measure_offset(images, truth, labelled)
         assert torch.allclose(model.offset, shift * torch.tensor([[1], [1], [0]]), atol=1e-5)
     found -= 100
@@ -91,7 +91,7 @@ def test_the_offset_is_what_changes_sign_in_the_mirror(monkeypatch: pytest.Monke
 
 
 def test_shifted_labels_are_learned_in_spite_of_flips(faces: Path, tmp_path: Path) -> None:
-    """All labels moved by two pixels to the right: with mirrored copies, a network alone would miss by those two."""
+    """All labels are shifted by two pixels; a network trained on mirrored copies alone would miss by those two."""
     shifted = tmp_path / "shifted.h5"
     shutil.copy(faces, shifted)
     with h5py.File(shifted, "r+") as file:
@@ -238,7 +238,7 @@ main()
 
 @pytest.mark.parametrize("model", ["unet", "resnet"])
 def test_two_processes_have_the_gradients_of_one(faces: Path, tmp_path: Path, model: str) -> None:
-    """Also where keypoints without labels are spread unevenly, and through batch norm."""
+    """Also if keypoints without labels are distributed unevenly, and through batch norm."""
     (tmp_path / "step.py").write_text(_GRADIENTS)
     results = []
     for world in (1, 2):
@@ -265,7 +265,7 @@ def run_processes(world: int, arguments: list[Any]) -> None:
 
 
 def test_torchrun_trains(faces: Path, tmp_path: Path) -> None:
-    """The whole command under two processes gives the run that one gives, up to the order in which floats are added."""
+    """The whole command on two processes gives the same run as on one, up to the order of floating-point sums."""
     arguments = ["-m", "kptool", "train", "unet", faces, "--epochs", "1", "--batch-size", "12"]
     arguments += ["--set", "width=4", "--set", "amp=off", "--device", "cpu"]
     for world in (1, 2):
