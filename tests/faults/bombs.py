@@ -1,4 +1,4 @@
-"""Pictures that take a few kilobytes and unpack to a hundred million pixels, of every mode, and larger ones still."""
+"""Image bombs: files of a few kilobytes that decode to a hundred million pixels or more, in every mode."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _FORMATS = {"jpg": "JPEG", "tif": "TIFF", "gif": "GIF"}
 
 
 def png(width: int, height: int, kind: int, depth: int, extra: bytes = b"", rows: int | None = None) -> bytes:
-    """A PNG of zeros; `rows` are as many as are there, whatever the header says."""
+    """A PNG of zeros with `rows` rows of data, whatever the header claims."""
     row = bytes(1 + (width * depth * _CHANNELS[kind] + 7) // 8) if width < 10**8 else bytes(1000)
     pack = zlib.compressobj(1)
     parts = [pack.compress(row) for _ in range(height if rows is None else rows)]
@@ -58,12 +58,12 @@ def png(width: int, height: int, kind: int, depth: int, extra: bytes = b"", rows
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:
-    """A chunk with its checksum."""
+    """A PNG chunk with its checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def repaired(data: bytes) -> bytes:
-    """The same PNG with checksums that fit what its chunks hold, so that damage is looked at, not just noticed."""
+    """The same PNG with correct checksums, so that damage is parsed instead of being rejected by a checksum."""
     out, at = bytearray(data), 8
     while at + 12 <= len(out):
         (length,) = struct.unpack_from(">I", out, at)

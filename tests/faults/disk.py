@@ -1,9 +1,9 @@
-"""Let the disk fail at random moments and look at what is left: python tests/faults/disk.py [WORK...] [--times 100].
+"""Inject disk failures at random moments and check the result: python tests/faults/disk.py [WORK...] [--times 100].
 
-A full disk (ENOSPC, from one call on), a broken one (EIO, one call) and a read-only folder are injected below kptool, by a
-library that `cc` makes of failing_disk.c. kptool must end with exit code 2 and a sentence, each file must be the one
-before or the one after, and the next run must succeed and leave nothing lying about. Prints a JSON report; the exit code
-is 1 where anything was wrong.
+A full disk (ENOSPC from one call on), a failing one (EIO in one call) and a read-only folder are simulated by a
+preloaded library, which `cc` builds from failing_disk.c. kptool must end with exit code 2 and one sentence, each file
+must be either the old or the new one, and the next run must succeed and leave no temporary files. Prints a JSON
+report; the exit code is 1 if anything was wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 
 def with_failing_disk() -> None:
-    """Start this program again with the library loaded, once."""
+    """Restart this program once with the library preloaded."""
     loaded = os.environ.get("LD_PRELOAD", "")
     if loaded.endswith("failing_disk.so"):
         atexit.register(shutil.rmtree, Path(loaded).parent, ignore_errors=True)
@@ -35,7 +35,7 @@ def with_failing_disk() -> None:
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
-if __name__ == "__main__":  # before all that takes long to import
+if __name__ == "__main__":  # before the slow imports
     with_failing_disk()
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -46,7 +46,7 @@ _FAULTS = {"ENOSPC": (errno.ENOSPC, 1), "EIO": (errno.EIO, 0)}
 
 
 class Disk:
-    """Counts, in memory shared with the processes it is armed in, the calls that change files below a folder."""
+    """Counts calls that change files below a folder, in memory shared with the processes in which it is armed."""
 
     def __init__(self, folder: Path) -> None:
         self._memory = mmap.mmap(-1, 16)
@@ -57,7 +57,7 @@ class Disk:
 
     @property
     def calls(self) -> int:
-        """Calls in the process that was armed last."""
+        """Number of calls in the process that was armed last."""
         return self._count.value
 
     @property
@@ -66,14 +66,14 @@ class Disk:
         return bool(self._replaceable.value)
 
     def armed(self, at: int, error: int = 0, lasting: int = 0) -> Callable[[], object]:
-        """What makes the `at`-th call of a process fail; 0: none, only count."""
+        """A function that makes the `at`-th call of a process fail; 0 only counts."""
         self._count.value = self._replaceable.value = 0
         path = os.fsencode(self.folder)
         return lambda: self._arm(ctypes.byref(self._count), ctypes.c_long(at), error, lasting, path)
 
 
 def fail_replacing(rounds: Rounds, times: int, *, work: str) -> None:
-    """A command that replaces files by others, and back."""
+    """Run a command that replaces files with different ones and back, under disk failures."""
     disk, out = Disk(rounds.folder), rounds.folder / {"extract": "out", "predict": "seen"}[work]
     modes = {"extract": (["--seed", "1"], ["--seed", "2"]), "predict": ([], ["--tta"])}[work]
     command = {"extract": EXTRACT, "predict": PREDICT}[work]
@@ -95,7 +95,7 @@ def fail_replacing(rounds: Rounds, times: int, *, work: str) -> None:
 
 
 def fail_train(rounds: Rounds, times: int) -> None:
-    """A training goes on where the disk failed, and ends as if it had not."""
+    """Training resumes after a disk failure and gives the same result as without one."""
     rounds.whole(SMALL)
     disk = Disk(rounds.folder)
     command, run = [*TRAIN, "--epochs", "4"], rounds.folder / "run"
@@ -112,9 +112,9 @@ def fail_train(rounds: Rounds, times: int) -> None:
 
 
 def fail(rounds: Rounds, disk: Disk, arguments: list[str], fault: str, what: str, through: Callable[[], bool]) -> str:
-    """Run a command whose disk fails at a random moment; returns `what`, with the moment.
+    """Run a command whose disk fails at a random moment; returns `what` with that moment.
 
-    Where folders cannot change places in one step there is another way, and it must be `through` all the same.
+    If folders cannot be exchanged in one step, kptool uses another way, and the result must still pass `through`.
     """
     if arguments[0] not in _calls:
         forked.run(arguments, rounds.folder, rounds.folder / "log", prepare=disk.armed(0))
@@ -135,7 +135,7 @@ _calls: dict[str, int] = {}
 
 
 def judge(rounds: Rounds, ended: forked.Ended, what: str, reason: str) -> None:
-    """Remember where a run did not end with exit code 2 and one sentence that gives the reason."""
+    """Record an error if a run did not end with exit code 2 and one sentence with the reason."""
     lines = [line for line in ended.err.splitlines() if line.startswith("kptool: ")]
     said = bool(lines) and reason.lower() in lines[-1].lower() and "Traceback" not in ended.err
     if ended.code != 2 or not said:
@@ -143,7 +143,7 @@ def judge(rounds: Rounds, ended: forked.Ended, what: str, reason: str) -> None:
 
 
 def read_only(rounds: Rounds, times: int) -> None:
-    """Every command that writes, into a folder where nobody may: nothing is there but what was."""
+    """Every command that writes, in a read-only folder: only the previous files may be there afterwards."""
     disk = Disk(rounds.folder)
     rounds.whole([*EXTRACT, "--seed", "1"])
     rounds.whole(SMALL)

@@ -1,4 +1,4 @@
-"""Run kptool in forked processes: after one import of everything, a command costs no start-up, so hundreds of runs are quick."""
+"""Run kptool in forked processes, so that hundreds of commands share a single start-up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KPTOOL_THREADS"):
-    os.environ[_name] = "1"  # before torch and NumPy: a pool of threads would not survive a fork
+    os.environ[_name] = "1"  # before torch and NumPy: their thread pools would not survive a fork
 
 import typer
 from PIL import Image
@@ -30,8 +30,9 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: its exit code, or minus the signal that killed it; seconds on the clock and of the processor; peak
-    memory in bytes; what it wrote."""
+    """How a run ended: exit code, or minus the number of the signal that killed it; wall-clock and processor time in
+    seconds; peak memory in bytes; output.
+    """
 
     code: int
     seconds: float
@@ -42,7 +43,7 @@ class Ended:
 
 
 def load_everything() -> None:
-    """Import all of kptool, and what it and typer import late."""
+    """Import all of kptool, and the modules that it and typer import lazily."""
     for module in pkgutil.walk_packages(kptool.__path__, "kptool."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -50,18 +51,18 @@ def load_everything() -> None:
         importlib.import_module(late)
     Image.init()
     built = typer.main.get_command(kptool.cli.main.app)
-    typer.main.get_command = lambda app: built  # takes longer than many a command
+    typer.main.get_command = lambda app: built  # slower to import than many a command to run
     for command in built.commands:
         quiet = io.StringIO()
         with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), contextlib.suppress(SystemExit):
             kptool.cli.main.main([command, "--help"] if command == "bench" else [command, "--no-such-option"])
     gc.collect()
-    gc.freeze()  # else the first collection in each process copies all of the memory
+    gc.freeze()  # otherwise the first collection in each process copies all memory
 
 
 def start(arguments: list[str], folder: Path, log: Path, prepare: Callable[[], object] = lambda: None) -> int:
-    """Start kptool in `folder`, its output in `log`; returns the process's id. `prepare` is called in the new process."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # else one could come where the new process still runs our code
+    """Start kptool in `folder`, its output in `log`; returns the process id. The child calls `prepare` first."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # else one could arrive while the child still runs our code
     child = os.fork()
     if child == 0:
         _become(arguments, folder, log, prepare)
@@ -70,7 +71,7 @@ def start(arguments: list[str], folder: Path, log: Path, prepare: Callable[[], o
 
 
 def finish(child: int, log: Path, started: float) -> Ended:
-    """Wait for a process of `start`."""
+    """Wait for a process started by `start`."""
     _, status, used = os.wait4(child, 0)
     out, err = ((log / name).read_text(errors="replace") for name in ("out", "err"))
     seconds, processor = time.perf_counter() - started, used.ru_utime + used.ru_stime
@@ -86,7 +87,7 @@ def run(
     number: int = signal.SIGKILL,
     prepare: Callable[[], object] = lambda: None,
 ) -> Ended:
-    """Run kptool to its end, or send it signal `number` `after` seconds."""
+    """Run kptool to its end, or send it signal `number` after `after` seconds."""
     started = time.perf_counter()
     child = start(arguments, folder, log, prepare)
     if after is not None:
@@ -103,7 +104,7 @@ def _become(arguments: list[str], folder: Path, log: Path, prepare: Callable[[],
     code: object = 70
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as to SIGTERM, before kptool listens and after
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # like SIGTERM before or after kptool handles it
         os.chdir(folder)
         log.mkdir(parents=True, exist_ok=True)
         for number, name in ((1, "out"), (2, "err")):

@@ -1,8 +1,8 @@
-"""Fuzz the readers in Python, guided by coverage: python tests/faults/fuzz.py [--seconds 100] [TARGET...].
+"""Coverage-guided fuzzing of the Python readers: python tests/faults/fuzz.py [--seconds 100] [TARGET...].
 
-Needs atheris (pip install atheris). Each target of `targets.py` is fuzzed in a process of its own, so that one that dies
-is a finding like any other. Anything but KptoolError is a finding: kept in --work, with its traceback, once for each
-place it comes from. Prints a JSON report; --corpus keeps a few small inputs that together reach all that was reached.
+Needs atheris (pip install atheris). Each target of `targets.py` is fuzzed in a subprocess, so that a crash is a finding
+like any other. Anything but KptoolError is a finding: it is saved in --work with its traceback, once per place of
+origin. Prints a JSON report; --corpus keeps a small set of inputs with the same coverage as all of them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ sys.path[:0] = [str(_HERE), str(_HERE.parent)]
 _CORPUS = _HERE / "corpus"
 _LIMITS = ["-timeout=10", "-rss_limit_mb=1500", "-max_len=60000", "-print_final_stats=1", "-verbosity=1"]
 _MOST, _LARGEST = 40, 4096
-"""Of the corpus: files for each target, and bytes of a file."""
+"""Limits of the corpus: files per target, and bytes per file."""
 
 
 def fuzz(name: str, work: Path, arguments: list[str]) -> None:
-    """Fuzz one target in this process, which ends with it."""
+    """Fuzz one target in this process, which does not return."""
     import atheris
 
     with atheris.instrument_imports(include=["kptool", "yaml", "zipfile", "csv", "tomllib"]):
@@ -54,13 +54,13 @@ def fuzz(name: str, work: Path, arguments: list[str]) -> None:
                 (found / mark).write_bytes(data)
                 (found / f"{mark}.txt").write_text(traceback.format_exc())
 
-    again = f"{sys.executable} {__file__} {name} --work {work} --inside"  # as what libFuzzer calls itself, in a shell
+    again = f"{sys.executable} {__file__} {name} --work {work} --inside"  # libFuzzer's restart command
     atheris.Setup([again, *arguments], one)
     atheris.Fuzz()
 
 
 def run(name: str, seconds: int, work: Path) -> dict[str, Any]:
-    """Fuzz one target in a process of its own, again after each death, for `seconds`; what came of it."""
+    """Fuzz one target in a subprocess for `seconds`, restarting it after each crash; returns a summary."""
     deaths, executed, started = [], 0, time.monotonic()
     while (left := seconds - int(time.monotonic() - started)) > 0:
         done = _libfuzzer(
@@ -83,7 +83,7 @@ def run(name: str, seconds: int, work: Path) -> dict[str, Any]:
 
 
 def minimise(name: str, work: Path) -> int:
-    """Keep in the repository the fewest small inputs that reach what all do; returns how many."""
+    """Copy a minimal set of small inputs with the same coverage into the repository; returns their number."""
     merged = work / "merged"
     merged.mkdir(exist_ok=True)
     _libfuzzer(name, work, ["-merge=1", "-timeout=10", str(merged), str(work / "corpus")])
@@ -104,7 +104,7 @@ def _libfuzzer(name: str, work: Path, arguments: list[str]) -> subprocess.Comple
 
 
 def _seed(work: Path, names: list[str]) -> None:
-    """Valid inputs as a beginning, and what was kept earlier."""
+    """Seed inputs: valid ones, and those kept earlier."""
     from inputs import inputs
     from targets import seeds
 
@@ -119,7 +119,7 @@ def _seed(work: Path, names: list[str]) -> None:
 
 
 def main() -> int:
-    """Fuzz target after target, report."""
+    """Fuzz one target after another and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*")
     parser.add_argument("--seconds", type=int, default=100, help="for each target")

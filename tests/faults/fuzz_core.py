@@ -1,9 +1,9 @@
 """Fuzz the C++ core: python tests/faults/fuzz_core.py [parse] [decode] [render] [--seconds 60] [--corpus FOLDER].
 
 Builds each harness of `fuzz_core/` with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer (needs clang++), and
-lets it run for --seconds, from the inputs in `fuzz_core/NAME.zip` on and from what earlier runs left in --corpus. Prints
-a JSON report; the exit code is 1 where anything was found, and the inputs are in --corpus. With --minimize it then packs
-the smallest inputs that reach every part of the code into `fuzz_core/NAME.zip`.
+runs it for --seconds, starting from the inputs in `fuzz_core/NAME.zip` and those of earlier runs in --corpus. Prints a
+JSON report; the exit code is 1 if anything was found, and the inputs are then in --corpus. --minimize afterwards packs
+the smallest inputs with full coverage into `fuzz_core/NAME.zip`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TARGETS = {
     "decode": ("decode.cpp", "fit.cpp", "peak.cpp"),
     "render": ("render.cpp", "gaussian.cpp", "outer.cpp", "stream.cpp"),
 }
-# Float to integer is not part of "undefined", but the core promises to convert only what fits.
+# Float to integer is not part of "undefined", but the core promises to convert only values in range.
 SANITIZERS = "fuzzer,address,undefined,float-cast-overflow"
 FLAGS = ["-std=c++17", "-O2", "-g", "-fno-omit-frame-pointer", "-ffp-contract=off", "-fno-math-errno"]
 FLAGS += [f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=all", "-DKPTOOL_CACHE_BYTES=16384"]
@@ -51,7 +51,7 @@ def unpack(name: str, folder: Path) -> None:
 
 
 def fuzz(name: str, program: Path, corpus: Path, seconds: int) -> dict[str, Any]:
-    """Run one harness; what it found stays in `corpus`/NAME.found."""
+    """Run one harness; findings are saved in `corpus`/NAME.found."""
     inputs, found = corpus / name, corpus / f"{name}.found"
     unpack(name, inputs)
     found.mkdir(exist_ok=True)
@@ -74,7 +74,7 @@ def fuzz(name: str, program: Path, corpus: Path, seconds: int) -> dict[str, Any]
 
 
 def minimize(name: str, program: Path, corpus: Path) -> None:
-    """Pack the smallest inputs that cover what all do; in order and without times, so that equal ones give equal files."""
+    """Pack the smallest inputs with the same coverage; fixed order and no times make the zip reproducible."""
     smallest = corpus / f"{name}.small"
     shutil.rmtree(smallest, ignore_errors=True)
     smallest.mkdir()

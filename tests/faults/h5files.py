@@ -1,4 +1,4 @@
-"""Caches that somebody rebuilt with bad intentions: HDF5 files in order, whose content is not."""
+"""Malicious caches: well-formed HDF5 files with invalid content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VALUES: tuple[Any, ...] = (
 
 
 def rebuilt(data: bytes, rng: random.Random) -> bytes:
-    """The cache in `data` with one thing in it replaced."""
+    """The cache in `data` with one item in it replaced."""
     memory = io.BytesIO(data)
     with h5py.File(memory, "r+") as file:
         rng.choice(_WAYS)(file, rng)
@@ -28,7 +28,7 @@ def rebuilt(data: bytes, rng: random.Random) -> bytes:
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """The cache in `data` with a few of the bytes replaced that say how it is laid out, which libhdf5 reads."""
+    """The cache in `data` with a few bytes of its layout replaced, which libhdf5 parses."""
     content, spots = bytearray(data), layout(data)
     for _ in range(rng.choice([1, 1, 2, 4, 16])):
         content[rng.choice(spots)] = rng.randrange(256)
@@ -37,7 +37,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 @functools.cache
 def layout(data: bytes) -> list[int]:
-    """Where bytes are that are neither 0 nor part of a chunk of values."""
+    """Positions of nonzero bytes that are not part of a chunk of values."""
     says = bytearray(data)
     with h5py.File(io.BytesIO(data)) as file:
         for dataset in file.values():
@@ -81,7 +81,7 @@ def _shape(file: h5py.File, rng: random.Random) -> None:
 
 
 def _all_shapes(file: h5py.File, rng: random.Random) -> None:
-    """Every data set claims many samples and stores none of them."""
+    """Every dataset claims many samples and stores none."""
     count = rng.choice([0, 10**6, 10**9, 10**11])
     for name in _NAMES:
         old = file[name]
@@ -91,7 +91,7 @@ def _all_shapes(file: h5py.File, rng: random.Random) -> None:
 
 
 def _bomb(file: h5py.File, rng: random.Random) -> None:
-    """One chunk that unpacks to far more than it takes on disk."""
+    """One chunk that decompresses to far more than its size on disk."""
     name = rng.choice(_NAMES)
     old = file[name]
     shape, dtype = old.shape, old.dtype
@@ -118,7 +118,7 @@ def _elsewhere(file: h5py.File, rng: random.Random) -> None:
 
 
 def _filters(file: h5py.File, rng: random.Random) -> None:
-    """A filter that is not installed, or one that HDF5 has and kptool does not write."""
+    """A filter that is not installed, or one of HDF5's that kptool does not write."""
     name = rng.choice(_NAMES)
     old = file[name][:]
     del file[name]

@@ -1,10 +1,10 @@
 """Damage valid inputs in thousands of ways and let kptool read them: python tests/faults/hostile.py [--count 20000].
 
-Every input is read by a process of its own, and must end as kptool promises: within 10 seconds of processor time and
-1 GiB, with exit code 0, 1 or 2, no traceback, no file outside the output folder, one sentence where it is refused; what
-is cut off or something else altogether is refused. A minute on the clock is a hang, however busy the machine. Input n
-depends on --seed and n alone, so --first n --count 1 repeats it. Prints a JSON report; the exit code is 1 where anything
-was wrong, and those inputs are kept in --keep.
+Every input is read by a separate process, which must keep kptool's promises: at most 10 seconds of processor time and
+1 GiB, exit code 0, 1 or 2, no traceback, no file outside the output folder, and one sentence if the input is refused.
+Truncated inputs, and files of another kind, must be refused. A minute of wall-clock time counts as a hang, however busy
+the machine is. Input n depends only on --seed and n, so --first n --count 1 repeats it. Prints a JSON report; the exit
+code is 1 if anything was wrong, and those inputs are saved in --keep.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KPTOOL_THREADS"):
-    os.environ[_name] = "1"  # before NumPy, which others import before forked can
+    os.environ[_name] = "1"  # before NumPy, which other modules import, so that forked can set its thread limits
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -42,7 +42,7 @@ _SHM = Path("/dev/shm")
 
 
 def mutate(given: Input, data: bytes, rng: random.Random) -> tuple[bytes, str]:
-    """Damaged data, and in which way."""
+    """Damaged data, and the kind of damage."""
     if "bomb" in given.kind and rng.random() < 0.8:
         return data, "bomb"
     if given.kind.endswith(".zip") and rng.random() < 0.6:
@@ -65,14 +65,14 @@ def mutate(given: Input, data: bytes, rng: random.Random) -> tuple[bytes, str]:
 
 
 def limited() -> None:
-    """Bounds for this process, well above what is judged, so that nothing takes the machine down."""
+    """Resource limits of this process, well above those that are checked, to protect the machine."""
     signal.alarm(_HANG)
     resource.setrlimit(resource.RLIMIT_CPU, (2 * _SECONDS, 2 * _SECONDS))
     resource.setrlimit(resource.RLIMIT_DATA, (4 * _BYTES, 4 * _BYTES))
 
 
 def judge(given: Input, way: str, command: tuple[str, ...], ran: Ended) -> str:
-    """What is wrong with how a command ended; nothing, if all is well."""
+    """What is wrong with how a command ended; empty if nothing is."""
     if ran.code < 0:
         return f"died of {signal.Signals(-ran.code).name}"
     if ran.code not in (0, 1, 2):
@@ -84,7 +84,7 @@ def judge(given: Input, way: str, command: tuple[str, ...], ran: Ended) -> str:
     last = ran.err.strip().splitlines()[-1:]
     if "Traceback" in ran.err or (ran.code == 2 and not (last and last[0].startswith("kptool: "))):
         return f"was refused with {ran.err[-200:]!r}"
-    if ran.code == 2 and (not ran.err.strip() or (ran.out and command[0] != "predict")):  # which goes on with others
+    if ran.code == 2 and (not ran.err.strip() or (ran.out and command[0] != "predict")):  # continues with others
         return f"was refused with {ran.out[:80]!r} on stdout and {ran.err[:80]!r} on stderr"
     if ran.code == 0 and (way == "replaced" or (given.whole and way == "truncated")):
         return "was accepted"
@@ -101,19 +101,19 @@ def _no_constant(name: str) -> None:
 
 
 def strays(place: Path, allowed: Path, before: set[Path]) -> str:
-    """A file below `place` that was made outside the folder `allowed`, in words."""
+    """Describe a file below `place` that was created outside the folder `allowed`."""
     made = set(place.rglob("*")) - before
     return next((f"made {p.relative_to(place)}" for p in sorted(made) if not p.is_relative_to(allowed)), "")
 
 
 def one_case(one: Input, rng: random.Random, folder: Path) -> tuple[str, tuple[str, ...], Ended, str]:
-    """Damage `one` inside `folder`, run a command on it; how it was damaged, the command, how it ended, what is wrong."""
+    """Damage `one` inside `folder` and run a command on it; returns damage, command, outcome and what is wrong."""
     log, case = folder / "log", folder / "case" / "inner"
     shutil.rmtree(case.parent, ignore_errors=True)
     shutil.copytree(one.folder, case)
     data, way = mutate(one, (case / one.damaged).read_bytes(), rng)
     if one.kind == "yolo" and not data:
-        way = "emptied"  # which is a picture without things
+        way = "emptied"  # which is a picture without labelled objects
     (case / one.damaged).write_bytes(data)
     before = set(case.parent.rglob("*"))
     command = rng.choice(one.commands)
@@ -122,7 +122,7 @@ def one_case(one: Input, rng: random.Random, folder: Path) -> tuple[str, tuple[s
 
 
 class Report:
-    """What came of the inputs so far."""
+    """Statistics of the inputs so far."""
 
     def __init__(self, keep: Path | None) -> None:
         self.keep, self.wrong = keep, list[dict[str, Any]]()
@@ -132,7 +132,7 @@ class Report:
     def add(
         self, number: int, one: Input, way: str, command: tuple[str, ...], ran: Ended, problem: str, case: Path
     ) -> None:
-        """One more input."""
+        """Add one input."""
         self.codes[one.kind][str(ran.code)] += 1
         for what, value in (
             ("seconds", ran.processor),
@@ -156,7 +156,7 @@ class Report:
             (place / "err.txt").write_text(ran.err)
 
     def document(self) -> dict[str, Any]:
-        """For JSON."""
+        """As JSON values."""
         total: collections.Counter[str] = collections.Counter()
         for each in self.codes.values():
             total.update(each)
@@ -164,7 +164,7 @@ class Report:
 
 
 def made(folder: Path) -> list[Input]:
-    """The valid inputs in `folder`, which are written if they are not there."""
+    """The valid inputs in `folder`, written if they are not there."""
     listed = folder / "inputs.json"
     if listed.is_file():
         rows = json.loads(listed.read_text())
@@ -191,7 +191,7 @@ def main() -> int:
     options = parser.parse_args()
     started, report, done = time.perf_counter(), Report(options.keep), 0
     stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))  # the report is of what was done so far
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))  # report what was done so far
     with tempfile.TemporaryDirectory(dir=_SHM if _SHM.is_dir() else None) as name:
         folder = Path(name)
         valid = options.inputs or folder / "valid"

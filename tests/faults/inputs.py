@@ -30,9 +30,9 @@ _EXTRACT = ("extract", "{}", "--out", "out", "--size", "32", "--heatmaps", "uint
 
 @dataclass(frozen=True)
 class Input:
-    """A folder of files, which of them is to be damaged, and the commands that read it ({} is `opened`).
+    """A folder of files, the one to damage, and the commands that read it ({} stands for `opened`).
 
-    `whole` says whether a part of the file is never a file of this kind. `share` is how often it is damaged, 1 as usual.
+    `whole`: no truncated file of this kind is valid. `share`: how often it is damaged, relative to the others.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Input:
 
 
 def inputs(folder: Path) -> Iterator[Input]:
-    """Write one of every kind below `folder`."""
+    """Write one input of every kind below `folder`."""
     yield from _labels(folder)
     yield from _kaggle(folder)
     yield from _pictures(folder)
@@ -150,7 +150,7 @@ def _submission(folder: Path) -> Iterator[Input]:
 
 
 def save_model(path: Path) -> None:
-    """Weights of a tiny network, as they come from nowhere."""
+    """Weights of a tiny network, without a run."""
     torch.manual_seed(0)
     config = ModelConfig("unet", FACE15.names, FACE15.flip_pairs, width=2)
     checkpoint.save_weights(path, KeypointModel(config).eval(), cards.Card(config))

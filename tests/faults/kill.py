@@ -1,9 +1,9 @@
-"""Stop kptool at random moments and look at what is left: python tests/faults/kill.py [WORK...] [--times 200] [--seed 0].
+"""Kill kptool at random moments and check the result: python tests/faults/kill.py [WORK...] [--times 200] [--seed 0].
 
-After every SIGKILL each file must be whole, the one before or the one after, and a later run must leave nothing of an
-earlier one lying about. A training that is killed again and again and resumed must end bit for bit as one that never
-was: weights, averages, optimizer, history. Every third stop is Ctrl-C or SIGTERM instead, which must exit with 128 and
-the signal's number, and say so in a sentence. Prints a JSON report; the exit code is 1 where anything was wrong.
+After every SIGKILL each file must be intact, either the old or the new one, and a later run must remove all temporary
+files of earlier ones. Training that is killed and resumed repeatedly must end bit-identical to an uninterrupted run:
+weights, averages, optimizer, history. Every third stop is Ctrl-C or SIGTERM instead, which must exit with 128 plus the
+signal's number and one sentence. Prints a JSON report; the exit code is 1 if anything was wrong.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signa
 
 
 def stop(rounds: Rounds, arguments: list[str], after: float, number: int) -> None:
-    """Run kptool and stop it `after` seconds, by every kind of signal in turn."""
+    """Run kptool and stop it after `after` seconds, by each kind of signal in turn."""
     kind = _SIGNALS[number % len(_SIGNALS)]
     ended = forked.run(arguments, rounds.folder, rounds.folder / "log", after=after, number=kind)
     rounds.ends[ended.code] += 1
-    # A signal before kptool listens, or after it is done, ends the process itself: to a shell it is the same code.
+    # Before kptool handles signals, or after, one ends the process itself; a shell sees the same code.
     if ended.code not in (0, -kind, 128 + kind):
         rounds.wrong.append(f"{arguments[0]} {number}: exit code {ended.code} after {kind.name}: {ended.err[-300:]}")
     elif ended.code > 0 and (f"stopped by {kind.name}" not in ended.err or "Traceback" in ended.err):
@@ -35,7 +35,7 @@ def stop(rounds: Rounds, arguments: list[str], after: float, number: int) -> Non
 
 
 def stop_extract(rounds: Rounds, times: int) -> None:
-    """Replace one extraction by another, and back, stopped on the way."""
+    """Replace one extraction with another and back, with stops in between."""
     out, states, longest = rounds.folder / "out", {}, 0.0
     for seed in ("1", "2"):
         longest = rounds.whole([*EXTRACT, "--seed", seed])
@@ -51,7 +51,7 @@ def stop_extract(rounds: Rounds, times: int) -> None:
 
 
 def stop_predict(rounds: Rounds, times: int) -> None:
-    """Write heatmaps, drawings and a csv over those predicted in another way, and back."""
+    """Replace heatmaps, drawings and a csv with those of another prediction and back, with stops in between."""
     if not (rounds.folder / "out").exists():
         rounds.whole([*EXTRACT, "--seed", "1"])
     seen, states, longest = rounds.folder / "seen", {}, 0.0
@@ -70,7 +70,7 @@ def stop_predict(rounds: Rounds, times: int) -> None:
 
 
 def stop_train(rounds: Rounds, times: int) -> None:
-    """Train, stopped and resumed until it is through, as often as it takes; compare with an undisturbed run; again."""
+    """Train, stopped and resumed until finished, compare with an undisturbed run, and repeat."""
     rounds.whole(SMALL)
     run = rounds.folder / "run"
     longest = rounds.whole([*TRAIN, "--force"])
@@ -87,7 +87,7 @@ def stop_train(rounds: Rounds, times: int) -> None:
             if (run / "last.ckpt").exists() and same(state(run), undisturbed):
                 break
         rounds.expect(same(state(run), undisturbed), f"train, after {stops} stops: not the undisturbed run")
-        rounds.whole([*TRAIN, "--resume"])  # the next run, which sweeps what the last stop left
+        rounds.whole([*TRAIN, "--resume"])  # the next run, which removes temporary files of the last one
         rounds.expect(not litter(run), f"train, after {stops} stops: left {litter(run)}")
 
 

@@ -1,9 +1,9 @@
-"""Work for a long time and watch memory and open files: python tests/faults/load.py [--pictures 10000] [--epochs 1000].
+"""Watch memory and open files under sustained load: python tests/faults/load.py [--pictures 10000] [--epochs 1000].
 
-`predict` on many pictures, and a training of many tiny epochs, each of which writes a checkpoint. Each is a process of its
-own, looked at several times a second; its first quarter, once warm, is compared with its last. Prints a JSON report; the
-exit code is 1 where the last quarter has more open files, takes over 10 % more time for a step, or where its memory
-grew by more than what is said below.
+Runs `predict` on many pictures, and a training of many tiny epochs with a checkpoint after each. Each is a subprocess,
+sampled several times a second; its first quarter after warm-up is compared with its last. Prints a JSON report; the
+exit code is 1 if the last quarter has more open files, takes over 10 % more time per step, or uses more memory than
+the growth allowed below.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MOST_GROWTH = {"predict": 3000, "train": 20_000}
-"""Bytes of memory for each picture (its keypoints are kept for the end) and each epoch (its row of the history is)."""
+"""Allowed growth in bytes per picture (keypoints are kept until the end) and per epoch (a row of the history)."""
 _DIFFERENT = 250
 
 
@@ -36,7 +36,7 @@ class Sample:
 
 
 def watch(arguments: list[str], folder: Path) -> list[Sample]:
-    """Run kptool in `folder`, sampled five times a second. Raises where it fails."""
+    """Run kptool in `folder`, sampled five times a second. Raises if it fails."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
     command = [sys.executable, "-m", "kptool", *arguments]
     samples, started = [], time.perf_counter()
@@ -58,13 +58,13 @@ def watch(arguments: list[str], folder: Path) -> list[Sample]:
 
 
 def quarters(samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """The second tenth and a bit (a process is warm by then), and the last quarter but its end, where results are printed."""
+    """The first quarter after a warm-up, and the last quarter without its end, where results are printed."""
     n = len(samples)
     return samples[n // 10 : n // 10 + max(1, n // 4)], samples[n - n // 4 - n // 20 : n - max(1, n // 20)]
 
 
 def compare(samples: list[Sample], steps: int, most: int) -> dict[str, object]:
-    """What grew from the first part to the last one."""
+    """What grew from the first part to the last."""
     first, last = quarters(samples)
     memory = [int(statistics.median(sample.memory for sample in part)) for part in (first, last)]
     files = [max(sample.files for sample in part) for part in (first, last)]
@@ -82,7 +82,7 @@ def compare(samples: list[Sample], steps: int, most: int) -> dict[str, object]:
 
 
 def predict(folder: Path, pictures: int) -> dict[str, object]:
-    """`kptool predict` of a folder of pictures; hard links to a few hundred different ones."""
+    """`kptool predict` on a folder of pictures, which are hard links to a few hundred different ones."""
     subprocess.run(
         [sys.executable, "-m", "kptool", "extract", "--count", str(_DIFFERENT), "--out", "made", "--heatmaps", "none"],
         cwd=folder, check=True, capture_output=True,
@@ -102,7 +102,7 @@ def predict(folder: Path, pictures: int) -> dict[str, object]:
 
 
 def train(folder: Path, epochs: int) -> dict[str, object]:
-    """`kptool train` of many epochs of one step."""
+    """`kptool train` for many epochs of one step."""
     subprocess.run(
         [sys.executable, "-m", "kptool", "extract", "--count", "20", "--out", "small", "--heatmaps", "none"],
         cwd=folder, check=True, capture_output=True,
@@ -120,7 +120,7 @@ def train(folder: Path, epochs: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Work, watch, report."""
+    """Run, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=1000)

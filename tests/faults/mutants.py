@@ -1,11 +1,11 @@
-"""Change kptool's code in one place and see whether a test notices: python tests/faults/mutants.py [MODULE...].
+"""Mutation testing of kptool: python tests/faults/mutants.py [MODULE...].
 
-Every mutant is one change by an operator of mutmut (pip install "mutmut==3.*"), or one statement left out, in a module
-of `mutants.toml`. It takes its module's place in a forked process that runs the tests named there; a test that fails,
-or takes a minute of CPU, has killed it. Annotations and the words of what is raised are left alone. Survivors that no
-test can tell from the original are listed in `mutants.toml`, each with its reason.
+A mutant is one change by an operator of mutmut (pip install "mutmut==3.*"), or one statement removed, in a module of
+`mutants.toml`. It replaces its module in a forked process that runs the tests named there; a test that fails, or takes
+a minute of processor time, kills it. Annotations and the texts of exceptions are not mutated. Survivors that no test
+can distinguish from the original are listed in `mutants.toml`, each with its reason.
 
-Prints a JSON report; the exit code is 1 where a mutant survived that is not listed, or a listed one did not.
+Prints a JSON report; the exit code is 1 if a mutant survived that is not listed, or a listed one was killed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _QUIET = hypothesis.settings(
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: the module's file, the line's number, the statement before and after, and all of the changed code."""
+    """One change: the module's file, the line number, the statement before and after, and the whole mutated source."""
 
     module: str
     line: int
@@ -59,7 +59,7 @@ class Mutant:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What it is known by in `mutants.toml`, where numbers of lines would soon be wrong."""
+        """Its key in `mutants.toml`, which has no line numbers because they change."""
         return self.module, self.before, self.after
 
     def row(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Mutant:
 
 
 class _Changes(cst.CSTVisitor):
-    """Collects (node, its replacement), for every change that is worth a test, in one statement of a module."""
+    """Collects (node, replacement) pairs for every change in one statement that is worth testing."""
 
     def __init__(self) -> None:
         self.found: list[tuple[cst.CSTNode, cst.CSTNode]] = []
@@ -119,7 +119,7 @@ def _compiles(code: str) -> bool:
 
 
 def _difference(old: list[str], new: list[str]) -> tuple[int, str, str]:
-    """The number of the first line that differs, and the lines that do, before and after."""
+    """The number of the first line that differs, and the differing lines before and after."""
     first = next(i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b)
     last = next(i for i, (a, b) in enumerate(zip(old[::-1], new[::-1], strict=False)) if a != b)
     last = min(last, len(old) - first - 1, len(new) - first - 1)
@@ -129,9 +129,9 @@ def _difference(old: list[str], new: list[str]) -> tuple[int, str, str]:
 
 
 def install(module: ModuleType, code: str) -> None:
-    """Run a mutant in the place of its module, and let those who imported something of it have the new one.
+    """Execute a mutant in place of its module, and update everything that imported names from it.
 
-    Classes stay who they are, and get new attributes: the tests hold instances already.
+    Classes keep their identity and get new attributes, because the tests already hold instances.
     """
     old = dict(vars(module))
     exec(compile(code, str(module.__file__), "exec"), vars(module))
@@ -149,7 +149,7 @@ def install(module: ModuleType, code: str) -> None:
 
 
 class Examiner:
-    """A plugin of pytest's that collects the tests once, and runs them in a forked process for every mutant."""
+    """A pytest plugin that collects the tests once, and runs them in a forked process for every mutant."""
 
     def __init__(self, module: ModuleType, chosen: list[Mutant]) -> None:
         self.module, self.chosen = module, chosen
@@ -157,7 +157,7 @@ class Examiner:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """In the place of pytest's own loop."""
+        """Replaces pytest's own loop."""
         if session.testsfailed or not self.survives(session, Path(str(self.module.__file__)).read_text("utf-8")):
             return True
         for number, mutant in enumerate(self.chosen, 1):
@@ -169,7 +169,7 @@ class Examiner:
         return True
 
     def survives(self, session: pytest.Session, code: str) -> bool:
-        """Whether the tests pass with `code` in the place of the module."""
+        """Whether the tests pass with `code` in place of the module."""
         child = os.fork()
         if child == 0:
             self._become(session, code)
@@ -179,7 +179,7 @@ class Examiner:
         failed = 1
         try:
             os.setpgid(0, 0)
-            signal.alarm(10 * _SECONDS)  # for what waits; a machine under load is no reason to give up
+            signal.alarm(10 * _SECONDS)  # wall-clock limit for tests that wait; generous because of machine load
             resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
             resource.setrlimit(resource.RLIMIT_DATA, (_BYTES, _BYTES))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -189,12 +189,12 @@ class Examiner:
             install(self.module, code)
             pytest_runtestloop(session)
             failed = session.testsfailed
-        finally:  # whatever it was: nothing of this process may go on in the copy
+        finally:  # whatever happened, the child must not continue as this process
             os._exit(int(failed > 0))
 
 
 def examine(settings: dict[str, Any], chosen: list[Mutant]) -> dict[str, Any]:
-    """Test the mutants of one module; what became of them."""
+    """Test the mutants of one module and summarise the outcome."""
     path = _ROOT / settings["path"]
     examiner = Examiner(importlib.import_module(f"kptool.{path.stem}"), chosen)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Ways to damage a file: any bytes, or text in places where it means something."""
+"""Ways to damage a file: arbitrary bytes, or text where it has a meaning."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Mutation = Callable[[bytes, random.Random], bytes]
 
 
 def truncated(data: bytes, rng: random.Random) -> bytes:
-    """Its first 0 to 90 %."""
+    """Truncated to its first 0 to 90 %."""
     return data[: rng.randrange(max(1, len(data) * 9 // 10))]
 
 
 def replaced(data: bytes, rng: random.Random) -> bytes:
-    """Something else altogether."""
+    """Replaced with entirely different content."""
     return rng.choice(
         [b"", b"\x00" * 512, rng.randbytes(600), b"not what you think\n", b"{}", b"[]", b"null", b"PK\x03\x04"]
     )
 
 
 def flipped(data: bytes, rng: random.Random) -> bytes:
-    """A few bits or bytes changed, mostly near the beginning, where formats keep what they say of themselves."""
+    """A few bits or bytes changed, mostly near the beginning, where formats keep their headers."""
     out = bytearray(data)
     for _ in range(rng.choice([1, 1, 2, 4, 16])):
         where = min(int(rng.random() ** rng.choice([1, 3]) * len(out)), len(out) - 1)
@@ -55,7 +55,7 @@ def words(data: bytes, rng: random.Random) -> bytes:
 
 
 def spliced(data: bytes, rng: random.Random) -> bytes:
-    """A part removed, repeated, or put elsewhere."""
+    """A part removed, repeated, or moved."""
     a, b = sorted(rng.randrange(len(data) + 1) for _ in range(2))
     b = min(b, a + rng.choice([1, 8, 64, 4096]))
     part = data[a:b]
@@ -66,7 +66,7 @@ def spliced(data: bytes, rng: random.Random) -> bytes:
 
 
 def numbers(data: bytes, rng: random.Random) -> bytes:
-    """One to three numbers in a text replaced by others."""
+    """One to three numbers in a text replaced with others."""
     for _ in range(rng.randrange(1, 4)):
         found = list(_NUMBER.finditer(data))
         if found:
@@ -76,7 +76,7 @@ def numbers(data: bytes, rng: random.Random) -> bytes:
 
 
 def tokens(data: bytes, rng: random.Random) -> bytes:
-    """A name or a sign in a text replaced, doubled or removed."""
+    """A name or a punctuation mark in a text replaced, doubled or removed."""
     found = list(_TOKEN.finditer(data))
     if not found:
         return data
@@ -89,7 +89,7 @@ def tokens(data: bytes, rng: random.Random) -> bytes:
 
 
 def zipped(data: bytes, rng: random.Random, depth: int = 0) -> bytes:
-    """A zip whose contents are damaged, or whose entries are: names that lead elsewhere, bombs, ciphers, copies."""
+    """A zip with damaged contents or entries: path traversal, bombs, encryption flags, duplicates."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as after:
         for entry in before.infolist():
@@ -110,7 +110,7 @@ def zipped(data: bytes, rng: random.Random, depth: int = 0) -> bytes:
             else:
                 after.writestr(entry.filename, rng.choice([flipped, truncated, numbers, tokens, spliced])(content, rng))
     result = bytearray(out.getvalue())
-    if rng.random() < 0.1:  # say that it is encrypted
+    if rng.random() < 0.1:  # claim that it is encrypted
         for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
             at = result.find(mark)
             result[at + offset] |= 1
@@ -118,7 +118,7 @@ def zipped(data: bytes, rng: random.Random, depth: int = 0) -> bytes:
 
 
 def _bomb(content: bytes, rng: random.Random) -> bytes:
-    """Much that takes little: in one cell, in the header, in one line without an end, in many lines."""
+    """Much data from little: in one cell, in the header, in one line without an end, in many lines."""
     head, _, rest = content.partition(b"\n")
     much = rng.choice([10**6, 3 * 10**7])
     return rng.choice(
@@ -134,7 +134,7 @@ def _bomb(content: bytes, rng: random.Random) -> bytes:
 
 
 def _nested(content: bytes, name: str, rng: random.Random) -> bytes:
-    """A zip in a zip in a zip, each called as the one around it."""
+    """A zip in a zip in a zip, each named like the one around it."""
     for _ in range(rng.choice([1, 2, 5, 300])):
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
@@ -144,7 +144,7 @@ def _nested(content: bytes, name: str, rng: random.Random) -> bytes:
 
 
 def repacked(data: bytes, rng: random.Random) -> bytes:
-    """A training state, which is a zip, with one of its entries damaged and its checksums as they should be."""
+    """A checkpoint, which is a zip, with one of its entries damaged and correct checksums."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w") as after:
         entries = before.infolist()

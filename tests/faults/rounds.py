@@ -1,4 +1,4 @@
-"""What `kill.py`, `disk.py` and `together.py` share: a folder to run kptool in again and again, and what must be found there."""
+"""Shared by `kill.py`, `disk.py` and `together.py`: a working folder for repeated runs, and the checks of its files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PREDICT = ["predict", "out/images", "--no-detect", "--heatmaps", "seen/maps.h5",
 
 @dataclass
 class Rounds:
-    """A folder to work in, what went wrong so far, and how the runs that were disturbed ended."""
+    """A working folder, the errors found so far, and how the disturbed runs ended."""
 
     folder: Path
     rng: random.Random
@@ -37,14 +37,14 @@ class Rounds:
     ends: Counter[int] = field(default_factory=Counter)
 
     def whole(self, arguments: list[str]) -> float:
-        """Run kptool to its end; returns the seconds. Raises where it fails: then there is nothing to compare with."""
+        """Run kptool to its end; returns the seconds. Raises if it fails: there is then nothing to compare with."""
         ended = forked.run(arguments, self.folder, self.folder / "log")
         if ended.code != 0:
             raise RuntimeError(f"{' '.join(arguments)} ended with {ended.code}: {ended.err}")
         return ended.seconds
 
     def expect(self, good: bool, what: str) -> None:
-        """Remember `what` as wrong where it is."""
+        """Record `what` as wrong if there is anything."""
         if not good:
             self.wrong.append(what)
 
@@ -64,13 +64,13 @@ def litter(folder: Path) -> list[str]:
 
 
 def differences(found: Fingerprints, before: Fingerprints, after: Fingerprints) -> list[str]:
-    """Files that are neither the one before nor the one after, and files that are missing."""
+    """Files that are neither old nor new, and missing files."""
     wrong = [name for name, value in found.items() if value not in (before.get(name), after.get(name))]
     return wrong + [name for name in before if name in after and name not in found]
 
 
 def state(run: Path) -> dict[str, Any]:
-    """All of a run that is to be bit for bit the same. Raises where a file is not whole."""
+    """Everything in a run that must be reproduced bit for bit. Raises if a file is damaged."""
     last = checkpoint.load_state(run / "last.ckpt")
     weights = checkpoint.load_model(run / "model.safetensors")[0].state_dict() if last["epoch"] else {}
     history = [{key: value for key, value in row.items() if "seconds" not in key} for row in last["history"]]
@@ -92,7 +92,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def main(doc: str | None, works: Mapping[str, Callable[[Rounds, int], None]], times: int) -> int:
-    """The command line of each: work after work, a report of all, 1 where anything was wrong."""
+    """The command line of all three: runs each work, prints a report, and exits with 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(works)}; all without it")
     parser.add_argument("--times", type=int, default=times)

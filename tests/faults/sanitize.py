@@ -1,8 +1,8 @@
-"""Run the tests of the C++ core under sanitizers: python tests/faults/sanitize.py [address] [thread] [--keep build/sanitize].
+"""Run the core's tests under sanitizers: python tests/faults/sanitize.py [address] [thread] [--keep build/sanitize].
 
-Builds the core with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer (needs g++, cmake, and what
-`pip install '.[test]' pybind11` brings), puts a copy of the package around each, and runs the tests on it. Prints a JSON
-report; the exit code is 1 where a sanitizer reported anything or a test failed.
+Builds the core with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer (needs g++, cmake, and
+what `pip install '.[test]' pybind11` installs), puts a copy of the package around each, and runs the tests on it.
+Prints a JSON report; the exit code is 1 if a sanitizer reported anything or a test failed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pybind11
 ROOT = Path(__file__).parents[2]
 TESTS = ["tests/heatmaps/test_parse.py", "tests/faults/test_core_corpus.py"]
 TESTS += sorted(f"tests/heatmaps/{path.name}" for path in (ROOT / "tests" / "heatmaps").glob("test_heatmaps*.py"))
-# Float to integer is not part of "undefined", but the core promises to convert only what fits.
+# Float to integer is not part of "undefined", but the core promises to convert only values in range.
 FLAGS = {"address": "address,undefined,float-cast-overflow", "thread": "thread"}
 RUNTIMES = {"address": ["libasan.so", "libstdc++.so.6"], "thread": ["libtsan.so", "libstdc++.so.6"]}
 LEFT_OUT = {
@@ -35,12 +35,12 @@ LEFT_OUT = {
     },
 }
 
-# Runs before anything else of the tests: the copied package wins over an editable installation of the original.
+# Runs before the tests import anything: the copied package takes precedence over an editable installation.
 SITE = """
 import sys
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]
 """
-# Leaks are looked for while Python still lives: what it owns is then reachable, and no leak.
+# Leaks are checked while Python is still alive: what it owns is then reachable, and not a leak.
 PLUGIN = """
 import ctypes, gc
 import hypothesis
@@ -96,7 +96,7 @@ def environment(kind: str, folder: Path) -> dict[str, str]:
 
 
 def own_reports(folder: Path) -> tuple[list[str], int]:
-    """What was reported, and how many leaks had no part of the core in their stack: those are Python's and NumPy's."""
+    """The reports, and the number of leaks without the core in their stack, which are Python's and NumPy's."""
     reports, foreign = [], 0
     for path in sorted((folder / "reports").iterdir()):
         for part in re.split(
@@ -115,7 +115,7 @@ def check(kind: str, folder: Path) -> dict[str, Any]:
     shutil.rmtree(folder / "reports", ignore_errors=True)
     (folder / "reports").mkdir(parents=True)
     variables = environment(kind, folder)
-    # ThreadSanitizer wants its addresses where it expects them.
+    # ThreadSanitizer needs a fixed address-space layout.
     python = [*(["setarch", "-R"] if kind == "thread" else []), sys.executable]
     where = "import kptool._core; print(kptool._core.__file__)"
     found = subprocess.run([*python, "-c", where], env=variables, cwd=ROOT, check=True, capture_output=True, text=True)

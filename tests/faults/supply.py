@@ -1,11 +1,10 @@
-"""Build kptool twice and look at what came out: python tests/faults/supply.py [--work DIR] [--pythons PYTHON...].
+"""Build kptool twice and check the results: python tests/faults/supply.py [--work DIR] [--pythons PYTHON...].
 
-Two copies of the checkout, in folders of other names and with other file times, umasks and time zones, one with files
-lying about: their sdists must be the same, byte for byte, and so must their wheels, the one built from the sdist and
-the other from the tree. Both must hold what they should and nothing else, and pass twine and auditwheel. With
-``--pythons``, each interpreter named builds the sdist and uses it (see `supply_pythons.py`). The tools come into a
-virtual environment of their own, so this needs a package index. Prints a JSON report; the exit code is 1 where
-anything was wrong.
+Makes two copies of the checkout in folders with different names, file times, umasks and time zones, one with stray
+files. Their sdists must be identical, byte for byte, and so must their wheels, of which one is built from the sdist and
+the other from the tree. Both must contain exactly what they should, and pass twine and auditwheel. With ``--pythons``,
+each interpreter named builds the sdist and uses it (see `supply_pythons.py`). The tools are installed into a virtual
+environment, so this needs a package index. Prints a JSON report; the exit code is 1 if anything was wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ DISTRIBUTED = [*SHIPPED, *SOURCES, "sbom.cdx.json"]
 
 
 def run(command: list[Any], cwd: Path, **more: str) -> str:
-    """Run a command, and return what it printed; raises with the end of it where it failed."""
+    """Run a command and return its output; raises with the end of the output if it fails."""
     done = subprocess.run(
         list(map(str, command)),
         cwd=cwd,
@@ -53,7 +52,7 @@ def run(command: list[Any], cwd: Path, **more: str) -> str:
 
 
 def tracked() -> list[str]:
-    """The files that a commit of this checkout would have."""
+    """The files that a commit of this checkout would contain."""
     listed = run(["git", "ls-files", "-co", "--exclude-standard", "-z"], ROOT).split("\0")
     return sorted(name for name in listed if name and (ROOT / name).is_file())
 
@@ -63,7 +62,7 @@ def matching(names: list[str], patterns: list[str]) -> set[str]:
 
 
 def copy(folder: Path, *, age: int, litter: bool) -> Path:
-    """A copy of the checkout whose files are `age` seconds old, with files lying about where asked."""
+    """A copy of the checkout whose files are `age` seconds old, with stray files if requested."""
     for name in tracked():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +91,7 @@ def digest(path: Path) -> str:
 
 
 def sdist_contents(path: Path) -> list[str]:
-    """What is wrong with the files in an sdist: neither missing nor stray ones, and all readable by everybody."""
+    """What is wrong with the files in an sdist: missing or stray files, or permissions that exclude some readers."""
     with tarfile.open(path) as archive:
         members = archive.getmembers()
     found = {member.name.partition("/")[2] for member in members}
@@ -103,7 +102,7 @@ def sdist_contents(path: Path) -> list[str]:
 
 
 def wheel_contents(path: Path, places: list[str]) -> list[str]:
-    """What is wrong with a wheel: files that are missing or stray, and traces of where it was built."""
+    """What is wrong with a wheel: missing or stray files, and traces of the build folder."""
     name, version = PROJECT["project"]["name"], PROJECT["project"]["version"]
     with zipfile.ZipFile(path) as archive:
         found = {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
@@ -121,7 +120,7 @@ def wheel_contents(path: Path, places: list[str]) -> list[str]:
 
 
 def check_tools(built: dict[str, Path], bin_folder: Path, work: Path) -> dict[str, Any]:
-    """What twine and auditwheel say; auditwheel repair makes the wheel that one would publish."""
+    """The verdicts of twine and auditwheel; auditwheel repair makes the wheel that would be published."""
     path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
     run([bin_folder / "twine", "check", "--strict", *built.values()], work)
     shown = " ".join(run([bin_folder / "auditwheel", "show", built[".whl"]], work, PATH=path).split())
@@ -136,7 +135,7 @@ def check_tools(built: dict[str, Path], bin_folder: Path, work: Path) -> dict[st
 
 
 def prepare_tools(work: Path) -> Path:
-    """A virtual environment with the tools and what the build needs; returns its bin folder."""
+    """A virtual environment with the tools and build requirements; returns its bin folder."""
     run([sys.executable, "-m", "venv", work / "tools"], work)
     bin_folder = work / "tools" / "bin"
     run([bin_folder / "pip", "install", "-q", *TOOLS, *PROJECT["build-system"]["requires"]], work)
@@ -144,7 +143,7 @@ def prepare_tools(work: Path) -> Path:
 
 
 def build_twice(work: Path, bin_folder: Path) -> tuple[dict[str, Path], dict[str, Any], list[str]]:
-    """Two builds as different as two machines with one compiler are; the first one, a report, and what is wrong."""
+    """Two builds that differ like two machines with one compiler; returns the first one, a report, and errors."""
     one = copy(work / "one", age=0, litter=False)
     other = copy(work / "a folder" / "of another name", age=40_000_000, litter=True)
     first = build(one, bin_folder / "python", [], 0o022, TZ="UTC")

@@ -1,8 +1,8 @@
 """Install kptool under an interpreter and use it, for `supply.py`.
 
-``lean`` builds the sdist and leaves torch out, which predicting does without and which is by far the largest thing
-that kptool asks for; ``full`` builds it and takes everything, as a user does; ``floors`` is the wheel, lean, with the
-oldest version of everything that pyproject.toml takes.
+``lean`` builds the sdist and omits torch, by far the largest dependency, which prediction does not need; ``full``
+builds it and installs everything, as a user does; ``floors`` installs the wheel like ``lean``, with the minimum
+version of every dependency in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Run = Callable[..., str]
 
 
 def dependencies(kind: str) -> list[str]:
-    """What kptool asks for, without torch."""
+    """kptool's requirements without torch."""
     texts = [text for text in PROJECT["dependencies"] if not text.startswith("torch")]
     return [oldest(Requirement(text)) for text in texts] if kind == "floors" else texts
 
@@ -42,7 +42,7 @@ def install(python: str, kind: str, built: dict[str, Path], folder: Path, run: R
     if kind == "full":
         run([*pip, "-c", ROOT / "constraints.txt", built[".gz"], *pytest], folder, CMAKE_BUILD_PARALLEL_LEVEL="1")
         return inside
-    # A torch that does not exist: where anything else asks for torch, pip stops instead of fetching gigabytes.
+    # A torch that does not exist: if anything else requires torch, pip stops instead of downloading gigabytes.
     (folder / "lean.txt").write_text("torch==0\n")
     run([*pip, "-c", folder / "lean.txt", *dependencies(kind), *pytest], folder)
     archive = built[".whl" if kind == "floors" else ".gz"]
@@ -51,7 +51,7 @@ def install(python: str, kind: str, built: dict[str, Path], folder: Path, run: R
 
 
 def use(inside: Path, folder: Path, run: Run) -> dict[str, Any]:
-    """The commands that somebody tries first. Warnings are errors: a newer Python warns before it breaks."""
+    """The commands that users try first. Warnings are errors, because a newer Python warns before it breaks."""
     site = run([inside, "-c", "import kptool; print(kptool.__path__[0])"], folder).strip()
     run([inside, "-W", "error", "-m", "compileall", "-q", "-f", site], folder)
     command = [inside, "-W", "error", "-m", "kptool"]
@@ -68,7 +68,7 @@ def use(inside: Path, folder: Path, run: Run) -> dict[str, Any]:
 
 
 def test(inside: Path, folder: Path, run: Run) -> str:
-    """The tests that need no torch, away from the checkout, so that they meet the kptool that was installed."""
+    """The tests that need no torch, run outside the checkout, so that they import the installed kptool."""
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     names = [folder / "tests" / f"test_{name}.py" for name in CORE_TESTS]
@@ -77,7 +77,7 @@ def test(inside: Path, folder: Path, run: Run) -> str:
 
 
 def try_python(python: str, kind: str, built: dict[str, Path], work: Path, run: Run) -> dict[str, Any]:
-    """Install, use and test kptool with one interpreter; raises RuntimeError where something does not work."""
+    """Install, use and test kptool with one interpreter; raises RuntimeError if something does not work."""
     folder = work / f"python-{kind}-{Path(python).resolve().name}"
     folder.mkdir(parents=True)
     inside = install(python, kind, built, folder, run)

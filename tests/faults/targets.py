@@ -1,6 +1,6 @@
-"""Every reader of other people's files as a function of bytes and an empty place: for `fuzz.py`, and its corpus' test.
+"""Every reader of external files as a function of bytes and an empty folder, for `fuzz.py` and the test of its corpus.
 
-A target either reads what it is given or raises KptoolError; anything else is a finding.
+A target either reads its input or raises KptoolError; anything else is a finding.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SMALL = Opening(size=(16, 16))
 
 
 def _labels(name: str, data: bytes, place: Path) -> None:
-    """Labels in a file called `name`, in a folder that has pictures for all formats."""
+    """Labels in a file called `name`, in a folder with pictures for all formats."""
     if not place.exists():
         for write in label_files.WRITERS.values():
             write(place / write.__name__)
@@ -102,7 +102,7 @@ def _state(data: bytes, place: Path) -> None:
 
 
 def _description(data: bytes, place: Path) -> None:
-    """The JSON in a cache, which is otherwise in order."""
+    """The JSON in an otherwise valid cache."""
     if not place.exists():
         place.mkdir(parents=True)
         info = Info(("a", "b"), (), (8, 8), 1, 2.0, 1, "none", 0, 0.0, "", "", "")
@@ -114,7 +114,7 @@ def _description(data: bytes, place: Path) -> None:
     shutil.copy(place / "valid.h5", path)
     with h5py.File(path, "r+") as file:
         file.attrs["kptool"] = data.decode("utf-8", "replace").replace("\0", "0")
-    quarantine.trust(path)  # or each would take a process
+    quarantine.trust(path)  # otherwise each would start a subprocess
     with Cache(path) as cache:
         cache.index("all")
 

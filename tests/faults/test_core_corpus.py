@@ -1,6 +1,6 @@
-"""What the fuzzers of the core found worth keeping, through the bindings: each input stays in its bounds.
+"""Replays the corpus of the core's fuzzers through the Python bindings: each input stays within its bounds.
 
-The inputs are in `fuzz_core/*.zip`, and are taken apart as the harness of the same name does.
+The inputs are in `fuzz_core/*.zip`, and are decoded like in the harness of the same name.
 """
 
 from __future__ import annotations

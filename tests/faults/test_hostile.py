@@ -1,6 +1,6 @@
-"""Files that somebody damaged, or made with bad intentions, are refused in one sentence, and nothing of them is run.
+"""Damaged or malicious files are refused in one sentence, and no code in them runs.
 
-`hostile.py` reads thousands of such inputs; here are a few of them, and those that once were a bug.
+`hostile.py` reads thousands of such inputs; this file has a few of them, and those that once revealed a bug.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def test_yaml_that_refers_to_itself_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_yaml_nested_without_end_is_refused_at_once(tmp_path: Path, opening: str) -> None:
-    """Reading it all takes time that grows with the square of the depth: hours."""
+    """Parsing it fully would take time quadratic in the depth: hours."""
     path = label_files.write_yolo(tmp_path)
     valid = path.read_text()
     path.write_text(opening * 50_000)

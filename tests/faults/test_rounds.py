@@ -1,4 +1,4 @@
-"""A few rounds of what `tests/faults` does by the hundred: stopped, on a failing disk, two at once."""
+"""Short rounds of the programs in `tests/faults`: killed, on a failing disk, two at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAULTS = Path(__file__).parent
 
 
 def report(command: str, *arguments: str) -> Any:
-    """The report of a command of `tests/faults`, which must have found nothing wrong."""
+    """The report of a program in `tests/faults`, which must have found nothing wrong."""
     ran = subprocess.run(
         [sys.executable, FAULTS / f"{command}.py", *arguments], capture_output=True, text=True, check=False, timeout=280
     )

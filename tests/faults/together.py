@@ -1,8 +1,8 @@
-"""Start kptool twice at once on the same files, at many offsets: python tests/faults/together.py [--times 20].
+"""Start kptool twice at once on the same files, with random offsets: python tests/faults/together.py [--times 20].
 
-Two extracts into one folder, an extract under a training that reads its cache, two trainings into one folder: one of
-them is refused in a sentence, or both do their work, and what lies there afterwards is whole and of one of them. Prints a
-JSON report; the exit code is 1 where anything was wrong.
+Two extractions into one folder, an extraction during a training that reads its cache, two trainings into one folder:
+either one of them is refused in one sentence, or both succeed, and the resulting files are intact and come from only
+one of them. Prints a JSON report; the exit code is 1 if anything was wrong.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TRAIN = [*TRAIN, "--epochs", "2"]
 
 
 def both(rounds: Rounds, first: list[str], second: list[str], longest: float) -> tuple[forked.Ended, forked.Ended]:
-    """Run two commands, the second one a random while after the first."""
+    """Run two commands, the second after a random delay."""
     logs = [rounds.folder / "log" / name for name in ("first", "second")]
     started = time.perf_counter()
     children = [forked.start(first, rounds.folder, logs[0])]
@@ -35,7 +35,7 @@ def both(rounds: Rounds, first: list[str], second: list[str], longest: float) ->
 
 
 def judge(rounds: Rounds, ended: tuple[forked.Ended, forked.Ended], what: str, refused: tuple[str, ...]) -> None:
-    """At least one did its work; whoever did not was refused in a sentence."""
+    """At least one succeeded; any other was refused in one sentence."""
     rounds.expect(any(one.code == 0 for one in ended), f"{what}: neither did its work")
     for one in ended:
         if one.code != 0:
@@ -45,7 +45,7 @@ def judge(rounds: Rounds, ended: tuple[forked.Ended, forked.Ended], what: str, r
 
 
 def extract_twice(rounds: Rounds, times: int) -> None:
-    """Into one folder; what lies there is one extraction's, no file of the other's."""
+    """Two extractions into one folder: the result is from one of them, without files of the other."""
     commands, states, longest = [[*EXTRACT, "--seed", seed] for seed in "12"], [], 0.0
     for command in commands:
         longest = rounds.whole(command)
@@ -58,7 +58,7 @@ def extract_twice(rounds: Rounds, times: int) -> None:
 
 
 def train_while_extracting(rounds: Rounds, times: int) -> None:
-    """The training reads one cache from its beginning to its end, whichever; its run says which."""
+    """The training reads one version of the cache from start to end; its run says which."""
     commands = [["extract", "--count", count, "--out", "small", "--force"] for count in ("40", "60")]
     ends, longest = [], 0.0
     for command in commands:
@@ -76,7 +76,7 @@ def train_while_extracting(rounds: Rounds, times: int) -> None:
 
 
 def train_twice(rounds: Rounds, times: int) -> None:
-    """Into one folder; the run that lies there is one's alone."""
+    """Two trainings into one folder: the resulting run is from one of them."""
     rounds.whole(["extract", "--count", "40", "--out", "small", "--force"])
     commands, ends, longest = [[*_TRAIN, "--force", "--seed", seed] for seed in "12"], [], 0.0
     for command in commands:

@@ -1,4 +1,4 @@
-"""Weights that somebody rebuilt with bad intentions: safetensors in order, whose header or card is not."""
+"""Malicious weights: well-formed safetensors with an invalid header or card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VALUES: tuple[Any, ...] = (
 
 
 def rebuilt(data: bytes, rng: random.Random) -> bytes:
-    """The file in `data` with one or two things in its header replaced."""
+    """The file in `data` with one or two items in its header replaced."""
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
     for _ in range(rng.choice([1, 1, 2])):
