@@ -1,11 +1,11 @@
-"""What does `kptool train --init` bring where few images are labelled, and where does it hurt?
+"""Measure whether `kptool train --init` helps or hurts when few images are labelled.
 
     python benchmarks/init_experiment.py bee/dataset.h5 ceph/dataset.h5 --init unet --seeds 0 1 --out init.json
 
-For each cache, seed and number of images: as many training images are drawn, group by group, and a model is trained on
-them twice, from scratch and from the weights, for the same number of steps, with everything else the same. The last
-weights are measured on the cache's validation images; nothing is chosen by them. Every training is in the JSON file at
-once; those that are there already are not repeated. Prints a Markdown table: RMSE in pixels of the source.
+For each cache, seed and number of images, draws that many training images, group by group, and trains a model on them
+twice for the same number of steps: from scratch and from the weights, all else equal. The final weights are evaluated on
+the cache's validation images, which select nothing. Each run is saved to the JSON file as soon as it ends, and runs
+already there are not repeated. Prints a Markdown table with the RMSE in pixels of the source.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ import torch
 
 from kptool.advise import learn_curve, recommend
 from kptool.base.config import ModelConfig, TrainConfig, configure
-from kptool.base.geometry import invert_affine
 from kptool.cache.store import Cache
 from kptool.evaluate.evaluation import evaluate_arrays
-from kptool.evaluate.metrics import mean_shape, measure_mean_shape
+from kptool.evaluate.metrics import GroundTruth, mean_shape, measure_mean_shape
 from kptool.system.files import write_text
 from kptool.system.progress import silent
 from kptool.system.workers import Workers
@@ -59,21 +58,20 @@ class Experiment:
         self.config: TrainConfig = learn_curve.short(config, given.steps)
 
     def mean_shape(self) -> float | None:
-        """The RMSE of the mean shape of all training images: any model must beat it."""
+        """RMSE of the mean shape of all training images, the baseline for any model."""
         shape = mean_shape(self.train[1], self.train[2])
-        back = invert_affine(self.val[3])
-        found = measure_mean_shape(shape, self.val[1], self.val[2], self.model.names, self.model.size, back)
+        found = measure_mean_shape(shape, GroundTruth(*self.val[1:]), self.model.names, self.model.size)
         return None if found is None else found.rmse
 
     def draw(self, size: int, seed: int) -> np.ndarray:
-        """`size` training images, ascending: whole groups in random order, of which the last may be cut."""
+        """Indices of `size` training images, ascending: whole groups in random order, the last possibly in part."""
         rng = np.random.default_rng([seed, 16])
         order = rng.permutation(np.unique(self.groups))
         rows = np.concatenate([rng.permutation(np.flatnonzero(self.groups == group)) for group in order])
         return np.sort(rows[:size])
 
     def measure(self, size: int, seed: int, weights: str | None) -> dict[str, Any]:
-        """One training: from scratch, or from `weights`."""
+        """Train once, from scratch or from `weights`, and evaluate."""
         started, part = time.perf_counter(), self.draw(size, seed)
         data = TrainingSet.upload(*(each[part] for each in self.train[:3]), torch.device("cpu"))
         config = dataclasses.replace(self.config, seed=seed)
@@ -81,10 +79,12 @@ class Experiment:
         taken = None if weights is None else init.take(trainer.model, weights)
         trainer.average.load_state_dict(trainer.model.state_dict())
         epochs = Epochs(data, self.model.flip_pairs, config.augment, batch_size=config.batch_size, seed=seed)
-        epochs.steps = math.ceil(self.given.steps / config.epochs)  # however many passes over the images that is
+        epochs.steps = math.ceil(
+            self.given.steps / config.epochs
+        )  # regardless of how many passes over the images that is
         while trainer.epoch < config.epochs:
             trainer.run_epoch(epochs, silent)
-        found = evaluate_arrays([trainer.average], *self.val)
+        found = evaluate_arrays([trainer.average], self.val[0], GroundTruth(*self.val[1:]))
         return {
             "rmse": found.metrics.rmse,
             "nme": found.metrics.nme,
@@ -94,7 +94,7 @@ class Experiment:
 
 
 def run(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """All trainings, those in the file among them: of one seed, all caches and sizes before the next seed."""
+    """All runs, including those in the file: all caches and sizes of one seed before the next seed."""
     points: list[dict[str, Any]] = json.loads(given.out.read_text())["points"] if given.out.is_file() else []
     keys = ("data", "images", "seed", "steps", "way")
     done = {tuple(point[key] for key in keys) for point in points}
@@ -117,7 +117,7 @@ def run(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def table(points: list[dict[str, Any]]) -> str:
-    """A row for each data set, number of images and of steps: means over the seeds that were trained in both ways."""
+    """A row per data set, number of images and number of steps: means over the seeds with both runs."""
     lines = [
         "| data | images | steps | seeds | mean shape | from scratch | with `--init` | change |",
         "|---|---|---|---|---|---|---|---|",
@@ -140,9 +140,9 @@ def table(points: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Train what is missing; print the table."""
+    """Run what is missing and print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("caches", type=Path, nargs="+", help="dataset.h5 files; a set goes by its folder's name")
+    parser.add_argument("caches", type=Path, nargs="+", help="dataset.h5 files; a data set is named after its folder")
     parser.add_argument("--out", type=Path, default=Path("init.json"))
     parser.add_argument("--init", default="unet", help="the weights to start from")
     parser.add_argument("--sizes", type=int, nargs="+", default=[25, 50, 100, 200])
@@ -150,8 +150,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--val", type=int, default=100, help="at most so many validation images, evenly spaced")
-    parser.add_argument("--table", action="store_true", help="train nothing; print the table of what is there")
+    parser.add_argument("--val", type=int, default=100, help="maximum number of validation images, evenly spaced")
+    parser.add_argument("--table", action="store_true", help="do not train; print the table of existing runs")
     given = parser.parse_args()
     torch.set_num_threads(1)
     print(table(json.loads(given.out.read_text())["points"] if given.table else run(given)))
