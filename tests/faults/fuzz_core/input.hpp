@@ -1,4 +1,4 @@
-// What the fuzzers share: taking an input apart, and stopping where a promise is broken.
+// Shared by the fuzzers: decoding an input, and aborting if a guarantee is violated.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ class Input {
     std::size_t left() const { return left_; }
     const std::uint8_t* rest() const { return at_; }
 
-    // The next bytes as a T; zeros where the input has ended.
+    // The next bytes as a T; zeros after the end of the input.
     template <class T>
     T take() {
         T value{};
@@ -34,7 +34,7 @@ class Input {
         return value;
     }
 
-    // From low to high.
+    // An integer from low to high.
     std::size_t between(std::size_t low, std::size_t high) {
         return low + take<std::uint16_t>() % (high - low + 1);
     }
@@ -44,7 +44,7 @@ class Input {
     std::size_t left_;
 };
 
-// An array of its own in the heap, so that a byte read or written on either side of it is noticed.
+// A separate heap array, so that reads and writes beyond either end are detected.
 template <class T>
 std::unique_ptr<T[]> array_of(std::size_t count) {
     return std::unique_ptr<T[]>(new T[count]());

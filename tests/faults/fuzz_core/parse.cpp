@@ -1,4 +1,4 @@
-// The csv parser and the pixel parser: any bytes, in any cut, against the plainest parser of pixels.
+// The csv parser and the pixel parser on arbitrary bytes, split anywhere, against a simple pixel parser.
 #include "parse.hpp"
 
 #include <algorithm>
@@ -12,7 +12,7 @@ using namespace kptool;
 
 namespace {
 
-// Every byte in turn; -1 where the text is not exactly `count` numbers from 0 to 255.
+// Parses byte by byte; -1 if the text is not exactly `count` numbers from 0 to 255.
 std::vector<int> plain_pixels(const std::string& text, std::size_t count) {
     std::vector<int> values;
     const std::vector<int> wrong{-1};
@@ -95,7 +95,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const Parsed all = parse_rows(text, table, whole.floats(), whole.images(), true);
     check_rows(whole, all, table, rows, length);
 
-    // The same in two pieces.
+    // The same, split in two.
     const Text head{text.begin, text.begin + std::min(cut, length)};
     const Parsed first = parse_rows(head, table, pieces.floats(), pieces.images(), false);
     check_rows(pieces, first, table, rows, length);

@@ -1,4 +1,4 @@
-// Rendering and redrawing of any keypoints, with and without streaming, and the writer that streams.
+// Rendering and redrawing of arbitrary keypoints, with and without streaming, and the streaming writer.
 #include "render.hpp"
 
 #include <algorithm>
@@ -30,7 +30,7 @@ struct Scene {
         window = kind & 2 ? 5.6 : std::abs(input.take<double>());
     }
 
-    // Any bits, or something near the map.
+    // Arbitrary bits, or a position near the map.
     static double coordinate(Input& input, std::uint8_t kind) {
         return kind & 1 ? input.take<double>() : input.take<std::int16_t>() / 128.0;
     }
@@ -68,7 +68,7 @@ void check(Input& input) {
     }
 }
 
-// Stretches of zeros and bytes, with and without streaming, from any address on.
+// Runs of zeros and bytes, with and without streaming, at any start address.
 void check_writer(Input& input) {
     constexpr std::size_t most = 4096;
     const std::size_t size = input.between(0, most), lead = input.between(0, 64);
