@@ -59,7 +59,7 @@ def test_caches_hold_the_same_numbers(golden: Path, name: str) -> None:
 def test_models_find_the_same_points(golden: Path, name: str) -> None:
     """From float16 weights in torch, and from the graph in ONNX Runtime."""
     expected = NUMBERS[name]
-    network = backends.load(golden / name) if name == make.GRAPH else backends.TorchNetwork(golden / name, "cpu")
+    network = backends.load(golden / name) if name == make.GRAPH else backends.TorchBackend(golden / name, "cpu")
     with Cache(golden / make.GREY) as cache:
         found = network.run(cache.read("images"))
     assert np.abs(found.points - np.array(expected["points"])).max() < PIXELS
@@ -73,7 +73,7 @@ def test_models_find_the_same_points(golden: Path, name: str) -> None:
 
 def test_the_graph_still_is_of_the_weights(golden: Path) -> None:
     """So that the graph is used when it lies beside them."""
-    graph = backends.OnnxNetwork(golden / make.GRAPH)
+    graph = backends.OnnxBackend(golden / make.GRAPH)
     assert graph.weights == backends.weights_hash(golden / make.WEIGHTS)
 
 

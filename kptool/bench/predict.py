@@ -16,7 +16,7 @@ from kptool.base.skeleton import FACE15
 from kptool.bench.timing import Row, Work, medians
 from kptool.network import cards
 from kptool.network.keypoint_model import KeypointModel
-from kptool.predict.backends import Network, OnnxNetwork, TorchNetwork
+from kptool.predict.backends import Backend, OnnxBackend, TorchBackend
 from kptool.predict.predictor import Predictor
 
 
@@ -38,16 +38,16 @@ def run(quick: bool = False) -> list[Row]:
 def _shipped(images: NDArray[np.uint8], quick: bool) -> list[Row]:
     """The U-Net that ships: ONNX Runtime against torch, and a made-up picture of 480x360 with a face against the crop."""
     path, _ = cards.resolve("unet", Path("no runs of this folder"))
-    networks: dict[str, Network] = {"onnx": OnnxNetwork(path.with_suffix(".onnx")), "torch": TorchNetwork(path, "cpu")}
+    backends: dict[str, Backend] = {"onnx": OnnxBackend(path.with_suffix(".onnx")), "torch": TorchBackend(path, "cpu")}
     face = next(iter(plugins.load("datasets", "synthetic").open(None, count=1, seed=3).blocks())).images[0]
     picture = np.full((360, 480), 90, np.uint8)
     picture[60:252, 100:292] = face.repeat(2, 0).repeat(2, 1)
     predictor = Predictor(str(path), "cpu")
-    works: dict[str, Work] = {name: partial(network.run, images) for name, network in networks.items()}
-    works["crop"] = partial(networks["onnx"].run, images[:1])
+    works: dict[str, Work] = {name: partial(backend.run, images) for name, backend in backends.items()}
+    works["crop"] = partial(backends["onnx"].run, images[:1])
     works["picture"] = partial(predictor.predict, picture)
     times = medians(works, seconds=0.2 if quick else 2.0)
-    each = {name: times[name] / len(images) for name in networks}
+    each = {name: times[name] / len(images) for name in backends}
     return [
         Row(
             "predict, ms per image", f"U-Net that ships, batches of {len(images)}", "torch", each["onnx"], each["torch"]

@@ -1,1 +1,1 @@
-"""From pictures to keypoints: faces, crops, backends, output, export."""
+"""Prediction: face detection, crops, backends, output formats, ONNX export."""

@@ -1,7 +1,7 @@
-"""A trained model ready to run, whatever runs it: ONNX Runtime on the CPU, torch elsewhere.
+"""Inference backends: ONNX Runtime on the CPU, torch on any device.
 
-Both take images of the model's size and give points in their pixels. ONNX Runtime loads in a tenth of the time of
-torch, so where a graph made by ``kptool export`` lies beside the weights it is of, and the CPU is to be used, it runs.
+Both take images of the model's input size and return points in their pixels. ONNX Runtime loads in a tenth of torch's
+time, so on the CPU a graph exported from the same weights and stored beside them is preferred.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Output:
-    """points (N, K, 2) and radius90 (N, K) in pixels of the images, scores (N, K) in 0..1; float32.
+    """Model output: points (N, K, 2) and radius90 (N, K) in pixels of the images, scores (N, K) in 0..1; float32.
 
-    Points are where labels of the model's training data would be: `card.shift` says how far that is off the features.
+    Points are as labelled, i.e. they include the labels' offset from the features, which `card.shift` describes.
 
-    heatmaps: float32 (N, K, h, w), where they were asked for; None for direct regression, which has none.
+    heatmaps: float32 (N, K, h, w) if requested; None for direct regression, which has none.
     """
 
     points: Floats
@@ -51,57 +51,57 @@ class Output:
         return Output(parts[0], parts[1], parts[2], maps)
 
 
-class Network(Protocol):
-    """What runs a model. `backend` is "onnxruntime" or "torch"."""
+class Backend(Protocol):
+    """Runs a model. `name` is "onnxruntime" or "torch"."""
 
     card: Card
-    backend: str
+    name: str
 
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
-        """Images (N, H, W) or (N, C, H, W) of the model's size -> what is found in them."""
+        """Predict on images uint8 (N, H, W) or (N, C, H, W) of the model's input size."""
 
 
-def load(path: Path, device: str = "auto", *, flip: bool = False) -> Network:
-    """The model in a weights file, or in a graph that ``kptool export`` wrote.
+def load(path: Path, device: str = "auto", *, flip: bool = False) -> Backend:
+    """Load a weights file, or a graph written by ``kptool export``.
 
-    A graph of the same weights that lies beside them takes their place where the CPU computes. `flip` averages with
-    the prediction for the mirrored image, which takes torch. Raises CheckpointError for a file that is not kptool's,
-    ConfigError for what a graph cannot do, and for a device that is not there.
+    On the CPU, a graph exported from the same weights and stored beside them replaces them. `flip` averages with the
+    prediction for the mirrored image, which needs torch. Raises CheckpointError if the file is not one of kptool's,
+    ConfigError if a graph does not support the options or the device is not available.
     """
-    if device not in ("auto", "cpu"):  # which take no torch to know
+    if device not in ("auto", "cpu"):  # checking these two does not need torch
         from kptool.system import devices
 
         devices.pick(device)
     if path.suffix == ".onnx":
         if flip or device not in ("auto", "cpu"):
             raise ConfigError(f"{path} runs on the CPU and without --tta; give the weights it was made from instead")
-        return OnnxNetwork(path)
+        return OnnxBackend(path)
     graph = path.with_suffix(".onnx")
     if not flip and graph.is_file() and (device == "cpu" or (device == "auto" and not _has_gpu())):
         try:
-            network = OnnxNetwork(graph)
-            if network.weights == weights_hash(path):
-                network.run(nothing(network.card))  # what is broken may show no earlier
-                network.card = read_card(path)  # a graph of an older kptool's knows less of its labels
-                return network
+            backend = OnnxBackend(graph)
+            if backend.weights == weights_hash(path):
+                backend.run(blank(backend.card))  # some broken graphs fail only when they run
+                backend.card = read_card(path)  # a graph exported by an older kptool may lack the label shift
+                return backend
         except CheckpointError as error:
-            log.warning("%s; the weights %s are used in its place, by torch", error, path)
-    return TorchNetwork(path, device, flip=flip)
+            log.warning("%s; using the weights %s with torch instead", error, path)
+    return TorchBackend(path, device, flip=flip)
 
 
-def nothing(card: Card) -> NDArray[np.uint8]:
-    """One black image of the model's size."""
+def blank(card: Card) -> NDArray[np.uint8]:
+    """One black image of the model's input size, uint8 (1, C, H, W)."""
     config = card.config
     return np.zeros((1, config.channels, *config.size), np.uint8)
 
 
 def weights_hash(path: Path) -> str:
-    """What a graph remembers of the weights it was made from."""
+    """SHA-256 of a weights file, stored in the metadata of a graph exported from it."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def radius_quantiles(card: Card) -> Floats:
-    """For each keypoint, the 90 % radius as a multiple of the heatmap's spread; NaN where the card does not say."""
+    """The 90 % radius of each keypoint as a multiple of the heatmap's spread, float32 (K,); NaN if the card lacks it."""
     stored, count = card.metrics.get("radius90"), len(card.config.names)
     if not isinstance(stored, list) or len(stored) != count:
         return np.full(count, np.nan, np.float32)
@@ -111,10 +111,10 @@ def radius_quantiles(card: Card) -> Floats:
     return np.where(np.isfinite(quantiles) & (quantiles > 0), quantiles, np.nan).astype(np.float32)
 
 
-class TorchNetwork:
-    """A weights file run by torch, on any device."""
+class TorchBackend:
+    """Runs a weights file with torch, on any device."""
 
-    backend = "torch"
+    name = "torch"
 
     def __init__(self, path: Path, device: str = "auto", *, flip: bool = False) -> None:
         from kptool.network import checkpoint
@@ -126,7 +126,7 @@ class TorchNetwork:
         self._quantiles = radius_quantiles(self.card)
 
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
-        """See `Network.run`. Heatmaps are those of the image itself, also where `flip` averages."""
+        """See `Backend.run`. Heatmaps are those of the image itself, even if `flip` averages the points."""
         import torch
 
         from kptool.evaluate import evaluation
@@ -142,43 +142,43 @@ class TorchNetwork:
         return Output(found.points, found.scores, self._quantiles * found.std, maps)
 
 
-class OnnxNetwork:
-    """A graph that ``kptool export`` wrote, run by ONNX Runtime on the CPU."""
+class OnnxBackend:
+    """Runs a graph written by ``kptool export`` with ONNX Runtime on the CPU."""
 
-    backend = "onnxruntime"
+    name = "onnxruntime"
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads  # 0: as many as there are cores
+        options.intra_op_num_threads = threads  # 0: one per core
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._path, self._threads = path, threads
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )  # its fallback is the same provider again, and a word on stdout
-        except Exception as error:  # ONNX Runtime has a class of its own for each of its many failures
+            )  # the fallback would retry the same provider and print to stdout
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise CheckpointError(f"{path} is not a readable graph; export it again with `kptool export`") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.card = parse_card(path, metadata)
         self.weights = metadata.get("weights", "")
         self.points = metadata.get("points", AS_LABELLED)
-        """What the graph's own points are; `run` gives them as labelled in any case."""
+        """What the graph's own points are; `run` always returns them as labelled."""
         self._shift = self.card.shift.vector() if self.points == FEATURE else np.float32(0)
         self._outputs = [output.name for output in self._session.get_outputs()]
         expected, config = {"points", "scores", "radius90"}, self.card.config
         inputs = [(put.name, put.shape[1]) for put in self._session.get_inputs() if len(put.shape) > 1]
         if not expected <= set(self._outputs) or inputs != [("images", config.channels)]:
-            raise CheckpointError(f"{path} is not a graph of kptool's; export it again with `kptool export`")
+            raise CheckpointError(f"{path} is not a graph written by kptool; export it again with `kptool export`")
 
-    def __reduce__(self) -> tuple[Callable[[Path, int, Card], OnnxNetwork], tuple[Path, int, Card]]:
-        """Pickled by its file, which another process opens again: a session of ONNX Runtime is of one process."""
+    def __reduce__(self) -> tuple[Callable[[Path, int, Card], OnnxBackend], tuple[Path, int, Card]]:
+        """Pickle the path: an ONNX Runtime session cannot cross processes, so the other one opens the file again."""
         return _open, (self._path.absolute(), self._threads, self.card)
 
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
-        """See `Network.run`."""
+        """See `Backend.run`."""
         names = ["points", "scores", "radius90"]
         names += ["heatmaps"] if heatmaps and "heatmaps" in self._outputs else []
         stacked = _stack(images)
@@ -187,34 +187,35 @@ class OnnxNetwork:
         return Output(points + self._shift * self._scale(stacked), *others)
 
     def _scale(self, images: NDArray[np.uint8]) -> np.float32:
-        """Pixels of the images for each of the network's: the graph keeps the aspect of images of any size."""
+        """Image pixels per model input pixel: the graph letterboxes images of any size, keeping their aspect."""
         (height, width), size = images.shape[2:], self.card.config.size
         return np.float32(max(width / size[1], height / size[0]))
 
     def _run(self, names: list[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """The named outputs. Raises CheckpointError where the graph fails, or gives anything but what its card says."""
+        """The named outputs. Raises CheckpointError if the graph fails, or an output's shape or dtype is wrong."""
         try:
             arrays: list[NDArray[np.float32]] = self._session.run(names, {"images": images})
-        except Exception as error:  # as above
+        except Exception as error:  # no common base class, as above
             raise CheckpointError(f"{self._path} cannot be run; export it again with `kptool export`") from error
         n, k = len(images), len(self.card.config.names)
         shapes = [getattr(array, "shape", None) for array in arrays]
         same = shapes[:3] == [(n, k, 2), (n, k), (n, k)] and all(array.dtype == np.float32 for array in arrays)
         if not same or not all(np.isfinite(array).all() for array in arrays[:2]):
-            raise CheckpointError(f"{self._path} gives no keypoints; export it again with `kptool export`")
+            raise CheckpointError(f"{self._path} does not output keypoints; export it again with `kptool export`")
         return arrays
 
 
-def _open(path: Path, threads: int, card: Card) -> OnnxNetwork:
-    network = OnnxNetwork(path, threads=threads)
-    network.card = card
-    return network
+def _open(path: Path, threads: int, card: Card) -> OnnxBackend:
+    backend = OnnxBackend(path, threads=threads)
+    backend.card = card
+    return backend
 
 
 def _stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images (N, H, W) or (N, C, H, W) as (N, C, H, W), contiguous."""
     return np.ascontiguousarray(images if images.ndim == 4 else images[:, None])
 
 
 def _has_gpu() -> bool:
-    """Whether there is an NVIDIA driver, told without loading torch."""
+    """Whether an NVIDIA driver is loaded, checked without importing torch."""
     return Path("/proc/driver/nvidia/version").exists() or Path("/dev/dxg").exists()

@@ -1,8 +1,8 @@
-"""Where to look: the 2x3 maps that bring a face of a picture into a model's images, upright and of the size it learnt.
+"""Affine crops that align an object to the model's input, upright and at the size seen in training.
 
-A model knows the mean shape of its training images' keypoints. Landmarks that a face detector found, and later the
-model's own keypoints, are brought onto that shape by the nearest similarity, which undoes a head's tilt and makes the
-looseness of a box matter less.
+A model stores the mean shape of its training images' keypoints. The landmarks of a face detector, and then the model's
+own keypoints, are aligned to that shape by a least-squares similarity transform. This undoes the tilt of a head and
+makes the result less sensitive to how tight a box is. An affine map is 2x3, picture's pixels -> model input's pixels.
 """
 
 from __future__ import annotations
@@ -22,14 +22,20 @@ from kptool.predict.faces import LANDMARKS
 Affine = NDArray[np.float64]
 
 _IN_BOX = np.array([[0.268, 0.379], [0.732, 0.379], [0.5, 0.579], [0.299, 0.733], [0.701, 0.733]])
-"""Where the `LANDMARKS` lie in a face detector's box, in its width and height: medians over 379 faces, made symmetric."""
-_LEAST, _MOST = 8.0, 8.0
+"""`LANDMARKS` in a face detector's box, as shares of its width and height: medians over 379 faces, symmetrised."""
+_LEAST = 8.0
+"""The smallest region to crop, pixels of the picture."""
+_MOST = 8.0
+"""The largest region to crop, as a multiple of the picture."""
 
 
 @dataclass(frozen=True)
 class Aligner:
-    """The mean shape (k, 2), pixels of the model's images of `size`, of those of its K keypoints that are `known` (K,),
-    having been labelled, and the `LANDMARKS` (5, 2) on it."""
+    """Aligns faces to a model's mean shape.
+
+    shape: mean positions (k, 2) of the `known` keypoints, pixels of the model's input of `size`. anchors: the `LANDMARKS`
+    (5, 2) of that shape. known: (K,), the keypoints that were labelled in training.
+    """
 
     shape: NDArray[np.float64]
     anchors: NDArray[np.float64]
@@ -38,7 +44,7 @@ class Aligner:
 
     @classmethod
     def of(cls, card: Card) -> Aligner | None:
-        """The aligner of a model; None where it does not know its mean shape, or its keypoints are not a face's."""
+        """The aligner of a model; None if its card has no mean shape, or its keypoints are not a face's."""
         names, stored = card.config.names, card.data.get("mean_shape")
         weights = five_point_weights(names)
         if weights is None or not isinstance(stored, list):
@@ -53,22 +59,22 @@ class Aligner:
         return cls(shape[known], weights[:, known] @ shape[known], card.config.size, known)
 
     def from_five_points(self, landmarks: NDArray[np.float64]) -> Affine:
-        """The map for a face whose `LANDMARKS` (5, 2) are known, in the picture's pixels."""
+        """The map for a face given its `LANDMARKS` (5, 2), in the picture's pixels."""
         return fit_similarity(landmarks, self.anchors)
 
     def from_box(self, box: Box) -> Affine:
-        """The map for a face in a box as face detectors give it: forehead to chin, cheek to cheek."""
+        """The map for a face given a box as face detectors draw it, forehead to chin and cheek to cheek."""
         return self.from_five_points(np.array(box[:2]) + _IN_BOX * np.array(box[2:]))
 
     def from_keypoints(self, points: NDArray[np.floating]) -> Affine:
-        """The map for a face whose keypoints (K, 2) are known, in the picture's pixels."""
+        """The map for a face given its keypoints (K, 2), in the picture's pixels."""
         return fit_similarity(points[self.known], self.shape)
 
 
 def five_point_weights(names: Sequence[str]) -> NDArray[np.float64] | None:
-    """How the `LANDMARKS` follow from keypoints of these names, (5, K); None where they are not a face's.
+    """Weights (5, K) that compute the `LANDMARKS` from keypoints of these names; None if they are not a face's.
 
-    Known are keypoints that are called like the landmarks, and 68 numbered ones, as 300-W has them.
+    Keypoints named like the landmarks are recognised, and the 68 numbered points of 300-W.
     """
     if set(LANDMARKS) <= set(names):
         return np.eye(len(names))[[list(names).index(name) for name in LANDMARKS]]
@@ -82,7 +88,7 @@ def five_point_weights(names: Sequence[str]) -> NDArray[np.float64] | None:
 
 
 def from_box(box: Box, card: Card) -> Affine:
-    """The map that brings a box into an image with the margin that the model's training images had, aspect kept."""
+    """The map of a box to the model's input, with the margin of the training images, keeping the aspect ratio."""
     margin = card.data.get("margin")
     if not isinstance(margin, float | int) or not 0 <= margin <= 2:
         margin = 0.0
@@ -90,12 +96,17 @@ def from_box(box: Box, card: Card) -> Affine:
 
 
 def whole(picture: Size, size: Size) -> Affine:
-    """The map that brings all of a picture into an image of `size`, aspect kept."""
-    return fit_box((-0.5, -0.5, float(picture[1]), float(picture[0])), size)
+    """The map of a whole picture to a model input of `size`, keeping the aspect ratio."""
+    return fit_box(whole_box(picture), size)
+
+
+def whole_box(picture: Size) -> Box:
+    """The box (x, y, width, height) of a whole picture, from edge to edge."""
+    return (-0.5, -0.5, float(picture[1]), float(picture[0]))
 
 
 def sane(affine: Affine, size: Size, picture: Size) -> bool:
-    """Whether a map looks at between 8 pixels and 8 times the picture, and at a part of the picture at all."""
+    """Whether a map crops a region of 8 pixels to 8 times the picture's size, centred on or near the picture."""
     if not np.isfinite(affine).all():
         return False
     scale = math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))
@@ -106,9 +117,9 @@ def sane(affine: Affine, size: Size, picture: Size) -> bool:
 
 
 def shift(before: Affine, after: Affine, shape: NDArray[np.float64]) -> float:
-    """How far a second map moves a face from where the first one put it, in pixels of the model's images.
+    """The mean distance in model input pixels between a face in the crop `before` and in the crop `after`.
 
-    The mean over points (K, 2) of the crop that `after` makes, looked up in the crop that `before` made.
+    Measured at the points `shape` (K, 2) of the crop `after`, mapped back to the crop `before`.
     """
     moved = apply_affine(before, apply_affine(invert_affine(after), shape))
     return float(np.linalg.norm(moved - shape, axis=1).mean())

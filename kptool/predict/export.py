@@ -1,9 +1,9 @@
-"""A trained model as one ONNX graph: images in, points out, nothing left for others to get wrong.
+"""Export of a trained model as one ONNX graph that includes all pre- and postprocessing.
 
 images uint8 (n, C, H, W), any size -> letterbox -> normalise -> network -> activation -> sub-pixel decoder
     -> points float32 (n, K, 2) in the given images' pixels, scores (n, K), radius90 (n, K), heatmaps (n, K, h, w)
 
-Points are where the features are, or where labels would be; the graph's metadata say which, under the key ``points``.
+Points are the features' positions, or the labels'; the graph's metadata say which, under the key ``points``.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from kptool.predict.letterbox import letterbox
 from kptool.system.files import atomic
 
 TOLERANCE = 0.01
-"""Pixels of the model's images: the largest difference between the graph and torch that is let through."""
+"""The largest difference allowed between the graph's points and torch's, in pixels of the model's input."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the file, its size in bytes, how many images it was compared with torch on, and the outcome.
+    """The exported file, its size in bytes, and the result of comparing it with torch on `images` images.
 
-    points: what the graph's are, see `kptool.network.label_shift`. half: by how much storing weights in float16 moves
-    points on those images, pixels, on average and at most; None where they are stored whole.
+    points: which points the graph outputs, see `kptool.network.label_shift`. half: mean and largest displacement of the
+    points on those images caused by float16 weights, pixels; None for float32 weights.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class Exported:
 
 
 class Graph(nn.Module):
-    """The computation of `KeypointModel.points`, with the resizing before it, in operations that ONNX has."""
+    """Letterboxing and `KeypointModel.points` in operations that ONNX supports."""
 
     def __init__(self, model: KeypointModel, card: Card, *, as_labelled: bool = False) -> None:
         super().__init__()
@@ -66,6 +66,7 @@ class Graph(nn.Module):
         self.quantiles: Tensor
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images uint8 (n, C, H, W) -> points, scores, radius90 and, for heatmap models, heatmaps; see the module."""
         size = self.model.config.size
         box = letterbox(images, size)
         output = self.model.output(box.images)
@@ -75,7 +76,7 @@ class Graph(nn.Module):
             return box.back(points), ones, (self.quantiles * ones / box.scale).float()
         found, scores = self.decoder(output)
         stride = self.model.plugin.stride
-        points = (found + 0.5) * stride - 0.5 + self.shift
+        points = (found + 0.5) * stride - 0.5 + self.shift  # geometry.from_heatmap
         radius = self.quantiles * heatmap_std(output) * stride
         return box.back(points), scores.clamp(0, 1), (radius / box.scale).float(), output
 
@@ -88,13 +89,13 @@ def export(
     half: bool = False,
     as_labelled: bool = False,
 ) -> Exported:
-    """Write the model in `weights` as a graph to `out`, all or nothing, once it has shown that it equals torch.
+    """Write the model in `weights` as a graph to `out`, atomically and only if its results equal torch's.
 
-    `pictures` uint8 (n, H, W) or (n, C, H, W), of the model's size, are what it is compared on, also stretched to other
-    aspects; synthetic ones where there are none. Its points are where the features are, or with `as_labelled` where
-    labels would be. `half` stores weights in float16, half the size; the arithmetic stays in float32, and torch is given
-    the same weights to compare with. Raises ConfigError where `out` is not called .onnx, a package is missing, weights
-    are too large for float16, or the graph differs by more than `TOLERANCE`.
+    The comparison runs on `pictures`, uint8 (n, H, W) or (n, C, H, W) of the model's input size, as they are and
+    stretched to other aspects; on synthetic faces if there are none. The graph's points are the features' positions, or
+    with `as_labelled` the labels'. `half` stores weights in float16, which halves the file; arithmetic stays in float32,
+    and torch uses the same rounded weights in the comparison. Raises ConfigError if `out` does not end in .onnx, a
+    package is missing, a weight is out of float16's range, or the graph differs by more than `TOLERANCE`.
     """
     check_name(out)
     require_packages()
@@ -110,20 +111,18 @@ def export(
                 f"the graph of {weights} differs from torch by {found.points:.4f} pixels (on {worst} pictures) and"
                 f" {TOLERANCE} are allowed; nothing was written"
             )
-    cost = agreement.moved(model, stored, shown) if half else None
+    cost = agreement.displacement(model, stored, shown) if half else None
     return Exported(out, out.stat().st_size, len(shown), found, card.shift.points(as_labelled), cost)
 
 
 def check_name(out: Path) -> None:
-    """Raise ConfigError where a file is not called .onnx: no other format is written, or read again by its name."""
+    """Raise ConfigError if a file's name does not end in .onnx, by which graphs are recognised when they are loaded."""
     if out.suffix != ".onnx":
-        raise ConfigError(
-            f"{out}: an ONNX graph is what is written; call it {out.with_suffix('.onnx').name or 'model.onnx'}"
-        )
+        raise ConfigError(f"{out} does not end in .onnx; name it {out.with_suffix('.onnx').name or 'model.onnx'}")
 
 
 def require_packages() -> None:
-    """Raise ConfigError where what writes ONNX files is not installed."""
+    """Raise ConfigError if the packages that write ONNX files are not installed."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -132,6 +131,7 @@ def require_packages() -> None:
 
 
 def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> None:
+    """Trace the graph, with batch and picture size left variable, and save it; `weights` is their hash."""
     import onnx
 
     config = graph.model.config
@@ -141,7 +141,7 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own internals
+        warnings.simplefilter("ignore")  # about the exporter's own internals
         logger.setLevel(logging.ERROR)
         try:
             program = torch.onnx.export(
@@ -167,7 +167,7 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
 
 
 def _strip(proto: Any) -> None:
-    """Remove what the exporter notes of itself, lines of this machine's files among it."""
+    """Remove the exporter's metadata, which include paths of this machine."""
     graph = proto.graph
     for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         del part.metadata_props[:]

@@ -1,8 +1,8 @@
-"""Finding faces in pictures: YuNet (Wu, Peng & Yu, Machine Intelligence Research 2023), run by ONNX Runtime.
+"""Face detection with YuNet (Wu, Peng & Yu, Machine Intelligence Research 2023), run by ONNX Runtime.
 
-Its weights are not kptool's: see weights/YUNET.md for where they are from, and their licence. The network looks at a
-picture in two sizes, small for the large faces and large for the small ones, and with the picture turned to either
-side for tilted heads, unless one large face is all that there is.
+The weights are third-party: see weights/YUNET.md for their origin and licence. The detector runs on the picture at two
+scales, a small one for large faces and a large one for small faces, and on the picture rotated both ways for tilted
+heads, unless the only face found is large and certain.
 """
 
 from __future__ import annotations
@@ -17,24 +17,31 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kptool.base.geometry import Box, apply_affine, invert_affine
+from kptool.base.geometry import Box, apply_affine, from_edges, invert_affine
 
 LANDMARKS = ("right_eye_center", "left_eye_center", "nose_tip", "mouth_right_corner", "mouth_left_corner")
-"""What `DetectedFace.landmarks` are, in order; left and right are the subject's."""
+"""The names of `DetectedFace.landmarks`, in order; left and right are the subject's."""
 
 _WEIGHTS = Path(__file__).parents[1] / "weights" / "yunet.onnx"
 _STRIDES = (8, 16, 32)
-_SIDES = (320, 1280)
-_TURN = math.radians(45)
-_SCORE, _SURE, _OVERLAP, _WITHIN, _LARGE = 0.6, 0.88, 0.3, 0.7, 0.2
+_SCALES = (320, 1280)
+"""Lengths of the picture's longer side that the detector runs at, pixels."""
+_ANGLE = math.radians(45)
+_SCORE = 0.6
+"""Lowest score of a detection."""
+_SURE, _LARGE = 0.88, 0.2
+"""Score and share of the picture's longer side above which a single face makes the rotated passes unnecessary."""
+_OVERLAP, _WITHIN = 0.3, 0.7
+"""Largest intersection of two faces, as a share of their union and of the smaller one."""
 _MOST = 5000
+"""Most detections kept before non-maximum suppression."""
 
 
 @dataclass(frozen=True)
 class DetectedFace:
-    """A face in a picture's pixels. box: (x, y, width, height), x and y its left and top edge.
+    """A face in a picture's pixels. box: (x, y, width, height); x and y are its left and top edges.
 
-    score: 0..1, less for a face that was tilted in the look that found it. landmarks: float64 (5, 2), see `LANDMARKS`.
+    score: 0..1, lower for a face that was tilted in the pass that found it. landmarks: float64 (5, 2), see `LANDMARKS`.
     """
 
     box: Box
@@ -43,23 +50,23 @@ class DetectedFace:
 
 
 def find(image: NDArray[np.uint8], *, threads: int = 0) -> list[DetectedFace]:
-    """The faces in a picture uint8 (H, W) or (H, W, 3), from left to right. `threads` 0: as many as there are cores."""
+    """The faces in a picture uint8 (H, W) or (H, W, 3), from left to right. `threads` 0: one per core."""
     longest = max(image.shape[:2])
-    sides = [side for side in _SIDES if side == _SIDES[0] or longest > side / 2]
-    found = [face for side in sides for face in _look(image, min(side, longest), threads)]
+    scales = [scale for scale in _SCALES if scale == _SCALES[0] or longest > scale / 2]
+    found = [face for scale in scales for face in _detect(image, min(scale, longest), threads)]
     found = _distinct(found)
     portrait = len(found) == 1 and found[0].score >= _SURE and max(found[0].box[2:]) >= _LARGE * longest
     if not portrait:
-        found += [face for turn in (-_TURN, _TURN) for face in _turned(image, turn, threads)]
+        found += [face for angle in (-_ANGLE, _ANGLE) for face in _detect_rotated(image, angle, threads)]
     return sorted(_distinct(found), key=lambda face: face.box[0])
 
 
-def _look(image: NDArray[np.uint8], side: int, threads: int) -> list[DetectedFace]:
-    """The faces found in the picture with its longer side brought to `side` pixels."""
+def _detect(image: NDArray[np.uint8], side: int, threads: int) -> list[DetectedFace]:
+    """The faces found in the picture with its longer side resized to `side` pixels."""
     scale = side / max(image.shape[:2])
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
     picture = Image.fromarray(image)
-    picture = picture if picture.mode == "RGB" else picture.convert("RGB")  # which copies
+    picture = picture if picture.mode == "RGB" else picture.convert("RGB")  # convert always copies
     picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     padded = [-(-length // 32) * 32 for length in (height, width)]
     pixels = np.zeros((1, 3, *padded), np.float32)
@@ -67,43 +74,47 @@ def _look(image: NDArray[np.uint8], side: int, threads: int) -> list[DetectedFac
     score, box, landmarks = _decode(_session(threads).run(_OUTPUTS, {"input": pixels}), padded)
     stretch = np.array([image.shape[1] / width, image.shape[0] / height])
     box = box * np.tile(stretch, 2)
-    landmarks = (landmarks * stretch) - 0.5
+    landmarks = np.asarray(from_edges(landmarks * stretch), np.float64)
+    box[:, :2] = from_edges(box[:, :2])
     return [
-        DetectedFace((x - 0.5, y - 0.5, w, h), float(s) * _uprightness(points), points)
+        DetectedFace((x, y, w, h), float(s) * _uprightness(points), points)
         for s, (x, y, w, h), points in zip(score, box.tolist(), landmarks, strict=True)
     ]
 
 
 def _uprightness(landmarks: NDArray[np.float64]) -> float:
-    """The cosine of a face's tilt, at least 0.1. Landmarks of tilted faces are poor: a look at which it is less wins."""
+    """The cosine of a face's tilt, at least 0.1.
+
+    YuNet's landmarks are poor for tilted faces, so among overlapping detections the most upright one should win.
+    """
     down = landmarks[3:].mean(0) - landmarks[:2].mean(0)
     return float(max(0.1, down[1] / max(np.hypot(*down), 1e-9)))
 
 
-def _turned(image: NDArray[np.uint8], turn: float, threads: int) -> list[DetectedFace]:
-    """The faces found in the picture turned by `turn` radians; their boxes are upright squares about them."""
+def _detect_rotated(image: NDArray[np.uint8], angle: float, threads: int) -> list[DetectedFace]:
+    """The faces found in the picture rotated by `angle` radians; their boxes are upright squares of equal area."""
     picture = Image.fromarray(image)
-    side = min(max(picture.size), _SIDES[1])
-    picture = picture.resize([max(1, round(length * side / max(picture.size))) for length in picture.size])
-    turned = picture.rotate(-math.degrees(turn), Image.Resampling.BILINEAR, expand=True)
-    cos, sin = math.cos(turn), math.sin(turn)
-    linear = np.array([[cos, -sin], [sin, cos]]) * side / max(image.shape[:2])
-    middle, centre = ((np.array([w, h]) - 1) / 2 for h, w in (image.shape[:2], (turned.height, turned.width)))
-    back = invert_affine(np.concatenate([linear, (centre - linear @ middle)[:, None]], axis=1))
+    longest = min(max(picture.size), _SCALES[1])
+    picture = picture.resize([max(1, round(length * longest / max(picture.size))) for length in picture.size])
+    rotated = picture.rotate(-math.degrees(angle), Image.Resampling.BILINEAR, expand=True)
+    cos, sin = math.cos(angle), math.sin(angle)
+    linear = np.array([[cos, -sin], [sin, cos]]) * longest / max(image.shape[:2])
+    middle, target = ((np.array([w, h]) - 1) / 2 for h, w in (image.shape[:2], (rotated.height, rotated.width)))
+    back = invert_affine(np.concatenate([linear, (target - linear @ middle)[:, None]], axis=1))
     faces = []
-    for face in _look(np.asarray(turned), min(_SIDES[0], max(turned.size)), threads):
+    for face in _detect(np.asarray(rotated), min(_SCALES[0], max(rotated.size)), threads):
         x, y, width, height = face.box
-        about = apply_affine(back, np.array([[x + width / 2, y + height / 2]]))[0]
-        reach = math.sqrt(width * height) * max(image.shape[:2]) / side
-        box = (float(about[0]) - reach / 2, float(about[1]) - reach / 2, reach, reach)
+        centre = apply_affine(back, np.array([[x + width / 2, y + height / 2]]))[0]
+        side = math.sqrt(width * height) * max(image.shape[:2]) / longest
+        box = (float(centre[0]) - side / 2, float(centre[1]) - side / 2, side, side)
         faces.append(replace(face, box=box, landmarks=apply_affine(back, face.landmarks).astype(np.float64)))
     return faces
 
 
 def _decode(outputs: list[Any], size: list[int]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Scores (n,), boxes (n, 4) and landmarks (n, 5, 2) above the threshold, edges of the picture at 0.
+    """Scores (n,), boxes (n, 4) and landmarks (n, 5, 2) above the threshold; 0 is the picture's edge.
 
-    Every cell of a grid proposes a face: offsets from its corner in cells, and sizes as logarithms.
+    Every grid cell predicts one face: offsets from the cell's corner in cells, and logarithms of width and height.
     """
     parts = []
     for level, stride in enumerate(_STRIDES):
@@ -120,7 +131,7 @@ def _decode(outputs: list[Any], size: list[int]) -> tuple[NDArray[Any], NDArray[
 
 
 def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
-    """The best faces, none of which overlaps a better one by more than 30 % of their union, or 70 % of the smaller one."""
+    """Non-maximum suppression: the best faces, none overlapping a better one by more than `_OVERLAP` or `_WITHIN`."""
     kept: list[DetectedFace] = []
     for face in sorted(faces, key=lambda face: -face.score):
         if all(
@@ -132,7 +143,7 @@ def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
 
 
 def overlap(a: tuple[float, ...], b: tuple[float, ...], *, smaller: bool = False) -> float:
-    """Intersection over union of two boxes (x, y, width, height); over the `smaller` one's area instead."""
+    """Intersection over union of two boxes (x, y, width, height), or over the area of the `smaller` one."""
     across = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     down = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     shared = max(across, 0) * max(down, 0)
@@ -145,7 +156,7 @@ _OUTPUTS = [f"{kind}_{stride}" for stride in _STRIDES for kind in ("cls", "obj",
 
 @cache
 def _session(threads: int) -> Any:
-    """The network, loaded once. ONNX Runtime's sessions may be shared by threads."""
+    """The detector, loaded once per thread count. ONNX Runtime sessions are thread-safe."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""Weights in half precision: rounded in the network first, so that torch computes with the very values that are stored."""
+"""Weights in half precision: rounded in the torch model first, so that torch computes with exactly the stored values."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kptool.base.errors import ConfigError
 from kptool.network.keypoint_model import KeypointModel
 
 LEAST = 256
-"""Values of a tensor from which on half the size is worth it."""
+"""Tensors with fewer values than this stay in float32: they are too small to matter."""
 
 
 @torch.no_grad()
 def rounded(model: KeypointModel) -> KeypointModel:
-    """A copy for prediction whose large weights are rounded to float16, batch norms folded into convolutions before.
+    """A copy in eval mode whose large weights are rounded to float16, after folding batch norms into convolutions.
 
-    Raises ConfigError, with the tensor's name, where one holds values that float16 does not have.
+    Raises ConfigError, naming the tensor, if a weight is out of float16's range.
     """
     copied = copy.deepcopy(model).eval()
     for module in list(copied.modules()):
@@ -33,12 +33,12 @@ def rounded(model: KeypointModel) -> KeypointModel:
             continue
         parameter.copy_(parameter.half().float())
         if not bool(torch.isfinite(parameter).all()):
-            raise ConfigError(f"{name} holds weights beyond 65504, the largest of float16; export without --half")
+            raise ConfigError(f"{name} holds weights above 65504, the largest float16 value; export without --half")
     return copied
 
 
 def _fold(layers: nn.Sequential) -> None:
-    """Make convolutions that batch norms follow do their work, as the exporter does."""
+    """Fold each batch norm into the convolution before it, as the exporter does."""
     for (name, layer), (after, norm) in pairwise(list(layers.named_children())):
         if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             layers.register_module(name, fuse_conv_bn_eval(layer, norm))
@@ -46,7 +46,7 @@ def _fold(layers: nn.Sequential) -> None:
 
 
 def store(proto: Any) -> None:
-    """Store a graph's large tensors as float16, made float32 again when it is loaded: those that lose nothing by it."""
+    """Store a graph's large tensors as float16 with a cast to float32, if float16 represents their values exactly."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph, casts = proto.graph, []

@@ -1,10 +1,10 @@
-"""Whole pictures of any size and aspect in a network's images, computed in torch as `kptool.data.images.crop` computes it.
+"""Letterboxing in torch: whole pictures of any size and aspect resized into the model's input.
 
-    picture -> averaged to about the network's scale (beyond its edges the nearest pixel is repeated) -> interpolated
+    picture -> averaged down to about the target's scale (edge pixels repeated outside) -> interpolated
 
-An exported graph takes pictures as they are, and answers what `predict` answers for them. Every step is a product with
-a matrix for each axis, since the resizing of ONNX differs between runtimes where it averages; the steps round to whole
-grey levels where Pillow does.
+It reproduces `kptool.data.images.crop`, so that an exported graph gives the results of `predict` for pictures as they
+are. Each step is a matrix product per axis, because ONNX's antialiased resizing differs between runtimes; values are
+rounded to whole grey levels at the same steps as in Pillow.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from kptool.base.geometry import Size
 from kptool.data.images import FRACTIONS, SLACK
 
 _BESIDE = 8
-"""Lines that the averaged picture has beside those that the network's image shows, at most."""
+"""Most additional lines of the averaged picture beyond the target's."""
 _UNITS = 1 << 22
-"""Pillow averages with whole multiples of a fraction."""
+"""Pillow's filter weights are multiples of 1 / _UNITS."""
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Images float32 (n, C, h, w), whole numbers 0..255, and where the pictures' pixels p are: scale p + shift.
+    """Letterboxed images, float32 (n, C, h, w), whole numbers 0..255, and the map from the pictures' pixels.
 
-    scale (1,) and shift (2,), for x and y, float64; the picture keeps its aspect and lies in the middle.
+    A picture's pixel p lies at scale * p + shift, with scale (1,) and shift (2,) (x, y), float64. The picture is centred
+    and keeps its aspect ratio.
     """
 
     images: Tensor
@@ -35,12 +36,12 @@ class Letterbox:
     shift: Tensor
 
     def back(self, points: Tensor) -> Tensor:
-        """Points (..., 2) of the images in pixels of the pictures, float32."""
+        """Map points (..., 2) of the images to pixels of the pictures, float32."""
         return ((points.double() - self.shift) / self.scale).float()
 
 
 def letterbox(pictures: Tensor, size: Size) -> Letterbox:
-    """Pictures (n, C, H, W), 0..255, brought whole into images of `size`, aspect kept, as `geometry.fit_box` does."""
+    """Letterbox pictures (n, C, H, W), 0..255, into images of `size` (h, w), with the map of `geometry.fit_box`."""
     sides = [torch.full((1,), pictures.shape[axis], dtype=torch.float64, device=pictures.device) for axis in (3, 2)]
     targets = (size[1], size[0])
     scale = torch.minimum(*(target / side for target, side in zip(targets, sides, strict=True)))
@@ -49,30 +50,31 @@ def letterbox(pictures: Tensor, size: Size) -> Letterbox:
     width, height = pictures.shape[3], pictures.shape[2]
     across = _Axis.of(width, targets[0], scale, shift[0], beyond=_beyond(width, targets[0], height, targets[1]))
     down = _Axis.of(height, targets[1], scale, shift[1], beyond=_beyond(height, targets[1], width, targets[0]))
-    rough = _whole(down.average @ _whole(pictures.double() @ across.average.T))
+    rough = _rounded(down.average @ _rounded(pictures.double() @ across.average.T))
     fine = down.interpolate @ rough @ across.interpolate.T
-    return Letterbox((fine + SLACK).floor().float(), scale, torch.cat(shift))  # Pillow cuts off here
+    return Letterbox((fine + SLACK).floor().float(), scale, torch.cat(shift))  # Pillow truncates here
 
 
 def _beyond(count: int, target: int, other: int, other_target: int) -> int:
-    """Lines that may be needed beyond each edge of a picture `count` lines long."""
+    """Most lines needed outside each edge of a picture `count` lines long."""
     return target * other // (2 * other_target) + 2 * (count // target + other // other_target) + 8
 
 
-def _whole(values: Tensor) -> Tensor:
+def _rounded(values: Tensor) -> Tensor:
+    """Rounded half up, as Pillow rounds; `torch.round` rounds half to even."""
     return (values + 0.5).floor()
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """Matrices for one axis: average (target + 8, count), interpolate (target, target + 8), float64."""
+    """The resizing matrices of one axis: average (target + 8, count), interpolate (target, target + 8), float64."""
 
     average: Tensor
     interpolate: Tensor
 
     @classmethod
     def of(cls, count: int, target: int, scale: Tensor, shift: Tensor, *, beyond: int) -> _Axis:
-        """For `count` lines that are shown at scale * line + shift, scale and shift (1,)."""
+        """The matrices for `count` lines, line i lying at scale * i + shift in the target; scale and shift (1,)."""
         device = scale.device
         shrink = scale.clamp_max(1)
         low = ((-0.5 - shift) / scale - 2 / shrink + SLACK).floor()
@@ -91,10 +93,10 @@ class _Axis:
         offset = (((-shift / scale - low + 0.5) / step - 0.5 * linear) * FRACTIONS).round() / FRACTIONS
         shown = linear * (torch.arange(target, device=device) + 0.5) + offset - 0.5
         near = 1 - (shown[:, None] - torch.arange(target + _BESIDE, device=device)).abs()
-        return cls((inside / total * _UNITS + 0.5).floor() / _UNITS, near.clamp_min(0))
+        return cls(_rounded(inside / total * _UNITS) / _UNITS, near.clamp_min(0))
 
 
 def _weights(at: Tensor, centre: Tensor, step: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """A triangle filter at every `centre` (m,), `step` (1,) to each side, for lines `at` (n,) from low to high: (m, n)."""
+    """Triangle filters (m, n) at each `centre` (m,), of half-width `step` (1,), for lines `at` (n,) in low..high."""
     distance = (at.double() - centre[:, None]).abs() / step.clamp_min(1)
     return (1 - distance).clamp_min(0) * ((at >= low) & (at < high))

@@ -1,7 +1,7 @@
-"""What was predicted, written down: plain values, csv, COCO json, heatmaps, and pictures with the points drawn.
+"""Output formats of predictions: plain values, csv, COCO json, heatmaps, and pictures with the points drawn.
 
-Every form says whose pixels its coordinates are: those of the picture that was given, where x runs to the right, y
-down, and an integer is a pixel's centre.
+Coordinates are in pixels of the given picture: x to the right, y down, an integer is a pixel's centre. COCO boxes are
+the exception: they are measured from the picture's edges, as COCO defines them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from kptool.base.geometry import Size
+from kptool.base.geometry import Size, to_edges
 from kptool.base.skeleton import UNLABELLED, VISIBLE
 from kptool.base.version import __version__
 from kptool.data import colours
@@ -35,12 +35,15 @@ if TYPE_CHECKING:
 
 CONVENTION = "pixels of the given picture; x to the right, y down; an integer is a pixel's centre"
 COLUMNS = ("file", "face", "keypoint", "x", "y", "score", "radius90", "frame", "time")
-_LEAST_SIDE, _MOST_SIDE, _LABELLED_FACE = 480, 4000, 500
+_LEAST_SIDE, _MOST_SIDE = 480, 4000
+"""Drawings are enlarged to at least the one and at most the other, pixels of the longer side."""
+_LABELLED_FACE = 500
+"""The shorter side of a face that leaves room for the keypoints' numbers, pixels."""
 
 
 @dataclass(frozen=True)
 class PicturePrediction:
-    """The faces of one picture of `size` (H, W). `frame` and `time` (seconds) are those of a video's frame, else None."""
+    """The faces of one picture of `size` (H, W). `frame` (number) and `time` (seconds) are set for video frames."""
 
     name: str
     size: tuple[int, int]
@@ -49,7 +52,7 @@ class PicturePrediction:
     time: float | None = None
 
     def describe(self, names: Sequence[str]) -> dict[str, Any]:
-        """Plain values, as ``kptool predict --json`` prints them."""
+        """Plain values, as printed by ``kptool predict --json``."""
         faces = [{"box": [round(v, 4) for v in face.box], "keypoints": _points(face, names)} for face in self.faces]
         about = {
             "file": self.name,
@@ -75,12 +78,12 @@ def _points(face: Instance, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _number(value: float) -> float | None:
-    """For people and JSON; None for NaN, of which the model does not say it."""
+    """Rounded to 4 decimals; None for NaN, i.e. a value that the model does not provide."""
     return None if np.isnan(value) else round(float(value), 4)
 
 
 def rows(found: Sequence[PicturePrediction], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """A row of `COLUMNS` for each keypoint; what the model or the picture does not say is empty."""
+    """One row of `COLUMNS` per keypoint; unknown values are empty."""
     for each in found:
         for number, face in enumerate(each.faces):
             for point in _points(face, names):
@@ -89,7 +92,7 @@ def rows(found: Sequence[PicturePrediction], names: Sequence[str]) -> Iterator[t
 
 
 def csv_text(found: Sequence[PicturePrediction], names: Sequence[str]) -> str:
-    """A csv of `rows`, below their names."""
+    """The `rows` as csv, with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -98,9 +101,9 @@ def csv_text(found: Sequence[PicturePrediction], names: Sequence[str]) -> str:
 
 
 def write_coco(path: Path, found: Sequence[PicturePrediction], predictor: Predictor) -> None:
-    """COCO's keypoint format: one category, an annotation for each face, every point visible that the model has learnt.
+    """Write COCO's keypoint format: one category, one annotation per face; keypoints that the model has learnt are visible.
 
-    Its boxes are measured from the picture's edges, its keypoints, as everywhere here, from the first pixel's centre.
+    Boxes are measured from the picture's edges, keypoints, as in all outputs, from the first pixel's centre.
     """
     about, names = f"{CONVENTION}; boxes from the picture's edges", predictor.names
     document: dict[str, Any] = {
@@ -123,7 +126,7 @@ def write_coco(path: Path, found: Sequence[PicturePrediction], predictor: Predic
             points = np.where(known[:, None], face.keypoints.round(4), 0).tolist()
             marks = np.where(known, VISIBLE, UNLABELLED).tolist()
             flat = [v for (x, y), seen in zip(points, marks, strict=True) for v in (round(x, 4), round(y, 4), seen)]
-            box = [round(value + shift, 4) for value, shift in zip(face.box, (0.5, 0.5, 0, 0), strict=True)]
+            box = [round(value, 4) for value in (*to_edges(np.array(face.box[:2])).tolist(), *face.box[2:])]
             document["annotations"].append(
                 {
                     "id": len(document["annotations"]) + 1,
@@ -141,11 +144,11 @@ def write_coco(path: Path, found: Sequence[PicturePrediction], predictor: Predic
 
 
 class HeatmapFile:
-    """An HDF5 file of heatmaps and what was decoded from them, written as they come.
+    """An HDF5 file of heatmaps and the keypoints decoded from them, written face by face.
 
-    /heatmaps float16 (F, K, h, w), a face after the other; /keypoints float32 (F, K, 2), /scores and /radius90 (F, K);
-    /affine float64 (F, 2, 3), picture's pixels -> pixels of the network's image; /file, the picture's name of each.
-    The maps are the network's own: what labels are off in x is in none of them, what they are off in y is.
+    /heatmaps float16 (F, K, h, w) for F faces; /keypoints float32 (F, K, 2), /scores and /radius90 float32 (F, K);
+    /affine float64 (F, 2, 3), picture's pixels -> pixels of the model's input; /file, the name of each face's picture.
+    The heatmaps are the model's raw output: they include the vertical offset of its labels, but not the horizontal one.
     """
 
     def __init__(self, file: NewFile, predictor: Predictor, maps: Size) -> None:
@@ -179,7 +182,7 @@ class HeatmapFile:
             }
 
     def add(self, name: str, faces: Sequence[Instance]) -> None:
-        """Append the faces of one picture."""
+        """Append the faces of one picture, which must have heatmaps."""
         with self._file.writing():
             for face in faces:
                 assert face.heatmaps is not None
@@ -198,7 +201,7 @@ class HeatmapFile:
 
 @contextmanager
 def heatmap_file(path: Path, predictor: Predictor, maps: Size) -> Iterator[HeatmapFile]:
-    """A `HeatmapFile` that takes its place at `path` when the block ends well; `maps` is its maps' size (h, w)."""
+    """A `HeatmapFile` for maps of size `maps` (h, w), which replaces `path` only if the block succeeds."""
     from kptool.system.hdf5 import NewFile
 
     with atomic(path) as temporary, NewFile(temporary, track_order=True) as file:
@@ -213,9 +216,9 @@ def draw(
     label: bool = False,
     tints: Sequence[str] | None = None,
 ) -> Image.Image:
-    """The picture in colour, enlarged where it is small, with boxes and points; numbers and their names where `label`.
+    """Draw boxes and keypoints on a picture, enlarged if it is small; with `label`, also numbers and a list of names.
 
-    `tints` are the keypoints' colours, as `kptool.data.colours` has them, so that a swap is seen at a glance.
+    `tints` are the keypoints' colours from `kptool.data.colours`, which make a swap of left and right visible.
     """
     tints = tints or colours.of(names, ())
     picture = Image.fromarray(image).convert("RGB")
@@ -227,14 +230,15 @@ def draw(
         picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
     for face in faces:
-        x, y, width, height = ((v + 0.5 * (i < 2)) * scale for i, v in enumerate(face.box))
+        x, y = to_edges(np.array(face.box[:2])).tolist()
+        x, y, width, height = (value * scale for value in (x, y, *face.box[2:]))
         dot = max(2.0, math.hypot(width, height) / 110)
         pen.rectangle((x, y, x + width, y + height), outline="white", width=max(1, round(dot / 2)))
         font = ImageFont.load_default(max(10.0, dot * 3))
         for number, (tint, point) in enumerate(zip(tints, face.keypoints, strict=True)):
             if np.isnan(point).any():
                 continue
-            px, py = ((float(v) + 0.5) * scale for v in point)
+            px, py = (to_edges(point.astype(np.float64)) * scale).tolist()
             pen.ellipse((px - dot, py - dot, px + dot, py + dot), fill=tint, outline="black")
             if label:
                 at = (px, py - 1.3 * dot)
@@ -243,7 +247,7 @@ def draw(
 
 
 def _with_names(picture: Image.Image, names: Sequence[str], tints: Sequence[str]) -> Image.Image:
-    """The picture with a list of what its numbers mean beside it."""
+    """The picture with the list of keypoint numbers and names beside it."""
     size = min(24.0, max(8.0, 0.7 * picture.height / len(names)))
     font = ImageFont.load_default(size)
     lines = [f"{number}  {name.replace('_', ' ')}" for number, name in enumerate(names)]

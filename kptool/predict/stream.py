@@ -1,4 +1,4 @@
-"""Predicting a stream of pictures in batches, and handing each to the outputs that want it, without keeping any."""
+"""Batched prediction on a stream of pictures; each is written to the outputs and released before the next batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ _BATCH_PIXELS = 40_000_000
 
 @dataclass
 class Outputs:
-    """What is written while pictures pass by: drawings into a folder, heatmaps into a file."""
+    """Outputs written picture by picture: drawings into `folder`, heatmaps into a file.
+
+    label: write numbers and names into the drawings. tints: the keypoints' colours. taken: file names in use. files: the
+    reserved file name of each picture.
+    """
 
     names: Sequence[str]
     folder: Path | None = None
@@ -35,12 +39,12 @@ class Outputs:
     files: dict[str, str] = field(default_factory=dict)
 
     def reserve(self, pictures: Sequence[str]) -> None:
-        """Give every picture its drawing's name, so that processes that share them do not give one name twice."""
+        """Assign every picture the file name of its drawing, so that processes sharing the pictures never collide."""
         for picture in pictures:
             self.files[picture] = self._name(picture)
 
     def add(self, picture: InputPicture, faces: Sequence[Instance]) -> None:
-        """Write what one picture gives."""
+        """Write the outputs of one picture."""
         assert picture.pixels is not None
         if self.heatmaps is not None:
             self.heatmaps.add(picture.name, faces)
@@ -50,7 +54,7 @@ class Outputs:
                 drawn.save(temporary, "PNG", compress_level=1)
 
     def _name(self, picture: str) -> str:
-        """The drawing's file name: the picture's, with a number where that is taken already."""
+        """The drawing's file name: the picture's, with a number appended if it is taken already."""
         stem = "stdin" if picture == "-" else Path(picture).name.replace("#", "-")
         stem = stem if "#" in picture else Path(stem).stem
         name = next(n for n in (f"{stem}{end}.png" for end in itertools.chain([""], _numbers())) if n not in self.taken)
@@ -66,9 +70,9 @@ def _numbers() -> Iterator[str]:
 def outputs(
     predictor: Predictor, folder: Path | None, heatmaps: Path | None, *, names: bool = False
 ) -> Iterator[Outputs]:
-    """The outputs of a prediction; the heatmaps' file takes its place when the block ends well.
+    """Open the outputs of a prediction; an existing heatmap file is replaced only if the block succeeds.
 
-    Raises ConfigError where heatmaps are wanted of a model that has none.
+    Raises ConfigError if heatmaps are requested from a model that has none.
     """
     with ExitStack() as stack:
         file = None
@@ -78,8 +82,8 @@ def outputs(
 
 
 def heatmap_size(predictor: Predictor) -> Size:
-    """The size (H, W) of a model's heatmaps, by a look at nothing. Raises ConfigError where it has none."""
-    maps = predictor.network.run(backends.nothing(predictor.card), heatmaps=True).heatmaps
+    """The size (h, w) of a model's heatmaps, found by running it on a black image. Raises ConfigError if it has none."""
+    maps = predictor.backend.run(backends.blank(predictor.card), heatmaps=True).heatmaps
     if maps is None:
         raise ConfigError(f"{predictor.origin} predicts coordinates and has no heatmaps to write")
     return maps.shape[2], maps.shape[3]
@@ -87,7 +91,7 @@ def heatmap_size(predictor: Predictor) -> Size:
 
 @dataclass
 class Predicted:
-    """What was found in each picture, those that could not be read, and remarks on some, see `kptool.data.intensity`."""
+    """The predictions, the pictures that could not be read, and remarks on pictures, see `kptool.data.intensity`."""
 
     found: list[PicturePrediction] = field(default_factory=list)
     failed: list[InputPicture] = field(default_factory=list)
@@ -103,7 +107,7 @@ def run(
     outputs: Outputs | None = None,
     progress: Progress = silent,
 ) -> Predicted:
-    """What is found in each picture. `boxes` are those of every picture."""
+    """Predict on each picture. `total` is for progress; `boxes` apply to every picture instead of face detection."""
     done = Predicted()
     maps = outputs is not None and outputs.heatmaps is not None
     for batch in _batches(collect_remarks(pictures, done.remarks)):
@@ -127,7 +131,7 @@ def run(
 
 
 def merge(wanted: Sequence[str], parts: Sequence[Predicted]) -> Predicted:
-    """What several processes found, in the order of the pictures that were asked for."""
+    """The results of several processes, in the order of the pictures in `wanted`."""
     position = {name: number for number, name in enumerate(wanted)}
 
     def place(name: str) -> int:
@@ -141,12 +145,12 @@ def merge(wanted: Sequence[str], parts: Sequence[Predicted]) -> Predicted:
 
 
 def _light(face: Instance) -> Instance:
-    """A face without its heatmaps, which are on the disk by now."""
+    """A face without its heatmaps, which are already written."""
     return Instance(face.box, face.keypoints, face.scores, face.radius90, face.affine)
 
 
 def _batches(pictures: Iterable[InputPicture]) -> Iterator[list[InputPicture]]:
-    """Up to 16 pictures at a time, fewer where they are large."""
+    """Batches of up to `_BATCH` pictures, fewer if they are large."""
     batch: list[InputPicture] = []
     pixels = 0
     for picture in pictures:
@@ -162,7 +166,7 @@ def _batches(pictures: Iterable[InputPicture]) -> Iterator[list[InputPicture]]:
 def write(
     predictor: Predictor, found: Sequence[PicturePrediction], *, out: Path | None = None, coco: Path | None = None
 ) -> None:
-    """The files that are written at the end: OUT/keypoints.csv, and the COCO json."""
+    """Write the files of all predictions: OUT/keypoints.csv, and the COCO json."""
     if out is not None:
         write_text(out / "keypoints.csv", output.csv_text(found, predictor.names))
     if coco is not None:

@@ -88,7 +88,7 @@ def _weights(data: bytes, place: Path) -> None:
 
 
 def _onnx(data: bytes, place: Path) -> None:
-    backends.OnnxNetwork(_put(place / "model.onnx", data), threads=1)
+    backends.OnnxBackend(_put(place / "model.onnx", data), threads=1)
 
 
 def _picture(data: bytes, place: Path) -> None:

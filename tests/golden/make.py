@@ -25,7 +25,7 @@ from kptool.cache.extraction import Options, extract
 from kptool.cache.store import Cache, CacheWriter, Info
 from kptool.data.annotations import Samples
 from kptool.network import cards, checkpoint
-from kptool.predict.backends import OnnxNetwork, TorchNetwork
+from kptool.predict.backends import OnnxBackend, TorchBackend
 from kptool.predict.export import export
 from kptool.train import run
 
@@ -92,7 +92,7 @@ def describe(folder: Path) -> dict[str, Any]:
                 numbers[name]["heatmaps"] = checksum(cache.read("heatmaps"))
             if name == GREY:
                 images = cache.read("images")
-    for name, network in ((WEIGHTS, TorchNetwork(folder / WEIGHTS, "cpu")), (GRAPH, OnnxNetwork(folder / GRAPH))):
+    for name, network in ((WEIGHTS, TorchBackend(folder / WEIGHTS, "cpu")), (GRAPH, OnnxBackend(folder / GRAPH))):
         found = network.run(images)
         numbers[name] = {part: getattr(found, part).round(5).tolist() for part in ("points", "scores", "radius90")}
         numbers[name]["card"] = json.loads(network.card.to_json())

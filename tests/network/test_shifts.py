@@ -78,7 +78,7 @@ def test_graphs_of_both_kinds_say_the_same_to_kptool(
     weights: Path, picture: Image.Image, tmp_path: Path, as_labelled: bool
 ) -> None:
     images = np.array(picture.resize((32, 32)))[None, None]
-    expected = backends.TorchNetwork(weights, "cpu").run(images).points
+    expected = backends.TorchBackend(weights, "cpu").run(images).points
     done = export.export(weights, tmp_path / "out.onnx", as_labelled=as_labelled)
     assert done.points == ("as labelled" if as_labelled else "feature")
     session = onnxruntime.InferenceSession(done.path)
@@ -86,7 +86,7 @@ def test_graphs_of_both_kinds_say_the_same_to_kptool(
     (raw,) = session.run(["points"], {"images": images})
     shift = 0 if as_labelled else np.array(OFFSET) + [0, 0.5]
     assert np.allclose(raw, expected - shift, atol=1e-3)
-    network = backends.OnnxNetwork(done.path)
+    network = backends.OnnxBackend(done.path)
     assert np.allclose(network.run(images).points, expected, atol=1e-3)
     assert network._scale(np.zeros((1, 1, 64, 96), np.uint8)) == 3  # the aspect ratio is kept
     for flag in (False, True):

@@ -51,11 +51,11 @@ def near(faces: list[Any], truth: NDArray[Any]) -> None:
 def test_every_face_of_a_picture(unet: Predictor) -> None:
     picture, truth = collage(640, 400, PLACES)
     near(unet.predict(picture), truth)
-    assert unet.network.backend == "onnxruntime"
+    assert unet.backend.name == "onnxruntime"
 
 
 @pytest.mark.parametrize("angle", [-45, 30])
-def test_a_tilted_head_has_the_upright_ones_points_turned(unet: Predictor, angle: int) -> None:
+def test_points_of_a_tilted_head_are_those_of_the_upright_one_rotated(unet: Predictor, angle: int) -> None:
     picture, _ = collage(300, 300, [(90, 90, 120)])
     (upright,) = unet.predict(picture)
     turned = max(
@@ -67,7 +67,7 @@ def test_a_tilted_head_has_the_upright_ones_points_turned(unet: Predictor, angle
     assert np.median(np.linalg.norm(turned.keypoints - expected, axis=1)) < 2
 
 
-def test_a_loose_box_is_looked_at_again(unet: Predictor) -> None:
+def test_a_loose_box_is_cropped_again(unet: Predictor) -> None:
     picture, _ = collage(400, 400, [(100, 100, 180)])
     (face,) = unet.predict(picture)
     x, y, width, height = face.box
@@ -197,7 +197,7 @@ def test_what_cannot_be_done_is_said(kptool: Any, refused: Any, group: Path, run
     assert kptool("predict", nobody, "--json").json()["images"][0]["faces"] == []
 
 
-def test_models_of_other_things_do_not_look_for_faces(tmp_path: Path) -> None:
+def test_models_of_other_things_do_not_detect_faces(tmp_path: Path) -> None:
     from kptool.base.config import ModelConfig
     from kptool.network.cards import Card
     from kptool.network.checkpoint import save_weights
