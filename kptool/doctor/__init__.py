@@ -1,1 +1,1 @@
-"""Examining a cache for labels that are wrong."""
+"""Examination of a cache for wrong labels, swaps, duplicates and leaks."""

@@ -1,7 +1,7 @@
-"""`kptool doctor`: what looks wrong in a cache, sample by sample. It reads, reports, and changes nothing.
+"""The checks of `kptool doctor`: suspected problems in a cache, sample by sample. Read-only.
 
-Every check is a function from the cache's arrays to findings; a finding names the sample, its row in the source and
-what was seen, so that a person can go and look, and what a patch would do about it.
+Each check is a generator of findings from the cache's arrays. A finding gives the sample, its row in the source and a
+description, so that a person can verify it; `proposals` turns findings into a patch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kptool.data.patches import Change
 from kptool.data.pixel_check import in_first_pixel
 from kptool.data.similar import FLAT, Descriptors
 from kptool.data.splits import VAL, merge_groups
-from kptool.doctor import exchanges, suspects
+from kptool.doctor import suspects, swaps
 from kptool.doctor.findings import Data, Finding
 from kptool.doctor.leaks import leaks
 from kptool.doctor.suspects import Suspicion
@@ -30,17 +30,18 @@ __all__ = ["CHECKS", "Agreement", "Examination", "Finding", "agree", "examine", 
 
 CHECKS = ("unlabelled", "shares", "outside", "swapped", "constant", "duplicate", "leak", "label")
 _EDGE = 0.01
-"""Pixels that rounding may put a label on the edge beyond it."""
+"""Tolerance in pixels for labels on a picture's edge, for rounding to float32."""
 _UNITS, _FAR = 12.0, 0.05
-"""From how many times the usual error, and what share of the image's size, on a label is reported."""
+"""A label is reported if its error exceeds both this multiple of the typical error and this share of the image's size."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near-duplicates compare with groups that are known, of people or of videos; None where there is no such pair.
+    """Agreement of near-duplicate clusters with known groups, of people or videos.
 
-    precision: of the pairs in one cluster, the share of one group. recall: of the pairs of one group, the share in one
-    cluster. leaking: validation images whose group is in training, and `found` of them reported.
+    precision: share of the pairs within a cluster that are of one group. recall: share of the pairs within a group that
+    are in one cluster. Either is None if there are no such pairs. leaking: number of validation images whose group is in
+    training; found: number of those reported.
     """
 
     precision: float | None
@@ -51,10 +52,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Examination:
-    """All findings, check by check, what labels were judged by, and how near-duplicates compare with groups, if known.
+    """All findings, check by check, and what they are based on.
 
-    `threshold` is the correlation of patterns from which on pictures look alike; `groups` (N,) those that were stated, or
-    None.
+    suspicion: how far labels are from their expected positions. agreement: of near-duplicates with groups, None without
+    groups. threshold: the correlation of descriptors above which images are near-duplicates. groups: (N,), or None.
     """
 
     findings: list[Finding]
@@ -65,7 +66,7 @@ class Examination:
 
     @property
     def certain(self) -> bool:
-        """Whether anything is certainly wrong."""
+        """Whether any finding is certain."""
         return any(finding.certain for finding in self.findings)
 
 
@@ -75,11 +76,10 @@ def examine(
     progress: Progress = silent,
     groups: NDArray[np.int64] | None = None,
 ) -> Examination:
-    """All that looks wrong in a cache.
+    """Run all checks on a cache.
 
-    `found` (N, K, 2) is what a trained model says of images that it was not trained on, NaN for the others; without it a
-    linear model is fitted and cross-validated. `groups` (N,) are of people or videos, else those that the cache was
-    extracted with.
+    `found` (N, K, 2) are out-of-fold predictions of a trained model, NaN for images without one; if it is None, a linear
+    model is fitted and cross-validated. `groups` (N,), of people or videos, default to those stored in the cache.
     """
     progress("images", 0, 3)
     descriptors = Descriptors.of(cache.blocks("images"))
@@ -89,11 +89,11 @@ def examine(
     data = Data.of(cache, descriptors, near, known, _suspicion(cache, found, near.cluster))
     progress("images", 3, 3)
     outside, swapped, leaked = list(_outside(data)), list(_swapped(data)), list(leaks(data))
-    turned = {f.sample for f in swapped if f.keypoint is None}  # every point of theirs is far off, for that one reason
-    if cache.info.margin is not None:  # a crop that was cut around a wrong label says nothing of the others
-        turned |= {finding.sample for finding in outside}
-    said = {(finding.sample, finding.keypoint) for finding in outside} | _ends(swapped, cache)
-    labels = [f for f in _labels(data) if f.sample not in turned and (f.sample, f.keypoint) not in said]
+    explained = {f.sample for f in swapped if f.keypoint is None}  # the swap explains why all their labels are far off
+    if cache.info.margin is not None:  # in a crop made around a wrong label, the other labels cannot be judged
+        explained |= {finding.sample for finding in outside}
+    reported = {(finding.sample, finding.keypoint) for finding in outside} | _ends(swapped, cache)
+    labels = [f for f in _labels(data) if f.sample not in explained and (f.sample, f.keypoint) not in reported]
     findings = [
         *_unlabelled(data),
         *_shares(data),
@@ -104,27 +104,30 @@ def examine(
         *leaked,
         *labels,
     ]
-    reported = [leak.sample for leak in leaked if leak.sample is not None]
-    agreement = None if known is None else agree(known, near.cluster, cache.read("split") == VAL, reported)
+    leaking = [leak.sample for leak in leaked if leak.sample is not None]
+    agreement = None if known is None else agree(known, near.cluster, cache.read("split") == VAL, leaking)
     return Examination(findings, data.suspicion, agreement, near.threshold, known)
 
 
 def _suspicion(cache: Cache, found: NDArray[np.float64] | None, clusters: NDArray[np.int64]) -> Suspicion:
-    """What a run, or else a linear model, says of the labels; nothing of keypoints that nobody labelled."""
+    """How far labels are from the predictions `found`, or else a linear model's; NaN for keypoints without any label."""
     points, labelled = cache.read("keypoints"), cache.read("visibility") > 0
     if found is not None:
         return suspects.predicted(points, labelled, found)
     some, seen = labelled.any(0), gradients.features(cache.blocks("images"))
-    said = suspects.linear(seen, points[:, some], labelled[:, some], merge_groups(cache.read("group"), clusters))
+    fitted = suspects.linear(seen, points[:, some], labelled[:, some], merge_groups(cache.read("group"), clusters))
     units, suggested = np.full(labelled.shape, np.nan), np.full(points.shape, np.nan)
-    units[:, some], suggested[:, some] = said.units, said.suggested
+    units[:, some], suggested[:, some] = fitted.units, fitted.suggested
     return Suspicion(units, suggested)
 
 
 def agree(
     groups: NDArray[np.int64], clusters: NDArray[np.int64], val: NDArray[np.bool_], leaks: Sequence[int]
 ) -> Agreement | None:
-    """Clusters (N,) and reported samples against groups (N,), -1 for none; None where no group has two samples."""
+    """Compare clusters (N,) and reported leaks (sample indices) with groups (N,), -1 for no cluster or group.
+
+    val (N,): validation images. None if no group has two samples.
+    """
     right, of_group = _pairs_within(groups, clusters), _pairs_within(groups)
     of_cluster = _pairs_within(np.where(groups < 0, -1, clusters))
     if not of_group:
@@ -139,14 +142,14 @@ def agree(
 
 
 def _pairs_within(*labels: NDArray[np.int64]) -> int:
-    """How many pairs of samples have all their labels in common, those with a -1 aside."""
+    """The number of pairs of samples that agree in all `labels` (each (N,)), ignoring samples with a -1."""
     rows = np.stack(labels, axis=1)
     counts = np.unique(rows[(rows >= 0).all(1)], axis=0, return_counts=True)[1]
     return int((counts * (counts - 1) // 2).sum())
 
 
 def proposals(findings: list[Finding], cache: Cache) -> list[Change]:
-    """What a patch would do about findings, one change for each row and keypoint: for a person to read and edit."""
+    """Proposed corrections, one for each row and keypoint, for a person to review."""
     changes: dict[tuple[int, int | str], Change] = {}
     actions = {"swapped": "swap", "constant": "drop", "duplicate": "drop", "outside": "unlabel", "label": "unlabel"}
     for finding in findings:
@@ -163,77 +166,76 @@ _Found = Iterator[Finding]
 
 
 def _shares(data: Data) -> _Found:
-    """Labels that were shares of their pictures and were read as pixels: one finding, of the first image, for all."""
+    """Labels that are fractions of the picture's size but were read as pixels: one finding for all images."""
     points = apply_affine(data.back, data.points.astype(np.float64))
     corner, count = in_first_pixel(points, data.labelled), int(data.labelled.any(1).sum())
     if corner.any() and corner.sum() * 2 >= count:
         sample = int(np.argmax(corner))
         what = (
-            f"all keypoints of {corner.sum()} of {count} images lie in the first pixel of their pictures: they look like shares"
-            " of the pictures' width and height, so extract again from labels in pixels"
+            f"all keypoints of {corner.sum()} of {count} images lie in the first pixel of their pictures: they are probably"
+            " fractions of the pictures' width and height; convert the labels to pixels and extract again"
         )
         yield Finding("shares", sample, int(data.cache.read("row")[sample]), what)
 
 
 def _unlabelled(data: Data) -> _Found:
-    """Keypoints that have a label in no image: of no row, so nothing that a row could be mended by."""
+    """Keypoints without a label in any image; these findings belong to no row."""
     for k in np.flatnonzero(~data.labelled.any(0)).tolist():
         what = f"{data.cache.info.names[k]} is labelled in none of {len(data.cache)} images"
         yield Finding("unlabelled", None, None, what, keypoint=k, certain=False)
 
 
 def _outside(data: Data) -> _Found:
-    """Labelled keypoints that are not numbers, or lie outside of the picture that was labelled, or of their image.
+    """Labelled keypoints that are not finite, or lie outside the source picture or the cache's image.
 
-    A crop is cut around all its labels, so one beyond the picture's edge can only be seen in the picture's pixels.
+    A crop includes all its labels, so a label beyond the picture's edge shows only in the picture's pixels.
     """
     cache, sizes = data.cache, data.cache.picture_sizes()
-    descriptors = [(data.points, np.broadcast_to(cache.info.size, (len(cache), 2)), "image")]
+    frames = [(data.points, np.broadcast_to(cache.info.size, (len(cache), 2)), "image")]
     if sizes is not None:
-        descriptors.insert(0, (apply_affine(data.back, data.points), sizes, "picture"))
-    rows, left = cache.read("row"), data.labelled
-    for points, size, what in descriptors:
-        wrong = left & ~_within(points, size[:, None])
-        left = left & ~wrong
+        frames.insert(0, (apply_affine(data.back, data.points), sizes, "picture"))
+    rows, unreported = cache.read("row"), data.labelled
+    for points, size, frame in frames:
+        wrong = unreported & ~_within(points, size[:, None])
+        unreported = unreported & ~wrong
         for sample, k in np.argwhere(wrong):
             (x, y), (height, width) = points[sample, k], size[sample]
-            detail = f"{cache.info.names[k]} ({x:.1f}, {y:.1f}) is outside the {width}x{height} {what}"
+            detail = f"{cache.info.names[k]} ({x:.1f}, {y:.1f}) is outside the {width}x{height} {frame}"
             yield Finding("outside", int(sample), int(rows[sample]), detail, keypoint=int(k))
 
 
 def _within(points: NDArray[np.floating], size: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Whether points (..., 2) lie in pictures of `size` (..., 2), H and W, but for what float32 makes of an edge."""
+    """Whether points (..., 2) lie in pictures of `size` (..., 2) = (H, W), within a tolerance of `_EDGE`."""
     return np.asarray(((points >= -0.5 - _EDGE) & (points <= size[..., ::-1] - 0.5 + _EDGE)).all(-1))
 
 
 def _swapped(data: Data) -> _Found:
-    """Samples whose left and right are exchanged by their handedness, in all pairs or in some; see `kptool.doctor.exchanges`."""
+    """Samples with left and right swapped, in all pairs or in single ones; see `kptool.doctor.swaps`."""
     info, rows = data.cache.info, data.cache.read("row")
     pairs = info.flip_pairs if info.mirror else ()
-    for exchange in exchanges.find(data.points, data.labelled, pairs):
-        sample, known = exchange.sample, [pairs[p] for p in exchange.pairs]
-        how = (
-            f"{exchange.before:.0f} times the usual from where the others have it, exchanged {exchange.after:.1f} times"
-        )
-        if exchange.whole:
+    for swap in swaps.find(data.points, data.labelled, pairs):
+        sample, known = swap.sample, [pairs[p] for p in swap.pairs]
+        how = f"{swap.before:.0f} times the typical distance from the mean shape, {swap.after:.1f} times once swapped"
+        if swap.whole:
             which = "the one labelled pair" if len(known) == 1 else f"all {len(known)} labelled pairs"
-            what = f"left and right are exchanged in {which}: the shape is {how}"
+            what = f"left and right are swapped in {which}: the shape is {how}"
             yield Finding("swapped", sample, int(rows[sample]), what)
             continue
         a, b = known[0]
         apart = np.linalg.norm(np.subtract(*data.in_picture(sample, data.points[sample, [a, b]])))
-        what = f"{info.names[a]} and {info.names[b]} are exchanged, {apart:.1f} px apart in the picture: each is {how}"
+        what = f"{info.names[a]} and {info.names[b]} are swapped, {apart:.1f} px apart in the picture: they are {how}"
         yield Finding("swapped", sample, int(rows[sample]), what, keypoint=a)
 
 
 def _ends(swapped: Sequence[Finding], cache: Cache) -> set[tuple[int | None, int | None]]:
-    """The samples and keypoints of pairs that are exchanged."""
+    """(sample, keypoint) of both points of each single pair found swapped."""
     partner = {a: b for pair in cache.info.flip_pairs for a, b in (pair, pair[::-1])}
     mine = [(finding.sample, finding.keypoint) for finding in swapped if finding.keypoint is not None]
     return {(sample, k) for sample, keypoint in mine for k in (keypoint, partner[keypoint])}
 
 
 def _constant(data: Data) -> _Found:
+    """Images without contrast."""
     rows = data.cache.read("row")
     for sample in np.flatnonzero(data.descriptors.contrast < FLAT):
         what = f"the image has almost no contrast (standard deviation {data.descriptors.contrast[sample]:.2f} of 255)"
@@ -241,7 +243,7 @@ def _constant(data: Data) -> _Found:
 
 
 def _duplicates(data: Data) -> _Found:
-    """Images that are the same, byte for byte, as an earlier one; and whether their labels are, too."""
+    """Images with exactly the pixels of an earlier one, and how their labels compare."""
     rows = data.cache.read("row")
     hashes = data.descriptors.digest
     order = np.argsort(hashes, kind="stable")
@@ -251,12 +253,12 @@ def _duplicates(data: Data) -> _Found:
             if data.descriptors.contrast[sample] < FLAT:
                 continue
             labels = _compared(data, first, sample)
-            what = f"the image of row {rows[first]} again, with {labels}"
+            what = f"the same image as row {rows[first]}, with {labels}"
             yield Finding("duplicate", int(sample), int(rows[sample]), what, other=int(first))
 
 
 def _compared(data: Data, one: int, other: int) -> str:
-    """How the labels of two samples of one image differ, in words; pixels of the picture."""
+    """How the labels of two samples of one image differ, in words, in pixels of the picture."""
     both = data.labelled[one] & data.labelled[other]
     apart = data.in_picture(one, data.points[one]) - data.in_picture(one, data.points[other])
     far = float(np.linalg.norm(apart, axis=-1)[both].max(initial=0))
@@ -264,9 +266,9 @@ def _compared(data: Data, one: int, other: int) -> str:
 
 
 def _labels(data: Data) -> _Found:
-    """Labels far from where a model that never saw them, or the other keypoints, say they are.
+    """Labels far from the position predicted from the image or from the other keypoints.
 
-    A thing that is seen from the other side is no mistake: its shape is that of the others in a mirror.
+    Objects seen from the other side are not reported: their shapes are mirror images of the others'.
     """
     rows, units, names = data.cache.read("row"), np.nan_to_num(data.suspicion.units), data.cache.info.names
     distance = np.linalg.norm(data.points - data.suspicion.suggested, axis=-1)
@@ -278,7 +280,7 @@ def _labels(data: Data) -> _Found:
             was, wanted = data.in_picture(sample, np.stack([data.points[sample, k], (x, y)]))
             away = float(np.linalg.norm(was - wanted))
             what = (
-                f"{names[k]} is {away:.1f} px from where it should be, near ({wanted[0]:.1f}, {wanted[1]:.1f}) of the"
-                f" picture, {units[sample, k]:.0f} times the usual"
+                f"{names[k]} is {away:.1f} px from its expected position ({wanted[0]:.1f}, {wanted[1]:.1f}) in the"
+                f" picture, {units[sample, k]:.0f} times the typical error"
             )
             yield Finding("label", int(sample), int(rows[sample]), what, keypoint=int(k), suggested=(x, y))

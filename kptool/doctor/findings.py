@@ -1,4 +1,4 @@
-"""What `kptool doctor` says: findings, and what its checks look at."""
+"""Findings of `kptool doctor`, and the data that its checks work on."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from kptool.doctor.suspects import Suspicion
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that looks wrong. `sample` is the index in the cache, `row` the row in its source, both None for what is
-    of no row; `other` a sample that it is compared with; `keypoint` an index, and `suggested` where a model sees it, in
-    pixels of the cache's images. `certain` is False for what may well be right, as pictures that look alike."""
+    """A suspected problem.
+
+    check: a name from `examine.CHECKS`. sample: index in the cache; row: row in its source; both None for findings about
+    the whole cache. detail: the description. other: the sample it was compared with. keypoint: an index. suggested: the
+    expected position, pixels of the cache's images. certain: False if it may well be correct, such as similar pictures.
+    """
 
     check: str
     sample: int | None
@@ -31,9 +34,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Data:
-    """What the checks look at; points (N, K, 2), visibility (N, K), near-duplicates, and what may be said of labels.
+    """The input of the checks.
 
-    `groups` (N,) are those that somebody stated, -1 where nobody did for a sample; None where there are none.
+    points (N, K, 2) and visibility (N, K) as in the cache, image descriptors, near-duplicates, and how far labels are from
+    their expected positions. groups: (N,), as given by the user, -1 for samples without one; None if none are given. back:
+    affine maps (N, 2, 3), pixels of the cache's images -> pixels of the source pictures.
     """
 
     cache: Cache
@@ -47,11 +52,11 @@ class Data:
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
-        """Which keypoints have a label, (N, K)."""
+        """Keypoints that have a label, (N, K)."""
         return self.visibility > 0
 
     def in_picture(self, sample: int, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Points (..., 2) of a sample's image as pixels of the picture that it was made from."""
+        """Map points (..., 2) of a sample's image to pixels of its source picture."""
         flat = np.asarray(points, np.float64).reshape(-1, 2)
         return np.asarray(apply_affine(self.back[sample], flat), np.float64).reshape(np.shape(points))
 
@@ -59,6 +64,6 @@ class Data:
     def of(
         cls, cache: Cache, descriptors: Descriptors, near: Near, groups: NDArray[np.int64] | None, suspicion: Suspicion
     ) -> Data:
-        """With the labels that the cache holds."""
+        """The input for a cache, with its labels."""
         points, visibility = cache.read("keypoints"), cache.read("visibility")
         return cls(cache, points, visibility, descriptors, near, groups, suspicion, invert_affine(cache.read("affine")))

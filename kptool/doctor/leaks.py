@@ -1,7 +1,7 @@
-"""Validation images that training has seen: the same picture, the same group, or a picture that merely descriptors alike.
+"""Leaks between splits: validation images that are also in training, share a group with it, or are merely similar.
 
-Likeness is no proof: two people in one studio look more alike than one person in two. What is certain is what has the same
-pixels, or a group in common that somebody stated; where groups are known and differ, likeness does not contradict them.
+Similarity is no proof: two people in one studio can look more similar than one person in two studios. A leak is certain
+only if the pixels are the same or both images have the same given group. Groups that differ outweigh similarity.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from kptool.doctor.findings import Data, Finding
 
 
 def leaks(data: Data) -> Iterator[Finding]:
-    """The validation images with a near-duplicate among the training images, the most alike first; then those that are
-    near one by steps."""
+    """Validation images with a near-duplicate in training, most similar first; then those linked through others."""
     val = data.cache.read("split") == VAL
     near = np.flatnonzero(val & (data.near.other >= 0))
-    said = set()
+    reported = set()
     for sample in near[np.argsort(-data.near.alike[near], kind="stable")].tolist():
         finding = _direct(data, sample)
         if finding is not None:
-            said.add(sample)
+            reported.add(sample)
             yield finding
-    yield from (finding for finding in _by_steps(data, val) if finding.sample not in said)
+    yield from (finding for finding in _indirect(data, val) if finding.sample not in reported)
 
 
 def _direct(data: Data, sample: int) -> Finding | None:
-    """What is to be said of a validation image and the training images near it; None where groups tell them apart."""
+    """The finding for a validation image and its nearest training image; None if they are of different groups."""
     other, alike = int(data.near.other[sample]), float(data.near.alike[sample])
     proof = _proof(data, sample, other)
     if proof is None and data.near.kin[sample] >= 0:
@@ -42,29 +41,28 @@ def _direct(data: Data, sample: int) -> Finding | None:
         return None
     text = f"nearly the same image as training row {rows[other]}: {proof}"
     if proof is None:
-        likeness = f"patterns correlate by {alike:.3f}, alike from {data.near.threshold:.2f} on"
-        text = f"looks alike: training row {rows[other]} ({likeness})"
+        text = f"similar to training row {rows[other]} (correlation {alike:.3f}, threshold {data.near.threshold:.2f})"
     if known:
-        text += f"; both are of group {mine}" if mine == its else f", though it is of group {its} and this of {mine}"
+        text += f"; both are of group {mine}" if mine == its else f", although it is of group {its}, this one of {mine}"
     return Finding("leak", sample, int(rows[sample]), text, other=other, certain=proof is not None or known)
 
 
 def _proof(data: Data, sample: int, other: int) -> str | None:
-    """That two images are one, in words; None where their pixels do not prove it."""
+    """How two images are the same, in words; None if their pixels differ."""
     if data.descriptors.digest[sample] == data.descriptors.digest[other]:
         return "the same pixels"
     one, two = (data.cache.read("images", np.array([i]))[0] for i in (sample, other))
     differ = similar.same_pixels(one, two)
-    return None if differ is None else f"all but the same pixels (they differ by {differ:.1f} grey levels, RMS)"
+    return None if differ is None else f"almost the same pixels (RMS difference {differ:.1f} grey levels)"
 
 
 def _group(data: Data, sample: int) -> int | None:
-    """The group of a sample, where somebody stated it."""
+    """The given group of a sample, if any."""
     return None if data.groups is None or data.groups[sample] < 0 else int(data.groups[sample])
 
 
-def _by_steps(data: Data, val: NDArray[np.bool_]) -> Iterator[Finding]:
-    """Validation images in one cluster with a training image, and in its group where groups are known."""
+def _indirect(data: Data, val: NDArray[np.bool_]) -> Iterator[Finding]:
+    """Validation images in one cluster with a training image, and in its group if groups are given."""
     rows, clusters = data.cache.read("row"), data.near.cluster
     groups = np.full(len(rows), -1) if data.groups is None else data.groups
     keys = list(zip(clusters.tolist(), groups.tolist(), strict=True))
@@ -74,7 +72,7 @@ def _by_steps(data: Data, val: NDArray[np.bool_]) -> Iterator[Finding]:
     for sample in np.flatnonzero(val & (clusters >= 0)).tolist():
         near = trained.get(keys[sample])
         if near is not None:
-            what = f"looks alike by steps: it looks like an image that looks like training row {rows[near]}, or by more"
+            detail = f"linked to training row {rows[near]} through other similar images"
             known = int(groups[sample]) >= 0
-            what += f"; both are of group {groups[sample]}" if known else ""
-            yield Finding("leak", sample, int(rows[sample]), what, other=near, certain=known)
+            detail += f"; both are of group {groups[sample]}" if known else ""
+            yield Finding("leak", sample, int(rows[sample]), detail, other=near, certain=known)

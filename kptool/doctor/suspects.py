@@ -1,9 +1,9 @@
-"""Labels that are far from where they should be: by what a model that never saw them says, and by the other keypoints.
+"""Suspicious labels: those far from an out-of-fold prediction, or from the position implied by the other keypoints.
 
 Without a trained model, a linear one is fitted in seconds: ridge regression from gradient histograms and a thumbnail to
-keypoints, cross-validated so that no near-duplicate of an image tells about it. A keypoint's place given all others
-is the conditional mean of a Gaussian over shapes. Both residuals are measured in robust units: multiples of the median
-absolute deviation of that keypoint's.
+keypoints, cross-validated with near-duplicates kept in one fold. The position implied by the other keypoints is the
+conditional mean of a Gaussian over shapes. Both residuals are in robust units: multiples of the keypoint's median
+residual.
 """
 
 from __future__ import annotations
@@ -19,32 +19,40 @@ from kptool.data.splits import folds
 
 _FOLDS = 5
 _LEAST = 40
-"""Images from which on the linear model says anything."""
+"""The linear model needs this many images."""
 _RIDGE, _SHAPE_RIDGE = 0.00025, 1e-3
-_WEIRD, _FLOOR = 8.0, 0.02
-_MIRRORED, _PLAINLY, _LEAST_MIRRORED = 2.5, 2.0, 4
-"""How many times the usual a mirrored shape may be off to fit, how many times as far it is as it stands, and points it needs."""
+"""Regularisation of the regression and of the covariance of shapes."""
+_OUTLIER = 8.0
+"""Labels with a residual above this, in units, are left out in the second round."""
+_FLOOR = 0.02
+"""Lower limit of a unit, as a share of the radius of a typical shape."""
+_MIRRORED, _CLEARLY, _LEAST_MIRRORED = 2.5, 2.0, 4
+"""Of a mirrored shape: largest residual in units, how many times as large it is unmirrored, and points it needs."""
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """How far each label is off: `units` (N, K), robust and at least 0, and `suggested` places (N, K, 2), pixels of the
-    cache's images. Both NaN where nobody can tell."""
+    """How far labels are from their expected positions.
+
+    units: (N, K), residuals in robust units, at least 0. suggested: (N, K, 2), expected positions in pixels of the cache's
+    images. Both are NaN if unknown.
+    """
 
     units: NDArray[np.float64]
     suggested: NDArray[np.float64]
 
     def ranking(self) -> NDArray[np.int64]:
-        """Samples, the most suspicious first."""
+        """Sample indices (N,), the most suspicious first."""
         return np.argsort(-np.nan_to_num(self.units, nan=-1).max(1), kind="stable")
 
 
 def linear(
     features: NDArray[np.float32], points: NDArray[np.float32], labelled: NDArray[np.bool_], groups: NDArray[np.int64]
 ) -> Suspicion:
-    """What a cross-validated linear model and the shapes say of points (N, K, 2); `groups` (N,) are never parted.
+    """Compare points (N, K, 2) with a cross-validated linear model on features (N, D), and with each other.
 
-    Two rounds: what the first one finds wrong does not teach the second.
+    Samples of one group (`groups` (N,), -1 for none) are in one fold. In two rounds: outliers found in the first are left
+    out of the second. All NaN if there are too few images or groups.
     """
     nothing = Suspicion(np.full(labelled.shape, np.nan), np.full(points.shape, np.nan))
     distinct = len(np.unique(np.where(groups >= 0, groups, -1 - np.arange(len(groups)))))
@@ -58,19 +66,19 @@ def linear(
         units = _robust(points - predicted, labelled, floor)
         shape = points - _conditional(filled, np.asarray(trusted.all(1)))
         units = np.fmax(units, np.where(labelled.all(1, keepdims=True), _robust(shape, labelled, floor), 0))
-        trusted = labelled & (units < _WEIRD)
+        trusted = labelled & (units < _OUTLIER)
     return Suspicion(units, predicted)
 
 
 def predicted(points: NDArray[np.float32], labelled: NDArray[np.bool_], found: NDArray[np.float64]) -> Suspicion:
-    """What a trained model says, whose points are `found` (N, K, 2), NaN for samples that it was trained on."""
+    """Compare points (N, K, 2) with a trained model's predictions `found` (N, K, 2), NaN for samples without one."""
     return Suspicion(_robust(points - found, labelled & np.isfinite(found).all(-1), _floor(points, labelled)), found)
 
 
 def mirrored(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which samples (N,) have the shape of the others in a mirror, and plainly not as they are: seen from the other side.
+    """Samples (N,) whose shape clearly fits the others' only when mirrored, as of an object seen from the other side.
 
-    points (N, K, 2). No pair changes places: an animal in profile that faces the other way keeps its left and right.
+    points (N, K, 2). Flip pairs are not swapped: an animal in profile that faces the other way keeps its left and right.
     """
     mean = shapes.mean_shape(points, labelled)
     if mean is None:
@@ -82,14 +90,14 @@ def mirrored(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> NDArr
     for each in (z, z.conj()):
         residual = np.where(known, np.abs(shapes.align(each, known / unit**2, target) - target) / unit, 0)
         off.append(np.sqrt(np.square(residual).sum(1) / np.maximum(count, 1)))
-    as_is, turned = off
-    return np.asarray((count >= _LEAST_MIRRORED) & (turned <= _MIRRORED) & (as_is >= _PLAINLY * turned))
+    as_is, flipped = off
+    return np.asarray((count >= _LEAST_MIRRORED) & (flipped <= _MIRRORED) & (as_is >= _CLEARLY * flipped))
 
 
 def _cross_validated(
     x: NDArray[np.float32], y: NDArray[np.float64], usable: NDArray[np.bool_], part: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Ridge regression of y (N, K, 2) on x (N, D), every fold predicted by the others."""
+    """Ridge regression of y (N, K, 2) on x (N, D), each fold predicted from the `usable` samples of the others."""
     flat, result = y.reshape(len(y), -1), np.empty((len(y), y[0].size))
     gram, cross, count = {}, {}, {}
     for fold in range(_FOLDS):
@@ -106,7 +114,10 @@ def _cross_validated(
 
 
 def _conditional(points: NDArray[np.float64], whole: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Where each keypoint (N, K, 2) is expected, given the others, under a Gaussian over the shapes that are `whole`."""
+    """The conditional mean of each keypoint (N, K, 2) given the others, under a Gaussian fitted to the `whole` shapes.
+
+    With the precision matrix P, the conditional mean of block k is x_k - P_kk^-1 (P (x - mean))_k.
+    """
     flat = points.reshape(len(points), -1)
     mean = flat[whole].mean(0) if whole.any() else flat.mean(0)
     centred = flat[whole] - mean
@@ -120,15 +131,15 @@ def _conditional(points: NDArray[np.float64], whole: NDArray[np.bool_]) -> NDArr
     return np.asarray(points - np.einsum("kij,nkj->nki", np.linalg.inv(blocks), pull))
 
 
-def median(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Over the first axis, NaN left out; 0 where there is nothing else."""
+def _median(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The median over the first axis, ignoring NaN; 0 for columns of NaN only."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of columns that hold nothing
+        warnings.simplefilter("ignore", RuntimeWarning)  # about columns of NaN only
         return np.asarray(np.nan_to_num(np.nanmedian(values, axis=0)))
 
 
 def _floor(points: NDArray[np.float32], labelled: NDArray[np.bool_]) -> float:
-    """What is usual at the least, in pixels: 2 % of the radius of a typical shape, so that no precision is asked beyond."""
+    """The lower limit of a unit, in pixels, which keeps well-labelled keypoints from being held to excessive precision."""
     known = labelled[..., None]
     middle = np.where(known, points, 0).sum(1) / np.maximum(known.sum(1), 1)
     radius = np.sqrt(
@@ -138,15 +149,15 @@ def _floor(points: NDArray[np.float32], labelled: NDArray[np.bool_]) -> float:
 
 
 def _filled(points: NDArray[np.float32], labelled: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Points with the mean of that keypoint's others where one has no label."""
+    """Points with missing labels replaced by the keypoint's mean."""
     known = labelled[..., None]
     mean = np.where(known, points, 0).sum(0, dtype=np.float64) / np.maximum(known.sum(0), 1)
     return np.where(known, points, mean)
 
 
 def _robust(residual: NDArray[np.floating], labelled: NDArray[np.bool_], floor: float) -> NDArray[np.float64]:
-    """Lengths of residuals (N, K, 2) as multiples of what is usual for that keypoint, at least `floor`; NaN unlabelled."""
-    centred = residual - median(np.where(labelled[..., None], residual, np.nan))
+    """Lengths of residuals (N, K, 2) over the keypoint's median, which is at least `floor`; NaN for missing labels."""
+    centred = residual - _median(np.where(labelled[..., None], residual, np.nan))
     length = np.where(labelled, np.linalg.norm(centred, axis=-1), np.nan)
-    usual = median(length)
-    return np.asarray(length / np.maximum(usual, floor))
+    typical = _median(length)
+    return np.asarray(length / np.maximum(typical, floor))

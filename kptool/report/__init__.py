@@ -1,1 +1,1 @@
-"""Results as people look at them: figures, tables, charts, pages."""
+"""Presentation of results: figures, charts, tables, HTML pages."""

@@ -1,4 +1,4 @@
-"""Curves and bars. Drawn by matplotlib's object interface, without a display or global state."""
+"""Line and bar charts of results, drawn with matplotlib's object interface, without a display or global state."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kptool.evaluate.metrics import FAILURE, cumulative_errors
 
 
 def read_history(run: Path) -> pd.DataFrame:
-    """The metrics.csv of a run folder. Raises CheckpointError where it is missing or something else."""
+    """The metrics.csv of a run folder. Raises CheckpointError if it is missing or not a training history."""
     try:
         history = pd.read_csv(run / "metrics.csv")
         return history.astype(dict.fromkeys(("epoch", "loss", "rmse", "lr"), float))
     except (OSError, KeyError, ValueError, pd.errors.ParserError) as problem:
         raise CheckpointError(
-            f"{run / 'metrics.csv'} is not the history of a run ({problem}); train with `kptool train`"
+            f"{run / 'metrics.csv'} is not a training history ({problem}); train with `kptool train`"
         ) from problem
 
 
@@ -53,7 +53,7 @@ def curves(run: Path) -> Figure:
 
 
 def cumulative(curves_: dict[str, NDArray[np.float64]]) -> Figure:
-    """Cumulative error distributions: for each label, the NME of its images."""
+    """Cumulative error distributions; `curves_` maps a label to the NME of each image, (N,)."""
     figure = Figure(figsize=(5, 3.6), layout="constrained", facecolor="white")
     axis = figure.subplots()
     for label, nme in curves_.items():
@@ -66,7 +66,7 @@ def cumulative(curves_: dict[str, NDArray[np.float64]]) -> Figure:
 
 
 def bars(ratios: Sequence[tuple[str, float]]) -> Figure:
-    """Ratios as horizontal bars on a logarithmic scale, with a line at 1."""
+    """Labelled ratios as horizontal bars on a logarithmic scale, with a line at 1."""
     figure = Figure(figsize=(11, 0.8 + 0.26 * len(ratios)), layout="constrained", facecolor="white")
     axis = figure.subplots()
     labels, values = [label for label, _ in ratios][::-1], [value for _, value in ratios][::-1]
@@ -82,7 +82,7 @@ def bars(ratios: Sequence[tuple[str, float]]) -> Figure:
 
 
 def histories(runs: Mapping[str, pd.DataFrame]) -> Figure:
-    """The validation error of several runs over their epochs."""
+    """The validation RMSE of several runs by epoch; `runs` maps a label to a history as `read_history` returns it."""
     figure = Figure(figsize=(8, 3.6), layout="constrained", facecolor="white")
     axis = figure.subplots()
     for label, history in runs.items():
@@ -96,9 +96,9 @@ def histories(runs: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def keypoint_bars(models: Mapping[str, Mapping[str, float | None]]) -> Figure:
-    """RMSE of each keypoint, a bar for each model; of more than 40 keypoints, the 40 that are worst for the first.
+    """The RMSE of each keypoint, one bar per model; of more than 40 keypoints, the 40 worst of the first model.
 
-    A keypoint without labels (None) has a dash in the place of its bars.
+    A keypoint without labels (None) gets a dash instead of bars.
     """
     first = next(iter(models.values()))
     names = sorted(first, key=lambda name: -(first[name] or 0))[:40]

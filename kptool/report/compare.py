@@ -1,13 +1,9 @@
-"""kptool beside other toolkits on the same pictures: which faces each finds, how far their points lie apart, how long
-each takes, and how far each is from the truth where that is known."""
+"""Comparison with other toolkits on the same pictures: the faces found, the distances between points, and the time."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,29 +12,29 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from kptool.base.errors import DataError
+from kptool.base.geometry import to_edges
 from kptool.base.version import __version__
 from kptool.data.images import DecodedImage
 from kptool.data.pictures import InputPicture
 from kptool.predict.predictor import Predictor
-from kptool.report import peers
+from kptool.report import html, peers
 from kptool.report.peers import Find, Points
 from kptool.system.progress import Progress, silent
 
-_COLOURS = ("#ff9f1c", "#2ec4b6", "#f15bb5")
+_OURS, _THEIRS = "#ff9f1c", "#2ec4b6"
 _WORST = 12
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328 }
-table { border-collapse: collapse; margin: 1rem 0 }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid #d1d9e0; text-align: right }
-th:first-child, td:first-child { text-align: left }
-figure { display: inline-block; margin: .5rem }
-figcaption { font-size: 13px }
-"""
+"""Cases shown on the page."""
+_SAME_FACE = 0.5
+"""Largest mean distance of two toolkits' points that are taken for one face, as a share of the interocular distance."""
 
 
 @dataclass
 class Tally:
-    """What one toolkit did: faces found, milliseconds for each picture, distances by name over the eyes' distance."""
+    """Results of one toolkit.
+
+    faces: faces found. shared: those of kptool's faces that it found too. milliseconds: time of each picture. apart: by
+    keypoint, the distances to kptool's points, as shares of the interocular distance.
+    """
 
     name: str
     faces: int = 0
@@ -47,7 +43,7 @@ class Tally:
     apart: dict[str, list[float]] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """Plain values. Distances are shares of the distance between the eyes' centres."""
+        """Plain values. Distances are shares of the interocular distance."""
         every = [value for values in self.apart.values() for value in values]
         return {
             "name": self.name,
@@ -61,7 +57,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Case:
-    """A face that both kptool and another toolkit found, and how far their points lie apart on average."""
+    """A face found by both kptool and another toolkit, and the mean distance of their points."""
 
     picture: str
     other: str
@@ -77,12 +73,12 @@ def compare(
     total: int | None = None,
     progress: Progress = silent,
 ) -> tuple[list[Tally], list[Case]]:
-    """Run kptool and `others` on pictures, one at a time; the cases are those farthest apart, worst first.
+    """Run kptool and the toolkits `others` on pictures; the cases are those with the largest distances, worst first.
 
-    One picture is in memory at a time. What cannot be read is passed over. Raises ConfigError for a toolkit that is not
-    there, DataError where no picture can be read.
+    One picture is in memory at a time; pictures without pixels are skipped. Raises ConfigError if a toolkit is not
+    installed, DataError if no picture can be read.
     """
-    finders: dict[str, Find] = {"kptool": _ours(predictor), **{name: peers.load(name) for name in others}}
+    finders: dict[str, Find] = {"kptool": _finder(predictor), **{name: peers.load(name) for name in others}}
     tallies = {name: Tally(name) for name in finders}
     cases: list[Case] = []
     done = 0
@@ -101,7 +97,9 @@ def compare(
     return list(tallies.values()), cases
 
 
-def _ours(predictor: Predictor) -> Find:
+def _finder(predictor: Predictor) -> Find:
+    """kptool as a finder like those of the other toolkits."""
+
     def find(image: NDArray[np.uint8]) -> list[Points]:
         faces = predictor.predict(DecodedImage(image))
         pairs = [zip(predictor.names, face.keypoints.astype(np.float64), strict=True) for face in faces]
@@ -111,8 +109,9 @@ def _ours(predictor: Predictor) -> Find:
 
 
 def _timed(find: Find, image: NDArray[np.uint8], tally: Tally, *, warm: bool) -> list[Points]:
+    """Run a toolkit on a picture and tally its time and faces; `warm` runs it once more before."""
     if warm:
-        find(image)  # the first call loads and allocates, whoever it is
+        find(image)  # warm-up: first calls load models and allocate
     started = time.perf_counter()
     found = find(image)
     tally.milliseconds.append(1e3 * (time.perf_counter() - started))
@@ -121,11 +120,11 @@ def _timed(find: Find, image: NDArray[np.uint8], tally: Tally, *, warm: bool) ->
 
 
 def _pair(picture: str, image: NDArray[np.uint8], ours: list[Points], theirs: list[Points], tally: Tally) -> list[Case]:
-    """Match faces by their points, count them, and make a case of each."""
+    """Match the faces of two toolkits by their points, tally the distances, and return a case for each match."""
     cases = []
     for mine in ours:
         near = [(distances(mine, other), other) for other in theirs]
-        near = [(apart, other) for apart, other in near if apart and np.mean(list(apart.values())) < 0.5]
+        near = [(apart, other) for apart, other in near if apart and np.mean(list(apart.values())) < _SAME_FACE]
         if not near:
             continue
         apart, other = min(near, key=lambda pair: float(np.mean(list(pair[0].values()))))
@@ -137,7 +136,7 @@ def _pair(picture: str, image: NDArray[np.uint8], ours: list[Points], theirs: li
 
 
 def distances(a: Points, b: Points) -> dict[str, float]:
-    """How far points of the same name lie apart, over the distance of the eyes' centres in `a`; empty without eyes."""
+    """Distances of points of the same name, over the interocular distance in `a`; empty if `a` lacks the eyes."""
     if not {"left_eye_center", "right_eye_center"} <= set(a):
         return {}
     eyes = float(np.linalg.norm(a["left_eye_center"] - a["right_eye_center"]))
@@ -145,14 +144,14 @@ def distances(a: Points, b: Points) -> dict[str, float]:
 
 
 def _draw(image: NDArray[np.uint8], ours: Points, theirs: Points, side: int = 240) -> Image.Image:
-    """The face with both toolkits' points: ours filled, theirs hollow."""
+    """A square crop of the face, `side` pixels wide, with kptool's points filled and the other toolkit's hollow."""
     points = np.array([*ours.values(), *theirs.values()])
     middle, reach = (points.min(0) + points.max(0)) / 2, max(float(np.ptp(points, axis=0).max()) * 0.75, 4.0)
     low = middle - reach
-    box = tuple(float(v) for v in (*(low + 0.5), *(low + 2 * reach + 0.5)))
+    box = tuple(float(v) for v in (*to_edges(low), *to_edges(low + 2 * reach)))
     crop = Image.fromarray(image).transform((side, side), Image.Transform.EXTENT, box, Image.Resampling.BICUBIC)
     pen, scale = ImageDraw.Draw(crop), side / (2 * reach)
-    for kind, colour, fill in ((theirs, _COLOURS[1], None), (ours, _COLOURS[0], _COLOURS[0])):
+    for kind, colour, fill in ((theirs, _THEIRS, None), (ours, _OURS, _OURS)):
         for point in kind.values():
             x, y = (point - low) * scale
             pen.ellipse((x - 3, y - 3, x + 3, y + 3), outline=colour, fill=fill, width=2)
@@ -160,46 +159,39 @@ def _draw(image: NDArray[np.uint8], ours: Points, theirs: Points, side: int = 24
 
 
 def write_page(tallies: Sequence[Tally], cases: Sequence[Case], pictures: int, model: str) -> str:
-    """One self-contained HTML page."""
+    """The comparison as a self-contained HTML page; `model` describes kptool's model."""
     rows = [tally.describe() for tally in tallies]
-    parts = [
-        f"<h1>kptool beside {html.escape(', '.join(t.name for t in tallies[1:]))}</h1>",
-        f"<p>{pictures} pictures, {html.escape(model)}; kptool {__version__}. Milliseconds for each picture, faces found"
-        " and points predicted, the median, with as many threads as each likes. Distances from kptool's points are"
-        " shares of the distance between the eyes; the toolkits do not mean quite the same by every name.</p>",
-        _table(rows),
-        "<h2>Point by point, distance from kptool's</h2>",
-        _keypoints(rows[1:]),
-        "<h2>Farthest apart</h2><p>kptool's points filled, orange; the other's hollow, teal.</p>",
-        *(_figure(case) for case in cases),
-    ]
-    return f'<!doctype html><meta charset="utf-8"><title>kptool compare</title><style>{_STYLE}</style>' + "\n".join(
-        parts
+    about = (
+        f"{pictures} pictures, {model}; kptool {__version__}. Milliseconds are the median time per picture to find faces"
+        " and predict points, with each toolkit's default number of threads. Distances are from kptool's points, as shares"
+        " of the interocular distance; the toolkits' definitions of a keypoint differ slightly."
     )
+    parts = [
+        html.heading(f"kptool beside {', '.join(tally.name for tally in tallies[1:])}", level=1),
+        html.paragraph(about),
+        _toolkits(rows),
+        html.heading("Distance from kptool's points, by keypoint"),
+        _keypoints(rows[1:]),
+        html.heading("Largest distances"),
+        html.paragraph("kptool's points are filled, orange; the other toolkit's are hollow, teal."),
+        *(html.captioned(each.crop, f"{each.picture}, {each.other}: {each.distance:.1%}") for each in cases),
+    ]
+    return html.standalone("kptool compare", parts)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["<tr><th>toolkit<th>faces found<th>of kptool's<th>ms a picture<th>mean distance"]
+def _toolkits(rows: Sequence[dict[str, Any]]) -> str:
+    """The table of toolkits; the first row is kptool's."""
+    cells = []
     for row in rows:
-        first = row["name"] == "kptool"
-        shared = "" if first else str(row["shared_faces"])
+        shared = "" if row is rows[0] else str(row["shared_faces"])
         distance = "" if row["mean_distance"] is None else f"{row['mean_distance']:.1%}"
-        lines.append(f"<tr><td>{row['name']}<td>{row['faces']}<td>{shared}<td>{row['median_ms']:.1f}<td>{distance}")
-    return f"<table>{''.join(lines)}</table>"
+        cells.append((row["name"], str(row["faces"]), shared, f"{row['median_ms']:.1f}", distance))
+    return html.table(("toolkit", "faces found", "of kptool's", "ms per picture", "mean distance"), cells)
 
 
-def _keypoints(rows: Sequence[Mapping[str, Any]]) -> str:
+def _keypoints(rows: Sequence[dict[str, Any]]) -> str:
+    """The table of keypoints, one column per toolkit."""
     names = sorted({name for row in rows for name in row["per_keypoint"]})
-    lines = ["<tr><th>keypoint" + "".join(f"<th>{row['name']}" for row in rows)]
-    for name in names:
-        cells = (row["per_keypoint"].get(name) for row in rows)
-        lines.append(f"<tr><td>{html.escape(name)}" + "".join("<td>-" if c is None else f"<td>{c:.1%}" for c in cells))
-    return f"<table>{''.join(lines)}</table>"
-
-
-def _figure(case: Case) -> str:
-    buffer = io.BytesIO()
-    case.crop.save(buffer, "PNG")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    text = html.escape(f"{case.picture}, {case.other}: {case.distance:.1%}")
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+    columns = [row["per_keypoint"] for row in rows]
+    cells = [(name, *(f"{column[name]:.1%}" if name in column else "-" for column in columns)) for name in names]
+    return html.table(("keypoint", *(row["name"] for row in rows)), cells)

@@ -1,7 +1,7 @@
-"""Results as people look at them: pictures and tables.
+"""Figures of images with keypoints: examples of a cache, flip pairs, heatmaps, predictions.
 
-Pictures are drawn by matplotlib's object interface, without a display or global state. Colours are those of
-`kptool.data.colours`, by the pairs that change places in a mirror, so that a swap is seen at a glance.
+Drawn with matplotlib's object interface, without a display or global state. Keypoints have the colours of
+`kptool.data.colours`, one for each side of the flip pairs, which makes a swap of left and right visible.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ from kptool.evaluate.metrics import diagonals, distances, image_nme, normaliser
 from kptool.system.files import atomic
 
 TRUTH = "#ffffff"
-_TINTED = 2000
-_PROOF = "{pairs} pairs change places in the mirror below: seen with the thing upright, both rows have {colours}"
+_SAMPLE = 2000
+"""Images that the mean shape is computed from, which decides on left and right in pictures."""
+_FLIPPED = "{pairs} pairs are swapped in the mirrored row below: with the object upright, both rows have {colours}"
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, all or nothing."""
+    """Write a figure as PNG, atomically; returns `path`."""
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
     return path
 
 
 def tints(cache: Cache) -> list[str]:
-    """A colour for each keypoint of a cache."""
-    info, some = cache.info, _spread(len(cache), _TINTED)
+    """The colour of each keypoint of a cache."""
+    info, some = cache.info, _spread(len(cache), _SAMPLE)
     mean = shapes.mean_shape(cache.read("keypoints", some), cache.read("visibility", some) > 0)
     return colours.of(info.names, info.flip_pairs, mean)
 
 
 def grid(count: int, *, columns: int = 0, cell: float = 1.6, title: str = "") -> tuple[Figure, list[Axes]]:
-    """A figure of `count` square cells without axes, and a title."""
+    """A figure with `count` square cells without axes, each `cell` inches wide; `columns` 0: about as many as rows."""
     columns = columns or max(1, math.ceil(math.sqrt(count)))
     rows = max(1, math.ceil(count / columns))
     figure = Figure(figsize=(columns * cell, rows * cell + 0.4), layout="constrained", facecolor="white")
@@ -58,7 +59,7 @@ def grid(count: int, *, columns: int = 0, cell: float = 1.6, title: str = "") ->
 
 
 def draw_image(axis: Axes, image: NDArray[np.uint8]) -> None:
-    """An image (H, W), (3, H, W) or (H, W, 3), without resampling."""
+    """Draw an image (H, W), (3, H, W) or (H, W, 3) without interpolation."""
     pixels = np.moveaxis(image, 0, -1) if image.ndim == 3 and image.shape[0] == 3 else image
     axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
 
@@ -66,7 +67,7 @@ def draw_image(axis: Axes, image: NDArray[np.uint8]) -> None:
 def draw_points(
     axis: Axes, points: NDArray[Any], visibility: NDArray[Any], colour: Sequence[str], size: float = 9
 ) -> None:
-    """Labelled keypoints as dots, each in its colour; occluded ones hollow."""
+    """Draw labelled keypoints (K, 2) as dots in their colours; occluded ones (visibility 1) are hollow."""
     tint = np.array(colour)
     for level, faces in ((2, tint), (1, np.full(len(tint), "none"))):
         chosen = visibility == level
@@ -76,7 +77,7 @@ def draw_points(
 
 
 def examples(cache: Cache, count: int = 16) -> Figure:
-    """Examples of a cache with their keypoints, spread over the whole of it."""
+    """Images spread evenly over a cache, with their keypoints."""
     index = _spread(len(cache), count)
     images, points, visibility = (cache.read(name, index) for name in ("images", "keypoints", "visibility"))
     tint = tints(cache)
@@ -89,16 +90,19 @@ def examples(cache: Cache, count: int = 16) -> Figure:
 
 
 def flip_pairs(cache: Cache, count: int = 6) -> Figure:
-    """Images above their mirror images as training sees them, pairs swapped: wherever the thing points, its own left is in
-    one colour in both. Where images are not mirrored, they are alone."""
+    """Images above their mirror images as used in training, with flip pairs swapped.
+
+    In both rows the object's own left side has the same colour. Without the second row if the cache is not mirrored in
+    training.
+    """
     info, index = cache.info, _spread(len(cache), count)
     images, points, visibility = (cache.read(name, index) for name in ("images", "keypoints", "visibility"))
     order, tint = swap_order(len(info.names), info.flip_pairs), tints(cache)
-    title = _PROOF.format(pairs=len(info.flip_pairs), colours=colours.legend(info.names, info.flip_pairs))
+    title = _FLIPPED.format(pairs=len(info.flip_pairs), colours=colours.legend(info.names, info.flip_pairs))
     if not info.flip_pairs:
-        title = "no keypoints change places when images are mirrored below"
+        title = "no keypoints are swapped in the mirrored row below"
     if not info.mirror:
-        title = "images are not mirrored in training: left and right are not known"
+        title = "images are not mirrored in training: left and right are unknown"
     rows = 2 if info.mirror else 1
     figure, axes = grid(rows * len(index), columns=len(index), title=title)
     for i in range(len(index)):
@@ -119,7 +123,7 @@ def _draw_pairs(
     tint: Sequence[str],
     pairs: Sequence[tuple[int, int]],
 ) -> None:
-    """An image, its labelled keypoints, and a line between those that change places."""
+    """Draw an image, its labelled keypoints, and a line between the two of each flip pair."""
     draw_image(axis, image)
     draw_points(axis, points, visibility, tint)
     for pair in pairs:
@@ -128,7 +132,7 @@ def _draw_pairs(
 
 
 def example_heatmaps(cache: Cache, count: int = 16) -> Figure:
-    """Examples of a cache under the sum of their heatmaps: the stored ones, or rendered where none are."""
+    """Images of a cache under the maximum over their heatmaps, which are rendered if the cache stores none."""
     info, index = cache.info, _spread(len(cache), count)
     images = cache.read("images", index)
     if info.heatmaps == "none":
@@ -157,7 +161,7 @@ def example_heatmaps(cache: Cache, count: int = 16) -> Figure:
 
 
 def predictions(cache: Cache, split: str, found: Evaluation, count: int = 16) -> Figure:
-    """The best, typical and worst images of a split, predictions in colour over the truth in white, with each NME."""
+    """Images of a split from best to worst by NME, with predictions in colour over the ground truth in white."""
     index = cache.index(split)
     info = cache.info
     visibility, affines = cache.read("visibility", index), cache.read("affine", index)
@@ -167,7 +171,7 @@ def predictions(cache: Cache, split: str, found: Evaluation, count: int = 16) ->
     chosen = order[_spread(len(order), count)]
     metrics = found.metrics
     figure, axes = grid(
-        len(chosen), title=f"best to worst: RMSE {metrics.rmse:.2f} px, NME {metrics.nme:.2%}, truth in white"
+        len(chosen), title=f"best to worst: RMSE {metrics.rmse:.2f} px, NME {metrics.nme:.2%}, ground truth in white"
     )
     for axis, i, image in zip(axes, chosen, _read_unordered(cache, "images", index[chosen]), strict=False):
         draw_image(axis, image)
@@ -180,7 +184,7 @@ def predictions(cache: Cache, split: str, found: Evaluation, count: int = 16) ->
 
 
 def per_image_nme(cache: Cache, split: str, found: Evaluation) -> NDArray[np.float64]:
-    """The NME of every image of a split, in source pixels."""
+    """The NME of each image of a split, (N,), computed in source pixels."""
     index = cache.index(split)
     labelled = cache.read("visibility", index) > 0
     back = invert_affine(cache.read("affine", index))
@@ -190,13 +194,13 @@ def per_image_nme(cache: Cache, split: str, found: Evaluation) -> NDArray[np.flo
 
 
 def _spread(total: int, count: int) -> NDArray[np.int64]:
-    """At most `count` indices, evenly over 0..total-1, both ends included."""
+    """At most `count` indices spread evenly over 0..total-1, both ends included. Raises DataError if `total` is 0."""
     if total == 0:
-        raise DataError("there is no image to draw")
+        raise DataError("there are no images to draw")
     return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
 
 
 def _read_unordered(cache: Cache, name: str, index: NDArray[np.int64]) -> NDArray[Any]:
-    """Samples in the order of `index`, which HDF5 wants ascending."""
+    """Samples in the order of `index`; HDF5 reads in ascending order only."""
     ascending, back = np.unique(index, return_inverse=True)
     return cache.read(name, ascending)[back]

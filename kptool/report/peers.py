@@ -1,7 +1,7 @@
-"""Other toolkits that find faces and their keypoints, brought to kptool's names and pixels, to be compared with.
+"""Adapters of other face keypoint toolkits, dlib and MediaPipe, to kptool's names and pixel convention.
 
-Each is used as its own documentation shows, with its own face detector, and only where it is installed. What they
-call a point is not always what kptool's labels call it; differences of convention are part of what is compared.
+Each toolkit is optional and used as its documentation shows, with its own face detector. Their definitions of a keypoint
+differ from those of kptool's labels in places, so measured distances include differences of convention.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from kptool.base import face68
 from kptool.base.errors import ConfigError
+from kptool.base.geometry import from_edges
 
 Points = dict[str, NDArray[np.float64]]
 Find = Callable[[NDArray[np.uint8]], list[Points]]
-"""A picture uint8 (H, W, 3) -> for each face, points (2,) by name, in its pixels, an integer a pixel's centre."""
+"""Picture uint8 (H, W, 3) -> for each face, points (2,) by name, in pixels; an integer is a pixel's centre."""
 
 _MESH: Mapping[str, tuple[int, ...]] = {
     "left_eye_center": (263, 387, 385, 362, 380, 373),
@@ -38,12 +39,12 @@ _MESH: Mapping[str, tuple[int, ...]] = {
     "mouth_center_top_lip": (0,),
     "mouth_center_bottom_lip": (17,),
 }
-"""Which vertices of MediaPipe's face mesh a name is the mean of."""
+"""For each keypoint, the vertices of MediaPipe's face mesh whose mean it is."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A toolkit: the modules it needs, how to install them, and what makes its finder."""
+    """A toolkit: the modules it needs, the arguments of pip to install them, and a function that loads it."""
 
     modules: tuple[str, ...]
     install: str
@@ -51,6 +52,7 @@ class Peer:
 
 
 def _mean(points: NDArray[np.float64], scheme: Mapping[str, tuple[int, ...]]) -> Points:
+    """Each keypoint as the mean of the points that `scheme` lists for it."""
     return {name: points[list(indices)].mean(0) for name, indices in scheme.items()}
 
 
@@ -60,7 +62,7 @@ def _load_dlib() -> Find:
     predict = dlib.shape_predictor(models.pose_predictor_model_location())
 
     def find(image: NDArray[np.uint8]) -> list[Points]:
-        shapes = [predict(image, box) for box in detect(image, 1)]  # enlarged once, as it misses faces below 80 pixels
+        shapes = [predict(image, box) for box in detect(image, 1)]  # upsampled once: it misses faces below 80 pixels
         points = [np.array([(p.x, p.y) for p in shape.parts()], np.float64) for shape in shapes]
         return [_mean(each, face68.PARTS) for each in points]
 
@@ -74,8 +76,8 @@ def _load_mediapipe() -> Find:
     def find(image: NDArray[np.uint8]) -> list[Points]:
         found = mesh.process(image).multi_face_landmarks or []
         size = np.array([image.shape[1], image.shape[0]])
-        points = [np.array([(p.x, p.y) for p in face.landmark], np.float64) * size - 0.5 for face in found]
-        return [_mean(each, _MESH) for each in points]
+        shares = [np.array([(p.x, p.y) for p in face.landmark], np.float64) for face in found]
+        return [_mean(np.asarray(from_edges(each * size), np.float64), _MESH) for each in shares]
 
     return find
 
@@ -87,14 +89,14 @@ PEERS = {
 
 
 def known(name: str) -> Peer:
-    """The toolkit of that name. Raises ConfigError where there is no such one."""
+    """The toolkit called `name`. Raises ConfigError if it is unknown."""
     if name not in PEERS:
-        raise ConfigError(f"there is no toolkit {name!r} to compare with; known: {', '.join(PEERS)}")
+        raise ConfigError(f"unknown toolkit {name!r} to compare with; known: {', '.join(PEERS)}")
     return PEERS[name]
 
 
 def load(name: str) -> Find:
-    """The finder of a toolkit. Raises ConfigError where there is no such one, or it is not installed."""
+    """Load a toolkit. Raises ConfigError if it is unknown or not installed."""
     peer = known(name)
     try:
         return peer.load()

@@ -1,4 +1,4 @@
-"""Results as tables: the metrics of one model, and models side by side."""
+"""Metrics as text tables: of one model by keypoint, and of several models side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kptool.network.cards import CLEARLY
 
 
 def metrics_table(metrics: dict[str, Any], title: str) -> Table:
-    """The metrics of one model, keypoint by keypoint."""
+    """The metrics of one model, followed by the RMSE of each keypoint; `metrics` as `Metrics.to_dict` returns them."""
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
@@ -29,22 +29,25 @@ def metrics_table(metrics: dict[str, Any], title: str) -> Table:
 
 
 def beside_mean_shape(rmse: float, baseline: float | None, what: str = "the model") -> str:
-    """A model's RMSE beside that of the training images' mean shape, in a sentence, by the rule that predictions follow."""
+    """Compare a model's RMSE with that of the training images' mean shape, in one sentence.
+
+    The thresholds are those by which `cards.resolve` prefers a run to shipped weights. `baseline` None: not measurable.
+    """
     if baseline is None:
-        return "the training images' mean shape cannot be compared: they have no label of what is measured"
+        return "no comparison with the training images' mean shape: the measured keypoints are not labelled in them"
     said = f"for comparison, the training images' mean shape: RMSE {baseline:.3f} px"
     if rmse < CLEARLY * baseline:
         return said
     if rmse < baseline:
-        return f"{said}; {what} is not clearly better with {rmse:.3f} px, so predictions do not rely on it; train it longer"
+        return f"{said}; {what} is not clearly better ({rmse:.3f} px), so it is not used by default; train it longer"
     return (
-        f"{said}; {what} is worse with {rmse:.3f} px, so it has learnt nothing that is of use; train it longer, or with a"
-        " lower learning rate"
+        f"{said}; {what} is worse ({rmse:.3f} px), so it has not learnt anything useful; train it longer, or with a lower"
+        " learning rate"
     )
 
 
 def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Models side by side: name, parameters, RMSE, NME, AUC, failures, seconds. Missing values are blank."""
+    """Models side by side, one row each: parameters, RMSE, NME, AUC, failures, training time. Missing values are blank."""
     kind = "validation" if all(row["val"] for row in rows) else "training"
     table = Table(title=f"side by side, on the {kind} images", title_justify="left")
     table.add_column("model")
@@ -68,6 +71,6 @@ def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _with_spread(row: dict[str, Any], metric: str, form: str) -> str:
-    """A metric, and its standard deviation over folds or seeds where there is one."""
+    """A metric, with its standard deviation over folds or seeds if there are several."""
     spread = row.get("spread", {}).get(metric)
     return f"{(row['val'] or row['train'])[metric]:{form}}" + (f" ± {spread:{form}}" if spread is not None else "")

@@ -165,7 +165,7 @@ def test_training_ends_with_the_mean_shape_beside_it(kptool: Any, tmp_path: Path
     found = cards.read_card(out / cards.WEIGHTS).metrics
     assert found["mean_shape_rmse"] == pytest.approx(0.6, abs=0.3)
     assert f"for comparison, the training images' mean shape: RMSE {found['mean_shape_rmse']:.3f} px" in ran.out
-    assert f"; unet is worse with {found['rmse']:.3f} px" in ran.out
+    assert f"; unet is worse ({found['rmse']:.3f} px" in ran.out
 
 
 def test_all_goes_on_where_some_have_not_begun(

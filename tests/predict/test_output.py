@@ -161,7 +161,7 @@ def test_wrong_usage_is_one_sentence(refused: Any, in_tmp: Path, arguments: tupl
         (("extract", "none.csv", "--size", "9999"), "--size must be 8 to 4096 pixels"),
         (("extract", "none.csv", "--crop", "x"), "--crop must be one of"),
         (("extract", "none.csv", "--sigma", "0"), "sigma must be 0.3 to 50"),
-        (("compare", "none.png", "--with", "x"), "there is no toolkit 'x'"),
+        (("compare", "none.png", "--with", "x"), "unknown toolkit 'x'"),
     ],
 )
 def test_wrong_options_are_refused_before_all_else(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from kptool.base.geometry import swap_order
 from kptool.data import shapes
-from kptool.doctor import exchanges
+from kptool.doctor import swaps
 
 NAMES = ("head", "tail", "left_wing", "right_wing", "left_leg", "right_leg")
 PAIRS = ((2, 3), (4, 5))
@@ -30,7 +30,7 @@ def insects(count: int = 60, seed: int = 0) -> NDArray[np.float64]:
 
 def found(points: NDArray[np.float64], labelled: NDArray[np.bool_] | None = None) -> set[tuple[int, Any]]:
     every = np.ones(points.shape[:2], bool) if labelled is None else labelled
-    return {(e.sample, "all" if e.whole else e.pairs) for e in exchanges.find(points, every, PAIRS)}
+    return {(e.sample, "all" if e.whole else e.pairs) for e in swaps.find(points, every, PAIRS)}
 
 
 def test_right_labels_at_all_angles_are_left_alone() -> None:
@@ -38,7 +38,7 @@ def test_right_labels_at_all_angles_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.25])
-def test_planted_exchanges_are_found_and_nothing_else(missing: float) -> None:
+def test_planted_swaps_are_found_and_nothing_else(missing: float) -> None:
     points, order = insects(), swap_order(6, PAIRS)
     labelled = np.random.default_rng(1).random(points.shape[:2]) >= missing
     labelled[:7] = True
@@ -58,10 +58,10 @@ def test_nothing_is_said_where_it_does_not_decide() -> None:
     two = np.zeros((60, 6), bool)
     two[:, 2:4] = True
     assert found(insects(), two) == set()
-    assert exchanges.find(insects(), np.ones((60, 6), bool), ()) == []
+    assert swaps.find(insects(), np.ones((60, 6), bool), ()) == []
 
 
-def test_the_mean_shape_minds_neither_missing_nor_exchanged_labels() -> None:
+def test_the_mean_shape_is_robust_to_missing_and_swapped_labels() -> None:
     points = insects(200)
     points[:40] = points[:40, swap_order(6, PAIRS)]
     labelled = np.random.default_rng(2).random(points.shape[:2]) >= 0.35
@@ -90,7 +90,7 @@ def written(folder: Path, points: NDArray[np.float64]) -> Path:
     return folder / "p.csv"
 
 
-def test_doctor_proposes_exchanges_of_all_and_of_one_pair_and_extract_makes_them(kptool: Any, in_tmp: Path) -> None:
+def test_doctor_proposes_swaps_of_all_and_of_one_pair_and_extract_makes_them(kptool: Any, in_tmp: Path) -> None:
     """Distances are in the pictures' pixels; after the patch nothing is wrong."""
     right, order = insects(), swap_order(6, PAIRS)
     assert kptool("extract", written(in_tmp, right), "--out", "right").code == 0
@@ -105,7 +105,7 @@ def test_doctor_proposes_exchanges_of_all_and_of_one_pair_and_extract_makes_them
     said = {finding["row"]: finding for finding in ran.json()["findings"]}
     assert {(row, f["check"], f["keypoint"]) for row, f in said.items()} == {(3, "swapped", None), (8, "swapped", 2)}
     apart = 2 * np.linalg.norm(wrong[8, 2] - wrong[8, 3])
-    assert f"left_wing and right_wing are exchanged, {apart:.1f} px apart in the picture" in said[8]["detail"]
+    assert f"left_wing and right_wing are swapped, {apart:.1f} px apart in the picture" in said[8]["detail"]
     assert "8,swap,left_wing" in Path("fix.csv").read_text()
     assert kptool("extract", "p.csv", "--patch", "fix.csv", "--out", "mended").code == 0
     assert kptool("doctor", "mended/dataset.h5").code == 0
