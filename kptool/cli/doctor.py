@@ -59,9 +59,9 @@ def doctor(
         unlabelled = opened.never_labelled()
         notes = [] if unlabelled is None else [unlabelled]
         if run is not None:
-            from kptool.doctor.page import unseen_predictions
+            from kptool.evaluate.out_of_fold import out_of_fold
 
-            found, judged = unseen_predictions(run, opened, bar)
+            found, judged = out_of_fold(run, opened, bar)
             if judged < images:
                 notes.append(f"{run} tells about {judged} of {images} images, those it was not trained on")
         for text in notes:
