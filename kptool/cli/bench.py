@@ -1,4 +1,4 @@
-"""``kptool bench``: kptool beside its peers and beside the memory's speed, as ratios."""
+"""``kptool bench``: speed and accuracy relative to other implementations and to memory bandwidth."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ def bench(
         list[str] | None,
         typer.Argument(help="Any of core, accuracy, cache, train, predict; or all.", show_default="all"),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller work and fewer runs; a minute for all.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the ratios as bars into this PNG.", show_default=False)
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write the tables as Markdown into this file.", show_default=False)
-    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Smaller workloads and fewer runs; about a minute for all.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the ratios as a bar chart (PNG).", show_default=False)] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the tables as Markdown.", show_default=False)] = None,
     json: Json = False,
 ) -> None:
-    """Measure speed side by side with other ways to do the same, which must give the same result first."""
+    """Benchmark kptool against other implementations.
+
+    Results are compared first: an implementation that does not agree with kptool fails the benchmark. All figures of a
+    ratio are measured in the same run.
+    """
     asked = what or ["all"]
     for name in asked:
         if name not in (*_WHAT, "all"):
@@ -63,7 +65,7 @@ def bench(
         emit_json({"machine": machine(), "rows": [row.to_dict() for row in rows]})
         return
     facts = machine()
-    emit(f"{facts['cpu']}, {facts['date']}; ratio: how many times as fast as the peer or floor", _table(rows))
+    emit(f"{facts['cpu']}, {facts['date']}; ratio: kptool's speed relative to the peer or floor", _table(rows))
 
 
 def _table(rows: list[Row]) -> Table:

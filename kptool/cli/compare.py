@@ -1,4 +1,4 @@
-"""``kptool compare``: kptool beside dlib and MediaPipe on the same pictures, as one HTML page."""
+"""``kptool compare``: compare kptool with dlib and MediaPipe on the same pictures, on one HTML page."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 def compare(
     pictures: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures, folders, or globs.")],
-    others: Annotated[list[str] | None, typer.Option("--with", help="dlib or mediapipe; may be repeated.")] = None,
+    others: Annotated[list[str] | None, typer.Option("--with", help="dlib or mediapipe; repeatable.")] = None,
     model: ModelName = "unet",
     out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("compare.html"),
     json: Json = False,
 ) -> None:
-    """Find the same faces with other toolkits: how far their points lie apart, how long each takes, the worst cases."""
+    """Compare kptool with other toolkits on your pictures.
+
+    The HTML page shows the faces found, the distances between the points, the time of each toolkit, and the worst cases.
+    """
     from kptool.data import intensity
     from kptool.data import pictures as reading
     from kptool.predict.predictor import Predictor
@@ -63,15 +66,16 @@ def compare(
         )
     else:
         for row in rows:
-            apart = "" if row["mean_distance"] is None else f", {row['mean_distance']:.1%} of the eyes' distance apart"
-            emit(f"{row['name']}: {row['faces']} faces, {row['median_ms']:.1f} ms a picture{apart}")
+            mean = row["mean_distance"]
+            apart = "" if mean is None else f", mean distance {mean:.1%} of the interocular distance"
+            emit(f"{row['name']}: {row['faces']} faces, {row['median_ms']:.1f} ms per picture{apart}")
         emit(f"wrote {out}")
     if failed:
         raise typer.Exit(2)
 
 
 def _readable(pictures: Iterator[InputPicture], failed: list[str]) -> Iterator[InputPicture]:
-    """The pictures that could be read; why the others could not is added to `failed`."""
+    """The pictures that could be read; the errors of the others are appended to `failed`."""
     for picture in pictures:
         if picture.pixels is None:
             failed.append(" ".join(picture.error.split()))

@@ -1,4 +1,4 @@
-"""``kptool convert``: labels of one format -> another, with their pictures."""
+"""``kptool convert``: convert labels from one format to another, with their pictures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from kptool.cli.output import emit, emit_json, note, progress
 
 def convert(
     source: Annotated[Path, typer.Argument(help="Labels of any format that `kptool extract` reads.")],
-    out: Annotated[Path, typer.Option(help="The new folder to write to.")],
-    to: Annotated[str, typer.Option(help="coco, yolo or csv.")],
+    out: Annotated[Path, typer.Option(help="Output folder, a new one.")],
+    to: Annotated[str, typer.Option(help="Output format: coco, yolo or csv.")],
     images: Images = None,
     category: Category = None,
     json: Json = False,
 ) -> None:
-    """Write labels in another format, beside copies of their pictures. Changes nothing that is there."""
+    """Convert labels to another format.
+
+    Pictures are copied into the output folder. The source is not changed.
+    """
     from kptool.data import convert as library
     from kptool.data.sources import Opening
 
@@ -31,7 +34,7 @@ def convert(
         emit_json(done)
     else:
         emit(
-            f"{source}: {done.things} things with {done.keypoints} labelled keypoints in {done.pictures} pictures;"
+            f"{source}: {done.things} instances with {done.keypoints} labelled keypoints in {done.pictures} pictures;"
             f" {done.flip_note}",
             f"wrote {done.file}",
         )

@@ -1,4 +1,4 @@
-"""``kptool evaluate``: a model on a split of a cache -> RMSE, NME, AUC, failures, PCK, keypoint by keypoint."""
+"""``kptool evaluate``: measure a model on a split of a cache: RMSE, NME, AUC, failure rate, PCK, RMSE by keypoint."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ def evaluate(
     split: Annotated[str, typer.Option(help="val, train or all.")] = "val",
     ensemble: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL", help="Average with this model, too; may be given several times."),
+        typer.Option(metavar="MODEL", help="Average the predictions with this model's; repeatable."),
     ] = None,
     decoder: Annotated[
-        str | None, typer.Option(help="Another decoder than the model's own.", show_default=False)
+        str | None, typer.Option(help="Decode heatmaps with another decoder than the model's own.", show_default=False)
     ] = None,
-    tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction of the mirrored image.")] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction for the mirrored image.")] = False,
     pictures: Annotated[
         Path | None,
-        typer.Option("--picture", help="Draw the best to the worst images into this PNG.", show_default=False),
+        typer.Option("--picture", help="Draw images from best to worst into this PNG.", show_default=False),
     ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Measure a model on images whose keypoints are known, its points as labelled."""
+    """Measure a model on labelled images.
+
+    Points are compared as labelled, i.e. without the correction of the labels' offset that `predict` applies.
+    """
     check_split(split)
     from kptool import plugins
     from kptool.cache.store import Cache
@@ -53,7 +56,7 @@ def evaluate(
         baseline = mean_shape_baseline(opened, split)
         seen = max(trained_on(card.data, opened, split) for _, card in loaded)
         if seen:
-            note(f"kptool: {seen} of these images were trained on, so the figures flatter the model")
+            note(f"kptool: {seen} of these images were used for training, so the metrics are too optimistic")
         if pictures is not None:
             from kptool.report import figures
 

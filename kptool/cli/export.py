@@ -1,4 +1,4 @@
-"""``kptool export``: a trained model -> one ONNX graph, from pixels to points, that was compared with torch."""
+"""``kptool export``: export a trained model as one ONNX graph, from pixels to points, verified against torch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from kptool.cli.output import emit, emit_json, note
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, a run folder, or a model.safetensors.")],
     out: Annotated[
-        Path | None, typer.Option(help="The .onnx file to write; model.onnx in the run's folder.", show_default=False)
+        Path | None,
+        typer.Option(help="The .onnx file to write; default: model.onnx in the run's folder.", show_default=False),
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Whose images the graph is compared with torch on.")] = DEFAULT_CACHE,
-    half: Annotated[bool, typer.Option("--half", help="Store weights in float16: half the size.")] = False,
+    cache: Annotated[
+        Path, typer.Option(help="The cache whose images are used to compare the graph with torch.")
+    ] = DEFAULT_CACHE,
+    half: Annotated[bool, typer.Option("--half", help="Store weights in float16, half the size.")] = False,
     as_labelled: AsLabelled = False,
     json: Json = False,
 ) -> None:
-    """Write a model as an ONNX graph: uint8 images in, normalised, predicted and decoded inside, points out.
+    """Export a model as an ONNX graph that takes images and returns keypoints.
 
-    The graph takes images of any size, many at a time, looks at the whole of each with its aspect kept, and answers in
-    their pixels, as `kptool predict --no-detect` does. It is compared with torch before it is written. Beside its
-    weights, as model.onnx, `kptool predict` runs it in their place on the CPU.
+    The graph takes batches of uint8 images of any size and includes letterboxing, normalisation and decoding; keypoints
+    are in pixels of the images, as with `kptool predict --no-detect`. It is compared with torch before it is written.
+    On the CPU, `kptool predict` uses a model.onnx beside the weights instead of torch.
     """
     from kptool.network import cards
     from kptool.network.label_shift import POINTS
@@ -57,11 +60,12 @@ def export(
         )
         return
     emit(
-        f"wrote {done.path}, its points {POINTS[done.points]}: {done.size / 1e6:.1f} MB; on {shown.what}, and on tall, wide,"
-        f" tiny and large pictures, it is at most {done.difference.points:.2g} px from torch, scores {done.difference.scores:.2g}"
+        f"wrote {done.path} ({done.size / 1e6:.1f} MB), its points {POINTS[done.points]}; largest difference from torch on"
+        f" {shown.what}, and on tall, wide, tiny and large pictures: points {done.difference.points:.2g} px, scores"
+        f" {done.difference.scores:.2g}"
     )
     if done.half is not None:
         emit(
-            f"half precision moves points by {done.half[0]:.2g} px on average and {done.half[1]:.2g} px at most, of images"
+            f"half precision moves points by {done.half[0]:.2g} px on average, {done.half[1]:.2g} px at most, in images of"
             f" {shown.images.shape[-1]}x{shown.images.shape[-2]}, on {shown.what}"
         )

@@ -1,4 +1,4 @@
-"""``kptool extract``: any source -> images, keypoints.csv and dataset.h5."""
+"""``kptool extract``: extract images, keypoints.csv and dataset.h5 from labels of any supported format."""
 
 from __future__ import annotations
 
@@ -16,56 +16,63 @@ def extract(
         Path | None,
         typer.Argument(
             help="Kaggle's training.csv, training.zip or whole zip; COCO json, csv, YOLO yaml, Label Studio json, CVAT xml,"
-            " DeepLabCut csv, h5 or project, or a folder of .pts files. Without it: Kaggle's file in . or data/, else"
-            " built-in synthetic faces.",
+            " DeepLabCut csv, h5 or project; or a folder of .pts files. Default: Kaggle's file in . or data/ if there is"
+            " one, else synthetic faces.",
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("data/faces"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("data/faces"),
     images: Images = None,
     category: Category = None,
     size: Annotated[
         str | None,
         typer.Option(
-            help="Height,width of the images, or one number for both; as the pictures are, where they are taken whole and"
-            " all of one size up to 512, else 128.",
+            help="Height,width of the images, or one number for both; default: the pictures' size if they are used whole and"
+            " all have the same size of at most 512, else 128.",
             show_default=False,
         ),
     ] = None,
     colour: Annotated[
         bool | None,
-        typer.Option("--colour/--grey", help="Colour or grey images; as the pictures are.", show_default=False),
+        typer.Option("--colour/--grey", help="Colour or grey images; default: as the pictures.", show_default=False),
     ] = None,
     crop: Annotated[
         str,
         typer.Option(
-            help="box: cut out each thing's box; picture: all of the picture; auto: boxes where half of the things have one or"
-            " a picture shows several."
+            help="box: crop each instance to its box; picture: use the whole picture; auto: box if half of the instances"
+            " have one or a picture contains several."
         ),
     ] = "auto",
-    margin: Annotated[float, typer.Option(help="Around a box, as a share of it.")] = 0.15,
+    margin: Annotated[float, typer.Option(help="Margin around a box, as a fraction of it.")] = 0.15,
     flips: Annotated[
         Path | None,
         typer.Option(
-            help="A csv of the names that change places in a mirror, two in a line; or none, to mirror nothing. Else"
-            " inferred from names and points.",
+            help="A csv of flip pairs, the keypoint names that a mirror swaps, two per line; or none, to never mirror."
+            " Default: inferred from names and points.",
             show_default=False,
         ),
     ] = None,
     keypoints: Annotated[
-        str, typer.Option(help="complete: rows with every keypoint; all: partly labelled rows too; auto: as is usual.")
+        str,
+        typer.Option(
+            help="complete: only rows with every keypoint; all: also partly labelled rows; auto: the format's default."
+        ),
     ] = "auto",
     sigma: Annotated[float, typer.Option(help="Standard deviation of the Gaussians, in heatmap pixels.")] = 2.0,
     stride: Annotated[int, typer.Option(help="Image pixels per heatmap pixel.")] = 1,
-    heatmaps: Annotated[str, typer.Option(help="uint8, float16, float32 or none.")] = "uint8",
+    heatmaps: Annotated[
+        str, typer.Option(help="Type of the stored heatmaps: uint8, float16, float32 or none.")
+    ] = "uint8",
     val: Annotated[
         float | None,
-        typer.Option(help="Share of the images kept for validation where a split is drawn; 0.1.", show_default=False),
+        typer.Option(
+            help="Fraction of the images for validation if a split is drawn; default: 0.1.", show_default=False
+        ),
     ] = None,
     val_from: Annotated[
         Path | None,
         typer.Option(
-            help="The labels of the validation part, where they are in a second file of SOURCE's format.",
+            help="The validation labels, if they are in a second file of SOURCE's format.",
             show_default=False,
         ),
     ] = None,
@@ -73,26 +80,30 @@ def extract(
     groups: Annotated[
         Path | None,
         typer.Option(
-            help="A csv with columns row,group: images of one group stay on one side of the split.", show_default=False
+            help="A csv with columns row,group; images of one group stay in one part of the split.", show_default=False
         ),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
-            help="own: as the data say, the default where they do; random, the default elsewhere; or similar:"
-            " near-duplicates stay on one side.",
+            help="own: the source's own split, the default if it has one; random: the default otherwise; similar: random,"
+            " with near-duplicates in one part.",
             show_default=False,
         ),
     ] = None,
     patch: Annotated[
         Path | None,
-        typer.Option(help="Corrections to apply: a csv as `kptool doctor --patch` writes it.", show_default=False),
+        typer.Option(help="A csv of corrections to apply, as written by `kptool doctor --patch`.", show_default=False),
     ] = None,
-    count: Annotated[int, typer.Option(help="How many synthetic faces to make where there is no source.")] = 1000,
-    force: Annotated[bool, typer.Option("--force", help="Replace an extraction that is already there.")] = False,
+    count: Annotated[int, typer.Option(help="Number of synthetic faces, if there is no source.")] = 1000,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing extraction.")] = False,
     json: Json = False,
 ) -> None:
-    """Extract images and keypoints into a folder, with heatmaps and a train/val split in one HDF5 cache."""
+    """Extract images and keypoints into a cache.
+
+    Writes the images, keypoints.csv, and dataset.h5, the HDF5 cache with images, keypoints, heatmaps and the
+    train/validation split.
+    """
     from kptool.cache import extraction
     from kptool.data import sources
     from kptool.system import workers
@@ -103,7 +114,7 @@ def extract(
     opened = sources.find_source(source, opening)
     with workers.join() as mine:
         mixed = sources.shared(opened, mine)
-        if mixed is None:  # another process of torchrun's writes
+        if mixed is None:  # under torchrun, only the first process writes
             return
         if source is None:
             note(f"kptool: no SOURCE was given; using {opened.label}")
@@ -118,7 +129,7 @@ def extract(
     kind = "grey" if opened.channels == 1 else "colour"
     emit(
         f"{done.source}: {done.rows} rows, {done.kept} kept{dropped}",
-        f"{done.splits['train']} images to train on, {done.splits['val']} for validation, {done.keypoints} keypoints each,"
+        f"{done.splits['train']} training and {done.splits['val']} validation images, {done.keypoints} keypoints each,"
         f" {opened.size[1]}x{opened.size[0]} {kind}; {done.flip_note}",
         f"wrote {done.cache}, {out / extraction.KEYPOINTS} and {out / extraction.IMAGES}/ in {done.seconds:.1f} s",
     )

@@ -1,4 +1,4 @@
-"""``kptool info``: what is in a cache or a model; with nothing, what this installation has."""
+"""``kptool info``: describe a cache, a model, or the installation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,19 @@ from kptool.cli.output import emit, emit_json
 
 def info(
     what: Annotated[
-        str | None, typer.Argument(metavar="[CACHE|MODEL]", show_default=False, help="A dataset.h5, or a model.")
+        str | None,
+        typer.Argument(
+            metavar="[CACHE|MODEL]",
+            show_default=False,
+            help="A dataset.h5, or a model (name, run folder or weights file).",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Describe a cache or a model; without one: versions, devices, threads, and the names of everything."""
+    """Describe a cache, a model, or the installation.
+
+    Without an argument: versions, devices, threads, and the available models, losses, decoders and dataset formats.
+    """
     facts = _installation() if what is None else _cache(Path(what)) if what.endswith((".h5", ".hdf5")) else _model(what)
     if json:
         emit_json(facts)
@@ -56,7 +64,7 @@ def _version(name: str) -> str:
 
 
 def _torch() -> dict[str, Any]:
-    """Its threads and GPUs; predicting does without torch, so an installation may lack it."""
+    """Torch's threads and GPUs. Torch may be missing, since prediction does not need it."""
     try:
         import torch
     except ImportError:
@@ -71,7 +79,7 @@ def _cache(path: Path) -> dict[str, Any]:
     with Cache(path) as cache:
         splits = {split: len(cache.index(split)) for split in ("train", "val")}
         about = dataclasses.asdict(cache.info)
-        about["val_share"] = about.pop("val")  # what was asked for; "val" is how many there are
+        about["val_share"] = about.pop("val")  # the requested share; "val" is the number of images
         return {"cache": str(path), "images": len(cache), **splits, **about}
 
 

@@ -1,4 +1,4 @@
-"""``kptool learn-curve``: how much more data would help, and which pictures to label next."""
+"""``kptool learn-curve``: estimate the benefit of more training images, and suggest pictures to label next."""
 
 from __future__ import annotations
 
@@ -21,45 +21,53 @@ if TYPE_CHECKING:
 def learn_curve(
     cache: CachePath = DEFAULT_CACHE,
     model: Annotated[str, typer.Option(help="vgg, resnet, fcn, or unet.")] = "unet",
-    sizes: Annotated[int, typer.Option(min=1, max=20, help="How many parts of the training images.")] = 5,
+    sizes: Annotated[int, typer.Option(min=1, max=20, help="Number of subset sizes of the training images.")] = 5,
     repeats: Annotated[
-        int, typer.Option(min=1, max=20, help="How often each size is drawn and trained, with other seeds.")
+        int, typer.Option(min=1, max=20, help="Trainings per size, each with its own subset and seed.")
     ] = 2,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of every training, large or small.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps, the same for every size.")] = 300,
     more: Annotated[
         list[int] | None,
-        typer.Option(help="How many more images to tell of; may be repeated. A quarter, as many, thrice without it."),
+        typer.Option(
+            help="Forecast the error with this many more images; repeatable. Default: 1/4, 1 and 3 times the current number."
+        ),
     ] = None,
     suggest: Annotated[
         int | None,
-        typer.Option(min=1, help="Name so many pictures of --pool to label next.", show_default=False),
+        typer.Option(min=1, help="Suggest this many pictures of --pool to label next.", show_default=False),
     ] = None,
     pool: Annotated[
         list[str] | None,
-        typer.Option(help="Pictures without labels: a folder, a file, or a glob in quotes; may be repeated."),
+        typer.Option(help="Unlabelled pictures: a folder, a file, or a quoted glob; repeatable."),
     ] = None,
     run: Annotated[
         list[str] | None,
-        typer.Option(help="Ask this model instead of measuring a curve; may be repeated, more models know better."),
+        typer.Option(
+            help="Suggest pictures with this model instead of measuring a curve; repeatable, more models give better suggestions."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder of the points and models.")] = Path("runs/learn-curve"),
-    plot: Annotated[Path | None, typer.Option(help="Draw the curve as a PNG.", show_default=False)] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the measured points and models.")] = Path("runs/learn-curve"),
+    plot: Annotated[Path | None, typer.Option(help="Draw the curve (PNG).", show_default=False)] = None,
     device: Device = "auto",
     seed: Seed = 0,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of `kptool train`, e.g. width=16."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of `kptool train`, such as width=16; repeatable."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train on growing parts of the training images and tell what more images would bring; name pictures to label next.
+    """Estimate how much more training images would help.
 
-    Parts are of whole groups. What is finished is kept in OUT/learn-curve.csv: the same command continues.
+    Trains on growing subsets of the training images, keeping groups intact, and extrapolates the error. With --suggest, also
+    names the unlabelled pictures that are most worth labelling. Finished trainings are kept in OUT/learn-curve.csv, so the
+    same command continues an interrupted one.
     """
     if bool(suggest) != bool(pool):
-        raise ConfigError("--suggest N and --pool PICTURES go together: how many of which pictures to label next")
+        raise ConfigError(
+            "--suggest N and --pool PICTURES go together: the number of pictures to suggest, and the pictures to choose from"
+        )
     if run and not suggest:
-        raise ConfigError("--run names models for --suggest; give --suggest N and --pool PICTURES, too")
+        raise ConfigError("--run names models for --suggest; also give --suggest N and --pool PICTURES")
     check_settings(model, overrides(settings or [], seed=seed), device)
     from kptool.cache.store import Cache
     from kptool.data import pictures
@@ -70,7 +78,8 @@ def learn_curve(
     with Cache(cache) as opened:
         if not run:
             given = overrides(settings or [], seed=seed)
-            document |= _curve(opened, out, model, given, sizes, repeats, steps, more, device, json)
+            schedule = {"sizes": sizes, "repeats": repeats, "steps": steps}
+            document |= _curve(opened, out, model, given, schedule, more=more, device=device, quiet=json)
             _print_curve(document, plot, out, quiet=json)
         if suggest:
             models = run or [str(out / f"full-{number}") for number in range(repeats)]
@@ -90,14 +99,13 @@ def _curve(
     out: Path,
     model: str,
     given: dict[str, object],
-    sizes: int,
-    repeats: int,
-    steps: int,
+    schedule: dict[str, int],
+    *,
     more: list[int] | None,
     device: str,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Measure what is missing, and say what it tells."""
+    """Measure the missing points of the curve and fit it; `schedule` holds the sizes, repeats and steps."""
     from kptool.advise import learn_curve, powerlaw
     from kptool.base.config import configure
     from kptool.plugins import load_model
@@ -108,19 +116,16 @@ def _curve(
     given = {"width": load_model(model).default_width, **given}
     configs = configure(model, info.skeleton, info.size, info.channels, given)
     if not quiet:
-        note(
-            f"kptool: training {model} on {cache.path} and on parts of it, up to {sizes * repeats} times {steps} steps"
-        )
+        most, steps = schedule["sizes"] * schedule["repeats"], schedule["steps"]
+        note(f"kptool: training {model} on {cache.path} and on subsets of it, up to {most} times {steps} steps")
     with progress(quiet) as bar:
-        points = learn_curve.measure(
-            cache, out, *configs, sizes=sizes, repeats=repeats, steps=steps, device=device, progress=bar
-        )
+        points = learn_curve.measure(cache, out, *configs, **schedule, device=device, progress=bar)
     law = learn_curve.fitted(points)
     asked = more or sorted({max(1, count // 4), count, 3 * count})
     forecasts = [] if law is None else [law.forecast(number) for number in asked]
     return {
         "model": model,
-        "steps": steps,
+        "steps": schedule["steps"],
         "points": points,
         "fit": None if law is None else law.law,
         "verdict": "too few sizes" if law is None else law.verdict,
@@ -132,7 +137,7 @@ def _curve(
 
 
 def _print_curve(document: dict[str, Any], plot: Path | None, out: Path, *, quiet: bool) -> None:
-    """The points as a table and what they tell, for people; the picture, where one is wanted."""
+    """Print the points and the conclusions, unless `quiet`; draw the curve if `plot` is given."""
     from rich.table import Table
 
     from kptool.advise import learn_curve
@@ -154,7 +159,7 @@ def _print_curve(document: dict[str, Any], plot: Path | None, out: Path, *, quie
 def _suggest(
     cache: Cache, waiting: list[str], models: list[str], count: int, device: str, quiet: bool
 ) -> tuple[dict[str, Any], list[InputPicture]]:
-    """The pictures that models name, and how that was done; and those that cannot be read."""
+    """The suggested pictures and a description of the method; and the pictures that cannot be read."""
     import numpy as np
 
     from kptool.advise import suggest as suggesting
@@ -172,8 +177,8 @@ def _suggest(
         evaluation.require_fit(model.config, cache, origin)
     if info.margin is not None:
         note(
-            "kptool: the labelled images are cut out of their pictures, and the pool's are taken whole, which these models"
-            " never saw; give a pool of pictures that are cut out likewise"
+            "kptool: the labelled images are crops, but the pool's pictures are used whole, unlike anything these models were"
+            " trained on; give a pool of similarly cropped pictures"
         )
     remarks: list[tuple[str, tuple[str, ...]]] = []
     heard = pictures.collect_remarks(pictures.read(waiting), remarks)
@@ -185,17 +190,18 @@ def _suggest(
         seen = cache.read("images")
         chosen = suggesting.suggest(names, pool, seen, loaded, count, learnt=learnt, progress=bar)
     how = (
-        f"each of {len(names)} pictures, taken whole, was looked at {suggesting.LOOKS} times by each of {len(models)}"
-        f" models; these stand for most of what the looks disagree on, {len(cache)} labelled images left out"
+        f"each of {len(names)} pictures, used whole, was predicted in {suggesting.LOOKS} variants by each of {len(models)}"
+        f" models; the suggestions represent the pictures with the largest disagreement, excluding the {len(cache)} labelled"
+        " images"
     )
     return {"models": origins, "how": how, "suggest": chosen}, failed
 
 
 def _print_suggestions(document: dict[str, Any], *, quiet: bool) -> None:
-    """The pictures to label next, for people, and how they were found."""
+    """Print the suggested pictures and the method, unless `quiet`."""
     if not quiet:
         chosen: list[Suggestion] = document["suggest"]
         emit(document["how"])
-        found = "how far predictions lie apart, as a share of the side, and the picture:"
-        emit(found if chosen else "none: those pictures are among the labelled already")
+        head = "disagreement of the predictions, as a fraction of the image's size, and the picture:"
+        emit(head if chosen else "none: all these pictures are labelled already")
         emit(*(f"{each.disagreement:7.2%}  {each.file}" for each in chosen))

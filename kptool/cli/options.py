@@ -14,34 +14,37 @@ from kptool.base.errors import ConfigError
 DEFAULT_CACHE = Path("data/faces/dataset.h5")
 _UNIT_SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for machines.")]
-Device = Annotated[str, typer.Option(help="auto (the GPU where there is one), cpu, cuda, cuda:1, mps or xpu.")]
-CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="A dataset.h5 made by `kptool extract`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a single JSON document on stdout.")]
+Device = Annotated[str, typer.Option(help="auto (a GPU if available), cpu, cuda, cuda:1, mps or xpu.")]
+CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="A dataset.h5 written by `kptool extract`.")]
 ModelName = Annotated[str, typer.Option("--model", help="A name, a run folder, or a model.safetensors.")]
 Images = Annotated[
     Path | None,
     typer.Option(
-        help="The folder of the pictures that SOURCE labels; beside it, or its folder images.", show_default=False
+        help="Folder of the pictures labelled by SOURCE; default: SOURCE's folder or its subfolder images.",
+        show_default=False,
     ),
 ]
 Category = Annotated[
-    str | None, typer.Option(help="Which things, where SOURCE labels several kinds.", show_default=False)
+    str | None, typer.Option(help="The category to read, if SOURCE labels several.", show_default=False)
 ]
 AsLabelled = Annotated[
     bool,
-    typer.Option("--as-labelled", help="Points where the training data's labels would be, not where the features are."),
+    typer.Option(
+        "--as-labelled", help="Predict where the training data's labels would be, instead of where the features are."
+    ),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 
 
 def check_split(split: str) -> None:
-    """Raise ConfigError for anything but train, val and all."""
+    """Raise ConfigError unless `split` is train, val or all."""
     if split not in ("train", "val", "all"):
         raise ConfigError(f"--split must be train, val or all; got {split!r}")
 
 
 def check_settings(model: str, given: Mapping[str, object], device: str) -> None:
-    """Raise ConfigError for settings and a device that no cache whatever makes right."""
+    """Raise ConfigError for settings or a device that are invalid whatever the cache, before it is opened."""
     from kptool.base.config import configure
     from kptool.base.skeleton import FACE15
     from kptool.network import keypoint_model
@@ -53,18 +56,21 @@ def check_settings(model: str, given: Mapping[str, object], device: str) -> None
 
 
 def overrides(pairs: list[str], **named: object) -> dict[str, object]:
-    """``key=value`` texts and options that were given, as one dictionary. Raises ConfigError for a text without ``=``."""
+    """``key=value`` texts and the options that were given, as one dictionary; options win.
+
+    Raises ConfigError for a text without ``=``.
+    """
     values: dict[str, object] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set wants key=value, for example --set augment.rotation=10; got {pair!r}")
+            raise ConfigError(f"--set expects key=value, for example --set augment.rotation=10; got {pair!r}")
         values[key.strip()] = value.strip()
     return values | {key: value for key, value in named.items() if value is not None}
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """ "H,W" or "S" as (H, W)."""
+    """Parse "H,W", or "S" for a square, as (H, W). Raises ConfigError for anything else."""
     if text is None:
         return None
     parts = text.replace("x", ",").split(",")

@@ -1,4 +1,4 @@
-"""``kptool predict``: pictures -> keypoints, as a table, csv, JSON, COCO, heatmaps, and pictures to look at."""
+"""``kptool predict``: predict keypoints, printed as tables, csv or JSON, or written as COCO, heatmaps or drawings."""
 
 from __future__ import annotations
 
@@ -30,42 +30,42 @@ def predict(
     model: ModelName = "unet",
     out: Annotated[
         Path | None,
-        typer.Option(help="A folder for pictures with their keypoints drawn, and keypoints.csv.", show_default=False),
+        typer.Option(help="Folder for pictures with their keypoints drawn, and keypoints.csv.", show_default=False),
     ] = None,
     detect: Annotated[
         bool | None,
         typer.Option(
-            "--detect/--no-detect", help="Look for faces; --no-detect: the whole picture is one.", show_default=False
+            "--detect/--no-detect", help="Detect faces, or treat the whole picture as one.", show_default=False
         ),
     ] = None,
     box: Annotated[
         list[str] | None,
-        typer.Option(metavar="X,Y,W,H", help="Where a face is, instead of looking for it; may be repeated."),
+        typer.Option(metavar="X,Y,W,H", help="The box of a face, instead of detection; repeatable."),
     ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print a csv, a row per keypoint.")] = False,
-    coco: Annotated[Path | None, typer.Option(help="Write a COCO keypoints json.", show_default=False)] = None,
-    heatmaps: Annotated[Path | None, typer.Option(help="Write an HDF5 file of heatmaps.", show_default=False)] = None,
-    names: Annotated[bool, typer.Option("--names", help="Write the keypoints' names into the pictures.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print a csv, one row per keypoint.")] = False,
+    coco: Annotated[Path | None, typer.Option(help="Write COCO keypoints json.", show_default=False)] = None,
+    heatmaps: Annotated[Path | None, typer.Option(help="Write heatmaps to an HDF5 file.", show_default=False)] = None,
+    names: Annotated[bool, typer.Option("--names", help="Write keypoint numbers and names into the drawings.")] = False,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Of a video, at most so many frames.", show_default=False)
+        int | None, typer.Option(min=1, help="Read at most this many frames of a video.", show_default=False)
     ] = None,
-    tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction of the mirrored picture.")] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction for the mirrored picture.")] = False,
     as_labelled: AsLabelled = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Find faces and predict their keypoints, in the pixels of the picture that was given.
+    """Find faces and predict their keypoints.
 
-    An integer coordinate is a pixel's centre; left and right are the subject's. Points are where the features are, as
-    far as it is known how far labels lie off them; --as-labelled: where labels would be. A picture that cannot be read is
-    named, the others go on, and the exit code is 2.
+    Coordinates are in pixels of the given picture, an integer is a pixel's centre; left and right are the subject's. Points
+    are where the features are, as far as the offset of the training data's labels is known; with --as-labelled, where labels
+    would be. Pictures that cannot be read are named and skipped; the exit code is then 2.
     """
     if csv and json:
-        raise ConfigError("--csv and --json both want stdout; choose one")
+        raise ConfigError("--csv and --json both write to stdout; choose one")
     boxes = [_box(text) for text in box] if box else None
     if boxes and detect:
-        raise ConfigError("--box says where the faces are, so --detect has nothing to look for; leave one out")
-    if device not in ("auto", "cpu"):  # an option that cannot be is refused before anything is said
+        raise ConfigError("--box gives the faces, so --detect has nothing to find; leave one out")
+    if device not in ("auto", "cpu"):  # refuse an unavailable device before anything is printed
         from kptool.system import devices
 
         devices.pick(device)
@@ -80,7 +80,7 @@ def predict(
     wanted = reading.expand(pictures)
     with workers.join() as mine, ExitStack() as stack:
         if heatmaps and mine.world > 1:
-            raise ConfigError("--heatmaps writes one file, so run it as one process, without torchrun")
+            raise ConfigError("--heatmaps writes one file, so it needs a single process; run it without torchrun")
         outputs = stack.enter_context(stream.outputs(predictor, out, heatmaps, names=names))
         if mine.rank == 0:
             note(f"kptool: using {predictor.origin}; {predictor.shift.sentence(as_labelled)}")
@@ -93,15 +93,15 @@ def predict(
             predictor, reading.read(part, frames=frames), len(part), boxes=boxes, outputs=outputs, progress=bar
         )
         everyone = mine.gather(one)
-    if everyone is None:  # another process of torchrun's writes
+    if everyone is None:  # under torchrun, only the first process writes
         return
     done = stream.merge(wanted, everyone)
     stream.write(predictor, done.found, out=out, coco=coco)
-    told = intensity.remark_notes(done.remarks)
-    for text in (*told, *(" ".join(picture.error.split()) for picture in done.failed)):
+    notes = intensity.remark_notes(done.remarks)
+    for text in (*notes, *(" ".join(picture.error.split()) for picture in done.failed)):
         note(f"kptool: {text}")
     if json:
-        _json(predictor, done, told)
+        _json(predictor, done, notes)
     elif csv:
         emit_text(csv_text(done.found, predictor.names))
     else:
@@ -113,16 +113,19 @@ def predict(
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
+    """Parse "x,y,width,height". Raises ConfigError."""
     try:
         x, y, width, height = (float(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"--box wants x,y,width,height in pixels, for example 40,30,100,100; got {text!r}") from None
+        raise ConfigError(
+            f"--box expects x,y,width,height in pixels, for example 40,30,100,100; got {text!r}"
+        ) from None
     if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) <= 0:
-        raise ConfigError(f"--box wants x,y,width,height in pixels, width and height above 0; got {text!r}")
+        raise ConfigError(f"--box expects x,y,width,height in pixels, width and height above 0; got {text!r}")
     return x, y, width, height
 
 
-def _json(predictor: Predictor, done: Predicted, told: Sequence[str]) -> None:
+def _json(predictor: Predictor, done: Predicted, notes: Sequence[str]) -> None:
     from kptool.network.label_shift import RADIUS
     from kptool.predict.output import CONVENTION
 
@@ -135,20 +138,20 @@ def _json(predictor: Predictor, done: Predicted, told: Sequence[str]) -> None:
             "coordinates": CONVENTION,
             "images": [each.describe(predictor.names) for each in done.found],
             "failed": [{"file": picture.name, "error": picture.error} for picture in done.failed],
-            "notes": [*predictor.card.caveats, *told],
+            "notes": [*predictor.card.caveats, *notes],
         }
     )
 
 
 def _about(predictor: Predictor) -> str:
-    """Whose weights said it, and what its points are, for the titles of results."""
+    """The weights, and what their points are, for titles."""
     from kptool.network.label_shift import POINTS
 
     return f"by {predictor.origin}, {POINTS[predictor.points]}"
 
 
 def _tables(found: list[PicturePrediction], predictor: Predictor) -> list[Any]:
-    """A table for each face, under the picture's name; of many faces, a line for each picture."""
+    """One table per face, or if there are many faces, one line per picture."""
     count = sum(len(each.faces) for each in found)
     if count > _TABLES:
         lines = [f"{each.name}: {len(each.faces)} face{'s' * (len(each.faces) != 1)}" for each in found]
@@ -158,6 +161,7 @@ def _tables(found: list[PicturePrediction], predictor: Predictor) -> list[Any]:
 
 
 def _face_tables(found: PicturePrediction, predictor: Predictor) -> list[Any]:
+    """One table of keypoints per face, titled with the picture's name."""
     from rich.table import Table
 
     tables = []

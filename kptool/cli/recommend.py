@@ -1,4 +1,4 @@
-"""``kptool recommend``: a cache -> the model and the settings to train it with, as a table and as a file for ``train``."""
+"""``kptool recommend``: recommend a model and training settings for a cache, as a table and as a file for ``train``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ def recommend(
     cache: CachePath = DEFAULT_CACHE,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write it as a TOML file, too, for `kptool train --config FILE`.", show_default=False),
+        typer.Option(help="Also write a TOML file for `kptool train --config FILE`.", show_default=False),
     ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Propose a model and its settings for a cache and this machine, with a reason for each."""
+    """Recommend a model and its settings for a cache.
+
+    Each setting comes with a reason. The device's speed and memory are taken into account.
+    """
     from kptool.advise import recommend as recommending
     from kptool.base import recipes
     from kptool.cache.store import Cache
@@ -62,17 +65,17 @@ def _print(recipe: Recipe, cache: Path, out: Path | None) -> None:
     last = (
         f"wrote {out}; train with `kptool train --config {out}{options}`"
         if out
-        else "add --out recipe.toml to write this for `kptool train --config recipe.toml`"
+        else "add --out recipe.toml to save this for `kptool train --config recipe.toml`"
     )
     emit(table, *_remarks(recipe)[2:], last)
 
 
 def _remarks(recipe: Recipe) -> list[str]:
-    """What is no setting."""
-    lines = ["A recipe for `kptool train --config`: every key is one of --set's, and an option given there wins."]
+    """Remarks for the recipe file's header: its use, the image size, the expected training time, and advice."""
+    lines = ["A recipe for `kptool train --config`: keys are those of --set; options on the command line win."]
     lines.append(f"size {recipe.size.value}: {recipe.size.why}")
     if recipe.seconds is not None:
-        lines.append(f"training takes about {_duration(recipe.seconds)} here, judging by a few steps just now")
+        lines.append(f"training takes about {_duration(recipe.seconds)} on this machine, measured over a few steps")
     return [*lines, *recipe.advice]
 
 

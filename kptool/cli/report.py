@@ -1,4 +1,4 @@
-"""``kptool report``: runs side by side on one self-contained HTML page."""
+"""``kptool report``: compare runs on one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from kptool.cli.output import emit, emit_json, progress
 def report(
     models: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names, run folders, or weights files.")],
     cache: Annotated[Path, typer.Option(help="The cache to measure on.")] = DEFAULT_CACHE,
-    out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("report.html"),
     split: Annotated[str, typer.Option(help="val, train or all.")] = "val",
-    tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction of the mirrored image.")] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction for the mirrored image.")] = False,
     json: Json = False,
 ) -> None:
-    """Compare runs on one HTML page: tables, cumulative errors, training curves, best and worst faces."""
+    """Compare runs on one HTML page.
+
+    Contains tables of metrics, cumulative errors, training curves, and the best and worst images.
+    """
     check_split(split)
     from kptool.cache.store import Cache
     from kptool.report.runs import measure_all, write_page

@@ -1,4 +1,4 @@
-"""``kptool show``: a cache or a run as pictures."""
+"""``kptool show``: draw a cache or the predictions of a run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from kptool.cli.output import emit, emit_json, note
 
 def show(
     what: Annotated[
-        str, typer.Argument(metavar="CACHE|RUN", help="A dataset.h5, or a run (folder, name or weights).")
+        str, typer.Argument(metavar="CACHE|RUN", help="A dataset.h5, or a run (folder, name or weights file).")
     ] = str(DEFAULT_CACHE),
-    out: Annotated[Path, typer.Option(help="The picture to write; others get its name with an ending.")] = Path(
-        "picture.png"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The picture to write; the others get a suffix, as in NAME-heatmaps.")
+    ] = Path("picture.png"),
     cache: Annotated[
         Path, typer.Option(help="For a run: the cache whose validation images are drawn.")
     ] = DEFAULT_CACHE,
-    count: Annotated[int, typer.Option(min=1, max=400, help="How many images.")] = 16,
+    count: Annotated[int, typer.Option(min=1, max=400, help="Number of images.")] = 16,
     json: Json = False,
 ) -> None:
-    """Draw examples with their keypoints, heatmaps and sides; for a run, predictions from best to worst and curves."""
+    """Draw the images of a cache, or the predictions of a run.
+
+    For a cache: images with their keypoints, heatmaps, and flip pairs. For a run: predictions from best to worst,
+    cumulative errors, and training curves.
+    """
     is_cache = what.endswith((".h5", ".hdf5"))
     written = _show_cache(Path(what), out, count) if is_cache else _show_run(what, cache, out, count)
     if json:

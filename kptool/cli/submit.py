@@ -1,4 +1,4 @@
-"""``kptool submit``: Kaggle's test pictures and lookup table -> submission.csv, and what it would score."""
+"""``kptool submit``: write Kaggle's submission.csv, and estimate its score."""
 
 from __future__ import annotations
 
@@ -24,26 +24,29 @@ def submit(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="The model for pictures that ask for fewer keypoints than --model has, where it has them all.",
+            help="Another model, for pictures of which fewer keypoints are asked than --model has, if it has them all.",
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("submission.csv"),
+    out: Annotated[Path, typer.Option(help="The csv file to write.")] = Path("submission.csv"),
     tta: Annotated[
-        bool, typer.Option("--tta/--no-tta", help="Average with the prediction of the mirrored picture.")
+        bool, typer.Option("--tta/--no-tta", help="Average with the prediction for the mirrored picture.")
     ] = True,
     estimate: Annotated[
         Path | None,
         typer.Option(
             metavar="CACHE",
-            help="Estimate the leaderboard's RMSE on this cache's validation images, too.",
+            help="Also estimate the leaderboard's RMSE, on this cache's validation images.",
             show_default=False,
         ),
     ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Write Kaggle's RowId,Location, one row for each that the lookup table asks for: where its labels would be."""
+    """Write a submission to Kaggle's Facial Keypoints Detection.
+
+    One RowId,Location per row of the lookup table. Points are where the competition's labels would be.
+    """
     from kptool.kaggle import submit
     from kptool.network import cards, checkpoint
     from kptool.network.label_shift import AS_LABELLED
@@ -52,7 +55,7 @@ def submit(
     place = devices.pick(device)
     sources = [cards.resolve(name) for name in (model, model_few) if name is not None]
     origins = [origin for _, origin in sources]
-    note(f"kptool: using {' and, for pictures that ask for fewer keypoints, '.join(origins)}")
+    note(f"kptool: using {' and, for pictures with fewer requested keypoints, '.join(origins)}")
     loaded = [checkpoint.load_model(path, place) for path, _ in sources]
     few = None if model_few is None else loaded[-1][0]
     expected = None if estimate is None else _estimate(lookup, estimate, loaded, tta)  # before anything is written
@@ -60,7 +63,7 @@ def submit(
         counts = submit.submit(loaded[0][0], test, lookup, out, few=few, flip=tta, progress=bar)
     if few is not None and not counts["images_few"]:
         note(
-            "kptool: no picture asks for fewer keypoints than --model has, of which --model-few has all; it went unused"
+            "kptool: --model-few was not used: no picture requests fewer keypoints than --model has, all known to --model-few"
         )
     if json:
         document: dict[str, Any] = {"model": origins[0], "model_few": origins[1] if few else None, "submission": out}
@@ -69,12 +72,13 @@ def submit(
         return
     emit(f"wrote {out}: {counts['rows']} rows for {counts['images']} pictures")
     if few is not None:
-        emit(f"{counts['images_few']} of them by {origins[1]}")
+        emit(f"{counts['images_few']} of them predicted by {origins[1]}")
     if expected is not None:
         emit(_sentence(expected, estimate))
 
 
 def _estimate(lookup: Path, cache: Path, loaded: list[tuple[KeypointModel, Card]], flip: bool) -> Estimate:
+    """Estimate the score of `loaded` on a cache; notes say what makes the estimate unreliable."""
     from kptool.cache.store import Cache
     from kptool.evaluate.evaluation import trained_on
     from kptool.kaggle import estimate
@@ -83,18 +87,20 @@ def _estimate(lookup: Path, cache: Path, loaded: list[tuple[KeypointModel, Card]
         seen = max(trained_on(card.data, opened, "val") for _, card in loaded)
         if seen:
             note(
-                f"kptool: {seen} of the validation images in {cache} were trained on, so the estimate flatters the model"
+                f"kptool: {seen} of the validation images in {cache} were used for training, so the estimate is too"
+                " optimistic"
             )
         expected = estimate.estimate(lookup, opened, *(model for model, _ in loaded), flip=flip)
     if expected.unlabelled:
-        note(f"kptool: the estimate leaves out {', '.join(expected.unlabelled)}: no validation image has a label of it")
+        note(f"kptool: the estimate omits {', '.join(expected.unlabelled)}: not labelled in any validation image")
     return expected
 
 
 def _sentence(expected: Estimate, cache: Path | None) -> str:
-    interval = "no interval, as all are of one group"
+    """An estimate in words."""
+    interval = "no interval, as all images are of one group"
     if expected.low is not None and expected.high is not None:
-        interval = f"95 % of resamplings lie in {expected.low:.3f} to {expected.high:.3f}"
+        interval = f"95 % bootstrap interval {expected.low:.3f} to {expected.high:.3f}"
     return (
         f"estimated leaderboard RMSE: {expected.rmse:.3f} px ({interval}; {expected.images} validation images"
         f" in {expected.groups} groups of {cache})"

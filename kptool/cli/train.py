@@ -1,8 +1,7 @@
-"""``kptool train``: a cache -> a run folder with weights, history and curves; ``train all`` compares the four."""
+"""``kptool train``: train models on a cache into run folders with weights, history and curves."""
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,49 +12,49 @@ from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_set
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
-    from kptool.train.run import Result
     from kptool.train.split import Fold
 
 
 def train(
     model: Annotated[
         str | None,
-        typer.Argument(help="vgg, resnet, fcn, unet, or all; not needed where --config names it.", show_default=False),
+        typer.Argument(
+            help="vgg, resnet, fcn, unet, or all; optional if --config names the model.", show_default=False
+        ),
     ] = None,
     cache: CachePath = DEFAULT_CACHE,
     config: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A TOML file of settings, e.g. of `kptool recommend --out`; --set and other options win over it.",
+            help="A TOML file of settings, such as from `kptool recommend --out`; --set and other options override it.",
             show_default=False,
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run's folder; runs/MODEL without it.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/MODEL.", show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.", show_default=False)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default=False)] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.", show_default=False)] = None,
     device: Device = "auto",
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of everything random; 0 without it.", show_default=False)
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; default: 0.", show_default=False)] = None,
     cv: Annotated[
         int | None,
-        typer.Option(
-            min=2, help="Cross-validate: train this many folds, none of which parts a group.", show_default=False
-        ),
+        typer.Option(min=2, help="Cross-validate with this many folds, keeping groups intact.", show_default=False),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT/last.ckpt.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a run that is already there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. width=48 or loss=dsnt."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any other setting, such as width=48 or loss=dsnt; repeatable."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train a model on a cache; with `all`, the four of them, compared."""
+    """Train a model on a cache, or all models to compare them.
+
+    Writes the best weights, the training state, metrics of every epoch, and curves into the run folder.
+    """
     from kptool import plugins
     from kptool.base import recipes
 
@@ -77,15 +76,19 @@ def train(
     rows = []
     begun_any = any((folder / "last.ckpt").exists() for _, folder, _ in runs)
     for name, folder, part in runs:
-        begun = resume and (not begun_any or (folder / "last.ckpt").exists())  # later ones may not have been
+        begun = resume and (
+            not begun_any or (folder / "last.ckpt").exists()
+        )  # an interrupted series may not have reached the later ones
         if resume and not begun:
-            note(f"kptool: {folder} has not begun; training it from the start")
+            note(f"kptool: {folder} has no training to resume; starting it")
         rows.append(_train_one(name, cache, folder, given, device, begun, part, quiet=json))
     documents = [row for row in rows if row]
-    if not documents:  # a process of torchrun's other than the first
+    if not documents:  # under torchrun, only the first process reports
         return
+    from kptool.train import results
+
     if cv:
-        documents = [_over_folds(documents[i : i + cv]) for i in range(0, len(documents), cv)]
+        documents = [results.over_folds(documents[i : i + cv]) for i in range(0, len(documents), cv)]
     if json:
         emit_json({"models": documents} if model == "all" else documents[0])
         return
@@ -97,15 +100,16 @@ def train(
         only = documents[0]
         where = "" if only["val"] else ", on the training images"
         title = f"{model}, best epoch {only['best_epoch']} of {only['epochs']}{where}"
-        emit(tables.metrics_table(_measured(only), title))
+        emit(tables.metrics_table(results.metrics(only), title))
     emit(*dict.fromkeys(_beside_mean_shape(each) for each in documents))
     emit(*(f"wrote {folder}/" for folder in folders.values()))
 
 
 def _what_to_train(model: str | None, cache: Path, named: object, config: Path | None) -> tuple[str, Path]:
-    """The model and the cache, of which --config may name the model; then a single argument that is a file is the cache.
+    """Resolve the model and the cache. If --config names the model, a single argument that is a file is the cache.
 
-    Raises ConfigError where no model is named, or two: a recipe's values are for its model alone.
+    `named` is the model named by --config. Raises ConfigError if no model is given, or two that differ, since the values of
+    a recipe are chosen for its model.
     """
     if model is not None and named is not None and (Path(model).is_file() or model.endswith((".h5", ".hdf5"))):
         cache, model = Path(model), None
@@ -113,15 +117,14 @@ def _what_to_train(model: str | None, cache: Path, named: object, config: Path |
         which = (
             "add a MODEL: vgg, resnet, fcn, unet, or all" if config is None else f"{config} names no model; add a MODEL"
         )
-        raise ConfigError(f"there is no model to train; {which}")
+        raise ConfigError(f"no model to train; {which}")
     if model is not None and named is not None and model != named:
-        raise ConfigError(
-            f"{config} is a recipe for {named}, not for {model}; leave MODEL out, or choose another recipe"
-        )
+        raise ConfigError(f"{config} is a recipe for {named}, not for {model}; omit MODEL, or use another recipe")
     return model or str(named), cache
 
 
 def _refuse_to_replace(folder: Path, resume: bool, force: bool) -> None:
+    """Raise ConfigError if a folder holds a run that may neither be replaced nor resumed."""
     if force or not (folder / "model.safetensors").exists():
         return
     if not resume:
@@ -130,7 +133,7 @@ def _refuse_to_replace(folder: Path, resume: bool, force: bool) -> None:
         )
     if not (folder / "last.ckpt").exists():
         raise ConfigError(
-            f"{folder} holds weights and no last.ckpt to resume from; pass --force instead to train it again"
+            f"{folder} holds weights but no last.ckpt to resume from; pass --force instead to train again"
         )
 
 
@@ -145,11 +148,12 @@ def _train_one(
     *,
     quiet: bool,
 ) -> dict[str, Any] | None:
+    """Train one model, or one fold of it, and draw its curves. None in processes of torchrun's other than the first."""
     from kptool.base.config import configure
     from kptool.cache.store import Cache
     from kptool.plugins import load_model
     from kptool.report import charts, figures
-    from kptool.train import run
+    from kptool.train import results, run
 
     given = {"width": load_model(name).default_width, **given}
     with Cache(cache) as opened:
@@ -162,43 +166,12 @@ def _train_one(
     if not result.metrics:
         return None
     figures.save(charts.curves(out), out / "curves.png")
-    return _document(result)
+    return results.describe(result)
 
 
 def _beside_mean_shape(document: dict[str, Any]) -> str:
     from kptool.report import tables
+    from kptool.train import results
 
-    metrics = _measured(document)
+    metrics = results.metrics(document)
     return tables.beside_mean_shape(metrics["rmse"], metrics.get("mean_shape_rmse"), document["model"])
-
-
-def _measured(document: dict[str, Any]) -> dict[str, Any]:
-    """The metrics on the validation images, or where there are none on the training images."""
-    metrics: dict[str, Any] = document["val"] or document["train"]
-    return metrics
-
-
-def _over_folds(folds: list[dict[str, Any]]) -> dict[str, Any]:
-    """One model's folds as one document: the means of the figures, and the standard deviation of RMSE and NME."""
-    val = {key: statistics.mean(fold["val"][key] for fold in folds) for key in ("rmse", "nme", "auc", "failure_rate")}
-    baselines = [fold["val"].get("mean_shape_rmse") for fold in folds]
-    val["mean_shape_rmse"] = None if None in baselines else statistics.mean(baselines)
-    spread = {key: statistics.stdev(fold["val"][key] for fold in folds) for key in ("rmse", "nme")}
-    means = {key: statistics.mean(fold[key] for fold in folds) for key in ("best_epoch", "images_per_second")}
-    total = sum(fold["seconds"] for fold in folds)
-    same = {key: folds[0][key] for key in ("model", "epochs", "parameters")}
-    return {**same, **means, "seconds": total, "val": val, "spread": spread, "folds": folds}
-
-
-def _document(result: Result) -> dict[str, Any]:
-    held_out = result.metrics.get("measured_on", "val") == "val"
-    return {
-        "model": result.model,
-        "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
-        **({"val": result.metrics} if held_out else {"val": None, "train": result.metrics}),
-        "checkpoint": str(result.checkpoint),
-        "seconds": result.seconds,
-        "images_per_second": result.images_per_second,
-        "parameters": result.parameters,
-    }

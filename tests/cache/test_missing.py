@@ -185,11 +185,11 @@ def test_all_goes_on_where_some_have_not_begun(
     assert set(resumed.values()) == {True}  # and says that there is nothing to resume
     (out / "fcn").mkdir(parents=True)
     (out / "fcn" / "last.ckpt").touch()
-    assert kptool(*options).err.count("has not begun; training it from the start") == 3
+    assert kptool(*options).err.count("has no training to resume; starting it") == 3
     assert resumed == {"fcn": True, "resnet": False, "unet": False, "vgg": False}
     (out / "vgg").mkdir()
     (out / "vgg" / "model.safetensors").touch()
-    assert "vgg holds weights and no last.ckpt to resume from" in refused(*options)
+    assert "vgg holds weights but no last.ckpt to resume from" in refused(*options)
 
 
 def test_options_without_effect_are_answered(kptool: Any, tmp_path: Path, faces: Path, run_folder: Path) -> None:

@@ -156,12 +156,12 @@ def test_a_run_judges_what_it_was_not_trained_on(
     cache = in_tmp / "dataset.h5"
     cache.write_bytes(faces.read_bytes())
     ran = kptool("doctor", cache, "--run", run_folder, "--json")
-    assert "tells about 12 of 48 images" in ran.err
+    assert "covers 12 of 48 images" in ran.err
     folds = kptool("train", "unet", cache, "--cv", 3, "--out", "folds", "--epochs", 1, "--set", "width=4")
     assert folds.code == 0, folds.err
     everything = kptool("doctor", cache, "--run", "folds", "--json")
     assert everything.code in (0, 1)
-    assert "tells about" not in everything.err
+    assert "covers" not in everything.err
     other = extract_other(in_tmp)
     assert "was trained on other data" in refused("doctor", other, "--run", run_folder)
     assert "nothing-here" in refused("doctor", cache, "--run", "nothing-here")
