@@ -21,7 +21,7 @@ def info(
         typer.Argument(
             metavar="[CACHE|MODEL]",
             show_default=False,
-            help="A dataset.h5, or a model (name, run folder or weights file).",
+            help="A dataset.h5 or a model.",
         ),
     ] = None,
     json: Json = False,

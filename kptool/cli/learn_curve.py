@@ -29,7 +29,7 @@ def learn_curve(
     more: Annotated[
         list[int] | None,
         typer.Option(
-            help="Forecast the error with this many more images; repeatable. Default: 1/4, 1 and 3 times the current number."
+            help="Forecast the error with this many more images; repeatable. Default: 1/4, 1 and 3 times as many."
         ),
     ] = None,
     suggest: Annotated[
@@ -43,7 +43,7 @@ def learn_curve(
     run: Annotated[
         list[str] | None,
         typer.Option(
-            help="Suggest pictures with this model instead of measuring a curve; repeatable, more models give better suggestions."
+            help="Suggest pictures with this model instead of measuring a curve; repeatable, several work better."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the measured points and models.")] = Path("runs/learn-curve"),
@@ -63,9 +63,7 @@ def learn_curve(
     same command continues an interrupted one.
     """
     if bool(suggest) != bool(pool):
-        raise ConfigError(
-            "--suggest N and --pool PICTURES go together: the number of pictures to suggest, and the pictures to choose from"
-        )
+        raise ConfigError("--suggest N and --pool PICTURES go together: how many pictures to suggest, and from which")
     if run and not suggest:
         raise ConfigError("--run names models for --suggest; also give --suggest N and --pool PICTURES")
     check_settings(model, overrides(settings or [], seed=seed), device)
@@ -110,22 +108,25 @@ def _curve(
     from kptool.base.config import configure
     from kptool.plugins import load_model
 
-    info, count = cache.info, len(cache.index("train"))
+    info, count, steps = cache.info, len(cache.index("train")), schedule["steps"]
     for wanted in more or []:
         powerlaw.check_reach(count, wanted)
     given = {"width": load_model(model).default_width, **given}
     configs = configure(model, info.skeleton, info.size, info.channels, given)
     if not quiet:
-        most, steps = schedule["sizes"] * schedule["repeats"], schedule["steps"]
+        most = schedule["sizes"] * schedule["repeats"]
         note(f"kptool: training {model} on {cache.path} and on subsets of it, up to {most} times {steps} steps")
     with progress(quiet) as bar:
-        points = learn_curve.measure(cache, out, *configs, **schedule, device=device, progress=bar)
+        sizes, repeats = schedule["sizes"], schedule["repeats"]
+        points = learn_curve.measure(
+            cache, out, *configs, sizes=sizes, repeats=repeats, steps=steps, device=device, progress=bar
+        )
     law = learn_curve.fitted(points)
     asked = more or sorted({max(1, count // 4), count, 3 * count})
     forecasts = [] if law is None else [law.forecast(number) for number in asked]
     return {
         "model": model,
-        "steps": schedule["steps"],
+        "steps": steps,
         "points": points,
         "fit": None if law is None else law.law,
         "verdict": "too few sizes" if law is None else law.verdict,

@@ -76,9 +76,8 @@ def train(
     rows = []
     begun_any = any((folder / "last.ckpt").exists() for _, folder, _ in runs)
     for name, folder, part in runs:
-        begun = resume and (
-            not begun_any or (folder / "last.ckpt").exists()
-        )  # an interrupted series may not have reached the later ones
+        # an interrupted series may not have reached the later ones
+        begun = resume and (not begun_any or (folder / "last.ckpt").exists())
         if resume and not begun:
             note(f"kptool: {folder} has no training to resume; starting it")
         rows.append(_train_one(name, cache, folder, given, device, begun, part, quiet=json))
