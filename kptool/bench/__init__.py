@@ -1,5 +1,5 @@
-"""Measuring kptool beside its peers and beside what the memory allows, as ratios within one run.
+"""Benchmarks of kptool against other implementations and against memory bandwidth, as ratios within one run.
 
-Each module has ``run(quick) -> list[Row]``. A row compares two ways of doing the same work, and asserts first that
-they do; peers that are not installed are left out.
+Each module has ``run(quick) -> list[Row]``. A row compares two implementations of the same task, after asserting that
+their results agree; peers that are not installed are skipped.
 """

@@ -1,7 +1,7 @@
-"""How far decoders are from the truth: float32 heatmaps of 96x96, sigma 2, keypoints anywhere between pixels.
+"""Decoder accuracy: mean error on float32 heatmaps of 96x96 with sigma 2 and keypoints at random sub-pixel positions.
 
-Inside means farther than three sigma from every border; at edges, nearer, down to the outermost pixels' centres. Noise
-is white, of 1 % of the peak.
+"Inside" means more than three sigma from every border, "at edges" closer, down to the centres of the outermost pixels.
+The noise is white, with a standard deviation of 1 % of the peak.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIDE, _SIGMA = 96, 2.0
 
 
 def run(quick: bool = False) -> list[Row]:
-    """Mean distances in pixels: the default decoder against every other one, and against peers that are there."""
+    """Mean errors in pixels of the default decoder against every other one and the installed peers."""
     rng = np.random.default_rng(0)
     count = 20 if quick else 200
     rows: list[Row] = []
@@ -33,12 +33,13 @@ def run(quick: bool = False) -> list[Row]:
 
 
 def _inside(rng: np.random.Generator, count: int) -> Points:
+    """Points (count, 15, 2) more than three sigma from every border."""
     margin = 3 * _SIGMA
     return rng.uniform(margin, _SIDE - 1 - margin, (count, 15, 2))
 
 
 def _at_edges(rng: np.random.Generator, count: int) -> Points:
-    """One coordinate within three sigma of a border, the other anywhere."""
+    """Points (count, 15, 2) with one coordinate within three sigma of a border, the other anywhere."""
     points = rng.uniform(0, _SIDE - 1, (count, 15, 2))
     near = rng.uniform(0, 3 * _SIGMA, (count, 15))
     near = np.where(rng.random((count, 15)) < 0.5, near, _SIDE - 1 - near)

@@ -1,6 +1,6 @@
-"""Heatmap caches: what writing and reading them costs, by filter, and against rendering the heatmaps anew.
+"""Heatmap caches: time to write and read them, by HDF5 filter, against rendering the heatmaps again.
 
-"kptool" is the cache as it is written; the others are HDF5's own filters, those of hdf5plugin where it is installed.
+"kptool" is kptool's own cache format; the others are HDF5's filters, including those of hdf5plugin if it is installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BATCH = 64
 
 
 def run(quick: bool = False) -> list[Row]:
-    """For each type and filter: writing and reading shuffled batches of 64, each against rendering the same maps."""
+    """For each type and filter: writing, and reading shuffled batches of 64, against rendering the same maps."""
     count = 3 * _BATCH if quick else 16 * _BATCH
     rng = np.random.default_rng(0)
     points = rng.uniform(10, 86, (count, 15, 2)).astype(np.float32)
@@ -44,7 +44,7 @@ def run(quick: bool = False) -> list[Row]:
 
 
 def filters(quick: bool) -> dict[str, Mapping[str, Any]]:
-    """Options of h5py's create_dataset."""
+    """The filters to measure, as options of h5py's create_dataset."""
     known: dict[str, Mapping[str, Any]] = {
         "no filter": {},
         "lzf": {"compression": "lzf", "shuffle": True},
@@ -64,7 +64,7 @@ def filters(quick: bool) -> dict[str, Mapping[str, Any]]:
 
 
 def _render_ms(points: NDArray[np.float32], dtype: str) -> float:
-    """Milliseconds to render a batch into an array, with one thread."""
+    """Milliseconds to render a batch into an existing array with one thread."""
     draw = heatmaps.Renderer(len(points), 15, (96, 96), dtype=dtype, threads=1)
     turns = [points, points[::-1]]
 
@@ -79,7 +79,7 @@ Times = tuple[float, float, float]
 
 
 def _kptool(folder: Path, points: NDArray[np.float32], maps: NDArray[Any], order: NDArray[np.int64]) -> Times:
-    """Seconds to write the maps, seconds to read them shuffled, and bytes: through `kptool.cache.store`."""
+    """With `kptool.cache.store`: seconds to write the maps, seconds to read them shuffled, and bytes on disk."""
     path, n = folder / "kptool.h5", len(points)
     info = Info(
         FACE15.names, FACE15.flip_pairs, (96, 96), 1, 2.0, 1, maps.dtype.name, 0, 0.1, "bench", "0" * 64, "bench"
@@ -103,7 +103,7 @@ def _kptool(folder: Path, points: NDArray[np.float32], maps: NDArray[Any], order
 
 
 def _plain(folder: Path, maps: NDArray[Any], order: NDArray[np.int64], options: Mapping[str, Any]) -> Times:
-    """The same with h5py alone, a chunk for each sample."""
+    """The same with plain h5py, one chunk per sample."""
     path = folder / "plain.h5"
     started = time.perf_counter()
     with h5py.File(path, "w") as file:
@@ -121,7 +121,7 @@ def _plain(folder: Path, maps: NDArray[Any], order: NDArray[np.int64], options: 
 
 
 def _measured(name: str, wrote: float, read: float, size: float, maps: NDArray[Any], render_ms: float) -> list[Row]:
-    """Milliseconds per batch of 64 to write and to read, against rendering it."""
+    """Two rows: milliseconds per batch of 64 to write and to read, against rendering it."""
     group = f"heatmaps {maps.dtype}, 96x96, batches of {_BATCH}"
     batches, raw = len(maps) / _BATCH, maps.nbytes / 1e9
     each = size / (maps.shape[0] * maps.shape[1])

@@ -1,6 +1,6 @@
-"""Rendering and decoding, one thread each: against the memory's own speed, and against peers.
+"""Rendering and decoding with one thread, against memory bandwidth and against peers.
 
-Floors: for rendering, memset of the same bytes; for decoding, numpy's max over the same array.
+The floors that memory bandwidth sets: memset of the same bytes for rendering, numpy's max over the same array for decoding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kptool.bench.timing import Row, Work, medians
 
 @dataclass(frozen=True)
 class Workload:
-    """`samples` x `keypoints` maps of `size`; the first two are larger than any cache, W2 fits in one."""
+    """`samples` x `keypoints` heatmaps of `size` (H, W). W0 and W1 exceed any CPU cache, W2 fits into one."""
 
     name: str
     samples: int
@@ -30,7 +30,7 @@ class Workload:
     sigma: float
 
     def points(self, seed: int = 0) -> NDArray[np.float64]:
-        """Points all over the maps, well inside, so that peers that do not know borders can agree."""
+        """Random points (samples, keypoints, 2), far enough from borders for peers that do not handle borders."""
         margin = 6 * self.sigma
         low, high = np.full(2, margin), np.array(self.size[::-1]) - 1 - margin
         return np.random.default_rng(seed).uniform(low, high, (self.samples, self.keypoints, 2))
@@ -43,7 +43,7 @@ SMALL = Workload("small 32x15x96x96", 32, 15, (96, 96), 2.0)
 
 
 def run(quick: bool = False) -> list[Row]:
-    """All rows; `quick` takes seconds: small work, and no peer that has to be compiled first."""
+    """All rows. `quick` takes seconds: small workloads, and no peers that need compilation."""
     seconds = 0.15 if quick else 1.0
     rows: list[Row] = []
     for load in (SMALL, W2) if quick else (W0, W1, W2):
@@ -53,14 +53,14 @@ def run(quick: bool = False) -> list[Row]:
 
 
 def _against(group: str, floor: str, floor_work: Work, works: dict[str, Work], seconds: float) -> Iterator[Row]:
-    """Every piece of work against the floor, measured in turns."""
+    """Each of `works` against the floor, measured alternately."""
     times = medians({floor: floor_work, **works}, seconds=seconds)
     for name in works:
         yield Row(group, name, floor, times[name], times[floor])
 
 
 def render_floors(load: Workload, seconds: float) -> Iterator[Row]:
-    """Rendering by type, into a buffer, into a new array, and by a persistent renderer, against memset."""
+    """Rendering against memset: by type into a buffer, into a new array, and with a persistent renderer."""
     scenes = [load.points(seed) for seed in range(2)]
     shape = (load.samples, load.keypoints, *load.size)
     buffers = {dtype: np.zeros(shape, dtype) for dtype in heatmaps.DTYPES}
@@ -85,7 +85,7 @@ def render_floors(load: Workload, seconds: float) -> Iterator[Row]:
 
 
 def decode_floors(load: Workload, seconds: float) -> Iterator[Row]:
-    """Every method on float32, and fast ones on the smaller types, against one read by numpy's max."""
+    """Decoding against numpy's max: every method on float32, the fast ones also on the smaller types."""
     points = load.points()
     maps = {dtype: heatmaps.render(points, load.size, load.sigma, dtype=dtype) for dtype in heatmaps.DTYPES}
 
@@ -101,7 +101,7 @@ def decode_floors(load: Workload, seconds: float) -> Iterator[Row]:
 
 
 def render_peers(load: Workload, seconds: float, *, compiled: bool) -> Iterator[Row]:
-    """Rendering float32 against each peer that is there; results agree within 1e-5."""
+    """Rendering float32 against each installed peer; asserts that results agree within 1e-5."""
     points = load.points()
     ours = np.zeros((load.samples, load.keypoints, *load.size), np.float32)
 
@@ -116,16 +116,16 @@ def render_peers(load: Workload, seconds: float, *, compiled: bool) -> Iterator[
             peer: Callable[[], Any] = make(points, *load.size, load.sigma)
             theirs = np.asarray(peer()).reshape(ours.shape)
             theirs = theirs / theirs.max((2, 3), keepdims=True) * ours.max((2, 3), keepdims=True)
-            drawn = theirs > 0 if "mmpose" in name else True  # it leaves out what is farther than three sigma
+            drawn = theirs > 0 if "mmpose" in name else True  # it is 0 beyond three sigma
             assert np.abs(theirs - ours)[drawn].max() < 1e-5, f"{name} does not agree"
             times = medians({"ours": work, name: peer}, seconds=seconds)
             yield Row(f"{load.name}, peers", "render float32", name, times["ours"], times[name])
 
 
 def decode_peers(load: Workload, seconds: float) -> Iterator[Row]:
-    """Decoding against each peer that is there; by the same definition, results agree within 0.05 pixels.
+    """Decoding against each installed peer; asserts that the same definition agrees within 0.05 pixels.
 
-    Against peers that average over the whole map, the time is that of the windowed centroid, which answers better.
+    Peers that average over the whole map are compared in time with the windowed centroid, which is more accurate.
     """
     maps = heatmaps.render(load.points(), load.size, load.sigma)
     with one_torch_thread():
@@ -145,7 +145,7 @@ def _decoding(maps: NDArray[np.float32], method: str) -> Work:
 
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """torch computes with one thread inside the block, as kptool does here."""
+    """Run torch with one thread inside the block, as kptool is measured."""
     import torch
 
     threads = torch.get_num_threads()

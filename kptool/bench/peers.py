@@ -1,6 +1,6 @@
-"""Other ways to render and decode heatmaps, each with the convention under which its result equals ours.
+"""Other implementations of rendering and decoding, adapted to the conventions under which results equal kptool's.
 
-The NumPy and torch ones are how people write it; the others are libraries, used where they can be imported.
+The NumPy and torch ones are the usual hand-written forms; the others are libraries, used if they are installed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Decode = Callable[[Maps], Callable[[], Any]]
 
 
 def numpy_separable(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
-    """Two 1-D Gaussians and their outer product, for all keypoints at once."""
+    """The outer product of two 1-D Gaussians, for all keypoints at once."""
     p = points.astype(np.float32)
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
 
@@ -35,7 +35,7 @@ def numpy_separable(points: Points, height: int, width: int, sigma: float) -> Ca
 
 
 def numpy_loop(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
-    """A 2-D exponential per keypoint, in a loop: what tutorials show."""
+    """A 2-D exponential per keypoint in a loop, as in tutorials."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
 
     def render() -> Maps:
@@ -97,7 +97,7 @@ def numba_separable(points: Points, height: int, width: int, sigma: float) -> Ca
 
 
 def kornia_render(points: Points, height: int, width: int, sigma: float) -> Callable[[], Any]:
-    """kornia.geometry.subpix.render_gaussian2d; its maps sum to 1, so they are scaled by their peak to compare."""
+    """kornia.geometry.subpix.render_gaussian2d; its maps sum to 1, so they are compared after scaling to a peak of 1."""
     import torch
     from kornia.geometry.subpix import render_gaussian2d
 
@@ -143,7 +143,7 @@ def torch_argmax(maps: Maps) -> Callable[[], Any]:
 
 
 def numpy_expectation(maps: Maps) -> Callable[[], Points]:
-    """The weighted average of all pixels' positions."""
+    """The average position of all pixels, weighted by their values."""
     x, y = (np.arange(side, dtype=np.float32) for side in (maps.shape[3], maps.shape[2]))
 
     def decode() -> Points:
@@ -155,7 +155,7 @@ def numpy_expectation(maps: Maps) -> Callable[[], Points]:
 
 
 def dsntnn_expectation(maps: Maps) -> Callable[[], Any]:
-    """dsntnn.dsnt, whose coordinates run from -1 to 1 between the outer edges of the map."""
+    """dsntnn.dsnt, whose coordinates run from -1 to 1 between the map's edges."""
     import dsntnn
     import torch
 
@@ -189,5 +189,5 @@ DECODERS: dict[str, tuple[str | None, str, Decode]] = {
 
 
 def available(package: str | None) -> bool:
-    """Whether a peer's package can be imported."""
+    """Whether a peer's package is installed; None means that it needs none."""
     return package is None or importlib.util.find_spec(package) is not None

@@ -1,5 +1,8 @@
-"""Prediction speed: of the four models, untrained (the time does not depend on the weights), one by one and batched;
-and of the weights that ship, run by ONNX Runtime and by torch, and on whole pictures with a face to be found."""
+"""Prediction speed, with torch and ONNX Runtime.
+
+All models one image at a time and batched, untrained, since the time does not depend on the weights; the shipped weights
+on both backends, and on a whole picture including face detection.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from kptool.predict.predictor import Predictor
 
 
 def run(quick: bool = False) -> list[Row]:
-    """Milliseconds per image, pixels to points, batched: against one at a time, and against the network alone."""
+    """Milliseconds per image from pixels to points, batched, against one at a time and against the network alone."""
     rows: list[Row] = []
     batch = 16 if quick else 64
     images = torch.randint(0, 256, (batch, 1, 96, 96), dtype=torch.uint8)
@@ -36,7 +39,7 @@ def run(quick: bool = False) -> list[Row]:
 
 
 def _shipped(images: NDArray[np.uint8], quick: bool) -> list[Row]:
-    """The U-Net that ships: ONNX Runtime against torch, and a made-up picture of 480x360 with a face against the crop."""
+    """The shipped U-Net: ONNX Runtime against torch, and a synthetic 480x360 picture of a face against its crop."""
     path, _ = cards.resolve("unet", Path("no runs of this folder"))
     backends: dict[str, Backend] = {"onnx": OnnxBackend(path.with_suffix(".onnx")), "torch": TorchBackend(path, "cpu")}
     face = next(iter(plugins.load("datasets", "synthetic").open(None, count=1, seed=3).blocks())).images[0]

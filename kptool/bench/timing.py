@@ -1,4 +1,4 @@
-"""Timing in turns: machines drift, so two things are compared only by runs that lie side by side."""
+"""Alternating timing: clock speeds and load drift, so implementations are compared by runs taken in turns."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Row:
-    """kptool against a peer (or a floor) at one task, in milliseconds or another unit of which less is better.
+    """kptool against a peer or floor at one task, in milliseconds or another unit of which less is better.
 
-    ratio: how many times as good kptool is; above 1 is better.
+    ratio: the peer's figure over kptool's; above 1, kptool is better.
     """
 
     group: str
@@ -40,9 +40,9 @@ class Row:
 
 
 def medians(works: Mapping[str, Work], *, seconds: float = 1.0, least: int = 3) -> dict[str, float]:
-    """The median milliseconds of each piece of work: run in turns until each had `seconds`, at least `least` times."""
+    """The median milliseconds of each of `works`, run in turns for `seconds` each, and at least `least` times."""
     for work in works.values():
-        work()  # warms caches, allocators and compilers
+        work()  # warm-up of caches, allocators and compilers
     times: dict[str, list[float]] = {name: [] for name in works}
     spent = dict.fromkeys(works, 0.0)
     while any(len(times[name]) < least or (spent[name] < seconds and len(times[name]) < 200) for name in works):
@@ -58,7 +58,7 @@ def medians(works: Mapping[str, Work], *, seconds: float = 1.0, least: int = 3) 
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on, and when."""
+    """The machine and the date of the measurement."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -70,7 +70,7 @@ def machine() -> dict[str, Any]:
 
 
 def markdown(command: str, rows: Sequence[Row]) -> str:
-    """The rows as Markdown tables, one for each group, under the command, machine and date that made them."""
+    """The rows as Markdown tables, one per group, below the command, machine and date."""
     facts = machine()
     lines = [
         "# Measured",

@@ -1,6 +1,6 @@
-"""Peers inside large toolkits, loaded as single files: none of what the rest of the toolkit needs has to be there.
+"""Peers that are part of large toolkits, loaded as single modules, so that the toolkits' dependencies are not needed.
 
-Installed with ``pip install --no-deps``, a toolkit's wheel is enough; see ``benchmarks/requirements-toolkits.txt``.
+A wheel installed with ``pip install --no-deps`` is enough; see ``benchmarks/requirements-toolkits.txt``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Points = NDArray[Any]
 
 
 def load(package: str, folder: str, module: str) -> Any:
-    """A module of a package's folder, without running the package's own initialisation."""
+    """Import a module from a package's folder without running the package's ``__init__``."""
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise ImportError(package)
@@ -33,7 +33,7 @@ def load(package: str, folder: str, module: str) -> Any:
 
 
 def mmpose_udp(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
-    """mmpose's UDP codec, a picture at a time; leaves out what is farther than three sigma."""
+    """mmpose's UDP codec, one picture at a time; its maps are 0 beyond three sigma."""
     generate = load("mmpose", "codecs/utils", "gaussian_heatmap").generate_udp_gaussian_heatmaps
     seen = np.ones((1, points.shape[1]), np.float32)
     return lambda: np.stack([generate((width, height), each[None], seen, sigma)[0] for each in points])
@@ -43,7 +43,9 @@ def sleap_confmaps(points: Points, height: int, width: int, sigma: float) -> Cal
     """sleap-nn's make_confmaps."""
     import torch
 
-    needed = ModuleType("sleap_nn.data.utils")  # the real one needs all of the toolkit, for a function not used here
+    needed = ModuleType(
+        "sleap_nn.data.utils"
+    )  # the real module imports all of the toolkit for a function not used here
     needed.make_grid_vectors = None  # type: ignore[attr-defined]
     sys.modules.setdefault("sleap_nn.data.utils", needed)
     make = load("sleap_nn", "data", "confidence_maps").make_confmaps
@@ -61,7 +63,7 @@ def lightning_heatmaps(points: Points, height: int, width: int, sigma: float) ->
 
 
 def mmpose_dark(maps: Maps) -> Callable[[], Points]:
-    """mmpose's maxima and DARK, with the authors' smoothing, which leaves a Gaussian a Gaussian."""
+    """mmpose's maxima and DARK, with the authors' smoothing, under which a Gaussian stays a Gaussian."""
     maximum = load("mmpose", "codecs/utils", "post_processing").get_heatmap_maximum
     refine = load("mmpose", "codecs/utils", "refinement").refine_keypoints_dark
 
@@ -72,9 +74,9 @@ def mmpose_dark(maps: Maps) -> Callable[[], Points]:
 
 
 def rtmlib_dark(maps: Maps) -> Callable[[], Points]:
-    """rtmlib's post_dark_udp from numpy's maxima; it smooths over three pixels.
+    """rtmlib's post_dark_udp, starting from numpy's maxima; it smooths over three pixels.
 
-    A picture at a time: it counts pixels in float32, which is wrong beyond 2**24 of them.
+    One picture at a time: it indexes pixels in float32, which is exact only up to 2**24 of them.
     """
     refine = load("rtmlib", "tools/pose_estimation", "post_processings").post_dark_udp
 

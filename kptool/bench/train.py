@@ -1,6 +1,6 @@
-"""Training speed on this machine: the whole loop against its network alone, and against the loop people write.
+"""Training speed: the whole loop against the training step alone, and against a plain PyTorch loop.
 
-The plain loop is a Dataset that draws NumPy heatmaps, a DataLoader, float32, no augmentation.
+The plain loop uses a Dataset that renders heatmaps in NumPy, a DataLoader and float32, without augmentation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kptool.train.trainer import Trainer
 
 
 class PlainFaces(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """What tutorials write: an image and its heatmaps, made in NumPy when asked for."""
+    """A dataset as in tutorials: images with heatmaps rendered in NumPy on access."""
 
     def __init__(self, images: NDArray[np.uint8], points: NDArray[np.float32], sigma: float) -> None:
         self.images, self.points, self.sigma = images, points, sigma
@@ -70,6 +70,7 @@ def run(quick: bool = False) -> list[Row]:
 
 
 def _endless(epochs: Epochs) -> Iterator[Batch]:
+    """Batches of one epoch after another."""
     number = 0
     while True:
         yield from epochs.epoch(number)
@@ -77,7 +78,7 @@ def _endless(epochs: Epochs) -> Iterator[Batch]:
 
 
 def _plain_loop(faces: PlainFaces, trainer: Trainer) -> Iterator[None]:
-    """A plain training loop that stops after every step."""
+    """A plain training loop as a generator that yields after every step."""
     network = trainer.model
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     loader = DataLoader(faces, batch_size=trainer.config.batch_size, shuffle=True, drop_last=True)

@@ -1,6 +1,6 @@
-"""The application, and the one place where errors become a sentence and an exit code.
+"""The Typer application, and the only place where errors become a sentence and an exit code.
 
-0 done; 1 a check said no; 2 wrong usage or bad input; 101 a bug of kptool's; 128 + n stopped by signal n.
+0 success; 1 a check failed; 2 wrong usage or bad input; 101 a bug in kptool; 128 + n stopped by signal n.
 """
 
 from __future__ import annotations
@@ -102,14 +102,14 @@ def main(arguments: list[str] | None = None) -> None:
         note(f"kptool: stopped by {signal.Signals(stop.number).name}" + (f"; {stop.hint}" if stop.hint else ""))
         sys.exit(128 + stop.number)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has left; Python would complain while flushing
+        sys.stderr.close()  # the reader of our output is gone; Python would print an error when flushing at exit
         sys.exit(141)
     except Exception as error:
         sys.exit(_refused(error, debug, arguments))
 
 
 def _refused(error: Exception, debug: bool, arguments: list[str]) -> int:
-    """Say what went wrong that nobody foresaw where it happened; the exit code."""
+    """Report an error that is not a KptoolError; returns the exit code."""
     if usage.is_wrong(error):
         commands = [command.name or "" for command in app.registered_commands]
         note(str(error) if usage.asks_for_help(error) else f"kptool: {usage.sentence(error, arguments, commands)}")
@@ -120,23 +120,24 @@ def _refused(error: Exception, debug: bool, arguments: list[str]) -> int:
         _show(refusal, debug)
         return 2
     _show(error, debug)
-    if isinstance(error, ModuleNotFoundError) and error.name == "torch":  # predicting does without, so it may be
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":  # optional, as prediction works without it
         note("kptool: this needs torch: pip install torch")
         return 2
-    note("kptool: this is a bug of kptool's; run again with --debug and report what it prints")
+    note("kptool: this is a bug in kptool; run again with --debug and report the output")
     return BUG
 
 
 def _foreseen(error: Exception) -> DataError | None:
-    """What is the machine's fault, or a file name's, and no bug."""
+    """A DataError for failures of the file system and file names that are not UTF-8; None for bugs."""
     if isinstance(error, OSError) and error.filename is not None and error.errno != errno.ENOENT:
-        return DataError(f"{error.filename}: {error.strerror}; give another path, or mend what is wrong with it")
+        return DataError(f"{error.filename}: {error.strerror}; fix this, or use another path")
     if isinstance(error, UnicodeEncodeError) and printable(error.object) != error.object:
-        return DataError(f"the name {error.object[:200]!r} is not UTF-8, which is needed here; rename it")
+        return DataError(f"the name {error.object[:200]!r} is not UTF-8, which is required here; rename it")
     return None
 
 
 def _show(error: Exception, debug: bool) -> None:
+    """Print an error as one line, after its traceback if `debug`."""
     if debug:
         traceback.print_exception(error)
     text = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""The one sink of all output: results on stdout, everything else on stderr, a progress bar where there is a terminal."""
+"""All output of the command line: results on stdout, everything else on stderr, a progress bar on terminals."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _WIDE = 10_000
-"""Columns of what is no terminal: nothing is folded in a file."""
+"""Table width when stdout is not a terminal, so that nothing is wrapped in files."""
 
 
 def emit_json(document: Any) -> None:
-    """One JSON document, and nothing else, on stdout."""
+    """Print one JSON document on stdout."""
     plain = printable_all(json.loads(json.dumps(document, default=_plain, allow_nan=False)))
     _write(sys.stdout, json.dumps(plain) + "\n")
 
 
 def emit(*parts: str | Table) -> None:
-    """Text and tables for people, on stdout, each as it is: nothing in them is markup, whatever a file is called.
+    """Print text and tables on stdout. Nothing in them is interpreted as markup, whatever a file is called.
 
-    A table's title stands above it as a line of its own, which is never broken.
+    A table's title is printed above it as a line of its own, which is never wrapped.
     """
     for part in parts:
         if isinstance(part, str):
@@ -41,17 +41,17 @@ def emit(*parts: str | Table) -> None:
 
 
 def emit_text(text: str) -> None:
-    """A text that is a file's, such as a csv, on stdout, byte for byte."""
+    """Print a text meant for a file, such as a csv, on stdout, byte for byte."""
     _write(sys.stdout, printable(text))
 
 
 def note(text: str) -> None:
-    """A remark on stderr."""
+    """Print a remark on stderr."""
     _write(sys.stderr, harmless(text) + "\n")
 
 
 class Notes(logging.Handler):
-    """What the library logs, as notes."""
+    """Prints the library's log messages as notes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging`."""
@@ -66,7 +66,7 @@ def _table(table: Table) -> None:
     if title is not None:
         emit(str(title))
     for column in table.columns:
-        column.overflow = "fold"  # a number that is cut off is another number
+        column.overflow = "fold"  # a truncated number would be a wrong number
     if table.box is not None and not _encoding(sys.stdout).lower().startswith("utf"):
         table.box = box.ASCII2
     text = io.StringIO()
@@ -80,7 +80,7 @@ def _encoding(stream: TextIO) -> str:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write what the stream's encoding has no character for as Python's escapes."""
+    """Write text; characters missing in the stream's encoding become Python escapes."""
     encoding = _encoding(stream)
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
@@ -88,7 +88,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 @contextlib.contextmanager
 def progress(quiet: bool = False) -> Iterator[Progress]:
-    """A reporter that draws a bar on stderr while the block runs; nothing where stderr is not a terminal."""
+    """A reporter that draws a progress bar on stderr; does nothing if `quiet` or stderr is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
@@ -107,4 +107,4 @@ def _plain(value: Any) -> Any:
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} is not JSON serialisable")

@@ -1,4 +1,4 @@
-"""Arguments before a command sees them: ``~`` where no shell has expanded it, and wrong usage in one sentence."""
+"""Preprocessing of arguments: expansion of ``~``, and one-sentence messages for wrong usage."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ _BOUNDS = {"ge": "from {} up", "gt": "above {}", "le": "up to {}", "lt": "below 
 
 
 def at_home(argument: str) -> str:
-    """`argument` with a ``~`` at its beginning, or after an option's ``=``, replaced by the home folder.
+    """Expand a ``~`` at the beginning of `argument`, or after an option's ``=``, to the home folder.
 
-    Shells do so only for words of their own, which ``--out=~/x`` and whatever is quoted are not.
+    Shells expand it only at the beginning of an unquoted word, so not in ``--out=~/x``.
     """
     option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
-    return option + equals + os.path.expanduser(value)  # noqa: PTH111 - of a user who is not there it stays as it is
+    return option + equals + os.path.expanduser(value)  # noqa: PTH111 - Path.expanduser raises for unknown users
 
 
 def is_wrong(error: Exception) -> bool:
-    """Whether Typer raised `error` for wrong usage; its classes have changed their places before."""
+    """Whether Typer raised `error` for wrong usage; checked by attributes because its classes move between versions."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
 def asks_for_help(error: Any) -> bool:
-    """Whether there were no arguments at all, to which the help is the answer."""
+    """Whether there were no arguments at all, in which case the help is printed."""
     return type(error).__name__ == "NoArgsIsHelpError"
 
 
 def sentence(error: Any, arguments: Sequence[str], commands: Sequence[str]) -> str:
-    """What is wrong, and where to read on, in one sentence."""
+    """What is wrong and which help to read, in one sentence."""
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
     help_text = f"see `kptool {command} --help`" if command in commands else "see `kptool --help`"
     return f"{_invalid(error) or _told(error)}; {help_text}"
 
 
 def _invalid(error: Any) -> str:
-    """An option's value that is of another kind or beyond its bounds; empty where it is something else."""
+    """A message for an option's value of the wrong type or out of bounds; empty for other errors."""
     param, errors = getattr(error, "param", None), getattr(error.__cause__, "errors", None)
     if param is None or errors is None:
         return ""
@@ -46,10 +46,10 @@ def _invalid(error: Any) -> str:
     named = "int" if any(isinstance(value, int) for value in limits.values()) else wrong["type"].partition("_")[0]
     kind = _KINDS.get(named, "a number" if limits else "another value")
     bounds = [_BOUNDS[key].format(value) for key, value in limits.items()]
-    return f"{param.opts[0]} wants {' '.join([kind, *bounds])}; got {wrong['input']!r}"
+    return f"{param.opts[0]} expects {' '.join([kind, *bounds])}; got {wrong['input']!r}"
 
 
 def _told(error: Any) -> str:
-    """Typer's own words, without their line breaks and their last stop."""
+    """Typer's own message, without line breaks and the final period."""
     text = " ".join(error.format_message().split()).rstrip(".")
     return text[:1].lower() + text[1:]

@@ -128,11 +128,11 @@ def test_a_tilde_is_the_home_folder(kptool: Any, in_tmp: Path, monkeypatch: pyte
     [
         (
             ("train", "unet", "none.h5", "--epochs", "abc"),
-            "--epochs wants a whole number; got 'abc'; see `kptool train",
+            "--epochs expects a whole number; got 'abc'; see `kptool train",
         ),
-        (("train", "unet", "none.h5", "--lr=x"), "--lr wants a number; got 'x'"),
-        (("predict", "none.png", "--frames", "0"), "--frames wants a whole number from 1 up; got '0'"),
-        (("show", "--count", "1000"), "--count wants a whole number up to 400; got '1000'"),
+        (("train", "unet", "none.h5", "--lr=x"), "--lr expects a number; got 'x'"),
+        (("predict", "none.png", "--frames", "0"), "--frames expects a whole number from 1 up; got '0'"),
+        (("show", "--count", "1000"), "--count expects a whole number up to 400; got '1000'"),
         (("predict",), "missing argument 'IMAGE...'; see `kptool predict --help`"),
         (("predict", "none.png", "--bo", "1"), "no such option: --bo"),
         (("predict", "none.png", "--json=yes"), "option '--json' does not take a value"),
