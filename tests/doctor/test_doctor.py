@@ -146,7 +146,7 @@ def test_findings_name_row_and_keypoint(tmp_path: Path, channels: int) -> None:
         assert (33, 2) in labels
         assert int(opened.read("row")[suspicion.ranking()[0]]) == 33
         mine = next(change for change in proposals(findings, opened) if (change.row, change.keypoint) == (33, 2))
-        x, y = (float(v) for v in mine.reason.split("near (")[1].split(")")[0].split(","))
+        x, y = (float(v) for v in mine.reason.split("position (")[1].split(")")[0].split(","))
         assert np.hypot(x - points[33, 2, 0], y - points[33, 2, 1]) < 5
 
 
