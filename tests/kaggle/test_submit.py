@@ -235,7 +235,7 @@ def test_an_estimate_that_is_optimistic_or_cannot_be_made_says_so(
     options = ("test.csv", "lookup.csv", "--model", run_folder, "--estimate", "c.h5")
     ran = kptool("submit", *options)
     assert "36 of the validation images in c.h5 were used for training" in ran.err
-    assert "no interval, as all are of one group" in ran.out
+    assert "no interval, as all images are of one group" in ran.out
     assert kptool("submit", *options, "--json").json()["estimate"]["low"] is None
     with h5py.File("c.h5", "r+") as file:
         file["visibility"][...] = 0
