@@ -52,4 +52,4 @@ def test_the_picture_that_proves_sides_has_the_colours_of_all_others(faces: Path
             from matplotlib.colors import to_rgb
 
             assert drawn == {tuple(np.round(to_rgb(colour), 3)) for colour in wanted}
-        assert "seen with the thing upright" in figures.flip_pairs(cache)._suptitle.get_text()
+        assert "with the object upright" in figures.flip_pairs(cache)._suptitle.get_text()

@@ -188,7 +188,7 @@ def test_doctor_sees_shares_in_a_cache_that_an_older_kptool_made(
     assert ran.json()["findings"][0]["detail"].startswith(
         "all keypoints of 6 of 6 images lie in the first pixel of their"
     )
-    assert "Labels that are shares, not pixels" in (tmp_path / "doctor.html").read_text()
+    assert "Labels that are fractions of the picture instead of pixels" in (tmp_path / "doctor.html").read_text()
     cache = extract(
         find_source(wide(tmp_path / "b", INSIDE)), tmp_path / "p", Options(heatmaps="none", sigma=1.0)
     ).cache

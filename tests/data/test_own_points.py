@@ -183,5 +183,5 @@ def test_suggestions_of_models_of_crops_for_whole_pictures_say_so(
     wanted = ("--suggest", 2, "--pool", "0.png", "--pool", "1.png", "--run", run_folder)
     ran = kptool("learn-curve", "o/dataset.h5", *wanted)
     assert ran.code == 0, ran.err
-    assert "the pool's are taken whole" in ran.err
+    assert "the pool's pictures are used whole" in ran.err
     assert "taken whole" not in kptool("learn-curve", faces, *wanted).err

@@ -251,4 +251,4 @@ def test_what_the_graph_is_tried_on_is_said(faces: Path, tmp_path: Path) -> None
     other = agreement.pictures(faces, dataclasses.replace(config, size=(40, 24), channels=3))
     assert not other.real
     assert other.images.shape == (16, 3, 40, 24)
-    assert "other images than those of" in other.what
+    assert "input differs from the images of" in other.what
