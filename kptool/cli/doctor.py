@@ -20,8 +20,8 @@ def doctor(
     run: Annotated[
         str | None,
         typer.Option(
-            help="A run whose predictions labels are compared with: of `kptool train --cv`, which covers every image, or any"
-            " other, which covers its validation images. Default: a linear model fitted to the cache.",
+            help="Compare labels with the out-of-fold predictions of this run; a run of `kptool train --cv` covers every image,"
+            " another its validation images. Default: a linear model fitted to the cache.",
             show_default=False,
         ),
     ] = None,

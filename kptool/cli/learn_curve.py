@@ -29,7 +29,7 @@ def learn_curve(
     more: Annotated[
         list[int] | None,
         typer.Option(
-            help="Forecast the error with this many more images; repeatable. Default: 1/4, 1 and 3 times as many."
+            help="Forecast the error with this many more images; repeatable. Default: 25 %, 100 % and 300 % more."
         ),
     ] = None,
     suggest: Annotated[
