@@ -105,9 +105,8 @@ def predict(
     elif csv:
         emit_text(csv_text(done.found, predictor.names))
     else:
-        emit(*_tables(done.found, predictor))
         written = [f"pictures to {out}/"] * bool(out) + [str(path) for path in (coco, heatmaps) if path]
-        emit(*([f"wrote {', '.join(written)}: {_about(predictor)}"] if written else []))
+        _print(predictor, done, written)
     if done.failed:
         raise typer.Exit(2)
 
@@ -141,6 +140,13 @@ def _json(predictor: Predictor, done: Predicted, notes: Sequence[str]) -> None:
             "notes": [*predictor.card.caveats, *notes],
         }
     )
+
+
+def _print(predictor: Predictor, done: Predicted, written: Sequence[str]) -> None:
+    """Print the tables, and which outputs were written."""
+    emit(*_tables(done.found, predictor))
+    if written:
+        emit(f"wrote {', '.join(written)}: {_about(predictor)}")
 
 
 def _about(predictor: Predictor) -> str:
