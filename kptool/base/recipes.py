@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, str]:
     try:
         return dict(_flatten("", tomllib.loads(data.decode("utf-8-sig"))))
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text, as TOML must be; save it as UTF-8") from None
+        raise ConfigError(f"{path} is not text in UTF-8, as TOML must be; save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error or 'it is nested too deeply'}; correct it") from error
 

@@ -1,1 +1,1 @@
-"""From a source to an HDF5 cache: extraction, the store and its layout."""
+"""From a source to an HDF5 cache: extraction, the train/validation split, and the file's layout."""

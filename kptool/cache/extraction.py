@@ -1,18 +1,16 @@
-"""`kptool extract`: a source of whatever format -> a folder of PNGs, keypoints.csv and dataset.h5.
+"""`kptool extract`: a source in any format -> a folder with PNG images, keypoints.csv and dataset.h5.
 
-Everything is written into a hidden folder inside the target first and moved into place at the end, so a run that is
-stopped leaves what was there before. Blocks are streamed: memory does not grow with the number of rows.
+Everything is first written to a hidden folder inside the target and moved into place at the end, so a run that is
+interrupted leaves existing files untouched. Blocks are streamed: memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,33 +22,32 @@ from numpy.typing import NDArray
 from kptool import heatmaps
 from kptool.base.errors import ConfigError, DataError
 from kptool.base.version import __version__
-from kptool.cache import allotment
+from kptool.cache.corrections import apply_patch, correction_note
+from kptool.cache.image_writer import ImageWriter
 from kptool.cache.layout import check_heatmaps
-from kptool.cache.noticed import Noticed, corrected, patched, unused_groups
+from kptool.cache.remarks import RemarkCollector, label_notes
+from kptool.cache.splitter import Splitter, without_test
 from kptool.cache.store import CacheWriter, Info
-from kptool.data import similar
 from kptool.data.annotations import Samples, Source
-from kptool.data.images import encode_png
-from kptool.data.splits import VAL, choose_split, groups_of, merge_groups, no_val_note, read_groups, span_pictures
-from kptool.system.files import lost_with, sha256, staged, swap, sync
+from kptool.data.splits import VAL, span_pictures
+from kptool.system.files import first_inside, sha256, staged, swap, sync
 from kptool.system.printable import printable
 from kptool.system.progress import Progress, silent
 
 IMAGES, KEYPOINTS, CACHE = "images", "keypoints.csv", "dataset.h5"
 _STAGING = ".kptool-extract"
-_MOST_BYTES = 1 << 26
-_PATIENCE = 4
-"""Blocks of images that may wait to be written."""
+_MAX_HEATMAP_BYTES = 1 << 26
+"""Memory for the heatmaps of one block."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """The settings of an extraction.
+    """The settings of an extraction. Raises ConfigError for invalid ones.
 
-    `keypoints`: "complete" keeps rows with every keypoint, "all" those with any, "auto" what the source is meant for.
-    `split`: "own" keeps the data's, "similar" keeps near-duplicates on one side, "random" does not look; "auto" is own where
-    the data have a split, else random. `val` is the share for validation of a split that is drawn, 0.1 where it is None.
-    `groups` and `patch` are csv files.
+    keypoints: "complete" keeps rows with every keypoint labelled, "all" those with any, "auto" what the source suggests.
+    split: "own" keeps the split that the data set defines, "random" draws one, "similar" draws one that keeps
+    near-duplicates together; "auto" is own if there is one, else random. val: the fraction of samples for validation in a
+    split that is drawn; None means 0.1. groups, patch: csv files.
     """
 
     keypoints: str = "auto"
@@ -71,19 +68,27 @@ class Options:
         if self.split not in ("auto", "own", "random", "similar"):
             raise ConfigError(f"--split must be own, random or similar; got {self.split!r}")
         if self.split == "similar" and self.groups is not None:
-            raise ConfigError("--groups says what belongs together, so --split similar has nothing to find; give one")
+            raise ConfigError(
+                "--groups says what belongs together, so --split similar has no meaning; give one of them"
+            )
         if self.split == "own" and self.val is not None:
             raise ConfigError("--split own keeps the data's validation part, so --val has no meaning; give one of them")
         if self.val is not None and not 0 <= self.val < 1:
-            raise ConfigError(f"--val is the share of images kept for validation, from 0 to below 1; got {self.val}")
+            raise ConfigError(
+                f"--val must be the fraction of images for validation, at least 0 and below 1; got {self.val}"
+            )
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"--seed must be 0 to 2**32 - 1; got {self.seed}")
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What an extraction did: rows read, samples kept, rows dropped by reason, how left and right were told apart, where
-    the cache is, and `notes` on what was not used or should be known, a sentence each."""
+    """The result of an extraction.
+
+    rows: number of rows read. kept: number of samples kept. dropped: number of rows left out, by reason. keypoints: K.
+    splits: number of samples in "train" and "val". flip_note: how the flip pairs were found. notes: sentences on what
+    was not used or should be known.
+    """
 
     source: str
     rows: int
@@ -100,16 +105,45 @@ class Extracted:
 def extract(source: Source, out: Path, options: Options, *, progress: Progress = silent) -> Extracted:
     """Write `source` to the folder `out`: images/*.png, keypoints.csv, dataset.h5.
 
-    Raises DataError, naming file and row, for bad input, and ConfigError where `out` already holds an extraction and
-    `force` is not set; what was there before is then untouched.
+    Raises DataError, naming file and row, for bad input, and ConfigError if `out` already holds an extraction and
+    `force` is not set. Existing files are then left untouched.
     """
     started = time.perf_counter()
     _check_free(source, out, options)
-    own = allotment.kept(source, options.split, options.val)
-    groups = source.groups if options.groups is None else read_groups(options.groups)
-    noticed = Noticed(source.pictures)
-    heard = replace(source, blocks=lambda: noticed.listen(source.blocks()))
-    info = Info(
+    splitter = Splitter.for_source(source, options.split, options.val, options.seed, options.groups)
+    remarks = RemarkCollector(source.pictures)
+    watched = replace(source, blocks=lambda: remarks.watch(source.blocks()))
+    info = _info(source, options, splitter.val)
+    with staged(out, _STAGING) as staging:
+        (staging / IMAGES).mkdir()
+        counts, split, labels = _write(watched, staging, info, options, splitter, progress)
+        _publish(staging, out)
+    val = int((split == VAL).sum())
+    train = len(split) - val
+    return Extracted(
+        source=source.label,
+        rows=counts["rows"],
+        kept=counts["kept"],
+        dropped={reason: count for reason, count in counts.items() if reason not in ("rows", "kept")},
+        keypoints=len(info.names),
+        splits={"train": train, "val": val},
+        flip_note=source.flip_note,
+        cache=out / CACHE,
+        seconds=time.perf_counter() - started,
+        notes=(
+            *source.notes,
+            *splitter.notes(counts, train, val),
+            *remarks.notes(),
+            *label_notes(info.names, labels, split),
+            *correction_note(options.patch, info.names),
+            *splitter.final_notes(remarks.rows, val),
+        ),
+    )
+
+
+def _info(source: Source, options: Options, val: float) -> Info:
+    """The description that is stored in the cache."""
+    return Info(
         names=source.skeleton.names,
         flip_pairs=source.skeleton.flip_pairs,
         size=source.size,
@@ -118,7 +152,7 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         stride=options.stride,
         heatmaps=options.heatmaps,
         seed=options.seed,
-        val=allotment.share(options.val, own),
+        val=val,
         source=printable(source.label),
         source_sha256=_sha256(source),
         version=__version__,
@@ -126,49 +160,34 @@ def extract(source: Source, out: Path, options: Options, *, progress: Progress =
         margin=source.margin,
         grouped=options.groups is not None or span_pictures(source.groups, source.pictures),
     )
-    with staged(out, _STAGING) as staging:
-        (staging / IMAGES).mkdir()
-        counts, split, labels = _write(heard, staging, info, options, groups, own=own, progress=progress)
-        _publish(staging, out)
-    dropped = {reason: count for reason, count in counts.items() if reason not in ("rows", "kept")}
-    val = int((split == VAL).sum())
-    splits = {"train": len(split) - val, "val": val}
-    notes = (*source.notes, *allotment.said(own, counts, splits), *noticed.sentences())
-    notes = (*notes, *allotment.unlabelled(info.names, labels, split), *corrected(options.patch, info.names))
-    notes = (*notes, *unused_groups(groups, noticed.rows, options.groups), *no_val_note(options.split, info.val, val))
-    rows, kept, seconds = counts["rows"], counts["kept"], time.perf_counter() - started
-    names, cache = len(info.names), out / CACHE
-    return Extracted(source.label, rows, kept, dropped, names, splits, source.flip_note, cache, seconds, notes)
 
 
 def _check_free(source: Source, out: Path, options: Options) -> None:
-    """Raise ConfigError where something is in the way: with `force`, only what the extraction itself is made from."""
-    taken = [out / name for name in (CACHE, KEYPOINTS, IMAGES) if (out / name).exists()]
-    stated = [path for path in (options.groups, options.patch) if path is not None]
-    for place in taken:
-        own = lost_with(place, [*source.files, *stated, *(source.originals or ())])
+    """Raise ConfigError if `out` holds an extraction without `force`, or one that this extraction reads files of."""
+    existing = [out / name for name in (CACHE, KEYPOINTS, IMAGES) if (out / name).exists()]
+    stated = [file for file in (options.groups, options.patch) if file is not None]
+    for path in existing:
+        own = first_inside(path, [*source.files, *stated, *(source.originals or ())])
         if own is not None:
             raise ConfigError(
-                f"{place} cannot be replaced, because {own} of the source would be lost; choose another folder with --out"
+                f"{path} cannot be replaced, because {own} of the source would be lost; choose another folder with --out"
             )
-    if taken and not options.force:
-        raise ConfigError(f"{taken[0]} already exists; pass --force to replace it, or choose another folder with --out")
+    if existing and not options.force:
+        raise ConfigError(
+            f"{existing[0]} already exists; pass --force to replace it, or choose another folder with --out"
+        )
 
 
 def _write(
-    source: Source,
-    staging: Path,
-    info: Info,
-    options: Options,
-    groups: NDArray[np.int64] | None,
-    *,
-    own: NDArray[np.int8] | None,
-    progress: Progress,
+    source: Source, staging: Path, info: Info, options: Options, splitter: Splitter, progress: Progress
 ) -> tuple[Counter[str], NDArray[np.uint8], NDArray[np.int64]]:
-    """Stream the source into the staging folder; returns the counts, the split, and the labels as in `allotment.unlabelled`."""
+    """Stream the source into the staging folder.
+
+    Returns the counts (rows, kept, and dropped rows by reason), the split (N,), and labels (2, K) as in `label_notes`.
+    """
     counts: Counter[str] = Counter(rows=0, kept=0)
     which = options.keypoints if options.keypoints != "auto" else "complete" if source.complete else "all"
-    draw = _Heatmaps(info)
+    render = _HeatmapRenderer(info)
     with (
         CacheWriter(staging / CACHE, info) as cache,
         (staging / KEYPOINTS).open("w", newline="", encoding="utf-8") as file,
@@ -177,35 +196,28 @@ def _write(
         table = csv.writer(file)
         columns = [f"{name}_{part}" for name in info.names for part in ("x", "y", "visibility")]
         table.writerow(["image", "row", *(["source"] if source.pictures else []), *columns])
-        most = max(1, _MOST_BYTES // info.heatmap_bytes)
         if options.patch is not None:
-            fixed = partial(patched, source.blocks, options.patch, info.names, info.flip_pairs, counts)
-            source = replace(source, blocks=fixed)
-        blocks = allotment.untested(source, counts)
-        for samples in pieces(keep(blocks, which, counts), most):
+            patched = partial(apply_patch, source.blocks, options.patch, info.names, info.flip_pairs, counts)
+            source = replace(source, blocks=patched)
+        blocks = keep(without_test(source, counts), which, counts)
+        for samples in rechunk(blocks, max(1, _MAX_HEATMAP_BYTES // info.heatmap_bytes)):
             names = [f"{IMAGES}/{cache.count + i:05d}.png" for i in range(len(samples))]
             images.write(names, samples.images)
             table.writerows(_csv_row(name, samples, i, source.pictures) for i, name in enumerate(names))
-            cache.append(samples, draw(samples))
+            cache.append(samples, render(samples))
             progress("rows", counts["rows"], source.total)
         if not cache.count:
             raise DataError(f"{source.label}: none of {counts['rows']} rows has {which} keypoints; try --keypoints all")
-        assigned = groups_of(groups, cache.rows(), options.groups)
-        if options.split == "similar":
-            assigned = merge_groups(assigned, similar.clusters(cache.images()))
-        if own is None:
-            split = choose_split(assigned, allotment.share(options.val, own), options.seed)
-        else:
-            split = allotment.taken(own, cache.rows(), assigned, options.groups)
+        split, groups = splitter.split(cache)
         labels = cache.labels(split)
-        cache.finish(split, assigned)
+        cache.finish(split, groups)
     for path in (staging / KEYPOINTS, staging / CACHE, staging / IMAGES, staging):
         sync(path)
     return counts, split, labels
 
 
 def keep(blocks: Iterator[Samples], which: str, counts: Counter[str]) -> Iterator[Samples]:
-    """The samples to keep of each block, counting what is dropped and why."""
+    """The samples of each block with every keypoint labelled (`which` "complete") or any; dropped ones are counted."""
     for samples in blocks:
         labelled = samples.visibility > 0
         chosen = np.asarray(labelled.all(1) if which == "complete" else labelled.any(1))
@@ -219,20 +231,20 @@ def keep(blocks: Iterator[Samples], which: str, counts: Counter[str]) -> Iterato
 
 
 def _sha256(source: Source) -> str:
-    """What tells sources apart: of the contents of its files, or of its label where it has none."""
+    """A hash that identifies the source: of its files' contents, or of its label if it has no files."""
     return sha256(source.files) if source.files else hashlib.sha256(source.label.encode()).hexdigest()
 
 
-def pieces(blocks: Iterator[Samples], most: int) -> Iterator[Samples]:
-    """The same samples in blocks of at most `most`: those of many keypoints or large images would not fit the memory."""
+def rechunk(blocks: Iterator[Samples], size: int) -> Iterator[Samples]:
+    """The same samples in blocks of at most `size`, so that the heatmaps of a block fit in memory."""
     for samples in blocks:
-        for start in range(0, len(samples), most):
+        for start in range(0, len(samples), size):
             number = np.arange(len(samples))
-            yield samples.select((number >= start) & (number < start + most))
+            yield samples.select((number >= start) & (number < start + size))
 
 
-class _Heatmaps:
-    """Draws the heatmaps of one block of samples after the other, into one array."""
+class _HeatmapRenderer:
+    """Renders the heatmaps of one block of samples after another into one reused array."""
 
     def __init__(self, info: Info) -> None:
         self._info = info
@@ -249,39 +261,8 @@ class _Heatmaps:
         return self._renderer(samples.keypoints, samples.visibility)
 
 
-class ImageWriter:
-    """Writes PNGs beside the rest of the work: most of their time is the disk's."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._pool = folder, ThreadPoolExecutor(max_workers=2)
-        self._pending: deque[Future[None]] = deque()
-
-    def write(self, names: list[str], images: NDArray[np.uint8]) -> None:
-        """Write images (n, H, W) or (n, 3, H, W) as `names`, soon; at most a few blocks wait in memory."""
-        self._pending.append(self._pool.submit(_write_images, self._folder, names, images))
-        while len(self._pending) > _PATIENCE:
-            self._pending.popleft().result()
-
-    def __enter__(self) -> ImageWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._pool.shutdown(cancel_futures=error is not None)
-        if error is None:
-            for future in self._pending:
-                future.result()
-
-
-def _write_images(folder: Path, names: list[str], images: NDArray[np.uint8]) -> None:
-    for name, image in zip(names, images, strict=True):
-        with (folder / name).open("wb") as file:
-            file.write(encode_png(image if image.ndim == 2 else np.moveaxis(image, 0, -1)))
-            file.flush()
-            os.fsync(file.fileno())
-
-
 def _csv_row(name: str, samples: Samples, i: int, pictures: Sequence[str] | None) -> list[object]:
-    """One line of keypoints.csv; an unlabelled keypoint has empty coordinates."""
+    """One row of keypoints.csv; the coordinates of an unlabelled keypoint are empty."""
     row = int(samples.rows[i])
     cells: list[object] = [name, row, *([printable(pictures[row])] if pictures else [])]
     for (x, y), visible in zip(samples.keypoints[i].tolist(), samples.visibility[i].tolist(), strict=True):
@@ -290,7 +271,7 @@ def _csv_row(name: str, samples: Samples, i: int, pictures: Sequence[str] | None
 
 
 def _publish(staging: Path, out: Path) -> None:
-    """Move what was written into place; the cache last, because it is what makes an extraction whole."""
+    """Move the staged files into place, the cache last: its presence marks a complete extraction."""
     if (out / IMAGES).exists():
         swap(out / IMAGES, staging / IMAGES)
     else:

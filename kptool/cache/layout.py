@@ -1,7 +1,7 @@
-"""What an HDF5 cache must be before anything of it is read: the description it carries, and the file's layout.
+"""The layout of an HDF5 cache, its description, and the checks that a file must pass before any data are read from it.
 
-A cache may be anybody's. HDF5 can say that data lie in other files, are packed by plugins, or are many and yet stored
-nowhere; none of that is read. What is accepted is what `kptool.cache.store.CacheWriter` writes, and nothing else.
+A cache may come from an untrusted source. HDF5 files can refer to other files, need filter plugins, or declare huge
+datasets that are not stored; only what `kptool.cache.store.CacheWriter` writes is accepted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from kptool.system.text import strict_json
 SCHEMA = 1
 HEATMAP_DTYPES = ("uint8", "float16", "float32", "none")
 BLOCK = 64
+"""Images in a chunk, and the default number of samples that are read at once."""
 ROWS = {
     "images": BLOCK,
     "keypoints": 1024,
@@ -37,14 +38,14 @@ ROWS = {
     "heatmaps": 1,
     "picture_size": 4096,
 }
-"""Samples in a chunk; /split and /group are one chunk each."""
-_MOST_DATASETS, _MOST_CHARACTERS = 64, 1 << 22
+"""Samples in a chunk of each dataset; /split and /group are one chunk each."""
+_MAX_DATASETS, _MAX_DESCRIPTION = 64, 1 << 22
 _FILTERS = {h5z.FILTER_FLETCHER32, h5z.FILTER_DEFLATE}
-_FARTHEST = 1e6
+_MAX_COORDINATE = 1e6
 
 
 def check_heatmaps(kind: str, sigma: float, stride: int) -> None:
-    """Raise ConfigError for heatmaps of a kind, a standard deviation or a stride that caches do not have."""
+    """Raise ConfigError for an unknown `kind` of heatmaps, or a sigma or stride out of range."""
     if kind not in HEATMAP_DTYPES:
         raise ConfigError(f"heatmaps must be one of {', '.join(HEATMAP_DTYPES)}; got {kind!r}")
     if not 0.3 <= sigma <= 50:
@@ -55,11 +56,12 @@ def check_heatmaps(kind: str, sigma: float, stride: int) -> None:
 
 @dataclass(frozen=True)
 class Info:
-    """What a cache says of itself. `heatmaps` is their dtype or "none"; `source_sha256` is of the source's files.
+    """The description stored in a cache. Raises ConfigError or DataError for values out of range.
 
-    `mirror` and `margin` are those of `kptool.data.annotations`: whether mirrored images make sense, and the margin around
-    the boxes that images were cut out with (None: they are whole pictures). `grouped` says that /group holds what somebody
-    stated (people, videos), not only which samples are of one picture or look alike.
+    size: (H, W) of the images in pixels. sigma: of the heatmaps, in heatmap pixels. heatmaps: their dtype or "none".
+    val: fraction of samples for validation. source_sha256: hash of the source's files. mirror: whether the flip pairs are
+    known. margin: the margin around the boxes that the images were cropped to; None for whole pictures. grouped: /group
+    holds known groups (people, videos), not only samples of the same picture and near-duplicates.
     """
 
     names: tuple[str, ...]
@@ -90,28 +92,28 @@ class Info:
 
     @property
     def skeleton(self) -> Skeleton:
-        """Names, flip pairs, and whether to mirror."""
+        """The keypoints' names and flip pairs."""
         return Skeleton(self.names, self.flip_pairs, self.mirror)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape of one image as it is stored."""
+        """Shape of one stored image: (H, W), or (3, H, W) in colour."""
         return self.size if self.channels == 1 else (self.channels, *self.size)
 
     @property
     def heatmap_shape(self) -> tuple[int, int, int]:
-        """(K, h, w)."""
+        """Shape of the heatmaps of one sample: (K, h, w)."""
         return (len(self.names), *heatmap_size(self.size, self.stride))
 
     @property
     def heatmap_bytes(self) -> int:
-        """What the heatmaps of one sample take in memory; at least 1."""
+        """Memory that the heatmaps of one sample take, in bytes; at least 1."""
         each = 0 if self.heatmaps == "none" else np.dtype(self.heatmaps).itemsize
         return max(1, math.prod(self.heatmap_shape) * each)
 
 
 def open_file(path: Path) -> tuple[h5py.File, Info]:
-    """The open file, checked, and what it says of itself. Raises CacheError where it is not as kptool writes caches."""
+    """Open and check a cache; returns the file and its description. Raises CacheError if kptool cannot have written it."""
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -129,10 +131,10 @@ def open_file(path: Path) -> tuple[h5py.File, Info]:
 
 
 def walk(path: Path) -> None:
-    """Open the file and look up every chunk: all of it that libhdf5 itself understands. For a process of its own.
+    """Open the file and visit every chunk, so that all metadata that libhdf5 parses are parsed. To be run in a subprocess.
 
-    Some damage makes libhdf5 go round in circles, so the process ends after 8 s of work, and one more for each 64 MiB. What
-    is refused, is left to be said where the file is opened.
+    Some damage sends libhdf5 into an endless loop, so CPU time is limited to 8 s, plus one for each 64 MiB. A CacheError
+    is ignored, because the process that opens the file next reports it.
     """
     if sys.platform != "win32":
         import resource
@@ -149,18 +151,18 @@ def walk(path: Path) -> None:
 
 
 def describe(path: Path, file: h5py.File) -> Info:
-    """What the file says of itself. Raises CacheError where that is missing, damaged, or of another schema."""
+    """The description stored in a file. Raises CacheError if it is missing, damaged, or has another schema."""
     schema = file.attrs.get("schema")
     if schema is None or "kptool" not in file.attrs:
-        raise CacheError(f"{path} is not a cache of kptool's, or was never finished; make it with `kptool extract`")
+        raise CacheError(f"{path} is not a kptool cache, or was never finished; make it with `kptool extract`")
     if not isinstance(schema, np.integer) or int(schema) != SCHEMA:
         raise CacheError(
-            f"{path} has cache schema {str(schema)[:40]} and this kptool reads {SCHEMA};"
+            f"{path} has cache schema {str(schema)[:40]}, but this kptool reads {SCHEMA};"
             " make it again with `kptool extract --force`"
         )
     text = file.attrs["kptool"]
-    if not isinstance(text, str) or len(text) > _MOST_CHARACTERS:
-        raise CacheError(f"{path}: its description is damaged (it is no text, or too long); make it again")
+    if not isinstance(text, str) or len(text) > _MAX_DESCRIPTION:
+        raise CacheError(f"{path}: its description is damaged (it is not text, or too long); make it again")
     try:
         return _info(strict_json(text))
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError, ConfigError, DataError) as error:
@@ -168,7 +170,7 @@ def describe(path: Path, file: h5py.File) -> Info:
 
 
 def _info(values: dict[str, Any]) -> Info:
-    """The description with every value of its type."""
+    """`Info` of JSON values. Raises ValueError, TypeError or KeyError for a value that is missing or of another type."""
     kinds: dict[str, Any] = {"sigma": int | float, "val": int | float, "stride": int, "channels": int, "seed": int}
     kinds |= {"heatmaps": str, "source": str, "source_sha256": str, "version": str}
     kinds |= {"mirror": bool, "margin": int | float | None, "grouped": bool}
@@ -185,9 +187,9 @@ def _info(values: dict[str, Any]) -> Info:
 
 
 def check(path: Path, file: h5py.File, info: Info) -> list[h5py.Dataset]:
-    """The datasets. Raises CacheError where one is missing, or is anything but what the description promises."""
-    if len(file) > _MOST_DATASETS:
-        raise CacheError(f"{path} holds {len(file)} datasets, and a cache at most 9; make it again")
+    """The file's datasets. Raises CacheError if one is missing or does not match the description."""
+    if len(file) > _MAX_DATASETS:
+        raise CacheError(f"{path} holds {len(file)} datasets, but a cache has at most 9; make it again")
     k = len(info.names)
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         "split": ((), "uint8"),
@@ -204,7 +206,7 @@ def check(path: Path, file: h5py.File, info: Info) -> list[h5py.Dataset]:
         expected["picture_size"] = ((2,), "int32")
     count, datasets = None, []
     for name, (shape, dtype) in expected.items():
-        dataset = _own(path, file, name)
+        dataset = _local_dataset(path, file, name)
         count = dataset.shape[0] if count is None and dataset.shape else count
         if dataset.shape != (count, *shape) or dataset.dtype != dtype:
             raise CacheError(
@@ -215,8 +217,8 @@ def check(path: Path, file: h5py.File, info: Info) -> list[h5py.Dataset]:
     return datasets
 
 
-def _own(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset that lies in this file."""
+def _local_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset whose data are stored in this file. Raises CacheError for links, virtual and external datasets."""
     link = file.get(name, getlink=True)
     dataset = file[name] if isinstance(link, h5py.HardLink) else None
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
@@ -225,10 +227,10 @@ def _own(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _check_storage(path: Path, dataset: h5py.Dataset, name: str) -> None:
-    """Raise CacheError where a dataset is not stored as kptool stores it, or not stored at all.
+    """Raise CacheError unless a dataset is chunked and filtered as kptool writes it, and fully allocated.
 
-    All but heatmaps are stored as they are, so they take no more than the file; each sample's heatmaps are one chunk,
-    whose size the description bounds.
+    This bounds the memory for reading it. All datasets but /heatmaps are uncompressed, so they are no larger than the
+    file; each sample's heatmaps are one chunk, whose size follows from the description.
     """
     properties, count = dataset.id.get_create_plist(), dataset.shape[0]
     filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
@@ -241,13 +243,13 @@ def _check_storage(path: Path, dataset: h5py.Dataset, name: str) -> None:
     stored = dataset.id.get_storage_size()
     least = 8 * count if name == "heatmaps" else math.prod(dataset.shape) * dataset.dtype.itemsize
     if stored < least or stored > path.stat().st_size:
-        raise CacheError(f"{path}: /{name} claims {count} samples and does not hold them; make it again")
+        raise CacheError(f"{path}: /{name} claims {count} samples but does not hold them; make it again")
 
 
 def check_values(path: Path, name: str, values: NDArray[Any]) -> None:
-    """Raise CacheError for values that no cache has: what follows would compute nonsense of them, or fail."""
-    good = {
-        "keypoints": lambda: np.isfinite(values).all() and np.abs(values).max(initial=0) <= _FARTHEST,
+    """Raise CacheError if the values of the dataset `name` are out of range."""
+    valid = {
+        "keypoints": lambda: np.isfinite(values).all() and np.abs(values).max(initial=0) <= _MAX_COORDINATE,
         "visibility": lambda: values.max(initial=0) <= 2,
         "split": lambda: values.max(initial=0) <= max(SPLITS.values()),
         "picture_size": lambda: values.min(initial=1) >= 1,
@@ -255,5 +257,5 @@ def check_values(path: Path, name: str, values: NDArray[Any]) -> None:
         "group": lambda: values.min(initial=0) >= -1,
         "affine": lambda: np.isfinite(values).all() and (np.abs(np.linalg.det(values[:, :, :2])) > 1e-12).all(),
     }
-    if name in good and not good[name]():
-        raise CacheError(f"{path}: /{name} has values that make no sense; make it again with `kptool extract --force`")
+    if name in valid and not valid[name]():
+        raise CacheError(f"{path}: /{name} has values out of range; make it again with `kptool extract --force`")

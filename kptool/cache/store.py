@@ -1,19 +1,19 @@
-"""The HDF5 cache: everything training and evaluation read, in one file that any HDF5 reader opens.
+"""The HDF5 cache: everything that training and evaluation read, in one file that any HDF5 reader can open.
 
     /images      uint8   (N, H, W) or (N, 3, H, W)
     /keypoints   float32 (N, K, 2)   pixels of /images, an integer is a pixel's centre; 0 where unlabelled
     /visibility  uint8   (N, K)      0 unlabelled, 1 occluded, 2 visible
     /split       uint8   (N,)        0 train, 1 val
     /row         int64   (N,)        row in the source, from 0
-    /group       int64   (N,)        samples of one group are never split; -1 where no groups were given
+    /group       int64   (N,)        a group is never divided between train and val; -1 for samples without one
     /affine      float64 (N, 2, 3)   source pixels -> pixels of /images
-    /picture_size int32  (N, 2)      H and W of the source picture; absent where it is /images' own, and in old caches
+    /picture_size int32  (N, 2)      H and W of the source picture; absent if that is /images' size, and in old caches
     /heatmaps    (N, K, h, w)        uint8 (255 is 1), float16 or float32; absent with --heatmaps none
 
-Attributes of the root hold the schema version and a JSON description (`Info`). Every chunk carries a checksum (the
-Adler-32 of its zlib stream for heatmaps, HDF5's Fletcher-32 elsewhere), so damage is noticed, and named, when it is
-read. Heatmaps lie in one chunk per sample, compressed by ISA-L: several times as fast as zlib, and HDF5's own gzip
-filter reads it.
+Attributes of the root hold the schema version and a JSON description (`Info`). Every chunk has a checksum (Adler-32 of
+the zlib stream for heatmaps, HDF5's Fletcher-32 for the rest), so damage is detected when it is read, and reported with
+its chunk. Heatmaps are stored in one chunk per sample, compressed by ISA-L, which is several times faster than zlib and
+readable by HDF5's own gzip filter.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ __all__ = ["HEATMAP_DTYPES", "SCHEMA", "Cache", "CacheWriter", "Info"]
 class CacheWriter:
     """Writes a new cache block by block; memory does not grow with the number of samples.
 
-    `finish` adds the split and makes the file valid: one without it is refused by `Cache`.
+    `count` is the number of samples so far. `finish` adds the split and the description, without which `Cache` refuses
+    the file. Methods raise OSError if the disk is full or fails, and Stopped for signals that arrived meanwhile.
     """
 
     def __init__(self, path: Path, info: Info) -> None:
@@ -65,7 +66,7 @@ class CacheWriter:
         )
 
     def append(self, samples: Samples, heatmaps: NDArray[Any] | None) -> None:
-        """Add a block; `heatmaps` (n, K, h, w) has the cache's dtype, or is None for a cache without."""
+        """Add a block of n samples. heatmaps: (n, K, h, w) of the cache's dtype, or None for a cache without."""
         n = len(samples)
         identity = np.broadcast_to(np.eye(2, 3), (n, 2, 3))
         with self._file.writing():
@@ -88,7 +89,7 @@ class CacheWriter:
         dataset[self.count :] = values
 
     def _extend_heatmaps(self, heatmaps: NDArray[Any]) -> None:
-        """Compressed here instead of by HDF5, whose zlib would take longer than all the rest of an extraction."""
+        """Compress with ISA-L instead of HDF5's zlib, which would take longer than the rest of the extraction."""
         dataset = self._file["heatmaps"]
         dataset.resize(self.count + len(heatmaps), axis=0)
         for i, maps in enumerate(np.ascontiguousarray(heatmaps), start=self.count):
@@ -101,31 +102,31 @@ class CacheWriter:
         return rows
 
     def labels(self, split: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """How many samples have a label of each keypoint, (2, K), by the side of `split` (count,) that they are on."""
+        """The number of labels of each keypoint in training and validation, (2, K), for `split` (count,)."""
         sums = np.zeros((len(SPLITS), len(self.info.names)), np.int64)
         for start in range(0, self.count, ROWS["visibility"]):
             with self._file.writing():
-                seen = self._file["visibility"][start : start + ROWS["visibility"]] > 0
-            for side in SPLITS.values():
-                sums[side] += seen[split[start : start + len(seen)] == side].sum(0)
+                labelled = self._file["visibility"][start : start + ROWS["visibility"]] > 0
+            for part in SPLITS.values():
+                sums[part] += labelled[split[start : start + len(labelled)] == part].sum(0)
         return sums
 
     def images(self) -> Iterator[NDArray[np.uint8]]:
-        """The images written so far, in blocks."""
+        """The images written so far, in blocks uint8 (n, H, W) or (n, 3, H, W)."""
         for start in range(0, self.count, BLOCK):
             with self._file.writing():
                 block = self._file["images"][start : start + BLOCK]
             yield block
 
     def finish(self, split: NDArray[np.uint8], groups: NDArray[np.int64]) -> None:
-        """Store the split and the groups, (count,) each, of one sample or more, and the description; then close."""
+        """Store the split and the groups, (count,) each, and the description, then close. At least one sample is needed."""
         with self._file.writing():
             self._file.create_dataset("split", data=split, chunks=(len(split),), fletcher32=True)
             self._file.create_dataset("group", data=groups, chunks=(len(groups),), fletcher32=True)
             self._file.attrs["kptool"] = json.dumps(dataclasses.asdict(self.info))
             self._file.attrs["schema"] = SCHEMA
         self._file.close()
-        quarantine.trust(self._path)
+        quarantine.mark_checked(self._path)
 
     def __enter__(self) -> CacheWriter:
         return self
@@ -137,20 +138,20 @@ class CacheWriter:
 
 
 class Cache:
-    """An open cache, for reading. Raises CacheError where it is missing, damaged, unfinished or of another schema."""
+    """A cache opened for reading. Raises CacheError if it is missing, damaged, unfinished or of another schema."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
             raise CacheError(f"there is no cache at {path}; make one with `kptool extract`")
-        quarantine.survive(path)
+        quarantine.check_opens(path)
         self._file, self.info = open_file(path)
 
     def __len__(self) -> int:
         return int(self._file["split"].shape[0])
 
     def index(self, split: str) -> NDArray[np.int64]:
-        """The samples of "train", "val" or "all", ascending."""
+        """The ascending indices of the samples in "train", "val" or "all". Raises ConfigError for another name."""
         if split == "all":
             return np.arange(len(self))
         if split not in SPLITS:
@@ -158,7 +159,10 @@ class Cache:
         return np.flatnonzero(self.read("split") == SPLITS[split])
 
     def read(self, name: str, index: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """A dataset whole, or the samples at ascending `index`. Raises CacheError naming the damaged chunk."""
+        """A whole dataset, or the samples at ascending `index`.
+
+        Raises CacheError, naming the chunk, for damaged data, and for values out of range.
+        """
         dataset = self._file[name]
         try:
             values = np.asarray(dataset[:] if index is None else _take(dataset, index))
@@ -168,11 +172,11 @@ class Cache:
             raise CacheError(f"{self.path}: {_damage(dataset)}; make it again with `kptool extract --force`") from None
 
     def picture_sizes(self) -> NDArray[np.int32] | None:
-        """H and W of the picture that each sample was made from, (N, 2); None where the cache does not say."""
+        """H and W of the source picture of each sample, (N, 2); None if the cache does not hold them."""
         return self.read("picture_size") if "picture_size" in self._file else None
 
     def never_labelled(self) -> str | None:
-        """A sentence on the keypoints that no image has a label of; None where there are none such."""
+        """A sentence naming the keypoints that are labelled in no image; None if there are none."""
         return never_labelled(self.info.names, (self.read("visibility") > 0).sum(0), len(self))
 
     def blocks(self, name: str, size: int = BLOCK) -> Iterator[NDArray[Any]]:
@@ -194,7 +198,7 @@ class Cache:
 
 
 def _take(dataset: h5py.Dataset, index: NDArray[np.int64]) -> NDArray[Any]:
-    """The samples at ascending `index`, chunk by chunk: HDF5 itself is slow at picking single ones."""
+    """The samples at ascending `index`, read chunk by chunk, because HDF5 is slow at selecting single samples."""
     taken = np.empty((len(index), *dataset.shape[1:]), dataset.dtype)
     step = dataset.chunks[0]
     begin = 0
@@ -206,7 +210,7 @@ def _take(dataset: h5py.Dataset, index: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _damage(dataset: h5py.Dataset) -> str:
-    """Which chunk of a dataset cannot be read, in words."""
+    """A description of the first chunk of a dataset that cannot be read."""
     step = dataset.chunks[0]
     for start in range(0, len(dataset), step):
         try:

@@ -21,7 +21,7 @@ from kptool.data.formats.unread import named
 from kptool.data.formats.visibility import drop_placeholders, from_numbers
 from kptool.data.notes import counted
 from kptool.data.splits import part_of
-from kptool.system.text import looks_like, read_json
+from kptool.system.text import read_json, starts_with
 
 _Row = dict[str, Any]
 _PARTS = ("images", "annotations", "categories")
@@ -30,7 +30,7 @@ _LABELS = {"keypoints", "bbox", "segmentation"}
 
 def matches(path: Path) -> bool:
     """Whether `path` is a json file that holds an object."""
-    return path.suffix.lower() == ".json" and looks_like(path, b"{")
+    return path.suffix.lower() == ".json" and starts_with(path, "{")
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:

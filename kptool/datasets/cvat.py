@@ -20,7 +20,7 @@ from kptool.base.skeleton import OCCLUDED, VISIBLE
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.data.formats.unread import named_xml
 from kptool.data.notes import counted
-from kptool.system.text import looks_like, read_text
+from kptool.system.text import read_text, starts_with
 
 _MOST_BYTES = 1 << 28
 _LOOSE = "points"
@@ -41,7 +41,7 @@ class _Thing:
 
 def matches(path: Path) -> bool:
     """Whether `path` is an xml file."""
-    return path.suffix.lower() == ".xml" and looks_like(path, b"<")
+    return path.suffix.lower() == ".xml" and starts_with(path, "<")
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:

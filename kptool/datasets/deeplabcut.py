@@ -21,7 +21,7 @@ from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.data.formats import deeplabcut_frames, pandas_h5
 from kptool.data.formats.columns import not_used
 from kptool.data.formats.visibility import flag_kind, from_columns
-from kptool.system.text import first_line, is_file, numbers, read_rows, read_yaml, squared
+from kptool.system.text import first_line, is_file, numbers, pad_rows, read_rows, read_yaml
 
 _HEADS = ("scorer", "individuals", "bodyparts", "coords")
 _NO_ANIMAL = "single"
@@ -159,7 +159,7 @@ def _sheet(path: Path) -> _Sheet:
         raise DataError(f"{path}: expected DeepLabCut's header rows scorer, bodyparts and coords; export it again")
     columns, first = _columns(path, heads)
     below = [row for row in rows if row[1][0] not in heads]
-    cells, notes = squared(path, below, first + len(columns))
+    cells, notes = pad_rows(path, below, first + len(columns))
     texts = np.array([row[first:] for row in cells], object).reshape(len(cells), len(columns))
     pictures = ["/".join(cell.replace("\\", "/") for cell in row[:first] if cell) for row in cells]
     if pictures and all(name.isdecimal() for name in pictures):

@@ -23,7 +23,7 @@ from kptool.data.formats import rectangles
 from kptool.data.formats.unread import named
 from kptool.data.notes import counted
 from kptool.data.pictures import SUFFIXES
-from kptool.system.text import looks_like, read_json
+from kptool.system.text import read_json, starts_with
 
 _IMAGE_KEYS = ("image", "img", "picture", "photo", "url", "image_url", "file")
 _OTHER_MEDIA = {".mp4", ".webm", ".avi", ".mov", ".mkv", ".wav", ".mp3", ".flac", ".csv", ".txt", ".pdf", ".html"}
@@ -32,7 +32,7 @@ _POINT, _RECTANGLE = "keypointlabels", "rectanglelabels"
 
 def matches(path: Path) -> bool:
     """Whether `path` is a json file that holds a list."""
-    return path.suffix.lower() == ".json" and looks_like(path, b"[")
+    return path.suffix.lower() == ".json" and starts_with(path, "[")
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:

@@ -24,7 +24,7 @@ from kptool.data.formats.columns import BoxColumns, box, not_used, wide
 from kptool.data.formats.visibility import flag_kind, from_columns
 from kptool.data.pictures import SUFFIXES
 from kptool.data.splits import PARTS
-from kptool.system.text import first_line, numbers, read_rows, squared
+from kptool.system.text import first_line, numbers, pad_rows, read_rows
 
 _PICTURE = ("image", "image_name", "image_path", "filename", "file_name", "file", "path", "img", "name", "picture")
 _KEYPOINT = ("keypoint", "bodypart", "landmark", "label", "point", "part", "name")
@@ -126,7 +126,7 @@ def _table(path: Path) -> tuple[_Table, tuple[str, ...]]:
     twice = next((name for k, name in enumerate(header) if name and name in header[:k]), None)
     if twice:
         raise DataError(f"{path} has several columns {twice}; rename or remove all but one")
-    cells, notes = squared(path, rows[1:], len(header))
+    cells, notes = pad_rows(path, rows[1:], len(header))
     if not cells or len(header) < 2:
         raise DataError(f"{path}: expected a header, and below it a row for each picture; there is none")
     columns = {name or f"unnamed {k}": [row[k] for row in cells] for k, name in enumerate(header)}

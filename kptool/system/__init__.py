@@ -1,1 +1,1 @@
-"""What knows the operating system: files, HDF5, signals, processes, text, devices."""
+"""The parts that deal with the operating system: files, HDF5, signals, processes, text, devices."""

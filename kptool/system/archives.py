@@ -1,4 +1,4 @@
-"""Opening a text file that may lie in a zip, or in a zip inside that, as contests hand them out."""
+"""Text files that may be inside a zip, or inside a zip within that zip, as competitions distribute them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from kptool.base.errors import DataError
 BROKEN = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, UnicodeDecodeError,
 )  # fmt: skip
-"""What reading a damaged zip raises."""
+"""What reading a damaged or encrypted zip raises."""
+_MAX_NESTED_BYTES = 1 << 28
+"""Uncompressed size of a zip within a zip, which is read into memory."""
 
 
 @contextlib.contextmanager
 def open_text(path: Path, member: str) -> Iterator[IO[bytes]]:
-    """The csv called `member`: `path` itself, inside it, or inside a zip of the same name inside it."""
+    """Open the csv called `member`: `path` itself if it is no zip, else a file in it or in a nested zip of the same name.
+
+    Raises DataError if it cannot be read, is damaged, or holds no such file.
+    """
     with contextlib.ExitStack() as stack:
         try:
             if not is_zip(path):
@@ -37,26 +42,26 @@ def open_text(path: Path, member: str) -> Iterator[IO[bytes]]:
 
 
 def _open_member(
-    stack: contextlib.ExitStack, path: Path, archive: zipfile.ZipFile, member: str, *, inside: bool = False
+    stack: contextlib.ExitStack, path: Path, archive: zipfile.ZipFile, member: str, *, nested: bool = False
 ) -> IO[bytes]:
-    """`member` of the archive, or of the zip called like it in there: `inside` that, there is no further one."""
+    """`member` of `archive`, or of the zip of the same name in it; `nested` archives are not searched for another zip."""
     names = archive.namelist()
     for name in names:
         if name.rsplit("/", 1)[-1] == member:
             return stack.enter_context(archive.open(name))
-    nested = member.replace(".csv", ".zip")
-    for name in () if inside else names:
-        if name.rsplit("/", 1)[-1] == nested:
-            inner = io.BytesIO(archive.read(name)) if archive.getinfo(name).file_size <= 1 << 28 else None
-            if inner is None:
+    zipped = member.replace(".csv", ".zip")
+    for name in () if nested else names:
+        if name.rsplit("/", 1)[-1] == zipped:
+            if archive.getinfo(name).file_size > _MAX_NESTED_BYTES:
                 break
-            return _open_member(stack, path, stack.enter_context(zipfile.ZipFile(inner)), member, inside=True)
+            inner = io.BytesIO(archive.read(name))
+            return _open_member(stack, path, stack.enter_context(zipfile.ZipFile(inner)), member, nested=True)
     raise DataError(f"{path} holds no {member}; expected Kaggle's zip, got {', '.join(names[:4]) or 'an empty one'}")
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is a zip, whatever its name."""
+    """Whether a file is a zip archive, regardless of its name."""
     try:
         return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # it ends as a zip in several parts would
+    except zipfile.BadZipFile:  # the end record is that of an archive split into several files
         return False

@@ -1,4 +1,4 @@
-"""Which device to compute on, and whether bfloat16 pays there."""
+"""Choosing the device to compute on, and whether to use bfloat16 there."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import torch
 from kptool.base.errors import ConfigError
 from kptool.system.workers import world_size
 
-_LONGEST = 160
+_MAX_REASON = 160
+"""Characters of torch's own error message that are quoted."""
 
 
 def pick(name: str) -> torch.device:
-    """The device called `name`; "auto" is the GPU where there is one. Raises ConfigError where there is no such device."""
+    """The device called `name`; "auto" is the GPU if there is one, else the CPU. Raises ConfigError if it is unusable."""
     known = available()
     if name == "auto":
         return torch.device("cuda" if "cuda" in known else "cpu")
@@ -29,13 +30,13 @@ def pick(name: str) -> torch.device:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        why = (str(error) or type(error).__name__).splitlines()[0][:_LONGEST]
-        raise ConfigError(f"device {name!r} cannot be used here ({why}); try auto or cpu") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0][:_MAX_REASON]
+        raise ConfigError(f"device {name!r} cannot be used here ({reason}); try auto or cpu") from error
     return device
 
 
 def of_rank(device: torch.device) -> torch.device:
-    """The device of this process: of several, the GPU whose index is its rank on this machine."""
+    """The device of this process: `device`, or the GPU with the process's local rank if several processes share the work."""
     if device.type == "cuda" and world_size() > 1:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
@@ -43,7 +44,7 @@ def of_rank(device: torch.device) -> torch.device:
 
 
 def available() -> dict[str, int]:
-    """The kinds of devices that there are here, and how many of each."""
+    """The available types of device, and the number of each."""
     found = {"cpu": 1, "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0}
     found["mps"] = int(torch.backends.mps.is_available())
     xpu = getattr(torch, "xpu", None)
@@ -52,13 +53,13 @@ def available() -> dict[str, int]:
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device has bfloat16 arithmetic in hardware, so that mixed precision is faster and not just smaller."""
+    """Whether the device has bfloat16 arithmetic in hardware; elsewhere mixed precision saves memory but not time."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # private, so absent is a no
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # private, so it may disappear
     return device.type == "cpu" and probe is not None and bool(probe())
 
 
 def use_amp(setting: str, device: torch.device) -> bool:
-    """Resolve "auto", "on" or "off" for a device."""
+    """Whether to use mixed precision: resolves the setting "auto", "on" or "off" for a device."""
     return setting == "on" or (setting == "auto" and fast_bfloat16(device))

@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half there: a temporary one in the same folder, fsync, rename."""
+"""Atomic file writes (a temporary file in the same folder, fsync, rename), staging folders and locks."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from pathlib import Path
 from kptool.base.errors import ConfigError, DataError
 from kptool.system.printable import printable
 
-_ME = "".join(c for c in platform.node() if c.isalnum()) or "here"
-_HERE, _EXCHANGE = -100, 2
+_HOST = "".join(c for c in platform.node() if c.isalnum()) or "here"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 """AT_FDCWD and RENAME_EXCHANGE of Linux's renameat2."""
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well it takes the place of `path`, else it is removed.
+    """Yield a temporary path beside `path`; it replaces `path` if the block succeeds, and is removed if it does not.
 
-    What a process that was killed left of an earlier try is removed. Raises DataError where the folder cannot be made or
-    written.
+    Also removes temporary files that a killed process left behind. Raises DataError if the folder cannot be created or
+    written to.
     """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.{_ME}-{os.getpid()}.", suffix=".tmp", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.{_HOST}-{os.getpid()}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
         sync(temporary)
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; these are meant to be shared
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes the file private; this one is an ordinary file
         temporary.replace(path)
         sync(path.parent)
     except OSError as error:
@@ -51,18 +51,18 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file at `path` by `text` in UTF-8, all or nothing; for names that are none see kptool.system.printable."""
+    """Atomically replace the file at `path` by `text` in UTF-8; undecodable file names are escaped, see `printable`."""
     write_bytes(path, printable(text).encode())
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Replace the file at `path` by `data`, all or nothing."""
+    """Atomically replace the file at `path` by `data`."""
     with atomic(path) as temporary:
         temporary.write_bytes(data)
 
 
 def sha256(paths: tuple[Path, ...]) -> str:
-    """The SHA-256 of the files' contents, one after the other, in hexadecimal; of nothing where there are none."""
+    """The SHA-256 of the files' concatenated contents, in hexadecimal."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -72,7 +72,7 @@ def sha256(paths: tuple[Path, ...]) -> str:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder's entries, to the disk."""
+    """Flush a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -82,9 +82,9 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to `folder`, which is made if need be, until the block ends or the process dies.
+    """Hold an exclusive lock on `folder`, created if missing, until the block ends or the process dies.
 
-    Raises ConfigError where another one holds it. Does nothing where the system has no such locks.
+    Raises ConfigError if another process holds it, DataError if the folder cannot be created. Windows: no lock is taken.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,9 +113,10 @@ def _lock(handle: int, folder: Path) -> None:
 
 @contextlib.contextmanager
 def staged(out: Path, name: str) -> Iterator[Path]:
-    """A folder `name` inside `out` to write to, of this process alone; folders that stay empty go again when it fails.
+    """Lock `out` and yield an empty folder `name` inside it to write to; the folder is deleted when the block ends.
 
-    Raises ConfigError where another process writes to `out`, DataError where the disk does not let this one.
+    Folders that were created for it and are empty at the end are deleted, too. Raises ConfigError if another process
+    writes to `out`, and DataError for an error of the file system.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     staging = out / name
@@ -138,31 +139,32 @@ def staged(out: Path, name: str) -> Iterator[Path]:
 
 
 def swap(one: Path, other: Path) -> None:
-    """Let two files or folders, both there, change places: at no moment is either missing, where the system can do that."""
+    """Exchange two existing files or folders: atomically on Linux, by three renames elsewhere."""
     exchange = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    if exchange is not None and exchange(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
+    paths = os.fsencode(one), os.fsencode(other)
+    if exchange is not None and exchange(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0:
         return
-    aside = one.with_name(f".{one.name}.{_ME}-{os.getpid()}.tmp")
+    aside = one.with_name(f".{one.name}.{_HOST}-{os.getpid()}.tmp")
     one.rename(aside)
     other.rename(one)
     aside.rename(other)
 
 
-def lost_with(target: Path, places: Iterable[Path]) -> Path | None:
-    """The first of `places` that would be gone without `target`: it is that file or folder, or lies in it, links followed."""
-    gone = {target.resolve(), target.parent.resolve() / target.name}
-    for place in places:
-        for real in (place.resolve(), place.parent.resolve() / place.name):
-            if real in gone or not gone.isdisjoint(real.parents):
-                return place
+def first_inside(target: Path, paths: Iterable[Path]) -> Path | None:
+    """The first of `paths` that is `target` or lies inside it, symbolic links followed or not; None if there is none."""
+    targets = {target.resolve(), target.parent.resolve() / target.name}
+    for path in paths:
+        for real in (path.resolve(), path.parent.resolve() / path.name):
+            if real in targets or not targets.isdisjoint(real.parents):
+                return path
     return None
 
 
 def _sweep(path: Path) -> None:
-    """Remove the temporary files for `path` whose processes, on this machine, are no more."""
-    for stale in path.parent.glob(f".{glob.escape(path.name)}.{_ME}-*.tmp"):
-        number = stale.name.removeprefix(f".{path.name}.{_ME}-").split(".")[0]
-        if number.isdigit() and not _alive(int(number)):
+    """Remove temporary files for `path` whose process ran on this machine and has ended."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}-*.tmp"):
+        process = stale.name.removeprefix(f".{path.name}.{_HOST}-").split(".")[0]
+        if process.isdigit() and not _alive(int(process)):
             stale.unlink(missing_ok=True)
 
 
@@ -171,7 +173,7 @@ def _alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # it exists and belongs to another user
         return True
     return True
 

@@ -1,8 +1,8 @@
-"""HDF5 files written onto disks that may be full or broken.
+"""Writing HDF5 files to disks that may be full or failing.
 
-libhdf5 crashes as the program ends if ever a write failed under it. So it never hears of one: a file is written through
-Python, which remembers the first error, stops writing, and raises it where Python can. For the same reason signals wait:
-an exception of theirs, raised while libhdf5 writes, would be lost, and a part of the file with it.
+libhdf5 crashes when the program exits if one of its writes has failed. Files are therefore written through a Python file
+object that never reports an error to libhdf5: it remembers the first one, stops writing, and `NewFile` raises it later.
+Signals are deferred during writes, because libhdf5 would swallow the exception and leave the file incomplete.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kptool.system.signals import deferred
 
 
 class NewFile(h5py.File):  # type: ignore[misc]
-    """An HDF5 file to write, in place of what is at `path`. All that is done with it belongs into `writing`."""
+    """A new HDF5 file that replaces the one at `path`. Use it only inside a `writing` block."""
 
     def __init__(self, path: Path, **options: Any) -> None:
         self._disk = _Disk(path)
@@ -28,14 +28,14 @@ class NewFile(h5py.File):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Signals wait until the block ends, which then raises Stopped, or the OSError of the first write that failed."""
+        """Defer signals until the block ends; then raise Stopped if one arrived, or the OSError of the first failed write."""
         with deferred(wait=True):
             yield
         if self._disk.error is not None:
             raise self._disk.error
 
     def close(self) -> None:
-        """Close the file. Raises as `writing` does."""
+        """Close the file. Raises what `writing` raises."""
         with self.writing():
             try:
                 super().close()
@@ -44,7 +44,7 @@ class NewFile(h5py.File):  # type: ignore[misc]
 
 
 class _Disk:
-    """What h5py wants of a file. Once a write has failed, `error` says how, and nothing more is written."""
+    """The file object that h5py writes to. After the first failed write it keeps the `error` and writes nothing more."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w+b", buffering=0)
@@ -70,7 +70,7 @@ class _Disk:
         return size
 
     def readinto(self, buffer: memoryview) -> int:
-        """What was written, then zeros."""
+        """Fill `buffer` from the file, with zeros past its end: where writes failed, the file is shorter than HDF5 assumes."""
         size = 0
         while size < len(buffer) and (more := self._file.readinto(buffer[size:])):
             size += more
@@ -78,4 +78,4 @@ class _Disk:
         return len(buffer)
 
     def flush(self) -> None:
-        """Nothing waits in a buffer."""
+        """Do nothing: the file is unbuffered."""

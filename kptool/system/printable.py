@@ -1,4 +1,4 @@
-"""Text as others can read it: names of files are bytes, and need not be UTF-8; what is printed or stored has to be."""
+"""Escaping text for output: file names are bytes that need not be UTF-8, but whatever is printed or stored must be."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from typing import Any
 
 _CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]")
-"""All control characters but a tab and a new line: a terminal would obey them."""
+"""All control characters except tab and newline; a terminal would interpret them."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
-"""What no text in UTF-8 holds. Python has the bytes of names that are no UTF-8 as U+DC80 to U+DCFF (PEP 383)."""
+"""Not encodable in UTF-8. Python represents the undecodable bytes of file names as U+DC80 to U+DCFF (PEP 383)."""
 
 
 def printable(text: str) -> str:
-    """`text` with the bytes of a file's name that are no UTF-8 written as ``\\xe9``; text of characters as it is."""
+    """`text` with undecodable bytes of file names written as ``\\xe9``; all other text is unchanged."""
     return text if text.isascii() else _SURROGATE.sub(_escaped, text)
 
 
@@ -22,12 +22,12 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def harmless(text: str) -> str:
-    """`printable`, and control characters but tabs and new lines written the same way, for a terminal."""
+    """`printable` text for a terminal: control characters except tab and newline are escaped as well."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", printable(text))
 
 
 def printable_all(value: Any) -> Any:
-    """`value` with every text in it, however deep in lists and tables, made `printable`."""
+    """`value` with every string in it made `printable`, in nested lists, tuples and dicts as well; tuples become lists."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):

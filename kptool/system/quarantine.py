@@ -1,4 +1,4 @@
-"""A cache is first opened by a process that may die: what is wrong with an HDF5 file can crash the library that reads it."""
+"""Opening HDF5 files in a subprocess first, because a corrupt file can crash libhdf5 and the process with it."""
 
 from __future__ import annotations
 
@@ -11,56 +11,61 @@ from pathlib import Path
 from kptool.base.errors import CacheError
 
 _CODE = "import sys, pathlib; from kptool.cache.layout import walk; walk(pathlib.Path(sys.argv[1]))"
-_DEADLY = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGXCPU")
-"""Signals that a process ends of by its own fault."""
-_survived: set[tuple[int, ...]] = set()
+_CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGXCPU")
+"""Signals that end a process because of what it did itself; SIGXCPU is the limit that `kptool.cache.layout.walk` sets."""
+_checked: set[tuple[int, ...]] = set()
+"""Versions of files (see `_version`) that are known to open without a crash."""
 
 
-def survive(path: Path) -> None:
-    """Open the cache at `path` in another process, once for each file as it is: about 0.3 s, and 2 s for a million chunks.
+def check_opens(path: Path) -> None:
+    """Open the cache at `path` in a subprocess, once for each version of the file: 0.3 s, and 2 s for a million chunks.
 
-    Raises CacheError where that process dies of it. Whatever else is wrong, opening it here will say; where no other
-    process can be had, it is opened as it is.
+    Raises CacheError if the subprocess crashes or is killed. Other faults are left to the caller, who opens the file
+    next; so is everything if no subprocess can be started.
     """
-    mark = _mark(path)
-    if mark in _survived or not sys.executable:
+    version = _version(path)
+    if version in _checked or not sys.executable:
         return
     try:
-        code, _ = apart(_CODE, path, answers=False)
+        code, _ = run_isolated(_CODE, path, capture=False)
     except OSError:
         return
-    if _ended_by(code, *_DEADLY):
-        raise CacheError(f"{path} is damaged: HDF5 itself fails on it; make it again with `kptool extract --force`")
+    if _ended_by(code, *_CRASHES):
+        raise CacheError(f"{path} is damaged: libhdf5 crashes on it; make it again with `kptool extract --force`")
     if _ended_by(code, "SIGKILL"):
-        raise CacheError(f"{path} could not be looked at: the process that did was killed, for its memory perhaps")
+        raise CacheError(
+            f"{path} could not be checked: the process that opened it was killed, perhaps for lack of memory; free some"
+            " memory and try again"
+        )
     if code == 0:
-        _survived.add(mark)
+        _checked.add(version)
 
 
-def apart(code: str, path: Path, *, answers: bool = True) -> tuple[int, bytes]:
-    """Run Python `code` about `path`, its sys.argv[1], in a process of its own: how that ended, and what it printed.
+def run_isolated(code: str, path: Path, *, capture: bool = True) -> tuple[int, bytes]:
+    """Run Python `code` with `path` as its sys.argv[1] in a subprocess; returns its exit status and standard output.
 
-    Raises OSError where no process can be had.
+    Without `capture` the output is discarded. Raises OSError if no process can be started.
     """
-    command = [sys.executable, "-P", "-c", code, str(path)]  # -P: the current folder may be a stranger's, too
+    command = [sys.executable, "-P", "-c", code, str(path)]  # -P: import nothing from the current folder
     paths = os.pathsep.join(entry for entry in sys.path if entry)
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": paths}, check=False, start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if answers else subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     return done.returncode, done.stdout or b""
 
 
-def trust(path: Path) -> None:
-    """Take the file at `path`, as it is now, for one that `survive` has seen: this process wrote it."""
-    _survived.add(_mark(path))
+def mark_checked(path: Path) -> None:
+    """Skip `check_opens` for the file at `path` as it is now, because this process wrote it."""
+    _checked.add(_version(path))
 
 
-def _mark(path: Path) -> tuple[int, ...]:
+def _version(path: Path) -> tuple[int, ...]:
+    """Device, inode, size and modification time, which tell whether a file is still the same."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _ended_by(code: int, *names: str) -> bool:
-    """Whether a process ended by one of these signals, as far as the system has them."""
+    """Whether exit status `code` means that one of these signals ended the process; not every system has all of them."""
     return -code in {getattr(signal, name) for name in names if hasattr(signal, name)}

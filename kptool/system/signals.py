@@ -1,4 +1,4 @@
-"""Signals that ask the program to end (Ctrl-C, SIGTERM): an exception, or where work must be whole first, a question."""
+"""SIGINT (Ctrl-C) and SIGTERM: raised as an exception, or deferred until the work in progress is complete."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(BaseException):
-    """Signal `number` asked the program to end; not an Exception, so that nothing swallows it on the way out.
+    """Signal `number` asked the program to end. `hint` tells the user how to continue later.
 
-    `hint` says how to go on.
+    Not a subclass of Exception, so that ``except Exception`` does not swallow it.
     """
 
     def __init__(self, number: int, hint: str = "") -> None:
@@ -23,7 +23,7 @@ class Stopped(BaseException):
 
 
 class Deferred:
-    """A request to end that waits until somebody asks for it; the second one does not wait, unless all are to."""
+    """A signal that is remembered until `check` is called. A second signal raises Stopped at once, unless `wait`."""
 
     def __init__(self, wait: bool = False) -> None:
         self._number: int | None = None
@@ -31,11 +31,11 @@ class Deferred:
 
     @property
     def number(self) -> int | None:
-        """The signal that has come, if one has."""
+        """The number of the signal that arrived, or None."""
         return self._number
 
     def check(self) -> None:
-        """Raise Stopped where a signal has come."""
+        """Raise Stopped if a signal has arrived."""
         if self._number is not None:
             raise Stopped(self._number)
 
@@ -47,28 +47,31 @@ class Deferred:
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Signals raise Stopped, wherever the program is, until the block ends.
+    """Signals raise Stopped immediately, until the block ends.
 
-    Libraries in C may put an error of their own in its place; whatever error follows a signal is taken for its doing.
+    C libraries may replace that exception by an error of their own, so any error after a signal is raised as Stopped.
     """
-    came: list[int] = []
+    received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        received.append(number)
         raise Stopped(number)
 
     with _handled_by(stop):
         try:
             yield
         except Exception as error:
-            if came:
-                raise Stopped(came[-1]) from error
+            if received:
+                raise Stopped(received[-1]) from error
             raise
 
 
 @contextlib.contextmanager
 def deferred(wait: bool = False) -> Iterator[Deferred]:
-    """Signals are remembered until `check` is called or the block ends; with `wait`, those that are repeated, too."""
+    """Remember signals until `check` is called or the block ends, which then raises Stopped.
+
+    A second signal raises Stopped at once, unless `wait`.
+    """
     request = Deferred(wait)
     with _handled_by(request._remember):
         yield request
@@ -77,7 +80,7 @@ def deferred(wait: bool = False) -> Iterator[Deferred]:
 
 @contextlib.contextmanager
 def _handled_by(handler: signal._HANDLER) -> Iterator[None]:
-    """Only the main thread may say what a signal does; elsewhere nothing changes."""
+    """Install a handler for `SIGNALS` until the block ends. Only the main thread can do so; others are unaffected."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -86,4 +89,4 @@ def _handled_by(handler: signal._HANDLER) -> Iterator[None]:
         yield
     finally:
         for number, handler in previous.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: set outside of Python

@@ -1,4 +1,4 @@
-"""Rank, world size and rendezvous address from Slurm's variables, where `srun` started the processes and not torchrun.
+"""Rank, world size and rendezvous address from Slurm's variables, if `srun` started the processes instead of torchrun.
 
 Only a step that `srun` launched has SLURM_STEP_NUM_TASKS; the batch script itself, which runs once, does not.
 """
@@ -15,8 +15,8 @@ _FIRST_PORT, _PORTS = 15_000, 15_000
 def adopt(environment: MutableMapping[str, str] = os.environ) -> None:
     """Set torchrun's variables (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) from those of an `srun` step.
 
-    Nothing changes where torchrun set them already, or where there is only one process. MASTER_ADDR and MASTER_PORT
-    that are set by hand stay.
+    Nothing changes if torchrun has set them already or if there is only one process. MASTER_ADDR and MASTER_PORT set
+    by the user are kept.
     """
     world, rank = environment.get("SLURM_STEP_NUM_TASKS", "1"), environment.get("SLURM_PROCID")
     if "WORLD_SIZE" in environment or not world.isdigit() or int(world) < 2 or rank is None:

@@ -1,4 +1,4 @@
-"""Reading text files of other people: bounded in size, and with one sentence where they are not what was expected."""
+"""Reading untrusted text, JSON, YAML and csv files: bounded in size, with a DataError for anything unexpected."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
 
-_LONGEST_FIELD, _LOOKED_AT = 1 << 26, 1 << 16
-_MOST_NESTED = 100
-"""Lists and mappings in each other in a yaml."""
-_MARKS = (
+_MAX_FIELD, _START = 1 << 26, 1 << 16
+"""Limit for a cell of a csv in characters, and how much of a file is examined to tell its kind, in bytes."""
+_MAX_NESTING = 100
+"""Depth of lists and mappings in a YAML file."""
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins with UTF-16's mark, so stands before it
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SEPARATOR_LINE = re.compile('"?sep=(.?)"?', re.IGNORECASE)
-"""What Excel takes, as the first line of a csv, for its separator."""
+"""A first line of a csv that states its separator, as Excel understands it."""
 
 
 def read_text(path: Path, most_bytes: int) -> str:
-    """A text file in UTF-8, or in UTF-16 or UTF-32 where a byte order mark says so.
+    """The contents of a text file in UTF-8, or in UTF-16 or UTF-32 if it begins with a byte order mark.
 
-    Raises DataError where it cannot be read, is larger than `most_bytes`, or is no text.
+    Raises DataError if it cannot be read, is larger than `most_bytes`, or is not text.
     """
     try:
         with path.open("rb") as file:
@@ -54,7 +55,7 @@ def read_text(path: Path, most_bytes: int) -> str:
         raise DataError(
             f"{path}, line {line}: not text in {name}; save it as UTF-8, which Excel calls 'CSV UTF-8'"
         ) from None
-    if "\0" in text[:_LOOKED_AT]:
+    if "\0" in text[:_START]:
         raise DataError(
             f"{path} has zero bytes in it, as text in UTF-16 without a byte order mark has; save it as UTF-8"
         )
@@ -62,12 +63,12 @@ def read_text(path: Path, most_bytes: int) -> str:
 
 
 def _encoding(data: bytes) -> tuple[bytes, str]:
-    """The byte order mark that `data` begins with, and the encoding that it tells; UTF-8 where there is none."""
-    return next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
+    """The byte order mark that `data` begins with and the encoding that it indicates; no mark means UTF-8."""
+    return next(((mark, name) for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), (b"", "utf-8"))
 
 
 def read_json(path: Path, most_bytes: int = 1 << 29) -> Any:
-    """What a json file holds. Raises DataError where it cannot be read, is larger than `most_bytes`, or is no json."""
+    """The contents of a JSON file. Raises DataError if it is unreadable, larger than `most_bytes`, or invalid."""
     try:
         return json.loads(read_text(path, most_bytes))
     except (ValueError, RecursionError) as error:
@@ -75,11 +76,11 @@ def read_json(path: Path, most_bytes: int = 1 << 29) -> Any:
 
 
 def read_yaml(path: Path, most_bytes: int = 1 << 18) -> Any:
-    """What a yaml file holds, without aliases: a few nested ones stand for more text than any memory holds.
+    """The contents of a YAML file. Aliases are refused, because a few nested ones can expand beyond any memory.
 
-    Raises DataError where it cannot be read, is larger than `most_bytes`, or is no such yaml.
+    Raises DataError if it is unreadable, larger than `most_bytes`, or invalid.
     """
-    import yaml  # takes longer to import than most files to read
+    import yaml  # slow to import
 
     text = read_text(path, most_bytes)
     try:
@@ -88,19 +89,19 @@ def read_yaml(path: Path, most_bytes: int = 1 << 18) -> Any:
             if isinstance(event, yaml.AliasEvent):
                 raise yaml.YAMLError("it refers to other parts of itself by *name")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > _MOST_NESTED:  # the time taken grows with the square of the depth
-                raise yaml.YAMLError(f"it has lists or mappings in each other, more than {_MOST_NESTED} deep")
+            if depth > _MAX_NESTING:  # parsing takes time quadratic in the depth
+                raise yaml.YAMLError(f"its lists and mappings are nested more than {_MAX_NESTING} deep")
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise DataError(f"{path} is not valid yaml ({' '.join(str(error).split())[:120]}); correct it") from None
 
 
 def strict_json(text: str) -> Any:
-    """What a text in JSON holds that kptool wrote. Raises ValueError for what is none, or has numbers that are not finite."""
+    """Parse JSON as kptool writes it. Raises ValueError for invalid JSON, deep nesting and numbers that are not finite."""
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError:
-        raise ValueError("it nests too deep") from None
+        raise ValueError("it is nested too deeply") from None
 
 
 def _finite(text: str) -> float:
@@ -111,57 +112,57 @@ def _finite(text: str) -> float:
 
 
 def csv_rows(path: Path, lines: Iterable[str]) -> Iterator[list[str]]:
-    """The cells of each of `lines`, which are of the csv at `path`. Raises DataError where they are no csv."""
-    return (cells for _, cells in _parsed(path, lines, ","))
+    """The cells of each row of `lines`, which come from the csv at `path`. Raises DataError for invalid csv."""
+    return (cells for _, cells in _parse(path, lines, ","))
 
 
-def _parsed(path: Path, lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The number, from 1, of the line that each row ends in, and its cells."""
-    csv.field_size_limit(_LONGEST_FIELD)  # of the process; the usual 128 KiB are less than a large picture's pixels
+def _parse(path: Path, lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row, with the number, from 1, of the line it ends in."""
+    csv.field_size_limit(
+        _MAX_FIELD
+    )  # process-wide; the default of 128 KiB is too small for the pixels of a large image
     reader = csv.reader(lines, delimiter=separator)
     try:
         for cells in reader:
             yield reader.line_num, cells
     except csv.Error as error:
-        raise DataError(
-            f"{path}, line {reader.line_num}: not a csv that can be read ({error}); export it again"
-        ) from None
+        raise DataError(f"{path}, line {reader.line_num}: not a valid csv ({error}); export it again") from None
 
 
 def read_rows(path: Path, most_bytes: int) -> tuple[list[tuple[int, list[str]]], str]:
-    """The rows of a csv in which something stands, each with its line's number, and the separator: ``,`` ``;`` or tab.
+    """The rows of a csv that are not empty, each with its line number, and the separator: ``,`` ``;`` or tab.
 
-    Cells are without blanks around them. Which separator it is, the first line says: by ``sep=;`` as Excel has it, else
-    by what it has most of. Raises DataError as `read_text`, and where the text is no csv.
+    Cells are stripped of surrounding whitespace. The separator is the one that a first line ``sep=;`` states (Excel), else
+    the most frequent one in the first line. Raises DataError as `read_text` does, and for invalid csv.
     """
     text = read_text(path, most_bytes)
     stated = _SEPARATOR_LINE.fullmatch(re.split("[\r\n]", text[:9], maxsplit=1)[0])
-    separator = stated[1] if stated and stated[1] else max(",;\t", key=_first_line(text[:_LOOKED_AT]).count)
+    separator = stated[1] if stated and stated[1] else max(",;\t", key=_first_line(text[:_START]).count)
     rows = []
-    for line, cells in _parsed(path, io.StringIO(text, newline=""), separator):
+    for line, cells in _parse(path, io.StringIO(text, newline=""), separator):
         stripped = [cell.strip() for cell in cells]
         if any(stripped) and not (stated and line == 1):
             rows.append((line, stripped))
-    whole = not text or text[-1] in "\r\n"
-    if len(rows) > 1 and not whole and len(rows[-1][1]) < len(rows[-2][1]):
+    complete = not text or text[-1] in "\r\n"
+    if len(rows) > 1 and not complete and len(rows[-1][1]) < len(rows[-2][1]):
         raise DataError(
-            f"{path}, line {rows[-1][0]}: {len(rows[-1][1])} of {len(rows[-2][1])} columns, and no end of the line; the"
+            f"{path}, line {rows[-1][0]}: {len(rows[-1][1])} of {len(rows[-2][1])} columns and no end of line; the"
             " file may be cut off, so export it again"
         )
     return rows, separator
 
 
-def squared(path: Path, rows: Sequence[tuple[int, list[str]]], width: int) -> tuple[list[list[str]], tuple[str, ...]]:
-    """The cells of rows, `width` each, and a note on those that end early: what they lack is empty.
+def pad_rows(path: Path, rows: Sequence[tuple[int, list[str]]], width: int) -> tuple[list[list[str]], tuple[str, ...]]:
+    """The cells of each row, padded with empty ones to `width`, and a note on the rows that were short.
 
-    Raises DataError for a row in which something stands beyond.
+    Raises DataError for a row with non-empty cells beyond `width`.
     """
     cells, short = [], []
     for line, row in rows:
         if any(row[width:]):
             raise DataError(
-                f"{path}, line {line}: {len(row)} cells, and the header has {width}; quote what has a separator in it,"
-                " or remove what is too much"
+                f"{path}, line {line}: {len(row)} cells, but the header has {width}; quote cells that contain a"
+                " separator, or remove the extra ones"
             )
         if len(row) < width:
             short.append(line)
@@ -169,15 +170,15 @@ def squared(path: Path, rows: Sequence[tuple[int, list[str]]], width: int) -> tu
     if not short:
         return cells, ()
     which = f"rows end early, the first in line {short[0]}" if len(short) > 1 else f"row ends early, in line {short[0]}"
-    return cells, (f"{len(short)} {which}; what is missing there is taken as empty",)
+    return cells, (f"{len(short)} {which}; missing cells are read as empty",)
 
 
 def numbers(texts: NDArray[np.object_], comma: bool = False) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Texts as numbers, NaN where empty, and which of them are none.
+    """`texts` as numbers, NaN for empty ones, and a mask of those that are not finite numbers; both of the same shape.
 
-    `comma`: the comma separates no cells, so it may be the decimal sign, where no point is.
+    `comma`: the comma is not the cells' separator, so it is read as the decimal sign unless a cell contains a point.
     """
-    import pandas as pd  # takes longer to import than most tables to read
+    import pandas as pd  # slow to import
 
     flat = pd.Series(texts.ravel(), dtype=object).str.strip()
     empty = flat.str.lower().isin(["", "nan", "na", "n/a", "#n/a", "none", "null", "<na>"]).to_numpy()
@@ -188,7 +189,7 @@ def numbers(texts: NDArray[np.object_], comma: bool = False) -> tuple[NDArray[np
 
 
 def first_line(path: Path) -> str:
-    """The first line of a text file in which something stands, of its first 64 KiB; empty where there is none."""
+    """The first line in the first 64 KiB of a file that is neither blank nor ``sep=;``; empty if there is none."""
     return _first_line(_start(path))
 
 
@@ -197,35 +198,36 @@ def _first_line(text: str) -> str:
     return next((line for line in lines if line and not _SEPARATOR_LINE.fullmatch(line)), "")
 
 
-def looks_like(path: Path, start: bytes) -> bool:
-    """Whether a file's first character, blanks aside, is `start`."""
-    return _start(path).lstrip().startswith(start.decode())
+def starts_with(path: Path, prefix: str) -> bool:
+    """Whether the text of a file, after leading whitespace, begins with `prefix`."""
+    return _start(path).lstrip().startswith(prefix)
 
 
 def _start(path: Path) -> str:
-    """The first 64 KiB of a text file, in the encoding that its byte order mark tells; empty where it cannot be read."""
+    """The first 64 KiB of a text file, decoded according to its byte order mark; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
-            data = file.read(_LOOKED_AT)
+            data = file.read(_START)
     except OSError:
         return ""
     mark, encoding = _encoding(data)
     return data[len(mark) :].decode(encoding, "replace")
 
 
-def exists(place: Path) -> bool:
-    """Whether something is there; a name that nothing can have, as label files may hold, is no error."""
-    return _asked(place.exists)
+def exists(path: Path) -> bool:
+    """`path.exists()`, but False for a name that no file can have: label files may contain anything."""
+    return _false_if_invalid(path.exists)
 
 
-def is_file(place: Path) -> bool:
-    """Whether there is a file; likewise."""
-    return _asked(place.is_file)
+def is_file(path: Path) -> bool:
+    """`path.is_file()`, but False for a name that no file can have."""
+    return _false_if_invalid(path.is_file)
 
 
-def _asked(question: Callable[[], bool]) -> bool:
+def _false_if_invalid(test: Callable[[], bool]) -> bool:
+    """The result of `test`, or False if the name has a zero byte (ValueError) or is too long."""
     try:
-        return question()
+        return test()
     except ValueError:
         return False
     except OSError as error:

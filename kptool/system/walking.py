@@ -1,4 +1,4 @@
-"""All files below a folder, through symbolic links as well: a link that somebody put into their data is meant."""
+"""Listing all files below a folder, following symbolic links, which people use to assemble data sets."""
 
 from __future__ import annotations
 
@@ -9,43 +9,46 @@ from pathlib import Path
 
 from kptool.base.errors import DataError
 
-_MOST = 5_000_000
+_MAX_FILES = 5_000_000
 
 
 def files_below(folder: Path, *, leave_out: str | None = None, broken: bool = False) -> Iterator[Path]:
-    """Every file below `folder`, as a path that begins with it, folder by folder; links to files and folders count.
+    """Every file below `folder`, as a path that begins with `folder`, folder by folder; links are followed.
 
-    A folder that is there twice, or in itself by a link, is walked once, and not through the link where both would do.
-    What is hidden, its name beginning with a dot, and what must not be read are passed over; so are links that lead
-    nowhere, unless `broken` ones are wanted, and folders below `folder` that hold a file called `leave_out`.
+    A folder that can be reached in several ways, or contains itself through a link, is listed once, by a path without
+    links if possible. Left out are hidden names (with a leading dot), unreadable folders, subfolders that hold a file
+    called `leave_out`, and dangling links unless `broken`.
 
-    Raises DataError above five million files.
+    Raises DataError for more than five million files.
     """
     real, linked = deque([folder]), deque[Path]()
     seen: set[tuple[int, int]] = set()
     count = 0
     while real or linked:
-        place = real.popleft() if real else linked.popleft()
-        files, folders, links = _listed(place, seen, broken)
-        if leave_out in files and place != folder:
+        current = real.popleft() if real else linked.popleft()
+        files, folders, links = _entries(current, seen, broken)
+        if leave_out in files and current != folder:
             continue
         count += len(files)
-        if count > _MOST:
-            raise DataError(f"{folder} holds more than {_MOST:,} files; name a smaller folder")
-        yield from (place / name for name in files)
-        real.extend(place / name for name in folders)
-        linked.extend(place / name for name in links)
+        if count > _MAX_FILES:
+            raise DataError(f"{folder} holds more than {_MAX_FILES:,} files; name a smaller folder")
+        yield from (current / name for name in files)
+        real.extend(current / name for name in folders)
+        linked.extend(current / name for name in links)
 
 
-def _listed(place: Path, seen: set[tuple[int, int]], broken: bool) -> tuple[list[str], list[str], list[str]]:
-    """The names of files, of folders, and of links to folders in a folder, sorted; none of one that was `seen`."""
+def _entries(folder: Path, seen: set[tuple[int, int]], broken: bool) -> tuple[list[str], list[str], list[str]]:
+    """The sorted names of files, folders and links to folders in `folder`; empty if it was `seen` or is unreadable.
+
+    `seen` holds device and inode of each folder, to which this one is added.
+    """
     files, folders, links = list[str](), list[str](), list[str]()
     try:
-        about = place.stat()
-        if (about.st_dev, about.st_ino) in seen:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in seen:
             return files, folders, links
-        seen.add((about.st_dev, about.st_ino))
-        with os.scandir(place) as entries:
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue

@@ -1,4 +1,4 @@
-"""The process group of torchrun, which shares work by rank. A process on its own has all the work and never loads torch."""
+"""The process group of torchrun or `srun`, whose processes share work by rank. A single process never imports torch here."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from kptool.system import slurm
 
 @dataclass(frozen=True)
 class Workers:
-    """This process's `rank` among `world`. Rank 0 is the one that writes."""
+    """This process's `rank` among `world` processes. Only rank 0 writes files."""
 
     rank: int = 0
     world: int = 1
 
     def gather(self, value: Any) -> list[Any] | None:
-        """Every process's `value`, by rank, on the first one; None on the others."""
+        """The `value` of every process, by rank, on rank 0; None on the others."""
         if self.world == 1:
             return [value]
         import torch.distributed as dist
@@ -29,17 +29,17 @@ class Workers:
         return values
 
     def send(self, value: Any) -> bool:
-        """Hand `value` to the first process, which calls `receive`; False where that process has ended."""
+        """Send `value` to rank 0, which calls `receive`; False if that process has ended."""
         import torch.distributed as dist
 
         try:
             dist.send_object_list([value], dst=0)
-        except RuntimeError:  # the connection is closed; torch has a class of its own for it, below this one
+        except RuntimeError:  # the connection is closed; torch raises a subclass
             return False
         return True
 
     def receive(self, rank: int) -> Any:
-        """The next value that process `rank` sends."""
+        """The next value that process `rank` sends; call it on rank 0."""
         import torch.distributed as dist
 
         box: list[Any] = [None]
@@ -48,7 +48,7 @@ class Workers:
 
 
 def world_size() -> int:
-    """How many processes torchrun, or a step of Slurm's `srun`, started: 1 for a process on its own."""
+    """The number of processes that torchrun or a step of Slurm's `srun` started; 1 for a single process."""
     slurm.adopt()
     return int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -57,7 +57,7 @@ def world_size() -> int:
 def join(backend: str = "gloo") -> Iterator[Workers]:
     """Join the process group that torchrun or `srun` started, over a `backend` of torch.distributed ("gloo" or "nccl").
 
-    A process on its own joins nothing.
+    A single process joins none.
     """
     world = world_size()
     if world == 1:

@@ -206,7 +206,7 @@ def test_a_recipe_of_ones_own(kptool: Any, refused: Any, in_tmp: Path, faces: Pa
         ("epochs = 1\nepochs = 2", "is not a TOML file"),
         ("a = " + "[" * 990, "is not a TOML file"),
         ("a = \x00", "is not a TOML file"),
-        ("a = '\xff'", "is not UTF-8 text, as TOML must be"),
+        ("a = '\xff'", "is not text in UTF-8, as TOML must be"),
         ("a" * 2000 + " = 1", "too large for a recipe"),
         ("#\n" * 600_000, "too large for a recipe"),
     ],

@@ -38,6 +38,7 @@ def test_half_pixels() -> None:
 def test_other_formats_count_from_the_pictures_edge() -> None:
     assert geometry.to_edges(np.array([0.0, -0.5])).tolist() == [0.5, 0.0]
     assert geometry.from_edges(np.array([0.5, 0.0])).tolist() == [0.0, -0.5]
+    assert geometry.box_from_edges(0.5, 2.0, 3.0, 4.0) == (0.0, 1.5, 3.0, 4.0)
 
 
 @given(points, st.integers(1, 16))

@@ -84,7 +84,7 @@ def test_another_schema_is_refused(faces: Path, tmp_path: Path) -> None:
     path = copy(faces, tmp_path)
     with h5py.File(path, "r+") as file:
         file.attrs["schema"] = 99
-    with pytest.raises(CacheError, match=r"schema 99 and this kptool reads 1"):
+    with pytest.raises(CacheError, match=r"schema 99, but this kptool reads 1"):
         Cache(path)
 
 

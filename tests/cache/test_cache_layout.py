@@ -109,7 +109,7 @@ def test_values_that_make_no_sense_are_refused_by_the_name_of_file_and_dataset(t
     path = write(tmp_path / "dataset.h5", [samples(2, INFO)])
     with h5py.File(path, "r+") as file:
         file["row"][0] = -1
-    with Cache(path) as cache, pytest.raises(CacheError, match=rf"{path}: /row has values that make no sense"):
+    with Cache(path) as cache, pytest.raises(CacheError, match=rf"{path}: /row has values out of range"):
         cache.read("row")
 
 

@@ -60,8 +60,8 @@ def test_samples_that_no_line_names_are_passed_on(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("99,drop,,,,\n", "patch.csv: the source does not have row 99; give the source that the patch was made for"),
-        ("0,drop,,,,\n7,drop,,,,\n8,drop,,,,\n", "does not have row 7 and 1 more rows that it names"),
-        ("0,swap,,,,\n", "row 0 swaps left and right, of which this source has no pairs; name them with --flips"),
+        ("0,drop,,,,\n7,drop,,,,\n8,drop,,,,\n", "does not have row 7, nor 1 more rows that it names"),
+        ("0,swap,,,,\n", "row 0 swaps left and right, but this source has no flip pairs; name them with --flips"),
     ],
 )
 def test_a_patch_for_another_source_is_refused(refused: Any, in_tmp: Path, text: str, said: str) -> None:

@@ -121,13 +121,11 @@ def test_csv_as_other_programs_leave_it(change: str, tmp_path: Path) -> None:
     assert file.things[0].keypoints.tolist() == [[1.5, 2], [3, 4]]
     assert file.things[1].keypoints[0].tolist() == [5.25, 6]
     said = [note for note in file.notes if "early" in note]
-    assert said == (
-        ["1 row ends early, in line 5; what is missing there is taken as empty"] if change == "short rows" else []
-    )
+    assert said == (["1 row ends early, in line 5; missing cells are read as empty"] if change == "short rows" else [])
 
 
 def test_a_row_with_more_than_the_header_is_refused_by_its_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"line 5: 6 cells, and the header has 5"):
+    with pytest.raises(DataError, match=r"line 5: 6 cells, but the header has 5"):
         deeplabcut.read(put(tmp_path / "CollectedData.csv", HEAD + "\na.png,1,2,3,4,5\n"))
 
 

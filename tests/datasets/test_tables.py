@@ -226,8 +226,8 @@ def test_separators_blank_lines_and_decimal_commas(tmp_path: Path, ending: str) 
 def test_rows_that_end_early_are_counted_and_a_last_one_without_its_end_is_refused(tmp_path: Path) -> None:
     file = read(tmp_path, "image,a_x,a_y,b_x,b_y\na.png,1,2\nb.jpg,1,2,3,4\n")
     assert seen(file) == [[2, 0], [2, 2]]
-    assert file.notes == ("1 row ends early, in line 2; what is missing there is taken as empty",)
-    with pytest.raises(DataError, match=r"line 3: 3 of 5 columns, and no end of the line; the file may be cut off"):
+    assert file.notes == ("1 row ends early, in line 2; missing cells are read as empty",)
+    with pytest.raises(DataError, match=r"line 3: 3 of 5 columns and no end of line; the file may be cut off"):
         read(tmp_path, "image,a_x,a_y,b_x,b_y\na.png,1,2,3,4\nb.jpg,1,2")
 
 

@@ -226,7 +226,7 @@ def test_groups_hold_beside_the_datas_own_split_or_contradict_it(kptool: Any, re
     assert extracted(kptool, path, "--groups", good)[1] == ["train"] * 3 + ["val"] * 3
     bad = put(tmp_path / "bad.csv", "row,group\n" + "".join(f"{row},{row % 3}\n" for row in range(6)))
     said = refused("extract", path, "--out", tmp_path / "new", "--size", 16, "--groups", bad)
-    assert "group 0 is on both sides of the data's own split, row 0 in train and row 3 in val" in said
+    assert "group 0 is in both parts of the data's own split, row 0 in train and row 3 in val" in said
     assert "--split random" in said
     split = extracted(kptool, path, "--groups", bad, "--split", "random")[1]
     assert all(split[row] == split[row + 3] for row in range(3))

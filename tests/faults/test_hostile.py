@@ -170,10 +170,10 @@ def test_labels_of_very_many_keypoints_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "replace", "says"),
     [
-        ("keypoints", {"value": np.nan}, "make no sense"),
-        ("visibility", {"value": 3}, "make no sense"),
-        ("split", {"value": 2}, "make no sense"),
-        ("affine", {"value": 0}, "make no sense"),
+        ("keypoints", {"value": np.nan}, "out of range"),
+        ("visibility", {"value": 3}, "out of range"),
+        ("split", {"value": 2}, "out of range"),
+        ("affine", {"value": 0}, "out of range"),
         ("images", {"compression": "lzf"}, "not stored as"),
         ("images", {"compression": "gzip"}, "not stored as"),
         ("row", {"shuffle": True}, "not stored as"),

@@ -47,6 +47,6 @@ def test_hidden_files_and_other_peoples_output_are_passed_over(tmp_path: Path) -
 
 
 def test_a_walk_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "_MOST", 3)
+    monkeypatch.setattr(walking, "_MAX_FILES", 3)
     with pytest.raises(DataError, match="more than 3 files; name a smaller folder"):
         list(files_below(made(tmp_path, "a", "b", "c/d", "c/e")))

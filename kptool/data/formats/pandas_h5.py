@@ -46,7 +46,7 @@ def read(path: Path) -> list[list[str]]:
     Raises DataError unless the file holds exactly one numeric table in pandas' fixed format.
     """
     try:
-        code, answer = quarantine.apart(_CODE, path)
+        code, answer = quarantine.run_isolated(_CODE, path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); {_FIX}") from error
     try:
