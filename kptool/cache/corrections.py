@@ -41,10 +41,10 @@ def apply_patch(
         if len(kept):
             yield kept
     if missing:
-        more = f", nor {len(missing) - 1} more rows that it names" if len(missing) > 1 else ""
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(
-            f"{path}: the source does not have row {min(missing)}{more}; give the source that the patch was made for, or"
-            " remove those lines"
+            f"{path} names row {min(missing)}{more}, which the source does not have; give the source that the patch was"
+            " made for, or remove those lines"
         )
 
 

@@ -1,8 +1,8 @@
-"""COCO's keypoint json: images, annotations with keypoints (x, y, v) and a box, categories with the keypoints' names.
+"""COCO keypoint JSON: images, annotations with keypoints (x, y, v) and a box, categories with the keypoints' names.
 
-An integer keypoint is a pixel's centre; a box is measured from the picture's edge. `v` is 0 no label, 1 occluded, 2 visible;
-true and false, or a model's confidence, are understood. Ids may be numbers in one part and text in another. An image may
-say the part of the set that it belongs to, as ``"split": "val"``, which is no part of COCO's format.
+An integer keypoint is a pixel's centre; a box is measured from the image's edge. `v` is 0 unlabelled, 1 occluded,
+2 visible; true and false, or a model's confidence, are accepted. Ids may be numbers in one list and text in another. An
+image may state its part of the data set as ``"split": "val"``, which is an extension of COCO's format.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kptool.base.errors import DataError
+from kptool.base.geometry import box_from_edges
 from kptool.base.skeleton import VISIBLE
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.data.formats.unread import named
@@ -24,17 +25,17 @@ from kptool.data.splits import part_of
 from kptool.system.text import read_json, starts_with
 
 _Row = dict[str, Any]
-_PARTS = ("images", "annotations", "categories")
+_TABLES = ("images", "annotations", "categories")
 _LABELS = {"keypoints", "bbox", "segmentation"}
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` is a json file that holds an object."""
+    """Whether `path` is a JSON file that holds an object."""
     return path.suffix.lower() == ".json" and starts_with(path, "{")
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:
-    """All annotations that have keypoints, of one category. Raises DataError, naming the annotation, for what is wrong."""
+    """All annotations of one category that have keypoints. Raises DataError, naming the annotation, for invalid ones."""
     document = read_json(path)
     tables = _tables(path, document)
     kinds = _Ids(path, "category", tables["categories"])
@@ -49,8 +50,8 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     flat = [_flat(place, row["keypoints"], names) for place, row in zip(where, rows, strict=True)]
     seen, how = _visibility(where, rows, flat)
     seen, notes = drop_placeholders(np.array(flat)[..., :2] if flat else np.empty((0, 1, 2)), seen)
-    things = [
-        _thing(place, row, pictures, points[:, :2], visible)
+    instances = [
+        _instance(place, row, pictures, points[:, :2], visible)
         for place, row, points, visible in zip(where, rows, flat, seen, strict=True)
     ]
     notes = (
@@ -58,32 +59,32 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         *how,
         *notes,
         *counted(len(crowds), "{n} annotation{s} of crowds {are} not used"),
-        *_others(tables, kinds, labelled, rows),
-        *_unused(document, rows),
+        *_unused_annotations(tables, kinds, labelled, rows),
+        *_unused_fields(document, rows),
         *(note for ids in (pictures, kinds) for note in ids.notes()),
     )
-    return LabelFile(names, things, _pairs(path, chosen, len(names)), (path,), notes)
+    return LabelFile(names, instances, _flip_pairs(path, chosen, len(names)), (path,), notes)
 
 
 def _tables(path: Path, document: Any) -> dict[str, list[_Row]]:
-    """COCO's three lists; categories may be missing."""
+    """COCO's three lists, of which categories may be missing. Raises DataError if this is not COCO's format."""
     tables = {}
-    for part in _PARTS:
-        table = document.get(part, [] if part == "categories" else None)
+    for name in _TABLES:
+        table = document.get(name, [] if name == "categories" else None)
         if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
             other = named(document)
             if other:
                 raise DataError(f"{path} {other}")
-            raise DataError(f"{path}: expected COCO's keypoint format, with a list of objects called {part}")
-        tables[part] = table
+            raise DataError(f"{path}: expected COCO's keypoint format, with a list of objects called {name}")
+        tables[name] = table
     return tables
 
 
 class _Ids:
-    """The rows of a part by their ids. Raises DataError where two rows have one."""
+    """The rows of one of COCO's lists by their ids. Raises DataError for two different rows with the same id."""
 
     def __init__(self, path: Path, kind: str, rows: list[_Row]) -> None:
-        self.kind, self._alike = kind, 0
+        self.kind, self._by_text = kind, 0
         self.rows: dict[Any, _Row] = {}
         self._texts: dict[str, list[Hashable]] = {}
         for row in rows:
@@ -91,31 +92,33 @@ class _Ids:
             if before is not None and before != row:
                 raise DataError(f"{path}: two {kind} rows have the id {row.get('id')!r:.40}; give each its own")
             if before is None:
-                self._texts.setdefault(_plain(row.get("id")), []).append(row.get("id"))
+                self._texts.setdefault(_canonical(row.get("id")), []).append(row.get("id"))
             self.rows[row.get("id")] = row
 
     def key(self, stated: Any) -> Any:
-        """The id that a reference means: itself, or the only one that reads alike, as 1 and "1"; None where none does."""
+        """The id that a reference means: an equal one, else the only one with the same text, as 1 and "1"; else None."""
         if stated in self.rows:
             return stated
-        alike = self._texts.get(_plain(stated), [])
-        return alike[0] if len(alike) == 1 else None
+        same = self._texts.get(_canonical(stated), [])
+        return same[0] if len(same) == 1 else None
 
     def find(self, stated: Any) -> _Row | None:
-        """The row of that id."""
+        """The row that a reference means, or None; counts references of another type than the id."""
         key = self.key(stated)
-        self._alike += key is not None and type(key) is not type(stated)
+        self._by_text += key is not None and type(key) is not type(stated)
         return None if key is None else self.rows[key]
 
     def notes(self) -> tuple[str, ...]:
-        """How often an id was found by how it reads alone."""
+        """How many ids were matched by their text only."""
         return counted(
-            self._alike, "{n} {kind} id{s} {are} text in one part and a number in another, and matched", kind=self.kind
+            self._by_text,
+            "{n} {kind} id{s} {are} text in one part and a number in another, and matched",
+            kind=self.kind,
         )
 
 
-def _plain(stated: Any) -> str:
-    """How an id reads: numbers without leading zeros."""
+def _canonical(stated: Any) -> str:
+    """The text of an id; numbers without leading zeros."""
     text = str(stated).strip()
     return text.lstrip("0") or "0" if text.isascii() and text.isdigit() else text
 
@@ -123,9 +126,10 @@ def _plain(stated: Any) -> str:
 def _category(
     path: Path, categories: list[_Row], kinds: _Ids, rows: list[_Row], wanted: str | None
 ) -> tuple[_Row, set[Any] | None]:
-    """The category whose keypoints are read, the one asked for or the only one that is used, and the ids that have them.
+    """The category to read, `wanted` or the only one with annotations, and the ids of categories with its keypoints.
 
-    None instead of the ids where the file has no categories at all.
+    The ids are None if the file has no categories at all. Raises DataError if `wanted` is unknown, and if it is None
+    but there are several categories with different keypoints.
     """
     if not categories and rows and wanted is None:
         return {}, None
@@ -146,7 +150,7 @@ def _category(
 
 
 def _names(path: Path, category: _Row, rows: list[_Row]) -> tuple[str, ...]:
-    """The category's names of its keypoints, else p01, p02, ..., as many as every annotation has."""
+    """The names that the category gives its keypoints, else p01, p02, ..., as many as the annotations have."""
     stated = category.get("keypoints")
     if isinstance(stated, list) and stated:
         return tuple(map(str, stated))
@@ -161,52 +165,54 @@ def _names(path: Path, category: _Row, rows: list[_Row]) -> tuple[str, ...]:
 
 
 def _unnamed(category: _Row, names: tuple[str, ...]) -> tuple[str, ...]:
+    """A note on keypoints that the category does not name."""
     if category.get("keypoints"):
         return ()
     return (f"its category does not name the keypoints, so they are called {names[0]} to {names[-1]}",)
 
 
 def _flat(where: str, stated: Any, names: tuple[str, ...]) -> np.ndarray:
-    """x, y, v of each keypoint, (K, 3)."""
+    """x, y, v of each keypoint, float64 (K, 3). Raises DataError for another number of values."""
     try:
         flat = np.array(stated, np.float64).ravel()
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: expected {len(names)} keypoints as x, y, v each ({error})") from None
     if len(flat) == 2 * len(names):
         raise DataError(
-            f"{where}: its keypoints are {len(flat)} numbers, x and y of {len(names)}; write x, y, v of each, with v 2 where"
-            " it is labelled and 0 where not"
+            f"{where}: its keypoints are {len(flat)} numbers, x and y of {len(names)}; write x, y, v of each, with v 2 if"
+            " it is labelled and 0 if not"
         )
     if len(flat) != 3 * len(names):
         raise DataError(
-            f"{where}: expected {len(names)} keypoints as x, y, v each, and got {len(flat)} numbers; correct it"
+            f"{where}: expected {len(names)} keypoints as x, y, v each, but got {len(flat)} numbers; correct it"
         )
     return flat.reshape(-1, 3)
 
 
 def _spread(stated: Any) -> list[Any]:
-    """The numbers in one list, where each keypoint may be a list of its own."""
+    """The numbers as one flat list; each keypoint may be a list of its own."""
     return [v for point in stated for v in point] if stated and isinstance(stated[0], list) else list(stated)
 
 
 def _visibility(where: list[str], rows: list[_Row], flat: list[np.ndarray]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Visibility (n, K), and how it was read. True and false are visible and no label."""
+    """Visibility (n, K) of keypoints `flat` (n of (K, 3)), and notes on how v was read; true means visible."""
     stated = np.array([points[:, 2] for points in flat]) if flat else np.empty((0, 1))
     if any(isinstance(v, bool) for row in rows for v in _spread(row["keypoints"])):
-        truth = np.isin(stated, (0, 1)).all()
-        stated = np.where(stated == 1, VISIBLE, stated) if truth else stated
+        boolean = np.isin(stated, (0, 1)).all()
+        stated = np.where(stated == 1, VISIBLE, stated) if boolean else stated
     try:
         return from_numbers(stated)
     except ValueError as error:
         wrong = ~np.isfinite(stated) | ~np.isin(stated, (0, 1, 2)) & ((stated < 0) | (stated > 1))
         odd = int(np.flatnonzero(wrong.any(1))[0])
         raise DataError(
-            f"{where[odd]}: a keypoint's v is {error}, and must be 0 (no label), 1 (occluded) or 2 (visible), or a confidence"
+            f"{where[odd]}: a keypoint's v is {error}, but must be 0 (no label), 1 (occluded) or 2 (visible), or a confidence"
             " from 0 to 1; correct it"
         ) from None
 
 
-def _thing(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: np.ndarray) -> Labelled:
+def _instance(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: np.ndarray) -> Labelled:
+    """One annotation with its image's name, size and part of the data set, and its box."""
     picture = pictures.find(row.get("image_id"))
     if picture is None or not isinstance(picture.get("file_name"), str):
         raise DataError(f"{where}: there is no image {row.get('image_id')!r} with a file_name; add it, or remove this")
@@ -217,14 +223,16 @@ def _thing(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: np.n
         raise DataError(
             f"{where}: expected bbox as 4 numbers, and whole numbers as its image's size ({error})"
         ) from None
-    given = box is not None and bool(np.isfinite(box).all()) and box[2] > 0 and box[3] > 0
-    edges = (box[0] - 0.5, box[1] - 0.5, box[2], box[3]) if box is not None and given else None
+    valid = box is not None and bool(np.isfinite(box).all()) and box[2] > 0 and box[3] > 0
+    edges = box_from_edges(*box.tolist()) if box is not None and valid else None
     part = part_of(str(picture.get("split", "")))
     return Labelled(picture["file_name"], points, seen, edges, size, split=part)
 
 
-def _others(tables: Mapping[str, list[_Row]], kinds: _Ids, labelled: list[_Row], rows: list[_Row]) -> tuple[str, ...]:
-    """Notes on annotations of other categories, and on those that have no keypoints."""
+def _unused_annotations(
+    tables: Mapping[str, list[_Row]], kinds: _Ids, labelled: list[_Row], rows: list[_Row]
+) -> tuple[str, ...]:
+    """Notes on annotations of other categories, and on those without keypoints."""
     ours = {id(row) for row in rows}
     names = {key: str(row.get("name", key)) for key, row in kinds.rows.items()}
     other = Counter(names.get(kinds.key(r.get("category_id")), "none") for r in labelled if id(r) not in ours)
@@ -236,13 +244,13 @@ def _others(tables: Mapping[str, list[_Row]], kinds: _Ids, labelled: list[_Row],
     )
 
 
-def _unused(document: Mapping[str, Any], rows: list[_Row]) -> tuple[str, ...]:
-    """Notes on other labels that annotations or the file hold."""
+def _unused_fields(document: Mapping[str, Any], rows: list[_Row]) -> tuple[str, ...]:
+    """Notes on other fields of the annotations, and other lists in the file, that hold labels."""
     fields = {key for row in rows for key in row if key.endswith("_kpts") or key.startswith("keypoints_")}
     parts = {
         key: len(value)
         for key, value in document.items()
-        if key not in _PARTS
+        if key not in _TABLES
         and isinstance(value, list)
         and any(isinstance(row, dict) and _LABELS & set(row) for row in value)
     }
@@ -252,8 +260,8 @@ def _unused(document: Mapping[str, Any], rows: list[_Row]) -> tuple[str, ...]:
     )
 
 
-def _pairs(path: Path, category: Mapping[str, Any], count: int) -> tuple[tuple[int, int], ...] | None:
-    """`flip_pairs`, which is no part of COCO's format but what kptool adds to it, from 0."""
+def _flip_pairs(path: Path, category: Mapping[str, Any], count: int) -> tuple[tuple[int, int], ...] | None:
+    """`flip_pairs`, index pairs from 0, with which kptool extends COCO's format; None if the category has none."""
     stated = category.get("flip_pairs")
     if stated is None:
         return None

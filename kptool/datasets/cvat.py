@@ -1,8 +1,8 @@
-"""CVAT's xml ("CVAT for images"): skeletons with named points, or points elements, in each image.
+"""CVAT's XML ("CVAT for images"): skeletons with named points, or points elements, in each image.
 
-Places are pixels measured from the picture's edges. Skeletons of one label are one kind of thing, points elements of
-several points another, and single points, which belong together in an image, a third; a file of several kinds is read one
-at a time.
+Coordinates are pixels measured from the image's edges. There are three sorts of instances: a skeleton, a points element
+with several points, and all single points of an image together. Those of one label are a category; if categories differ
+in their keypoints, only one of them can be read at a time.
 """
 
 from __future__ import annotations
@@ -16,37 +16,46 @@ from xml.etree import ElementTree
 import numpy as np
 
 from kptool.base.errors import DataError
-from kptool.base.skeleton import OCCLUDED, VISIBLE
+from kptool.base.geometry import from_edges
+from kptool.base.skeleton import OCCLUDED, UNLABELLED, VISIBLE
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.data.formats.unread import named_xml
 from kptool.data.notes import counted
 from kptool.system.text import read_text, starts_with
 
-_MOST_BYTES = 1 << 28
-_LOOSE = "points"
-"""What --category calls the single points of images."""
-_Places = dict[str, tuple[float, float, int]]
+_MAX_BYTES = 1 << 28
+_SINGLE_POINTS = "points"
+"""The category of the single points of an image."""
+_Point = tuple[float, float, int]
+"""x and y in pixels, and the visibility."""
+_Points = dict[str, _Point]
 
 
 @dataclass(frozen=True)
-class _Thing:
-    """One skeleton, one points element, or the single points of an image: its kind, what it is, picture, size and keypoints."""
+class _Instance:
+    """One skeleton, one points element, or the single points of an image.
 
-    kind: str
+    element: "skeleton", "points" or "single". size: (H, W) of the image. points: by the keypoints' names.
+    """
+
+    category: str
     element: str
     picture: str
     size: tuple[int, int]
-    places: _Places
+    points: _Points
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` is an xml file."""
+    """Whether `path` is an XML file."""
     return path.suffix.lower() == ".xml" and starts_with(path, "<")
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:
-    """All things of one kind; `category` names it, where there are several. Raises DataError naming the image."""
-    text = read_text(path, _MOST_BYTES)
+    """All instances, or those of `category`, which is needed if categories differ in their keypoints.
+
+    Raises DataError, naming the image, for invalid labels.
+    """
+    text = read_text(path, _MAX_BYTES)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DataError(
             f"{path} defines entities of its own, which CVAT's exports do not; kptool does not read such xml"
@@ -58,141 +67,146 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     other = named_xml(root)
     if other:
         raise DataError(f"{path} {other}")
-    left: Counter[str] = Counter()
-    things = _apart([thing for image in root.iter("image") for thing in _things(path, image, left)])
-    wanted = _kinds(path, things, category)
-    chosen = [thing for thing in things if thing.kind in wanted]
-    names = tuple(dict.fromkeys(name for thing in chosen for name in thing.places))
+    unused: Counter[str] = Counter()
+    instances = _distinct([each for image in root.iter("image") for each in _instances(path, image, unused)])
+    wanted = _categories(path, instances, category)
+    chosen = [instance for instance in instances if instance.category in wanted]
+    names = tuple(dict.fromkeys(name for instance in chosen for name in instance.points))
     bounded(path, names, len(chosen))
-    others = Counter(thing.kind for thing in things if thing.kind not in wanted)
+    others = Counter(instance.category for instance in instances if instance.category not in wanted)
     notes = (
-        *_unused(root, left),
-        *_ragged(chosen),
+        *_unused_notes(root, unused),
+        *_incomplete_notes(chosen),
         *(
             note
-            for kind, n in others.items()
-            for note in counted(n, "{n} thing{s} of the kind {kind!r} {are} not used", kind=kind)
+            for name, n in others.items()
+            for note in counted(n, "{n} instance{s} of the category {name!r} {are} not used", name=name)
         ),
     )
-    return LabelFile(names, [_labelled(names, thing) for thing in chosen], None, (path,), notes)
+    return LabelFile(names, [_labelled(names, instance) for instance in chosen], None, (path,), notes)
 
 
-def _apart(things: list[_Thing]) -> list[_Thing]:
-    """Things whose kind says also what they are, as skeleton:face, where a label is of skeletons and points alike."""
+def _distinct(instances: list[_Instance]) -> list[_Instance]:
+    """The instances; categories of skeletons and points with the same label become ``skeleton:face`` and ``points:face``."""
     elements: dict[str, set[str]] = {}
-    for thing in things:
-        elements.setdefault(thing.kind, set()).add(thing.element)
+    for one in instances:
+        elements.setdefault(one.category, set()).add(one.element)
     return [
-        replace(thing, kind=f"{thing.element}:{thing.kind}") if len(elements[thing.kind]) > 1 else thing
-        for thing in things
+        replace(one, category=f"{one.element}:{one.category}") if len(elements[one.category]) > 1 else one
+        for one in instances
     ]
 
 
-def _ragged(things: list[_Thing]) -> Iterator[str]:
-    """Notes on points elements of several points that have fewer than others of their kind."""
+def _incomplete_notes(instances: list[_Instance]) -> Iterator[str]:
+    """Notes on points elements that have fewer points than others of their category."""
     most: Counter[str] = Counter()
-    for thing in things:
-        most[thing.kind] = max(most[thing.kind], len(thing.places))
-    few = Counter(t.kind for t in things if t.element == "points" and len(t.places) < most[t.kind])
-    for kind, n in few.items():
+    for one in instances:
+        most[one.category] = max(most[one.category], len(one.points))
+    few = Counter(one.category for one in instances if one.element == "points" and len(one.points) < most[one.category])
+    for name, n in few.items():
         yield from counted(
             n,
-            "{n} thing{s} of the kind {kind!r} {lack} points that others have, up to {most}; the last ones are unlabelled there",
-            kind=kind,
-            most=most[kind],
-            lack="lack" if n > 1 else "lacks",
+            "{n} instance{s} of the category {name!r} {have} fewer points than others, which have up to {most}; the last ones"
+            " are unlabelled there",
+            name=name,
+            most=most[name],
         )
 
 
-def _kinds(path: Path, things: list[_Thing], category: str | None) -> set[str]:
-    """The kinds that are read: the one asked for, or all where they have the same keypoints."""
+def _categories(path: Path, instances: list[_Instance], category: str | None) -> set[str]:
+    """The categories to read: `category`, or all if they have the same keypoints. Raises DataError otherwise."""
     names: dict[str, set[str]] = {}
-    for thing in things:
-        names.setdefault(thing.kind, set()).update(thing.places)
+    for one in instances:
+        names.setdefault(one.category, set()).update(one.points)
     if not names:
         raise DataError(f"{path} has no skeletons or points in images; export as 'CVAT for images'")
     listed = "; ".join(
-        f"{kind} ({', '.join(sorted(parts)[:4])}{', ...' if len(parts) > 4 else ''})" for kind, parts in names.items()
+        f"{name} ({', '.join(sorted(parts)[:4])}{', ...' if len(parts) > 4 else ''})" for name, parts in names.items()
     )
     if category is not None:
         if category not in names:
             raise DataError(f"{path} has no {category!r} with keypoints; choose one of {listed}")
         return {category}
     if len({frozenset(parts) for parts in names.values()}) > 1:
-        raise DataError(f"{path} has things of several kinds; choose one with --category: {listed}")
+        raise DataError(f"{path} has several categories with different keypoints; choose one with --category: {listed}")
     return set(names)
 
 
-def _things(path: Path, image: ElementTree.Element, left: Counter[str]) -> Iterator[_Thing]:
-    """The things of an image; single points of it belong together. What is no keypoint is counted in `left`."""
+def _instances(path: Path, image: ElementTree.Element, unused: Counter[str]) -> Iterator[_Instance]:
+    """The instances in an image. Other shapes are counted in `unused`, by tag or as "outside"."""
     name = image.get("name", "")
     where = f"{path}, image {name!r}"
     try:
         size = int(image.get("height", "")), int(image.get("width", ""))
     except ValueError:
         raise DataError(f"{where}: width and height must be whole numbers; export it again") from None
-    single: _Places = {}
+    single: _Points = {}
     for shape in image:
         label = shape.get("label", "")
         if shape.tag == "skeleton" and shape.get("outside") != "1":
-            yield _Thing(label, "skeleton", name, size, _parts(where, label, shape))
+            yield _Instance(label, "skeleton", name, size, _skeleton_points(where, label, shape))
         elif shape.tag == "points" and shape.get("outside") != "1":
-            places = _places(where, shape)
-            if len(places) > 1:
-                numbered = {f"{label}{k + 1:02d}": place for k, place in enumerate(places)}
-                yield _Thing(label, "points", name, size, numbered)
+            points = _points(where, shape)
+            if len(points) > 1:
+                numbered = {f"{label}{k + 1:02d}": point for k, point in enumerate(points)}
+                yield _Instance(label, "points", name, size, numbered)
             elif label in single:
                 raise DataError(f"{where}: {label} is there twice; remove one, or label with skeletons")
             else:
-                single[label] = places[0]
+                single[label] = points[0]
         else:
-            left["outside" if shape.get("outside") == "1" else shape.tag] += 1
+            unused["outside" if shape.get("outside") == "1" else shape.tag] += 1
     if single:
-        yield _Thing(_LOOSE, "single", name, size, single)
+        yield _Instance(_SINGLE_POINTS, "single", name, size, single)
 
 
-def _parts(where: str, label: str, skeleton: ElementTree.Element) -> _Places:
-    """The points of a skeleton by their names."""
-    places: _Places = {}
+def _skeleton_points(where: str, label: str, skeleton: ElementTree.Element) -> _Points:
+    """The points of a skeleton by their names; those of an occluded skeleton are at most occluded."""
+    points: _Points = {}
     for part in skeleton.iter("points"):
-        name, found = part.get("label", ""), _places(where, part)
-        if name in places or len(found) != 1:
+        name, found = part.get("label", ""), _points(where, part)
+        if name in points or len(found) != 1:
             raise DataError(
                 f"{where}: the {label} has {name!r} twice, or in several places; correct it, and export again"
             )
         x, y, seen = found[0]
-        places[name] = (x, y, min(seen, OCCLUDED) if skeleton.get("occluded") == "1" else seen)
-    return places
+        points[name] = (x, y, min(seen, OCCLUDED) if skeleton.get("occluded") == "1" else seen)
+    return points
 
 
-def _places(where: str, shape: ElementTree.Element) -> list[tuple[float, float, int]]:
-    seen = 0 if shape.get("outside") == "1" else OCCLUDED if shape.get("occluded") == "1" else VISIBLE
+def _points(where: str, shape: ElementTree.Element) -> list[_Point]:
+    """The points of a shape; all of them are unlabelled if it is outside of the image."""
+    seen = UNLABELLED if shape.get("outside") == "1" else OCCLUDED if shape.get("occluded") == "1" else VISIBLE
     try:
         pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
-        return [(float(x) - 0.5, float(y) - 0.5, seen) for x, y in pairs]
+        places = from_edges(np.array([(float(x), float(y)) for x, y in pairs]))
     except ValueError:
-        raise DataError(f"{where}: points must be x,y pairs with ; between; got {shape.get('points')!r}") from None
+        raise DataError(
+            f"{where}: points must be x,y pairs separated by semicolons; got {shape.get('points')!r}"
+        ) from None
+    return [(x, y, seen) for x, y in places.tolist()]
 
 
-def _unused(root: ElementTree.Element, left: Counter[str]) -> tuple[str, ...]:
-    """Notes on shapes that have no keypoints, and on tracks."""
-    outside = left.pop("outside", 0)
+def _unused_notes(root: ElementTree.Element, unused: Counter[str]) -> tuple[str, ...]:
+    """Notes on shapes without keypoints, on shapes outside of the image, and on tracks."""
+    outside = unused.pop("outside", 0)
     tracks = sum(1 for _ in root.iter("track"))
-    shapes = ", ".join(f"{tag[:40]} {n}" for tag, n in left.most_common(8))
+    shapes = ", ".join(f"{tag[:40]} {n}" for tag, n in unused.most_common(8))
     return (
         *counted(
-            sum(left.values()), "{n} shape{s} or tag{s} without keypoints {are} not used ({shapes})", shapes=shapes
+            sum(unused.values()), "{n} shape{s} or tag{s} without keypoints {are} not used ({shapes})", shapes=shapes
         ),
-        *counted(outside, "{n} shape{s} outside of the picture, as CVAT says, {are} not used"),
+        *counted(outside, "{n} shape{s} that CVAT marks as outside of the picture {are} not used"),
         *counted(tracks, "{n} track{s} of videos {are} not used; export as 'CVAT for images'"),
     )
 
 
-def _labelled(names: tuple[str, ...], thing: _Thing) -> Labelled:
+def _labelled(names: tuple[str, ...], instance: _Instance) -> Labelled:
+    """The instance with its points in the order of `names`; those it lacks are unlabelled."""
     points, seen = np.full((len(names), 2), np.nan), np.zeros(len(names), np.uint8)
-    for name, (x, y, visible) in thing.places.items():
+    for name, (x, y, visible) in instance.points.items():
         points[names.index(name)], seen[names.index(name)] = (x, y), visible
-    return Labelled(thing.picture, points, seen, None, thing.size)
+    return Labelled(instance.picture, points, seen, None, instance.size)
 
 
 DATASET = Dataset("CVAT for images (xml)", matches, read=read)

@@ -1,8 +1,8 @@
-"""DeepLabCut's labels: a CollectedData csv or h5, a folder of videos that have one each, or a project by its config.yaml.
+"""DeepLabCut's labels: a CollectedData csv or h5, a folder with one per video, or a project given by its config.yaml.
 
-The header's rows are scorer, (individuals,) bodyparts, coords; below, a picture in each row, whose name takes one column,
-or three whose parts make its path. Other coords than x and y are what `formats.visibility` makes of them; lightning-pose
-writes the same. An integer is a pixel's centre. Frames of one video belong together.
+The header has rows scorer, (individuals,) bodyparts and coords. Below is a row for each image, whose name takes one column
+or is a path in three. `kptool.data.formats.visibility` interprets coords other than x and y. Lightning Pose writes the
+same format. An integer is a pixel's centre. Frames of one video are a group.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ from kptool.data.formats.columns import not_used
 from kptool.data.formats.visibility import flag_kind, from_columns
 from kptool.system.text import first_line, is_file, numbers, pad_rows, read_rows, read_yaml
 
-_HEADS = ("scorer", "individuals", "bodyparts", "coords")
+_HEADER_ROWS = ("scorer", "individuals", "bodyparts", "coords")
 _NO_ANIMAL = "single"
-"""What DeepLabCut calls the individual of body parts that belong to no animal."""
+"""DeepLabCut's name for the individual of body parts that belong to no animal."""
 _VIDEOS, _CONFIG, _LABELS = "labeled-data", "config.yaml", "CollectedData*"
-_MOST_BYTES = 1 << 28
+_MAX_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
 class _Sheet:
-    """One file: its `pictures` as written, and the texts (rows, columns) of `columns` (individual, body part, coord)."""
+    """The contents of one file with R rows and C columns of labels.
+
+    lines: line number of each row. pictures: image names as written. columns: (individual, body part, coord) of each
+    column. cells: texts (R, C). comma: whether a comma may be the decimal sign.
+    """
 
     path: Path
     lines: Sequence[int]
@@ -43,11 +47,12 @@ class _Sheet:
     notes: tuple[str, ...]
 
     def where(self, row: int) -> str:
+        """The file and line of a row, for messages."""
         return f"{self.path}, line {self.lines[row]}"
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` is such a csv or h5, a project's config.yaml, or a folder of videos' folders with labels."""
+    """Whether `path` is a CollectedData csv or h5, a project's config.yaml, or a folder with labels below it."""
     suffix = path.suffix.lower()
     if suffix == ".csv":
         return re.match('"?scorer"?[,;\t]', first_line(path)) is not None
@@ -55,52 +60,56 @@ def matches(path: Path) -> bool:
         return path.is_file() and (path.parent / _VIDEOS).is_dir() and first_line(path) != "" and _is_config(path)
     if suffix == ".h5":
         return pandas_h5.matches(path)
-    return path.is_dir() and bool(_labelled(path))
+    return path.is_dir() and bool(_label_files(path))
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:
-    """A thing for each picture and individual; `category` is an individual's name. Raises DataError with the line.
+    """An instance for each image and individual, or only for the individual called `category`.
 
-    Body parts of no animal are read where `category` is their individual, "single", alone, and are counted elsewhere.
+    Body parts that belong to no animal are read only with `category` "single" (or if there is nothing else), and counted
+    otherwise. Raises DataError, naming file and line, for invalid labels.
     """
     files, settings, notes = _files(path)
     sheets = [_sheet(file) for file in files]
-    who = tuple(dict.fromkeys(column[0] for sheet in sheets for column in sheet.columns))
-    wanted = _wanted(path, who, category)
+    individuals = tuple(dict.fromkeys(column[0] for sheet in sheets for column in sheet.columns))
+    wanted = _wanted(path, individuals, category)
     found = dict.fromkeys(part for sheet in sheets for one, part, _ in sheet.columns if one in wanted)
     names, more = _ordered(tuple(found), settings, wanted)
     bounded(path, names, sum(len(sheet.lines) for sheet in sheets) * len(wanted))
     base = path if path.is_dir() else path.parent
     notes = [*notes, *more, *(note for sheet in sheets for note in sheet.notes)]
-    things = []
+    instances = []
     for sheet in sheets:
-        these, said = _things(sheet, names, wanted, base)
-        things += these
-        notes += [f"{sheet.path.name}: {note}" if len(sheets) == 1 else f"{sheet.path}: {note}" for note in said]
+        found_here, remarks = _instances(sheet, names, wanted, base)
+        instances += found_here
+        notes += [f"{sheet.path.name}: {note}" if len(sheets) == 1 else f"{sheet.path}: {note}" for note in remarks]
     if category is None and _NO_ANIMAL not in wanted:
-        notes += _of_no_animal(sheets)
-    videos = dict.fromkeys(thing.group for thing in things)
+        notes += _no_animal_notes(sheets)
+    videos = dict.fromkeys(instance.group for instance in instances)
     if len(videos) > 1:
         notes.append(f"{len(videos)} videos, whose frames stay together in a split")
-    elif things:
-        things = [replace(thing, group=None) for thing in things]
+    elif instances:
+        instances = [replace(instance, group=None) for instance in instances]
         notes.append(
-            "all pictures lie in one folder, as frames of one video; --split similar keeps near-duplicates together"
+            "all pictures are in one folder, as frames of one video are; --split similar keeps near-duplicates together"
         )
-    return LabelFile(names, things, None, tuple(files), tuple(dict.fromkeys(notes)))
+    return LabelFile(names, instances, None, tuple(files), tuple(dict.fromkeys(notes)))
 
 
 def _files(path: Path) -> tuple[list[Path], dict[str, Any], list[str]]:
-    """The files with labels, csv before h5; a project's settings; notes."""
+    """The label files (csv if there are both csv and h5), the project's settings (empty without), and notes.
+
+    Raises DataError if there are no label files, or several for one video.
+    """
     if path.is_file() and path.suffix.lower() in (".csv", ".h5"):
         csv = path.with_suffix(".csv")
         if path == csv or not is_file(csv):
             return [path], {}, []
-        return [csv], {}, [f"{csv.name} is read in place of {path.name} beside it"]
+        return [csv], {}, [f"{csv.name} is read instead of {path.name} beside it"]
     folder = path.parent if path.is_file() else path
     config = path if path.is_file() else folder / _CONFIG
     settings = read_yaml(config) if is_file(config) and _is_config(config) else {}
-    found = _labelled(folder)
+    found = _label_files(folder)
     files, notes = [], []
     for video, sheets in found.items():
         own = [sheet for sheet in sheets if sheet.stem == f"CollectedData_{settings.get('scorer')}"] or sheets
@@ -116,31 +125,34 @@ def _files(path: Path) -> tuple[list[Path], dict[str, Any], list[str]]:
             )
     if not files:
         raise DataError(f"{folder} has no {_VIDEOS}/VIDEO/CollectedData_SCORER.csv; label some frames first")
-    return files, settings, [*notes, *_unlabelled(files)]
+    return files, settings, [*notes, *_unlabelled_notes(files)]
 
 
-def _labelled(folder: Path) -> dict[Path, list[Path]]:
-    """The labels in each video's folder below `folder`, or below its labeled-data, csv before h5; h5 in it alone."""
-    home = folder / _VIDEOS if (folder / _VIDEOS).is_dir() else folder
+def _label_files(folder: Path) -> dict[Path, list[Path]]:
+    """The label files by video: those in subfolders of `folder` or of its labeled-data folder, and any h5 in `folder`.
+
+    An h5 is left out if the same labels are there as csv.
+    """
+    root = folder / _VIDEOS if (folder / _VIDEOS).is_dir() else folder
     found: dict[Path, list[Path]] = {}
-    for place in sorted([*home.glob(f"*/{_LABELS}"), *folder.glob(f"{_LABELS}.h5")]):
-        csv = place.with_suffix(".csv")
-        if place.suffix.lower() == ".csv" or (place.suffix.lower() == ".h5" and not is_file(csv)):
-            found.setdefault(place.parent, []).append(place)
+    for file in sorted([*root.glob(f"*/{_LABELS}"), *folder.glob(f"{_LABELS}.h5")]):
+        csv = file.with_suffix(".csv")
+        if file.suffix.lower() == ".csv" or (file.suffix.lower() == ".h5" and not is_file(csv)):
+            found.setdefault(file.parent, []).append(file)
     return found
 
 
-def _unlabelled(files: list[Path]) -> Iterator[str]:
-    """A note on videos whose frames nobody labelled; DeepLabCut's own drawings, in NAME_labeled, are none."""
-    home, done = files[0].parent.parent, {file.parent for file in files}
-    rest = [p.name for p in sorted(home.iterdir()) if p.is_dir() and p not in done and not p.name.endswith("_labeled")]
+def _unlabelled_notes(files: list[Path]) -> Iterator[str]:
+    """A note on videos without labels; folders called NAME_labeled hold DeepLabCut's plots."""
+    root, done = files[0].parent.parent, {file.parent for file in files}
+    rest = [p.name for p in sorted(root.iterdir()) if p.is_dir() and p not in done and not p.name.endswith("_labeled")]
     if rest:
         text = "folders of {} have" if len(rest) > 1 else "folder of {} has"
-        yield f"{len(rest)} {text.format(home.name)} no CollectedData: {', '.join(rest[:5])}{', ...' * (len(rest) > 5)}"
+        yield f"{len(rest)} {text.format(root.name)} no CollectedData: {', '.join(rest[:5])}{', ...' * (len(rest) > 5)}"
 
 
 def _is_config(path: Path) -> bool:
-    """Whether a yaml is a DeepLabCut project's: it names body parts, and a task or videos."""
+    """Whether a yaml is that of a DeepLabCut project: it has body parts, and a task or videos."""
     try:
         settings = read_yaml(path)
     except DataError:
@@ -149,12 +161,12 @@ def _is_config(path: Path) -> bool:
 
 
 def _sheet(path: Path) -> _Sheet:
-    """The file's header and cells. Raises DataError where they are not laid out as they should be."""
+    """The header and the cells of a file. Raises DataError if they are not in DeepLabCut's layout."""
     if path.suffix.lower() == ".h5":
         rows, separator = list(enumerate(pandas_h5.read(path), start=1)), ","
     else:
-        rows, separator = read_rows(path, _MOST_BYTES)
-    heads = {row[0]: row for _, row in rows[: len(_HEADS)] if row[0] in _HEADS}
+        rows, separator = read_rows(path, _MAX_BYTES)
+    heads = {row[0]: row for _, row in rows[: len(_HEADER_ROWS)] if row[0] in _HEADER_ROWS}
     if not {"bodyparts", "coords"} <= set(heads):
         raise DataError(f"{path}: expected DeepLabCut's header rows scorer, bodyparts and coords; export it again")
     columns, first = _columns(path, heads)
@@ -172,13 +184,17 @@ def _sheet(path: Path) -> _Sheet:
 
 
 def _columns(path: Path, heads: dict[str, list[str]]) -> tuple[list[tuple[str, str, str]], int]:
-    """Individual, body part and coord of each column, and the number of columns before them, which name the picture."""
-    coords, parts = (_ended(heads[name]) for name in ("coords", "bodyparts"))
-    who = _ended(heads["individuals"]) if "individuals" in heads else ["" for _ in coords]
-    if not len(coords) == len(parts) == len(who):
+    """(individual, body part, coord) of each column of labels, and the number of columns before them.
+
+    Raises DataError unless each body part has one x and one y.
+    """
+    coords, parts = (_trimmed(heads[name]) for name in ("coords", "bodyparts"))
+    individuals = _trimmed(heads["individuals"]) if "individuals" in heads else ["" for _ in coords]
+    if not len(coords) == len(parts) == len(individuals):
         raise DataError(f"{path}: its header rows differ in length; export it again")
     first = next((i for i, cell in enumerate(coords) if cell.casefold() in ("x", "y")), 0)
-    columns = [(one, part, coord.casefold()) for one, part, coord in zip(who, parts, coords, strict=True)][first:]
+    columns = [(one, part, coord.casefold()) for one, part, coord in zip(individuals, parts, coords, strict=True)]
+    columns = columns[first:]
     axes: dict[tuple[str, str], list[str]] = {}
     for one, part, axis in columns:
         axes.setdefault((one, part), []).extend([axis] if axis in ("x", "y") else [])
@@ -189,17 +205,18 @@ def _columns(path: Path, heads: dict[str, list[str]]) -> tuple[list[tuple[str, s
     return columns, first
 
 
-def _ended(row: list[str]) -> list[str]:
-    """The row without what is empty at its end."""
+def _trimmed(row: list[str]) -> list[str]:
+    """The row without empty cells at its end."""
     return row[: max((i + 1 for i, cell in enumerate(row) if cell), default=0)]
 
 
-def _wanted(path: Path, who: tuple[str, ...], category: str | None) -> tuple[str, ...]:
-    """The individuals to read."""
+def _wanted(path: Path, individuals: tuple[str, ...], category: str | None) -> tuple[str, ...]:
+    """The individuals to read. Raises DataError if `category` is not one of them."""
     if category is None:
-        return tuple(one for one in who if one != _NO_ANIMAL) or who
-    if category not in who:
-        known = f"choose one of {', '.join(who)}" if any(who) else "it has one animal, so leave --category out"
+        return tuple(one for one in individuals if one != _NO_ANIMAL) or individuals
+    if category not in individuals:
+        listed = f"choose one of {', '.join(individuals)}"
+        known = listed if any(individuals) else "it has one animal, so leave --category out"
         raise DataError(f"{path} has no individual {category!r}; {known}")
     return (category,)
 
@@ -207,7 +224,7 @@ def _wanted(path: Path, who: tuple[str, ...], category: str | None) -> tuple[str
 def _ordered(
     found: tuple[str, ...], settings: dict[str, Any], wanted: tuple[str, ...]
 ) -> tuple[tuple[str, ...], list[str]]:
-    """The body parts in the order of the project's settings, and notes on those that one of the two lacks."""
+    """The body parts in the order of the project's settings, and notes on parts that only one of the two has."""
     key = "uniquebodyparts" if wanted == (_NO_ANIMAL,) else "multianimalbodyparts"
     stated = settings.get(key) or settings.get("bodyparts")
     order = [str(part) for part in stated] if isinstance(stated, list) else []
@@ -215,15 +232,15 @@ def _ordered(
         return found, []
     lacking = [part for part in order if part not in found]
     extra = [part for part in found if part not in order]
-    notes = [f"{_CONFIG} names body parts that no label is of: {', '.join(lacking)}"] if lacking else []
-    notes += [f"{_CONFIG} does not name body parts that labels are of: {', '.join(extra)}"] if extra else []
+    notes = [f"{_CONFIG} names body parts without labels: {', '.join(lacking)}"] if lacking else []
+    notes += [f"{_CONFIG} does not name these labelled body parts: {', '.join(extra)}"] if extra else []
     return (*(part for part in order if part in found), *extra), notes
 
 
-def _things(
+def _instances(
     sheet: _Sheet, names: tuple[str, ...], wanted: tuple[str, ...], base: Path
 ) -> tuple[list[Labelled], tuple[str, ...]]:
-    """The individuals of each row that have a label, and notes on their flags; of one animal alone, every row."""
+    """The individuals of each row that have a label (without individuals: every row), and notes on visibility."""
     places = [
         deeplabcut_frames.place(sheet.path, sheet.where(row), name, base) for row, name in enumerate(sheet.pictures)
     ]
@@ -235,23 +252,26 @@ def _things(
         {what: texts.reshape(shape) for what, texts in stated.items()},
         sheet.comma,
     )
-    things = []
+    instances = []
     for row, (name, group) in enumerate(places):
         for i, one in enumerate(wanted):
             visible = seen[row * len(wanted) + i]
             if visible.any() or not one:
-                things.append(Labelled(name, points[row, i], visible, group=group))
-    empty = len(places) - len({thing.picture for thing in things})
+                instances.append(Labelled(name, points[row, i], visible, group=group))
+    empty = len(places) - len({instance.picture for instance in instances})
     if empty and any(wanted):
         text = "pictures have no labelled animal and are" if empty > 1 else "picture has no labelled animal and is"
         notes = (*notes, f"{empty} {text} not used")
-    return things, (*notes, *deeplabcut_frames.moved(sheet.path, sheet.pictures, [name for name, _ in places]))
+    return instances, (*notes, *deeplabcut_frames.moved(sheet.path, sheet.pictures, [name for name, _ in places]))
 
 
 def _values(
     sheet: _Sheet, names: tuple[str, ...], wanted: tuple[str, ...]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.object_]]]:
-    """Points (rows, individuals, K, 2), NaN where there is none, and what is stated of each (rows, individuals, K)."""
+    """Points (rows, individuals, K, 2), NaN if empty, and by kind of flag the texts of other coords, the same without 2.
+
+    Raises DataError, naming the line, for a coordinate that is not a number.
+    """
     values, wrong = numbers(sheet.cells, sheet.comma)
     points = np.full((len(sheet.lines), len(wanted), len(names), 2), np.nan)
     stated: dict[str, NDArray[np.object_]] = {}
@@ -273,8 +293,8 @@ def _values(
     return points, stated
 
 
-def _of_no_animal(sheets: Sequence[_Sheet]) -> Iterator[str]:
-    """A note on labels of body parts that belong to no animal."""
+def _no_animal_notes(sheets: Sequence[_Sheet]) -> Iterator[str]:
+    """A note on labels of body parts that belong to no animal, which are not read."""
     count, parts = 0, dict[str, None]()
     for sheet in sheets:
         columns = [i for i, (one, _, axis) in enumerate(sheet.columns) if one == _NO_ANIMAL and axis == "x"]

@@ -1,7 +1,7 @@
-"""Label Studio's json export: tasks with keypoint labels, and rectangles that hold them.
+"""Label Studio's JSON export: tasks with keypoint labels, and rectangles that group them into instances.
 
-Places are percent of the picture, measured from its edges. Keypoints belong to the rectangle that is their parent or that a
-relation ties them to, else to the one they lie in; those without one belong together.
+Coordinates are percentages of the image, measured from its edges. A keypoint belongs to the rectangle that is its parent
+or is connected with it by a relation, else to the one it lies in. Keypoints of an image in no rectangle are one instance.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from kptool.base.errors import DataError
-from kptool.base.geometry import Box
+from kptool.base.geometry import Box, from_edges, to_edges
 from kptool.base.skeleton import VISIBLE
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.data.formats import rectangles
@@ -31,73 +31,78 @@ _POINT, _RECTANGLE = "keypointlabels", "rectanglelabels"
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` is a json file that holds a list."""
+    """Whether `path` is a JSON file that holds a list."""
     return path.suffix.lower() == ".json" and starts_with(path, "[")
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:
-    """All keypoints of all tasks; `category` is the rectangles' label, where there are several. Raises DataError."""
+    """The keypoints of all tasks, or only those in rectangles labelled `category`.
+
+    Raises DataError, naming the task, for invalid labels.
+    """
     tasks = read_json(path)
     other = named(tasks)
     if other:
         raise DataError(f"{path} {other}")
     if not all(isinstance(task, dict) for task in tasks):
         raise DataError(f"{path}: expected Label Studio's json export, a list of tasks")
-    left = _Left()
-    found = [thing for task in tasks for thing in _things(path, task, category, left)]
-    _percent(path, found)
-    names = tuple(sorted({name for thing in found for name in thing.places}))
+    unused = _Unused()
+    found = [instance for task in tasks for instance in _instances(path, task, category, unused)]
+    _check_percentages(path, found)
+    names = tuple(sorted({name for instance in found for name in instance.places}))
+    notes = unused.notes(category)
     if not names:
-        said = f" ({'; '.join(left.notes(category))})" if any(left.notes(category)) else ""
-        raise DataError(f"{path} has no keypointlabels{said}; export a project with keypoints as JSON, not JSON-MIN")
+        details = f" ({'; '.join(notes)})" if notes else ""
+        raise DataError(f"{path} has no keypointlabels{details}; export a project with keypoints as JSON, not JSON-MIN")
     bounded(path, names, len(found))
-    return LabelFile(names, [_labelled(names, thing) for thing in found], None, (path,), left.notes(category))
+    return LabelFile(names, [_labelled(names, instance) for instance in found], None, (path,), notes)
 
 
-def _percent(path: Path, found: list[_Thing]) -> None:
-    """Raise DataError where all keypoints are shares, 0 to 1, and most of them no whole or half numbers."""
-    shares = [
-        100 * (place[axis] + 0.5) / max(thing.size[1 - axis], 1)
-        for thing in found
-        for place in thing.places.values()
-        for axis in (0, 1)
+def _check_percentages(path: Path, found: list[_Instance]) -> None:
+    """Raise DataError if the coordinates appear to be fractions: all are 0 to 1, and most not multiples of 0.5."""
+    percentages = [
+        100 * value / max(side, 1)
+        for instance in found
+        for place in instance.places.values()
+        for value, side in zip(to_edges(np.array(place)).tolist(), instance.size[::-1], strict=True)
     ]
-    broken = sum(abs(2 * share - round(2 * share)) > 1e-6 for share in shares)
-    if broken * 2 >= max(len(shares), 8) and all(0 <= share <= 1 for share in shares):
+    uneven = sum(abs(2 * value - round(2 * value)) > 1e-6 for value in percentages)
+    if uneven * 2 >= max(len(percentages), 8) and all(0 <= value <= 1 for value in percentages):
         raise DataError(
-            f"{path}: all x and y of its keypoints are 0 to 1, as shares are, and Label Studio has percent of the picture;"
-            " multiply them by 100"
+            f"{path}: all x and y of its keypoints are 0 to 1, as fractions are, but Label Studio has percentages of the"
+            " picture; multiply them by 100"
         )
 
 
 @dataclass
-class _Left:
-    """How much of an export is not used, and what was found without being tied together."""
+class _Unused:
+    """Counts of what an export holds and is not used, and of keypoints in no rectangle."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    kinds: Counter[str] = field(default_factory=Counter)
+    other_types: Counter[str] = field(default_factory=Counter)
 
     def notes(self, category: str | None) -> tuple[str, ...]:
-        """A sentence for each kind."""
-        kinds = ", ".join(f"{kind[:40]} {n}" for kind, n in self.kinds.most_common(8))
+        """A sentence for each count that is not 0."""
+        kinds = ", ".join(f"{kind[:40]} {n}" for kind, n in self.other_types.most_common(8))
         sentences = {
             "media": "{n} task{s} of videos, sounds or texts {are} not used",
             "predicted": "{n} task{s} with predictions and no annotation {are} not used",
-            "cancelled": "{n} annotation{s} that somebody cancelled {are} not used",
+            "cancelled": "{n} cancelled annotation{s} {are} not used",
             "further": "{n} further annotation{s} of tasks that several people labelled {are} not used, only the first of each",
-            "unwanted": "{n} keypoint{s} in rectangles of other labels than {category} {are} not used",
-            "loose": "{n} keypoint{s} in no rectangle {are} taken together in each picture, apart from the rectangles'",
+            "unwanted": "{n} keypoint{s} in rectangles with other labels than {category} {are} not used",
+            "loose": "{n} keypoint{s} in no rectangle {are} read as one more instance in each picture",
             "empty": "{n} rectangle{s} without keypoints {are} not used",
         }
+        others = sum(self.other_types.values())
         return (
             *(note for key, text in sentences.items() for note in counted(self.counts[key], text, category=category)),
-            *counted(sum(self.kinds.values()), "{n} label{s} of other kinds {are} not used ({kinds})", kinds=kinds),
+            *counted(others, "{n} label{s} of other types {are} not used ({kinds})", kinds=kinds),
         )
 
 
 @dataclass(frozen=True)
-class _Thing:
-    """One thing in one picture, of `size` (H, W): its keypoints by name, and the rectangle that holds it."""
+class _Instance:
+    """One object in an image of `size` (H, W): its keypoints by name, and the rectangle around it, if there is one."""
 
     picture: str
     size: tuple[int, int]
@@ -105,23 +110,24 @@ class _Thing:
     box: Box | None
 
 
-def _things(path: Path, task: Mapping[str, Any], category: str | None, left: _Left) -> Iterator[_Thing]:
-    """The things of one task."""
+def _instances(path: Path, task: Mapping[str, Any], category: str | None, unused: _Unused) -> Iterator[_Instance]:
+    """The instances of one task. Raises DataError for a keypoint that an instance has twice."""
     where = f"{path}, task {task.get('id', '?')}"
-    results = _results(task, left)
+    results = _results(task, unused)
     points = [result for result in results if result.get("type") == _POINT]
     boxes = {str(r.get("id")): r for r in results if r.get("type") == _RECTANGLE}
-    left.kinds.update(str(r.get("type")) for r in results if r.get("type") not in (_POINT, _RECTANGLE, "relation"))
+    known = (_POINT, _RECTANGLE, "relation")
+    unused.other_types.update(str(r.get("type")) for r in results if r.get("type") not in known)
     if not points:
-        left.counts["empty"] += len(boxes)
+        unused.counts["empty"] += len(boxes)
         return
     picture = _picture(where, task.get("data"))
     if picture is None:
-        left.counts["media"] += 1
+        unused.counts["media"] += 1
         return
     sized = {key: _box(where, result) for key, result in boxes.items()}
     placed = [_point(where, result) for result in points]
-    size = _numbers(where, points[0])[0]
+    size = _pixels(where, points[0])[0]
     wanted = {key for key, r in boxes.items() if category is None or category in _value(r).get(_RECTANGLE, [])}
     owners = rectangles.owners(where, placed, sized, _ties(results), wanted)
     groups: dict[str | None, rectangles.Places] = {}
@@ -129,29 +135,29 @@ def _things(path: Path, task: Mapping[str, Any], category: str | None, left: _Le
         if label in groups.setdefault(owner, {}):
             raise DataError(f"{where}: {label} is there twice; remove one, or draw a rectangle around each thing")
         groups[owner][label] = place
-    left.counts["empty"] += len(wanted - set(groups))
-    left.counts["loose"] += len(groups.get(None, ())) if boxes else 0
+    unused.counts["empty"] += len(wanted - set(groups))
+    unused.counts["loose"] += len(groups.get(None, ())) if boxes else 0
     for owner, places in groups.items():
         if owner is None or owner in wanted:
-            yield _Thing(picture, size, places, None if owner is None else sized[owner])
+            yield _Instance(picture, size, places, None if owner is None else sized[owner])
         else:
-            left.counts["unwanted"] += len(places)
+            unused.counts["unwanted"] += len(places)
 
 
-def _results(task: Mapping[str, Any], left: _Left) -> list[Mapping[str, Any]]:
-    """The results of a task's first annotation that nobody cancelled; the rest is counted."""
+def _results(task: Mapping[str, Any], unused: _Unused) -> list[Mapping[str, Any]]:
+    """The results of a task's first annotation that was not cancelled; the others are counted."""
     annotations = task.get("annotations") or ()
     kept = [a for a in annotations if not a.get("was_cancelled")]
-    left.counts["cancelled"] += len(annotations) - len(kept)
-    left.counts["further"] += max(0, len(kept) - 1)
+    unused.counts["cancelled"] += len(annotations) - len(kept)
+    unused.counts["further"] += max(0, len(kept) - 1)
     if not kept:
-        left.counts["predicted"] += bool(task.get("predictions"))
+        unused.counts["predicted"] += bool(task.get("predictions"))
         return []
     return kept[0].get("result") or []
 
 
 def _ties(results: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Pairs of results that belong together: a parent, or a relation in either direction."""
+    """Pairs of ids of results that belong together: by a parent, or by a relation in either direction."""
     parents = [(str(r.get("id")), str(r["parentID"])) for r in results if r.get("parentID")]
     return parents + [(str(r.get("from_id")), str(r.get("to_id"))) for r in results if r.get("type") == "relation"]
 
@@ -161,26 +167,26 @@ def _value(result: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _point(where: str, result: Mapping[str, Any]) -> rectangles.Point:
-    """Id, label and place of a keypoint."""
+    """Id, label, and x and y in pixels of a keypoint. Raises DataError if it has no label."""
     label = next(iter(_value(result).get(_POINT) or []), None)
     if not isinstance(label, str):
         raise DataError(f"{where}: a keypoint has no label; give it one")
-    x, y = _numbers(where, result)[1]
-    return str(result.get("id")), label, (x - 0.5, y - 0.5)
+    x, y = from_edges(np.array(_pixels(where, result)[1])).tolist()
+    return str(result.get("id")), label, (x, y)
 
 
 def _box(where: str, result: Mapping[str, Any]) -> Box:
-    """Left, top, width, height of a rectangle; of one that is turned around its first corner, what is around it."""
-    x, y, width, height = _numbers(where, result)[1]
+    """The bounding box of a rectangle, which may be rotated about its first corner."""
+    x, y, width, height = _pixels(where, result)[1]
     angle = np.radians(float(_value(result).get("rotation") or 0))
     along, down = np.array([np.cos(angle), np.sin(angle)]) * width, np.array([-np.sin(angle), np.cos(angle)]) * height
-    corners = np.array([x - 0.5, y - 0.5]) + [0 * along, along, down, along + down]
+    corners = from_edges(np.array([x, y])) + [0 * along, along, down, along + down]
     low, high = corners.min(0), corners.max(0)
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
 
 
-def _numbers(where: str, result: Mapping[str, Any]) -> tuple[tuple[int, int], list[float]]:
-    """Size (H, W), and x, y or x, y, width, height in pixels from the picture's edges."""
+def _pixels(where: str, result: Mapping[str, Any]) -> tuple[tuple[int, int], list[float]]:
+    """The image's size (H, W), and x, y or x, y, width, height in pixels from its edges. Raises DataError if missing."""
     parts = ("x", "y") if result.get("type") == _POINT else ("x", "y", "width", "height")
     try:
         size = int(result["original_height"]), int(result["original_width"])
@@ -192,7 +198,10 @@ def _numbers(where: str, result: Mapping[str, Any]) -> tuple[tuple[int, int], li
 
 
 def _picture(where: str, data: Any) -> str | None:
-    """The picture's file name out of an address, as it is written there; None where the task is of something else."""
+    """The image's file name from its address in the task's data; None if the task is about another medium.
+
+    Raises DataError if there is no image, or several of which none has a usual key.
+    """
     values = {key: v for key, v in (data if isinstance(data, dict) else {}).items() if isinstance(v, str) and v}
     names = {key: _name(address) for key, address in values.items()}
     usual = [key for key in _IMAGE_KEYS if key in names and _suffix(names[key]) not in _OTHER_MEDIA]
@@ -201,7 +210,9 @@ def _picture(where: str, data: Any) -> str | None:
     if found and (found[0] in _IMAGE_KEYS or len(found) == 1):
         return names[found[0]]
     if found:
-        raise DataError(f"{where}: its data name several pictures, {', '.join(found[:5])}; call the labelled one image")
+        raise DataError(
+            f"{where}: its data name several pictures, {', '.join(found[:5])}; name the labelled one 'image'"
+        )
     if any(_suffix(name) in _OTHER_MEDIA for name in names.values()):
         return None
     raise DataError(f"{where}: its data name no picture, as {' or '.join(_IMAGE_KEYS[:2])}; add it")
@@ -212,7 +223,7 @@ def _suffix(name: str) -> str:
 
 
 def _name(address: str) -> str:
-    """The path in an address: of an upload its last part, of a local file what the query says."""
+    """The file name in a URL: the last part of an upload's path, or the path in the query of a local file's URL."""
     try:
         split = urlsplit(address)
     except ValueError:
@@ -224,11 +235,12 @@ def _name(address: str) -> str:
     return path.lstrip("/") if local or not split.scheme else path.rsplit("/", 1)[-1]
 
 
-def _labelled(names: tuple[str, ...], thing: _Thing) -> Labelled:
+def _labelled(names: tuple[str, ...], instance: _Instance) -> Labelled:
+    """The instance with its keypoints in the order of `names`; those it lacks are unlabelled."""
     points, seen = np.full((len(names), 2), np.nan), np.zeros(len(names), np.uint8)
-    for name, place in thing.places.items():
+    for name, place in instance.places.items():
         points[names.index(name)], seen[names.index(name)] = place, VISIBLE
-    return Labelled(thing.picture, points, seen, thing.box, thing.size)
+    return Labelled(instance.picture, points, seen, instance.box, instance.size)
 
 
 DATASET = Dataset("Label Studio's json export", matches, read=read)

@@ -1,9 +1,9 @@
-"""A csv with a picture's name in each row. Wide: two columns for each keypoint; long: a row for each keypoint.
+"""A csv with an image's name in each row: wide, with two columns for each keypoint, or long, with a row for each keypoint.
 
-Wide columns are ``NAME_x`` and ``NAME_y``, or plain numbers that alternate x and y; ``NAME_visibility`` and its like say
-what `formats.visibility` makes of them. Long columns are a picture, a keypoint's name, x and y, and may be such flags and
-the number of the thing. Either may have a box, measured like the points. An empty cell is no label. An integer is a
-pixel's centre. Columns that say nothing known are named in a note.
+Wide columns are ``NAME_x`` and ``NAME_y``, or plain numbers that alternate x and y, and optionally flags such as
+``NAME_visibility``, which `kptool.data.formats.visibility` interprets. Long columns are the image, the keypoint's name, x
+and y, and optionally flags and the number of the instance. Both may have a box in the points' coordinates. Empty cells are
+unlabelled. An integer is a pixel's centre. Columns that are not recognised are named in a note.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from kptool.base.geometry import Box
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.data.formats.columns import BoxColumns, box, not_used, wide
 from kptool.data.formats.visibility import flag_kind, from_columns
+from kptool.data.notes import counted
 from kptool.data.pictures import SUFFIXES
 from kptool.data.splits import PARTS
 from kptool.system.text import first_line, numbers, pad_rows, read_rows
@@ -34,17 +35,18 @@ _INSTANCE = (
 )  # fmt: skip
 _SPLIT = ("split", "subset", "partition")
 _OWN = ({"score", "radius90"}, {"radius90", "frame", "time"}), ({"image", "row"}, {"row", "source"})
-"""Columns that tell a csv of kptool's own (of predict, of extract), and those in it that say nothing of labels."""
-_NAME = re.compile(r".*\.[A-Za-z][A-Za-z0-9]{0,7}", re.DOTALL)
-_MOST_BYTES = 1 << 30
-_EXPECTED = (
-    "expected one called image or filename, with their names, or the column Image of Kaggle's, with their pixels"
-)
+"""Columns by which a csv written by kptool (predict, extract) is recognised, and columns of it that hold no labels."""
+_FILE_NAME = re.compile(r".*\.[A-Za-z][A-Za-z0-9]{0,7}", re.DOTALL)
+_MAX_BYTES = 1 << 30
+_EXPECTED = "expected one called image or filename, with their names, or Kaggle's column Image, with their pixels"
 
 
 @dataclass(frozen=True)
 class _Table:
-    """The cells of a csv at `path`: `columns` by name, all of the same length; the number of each row's line."""
+    """The cells of a csv.
+
+    columns: cells by column name. lines: line number of each row. comma: whether a comma may be the decimal sign.
+    """
 
     path: Path
     columns: dict[str, list[str]]
@@ -52,17 +54,18 @@ class _Table:
     comma: bool
 
     def where(self, row: int) -> str:
+        """The file and line of a row, for messages."""
         return f"{self.path}, line {self.lines[row]}"
 
     def texts(self, names: Sequence[str]) -> NDArray[np.object_]:
-        """Cells (rows, columns)."""
+        """The cells of some columns, (rows, columns)."""
         result = np.empty((len(self.lines), len(names)), object)
         for k, name in enumerate(names):
             result[:, k] = self.columns[name]
         return result
 
     def split(self) -> tuple[str | None, list[str]]:
-        """The column that puts rows into the parts of the set, and the part of each; None where there is none."""
+        """The column that states each row's part of the data set, None if there is none; and the part of each row."""
         column = next((column for column in self.columns if column.casefold() in _SPLIT), None)
         cells = [cell.casefold() for cell in self.columns[column]] if column else []
         if not any(cells) or not {*PARTS, ""}.issuperset(cells):
@@ -70,7 +73,7 @@ class _Table:
         return column, [PARTS.get(cell, "") for cell in cells]
 
     def numbers(self, names: Sequence[str]) -> NDArray[np.float64]:
-        """Cells as numbers (rows, columns), NaN where empty. Raises DataError, naming line and column."""
+        """The cells of some columns as numbers (rows, columns), NaN if empty. Raises DataError, naming line and column."""
         texts = self.texts(names)
         values, wrong = numbers(texts, self.comma)
         if wrong.any():
@@ -82,19 +85,18 @@ class _Table:
         return values
 
     def boxes(self, found: BoxColumns | None) -> tuple[list[Box | None], tuple[str, ...]]:
-        """The box of each row, None where there is none, and a note on those that are stated and have no size."""
+        """The box of each row, None if it has none, and a note on boxes with an empty area."""
         if found is None:
             return [None] * len(self.lines), ()
         stated = self.numbers(found.columns)
         rows = found.boxes(stated)
-        flat = int((np.isnan(rows[:, 0]) & ~np.isnan(stated).all(1)).sum())
+        empty = int((np.isnan(rows[:, 0]) & ~np.isnan(stated).all(1)).sum())
         boxes = [None if np.isnan(x) else (x, y, width, height) for x, y, width, height in rows.tolist()]
-        text = f"{flat} boxes have no size and are not used" if flat > 1 else "1 box has no size and is not used"
-        return boxes, (text,) if flat else ()
+        return boxes, counted(empty, "{n} box{es} {have} no size and {are} not used")
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` is a csv that is neither Kaggle's, whose pixels are in it, nor DeepLabCut's."""
+    """Whether `path` is a csv or tsv, and neither Kaggle's, which holds pixels, nor DeepLabCut's."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return False
     header = first_line(path).replace('"', "")
@@ -102,9 +104,12 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:
-    """Every row of a wide table, or every picture of a long one. Raises DataError, naming the column or the row."""
+    """An instance for every row of a wide table, or for every image and instance number of a long one.
+
+    Raises DataError, naming the line and column, for invalid cells.
+    """
     if category is not None:
-        raise DataError(f"{path}: a csv has things of one kind, so --category {category} has no meaning; leave it out")
+        raise DataError(f"{path}: a csv has no categories, so --category {category} has no meaning; leave it out")
     table, notes = _table(path)
     picture = _picture(table)
     lower = {column.casefold(): column for column in table.columns if column != picture}
@@ -114,35 +119,36 @@ def read(path: Path, category: str | None = None) -> LabelFile:
 
 
 def _table(path: Path) -> tuple[_Table, tuple[str, ...]]:
-    """All cells as text, below the header's names, which differ. Raises DataError where rows are longer than it."""
-    rows, separator = read_rows(path, _MOST_BYTES)
+    """The csv's cells by column, and notes. Raises DataError if the header is missing or repeats a name."""
+    rows, separator = read_rows(path, _MAX_BYTES)
     if not rows:
         raise DataError(f"{path} is empty; {_EXPECTED}")
     header = rows[0][1]
     if any(Path(name).suffix.lower() in SUFFIXES for name in header):
         raise DataError(
-            f"{path} has no header; its first line is that of a picture; add image,NAME_x,NAME_y for each keypoint above it"
+            f"{path} has no header, its first line is that of a picture; add one: image, and NAME_x,NAME_y for each keypoint"
         )
     twice = next((name for k, name in enumerate(header) if name and name in header[:k]), None)
     if twice:
         raise DataError(f"{path} has several columns {twice}; rename or remove all but one")
     cells, notes = pad_rows(path, rows[1:], len(header))
     if not cells or len(header) < 2:
-        raise DataError(f"{path}: expected a header, and below it a row for each picture; there is none")
+        raise DataError(f"{path}: expected a header and a row for each picture below it; there is none")
     columns = {name or f"unnamed {k}": [row[k] for row in cells] for k, name in enumerate(header)}
     return _Table(path, columns, [line for line, _ in rows[1:]], separator != ","), notes
 
 
 def _picture(table: _Table) -> str:
-    """The column with the pictures' names: the first of usual names, or any, that has a file's name in its first row."""
+    """The column with the images' names: the first with a file name in its first filled cell, usual column names first."""
     usual = [column for name in _PICTURE for column in table.columns if column.casefold() == name]
     for column in (*usual, *table.columns):
-        if _NAME.fullmatch(next(filter(None, table.columns[column]), "")):
+        if _FILE_NAME.fullmatch(next(filter(None, table.columns[column]), "")):
             return column
     raise DataError(f"{table.path}: no column has the names of pictures; {_EXPECTED}")
 
 
 def _wide(table: _Table, picture: str) -> LabelFile:
+    """The instances of a wide table, one for each row. `picture` is the column with the images' names."""
     columns = [column for column in table.columns if column != picture]
     found = wide(str(table.path), columns, _numbered(table, columns))
     if not found.names:
@@ -160,17 +166,21 @@ def _wide(table: _Table, picture: str) -> LabelFile:
     visibility, notes = from_columns(table.where, points, stated, table.comma)
     boxes, more = table.boxes(found.box)
     split, parts = table.split()
-    things = [
+    instances = [
         Labelled(name, points[i], visibility[i], boxes[i], split=parts[i])
         for i, name in enumerate(table.columns[picture])
     ]
     return LabelFile(
-        found.names, things, None, (), (*notes, *more, *_rest(table, [c for c in found.unused if c != split]))
+        found.names,
+        instances,
+        None,
+        (),
+        (*notes, *more, *_unused_columns(table, [c for c in found.unused if c != split])),
     )
 
 
 def _numbered(table: _Table, columns: Sequence[str]) -> int:
-    """How many numbered columns a keypoint has: 3 where every third holds 0, 1 or 2 and the others more, else 2."""
+    """How many numbered columns a keypoint has: 3 if every third holds only 0, 1 or 2 and others exceed 2, else 2."""
     names = [column for column in columns if column.isdigit()]
     if not names or len(names) % 3:
         return 2
@@ -181,6 +191,10 @@ def _numbered(table: _Table, columns: Sequence[str]) -> int:
 
 
 def _long(table: _Table, picture: str, keypoint: str, lower: dict[str, str]) -> LabelFile:
+    """The instances of a long table, one for each image and instance number.
+
+    `picture` and `keypoint` are columns; `lower` has the other columns by their names in lower case.
+    """
     names = tuple(dict.fromkeys(table.columns[keypoint]))
     bounded(table.path, names, len(set(table.columns[picture])))
     points = table.numbers([lower["x"], lower["y"]])
@@ -194,46 +208,45 @@ def _long(table: _Table, picture: str, keypoint: str, lower: dict[str, str]) -> 
     found = box(tuple(lower.values()), long=True)
     boxes, more = table.boxes(found)
     which = table.columns[instance] if instance else [""] * len(table.lines)
-    split, sides = table.split()
-    things: dict[tuple[str, str], Labelled] = {}
-    for row, (k, key) in enumerate(
-        _places(table, names, keypoint, list(zip(table.columns[picture], which, strict=True)))
-    ):
-        if key not in things:
+    split, parts = table.split()
+    instances: dict[tuple[str, str], Labelled] = {}
+    keys = list(zip(table.columns[picture], which, strict=True))
+    for row, (k, key) in enumerate(_indices(table, names, keypoint, keys)):
+        if key not in instances:
             empty = np.zeros(len(names), np.uint8)
-            things[key] = Labelled(key[0], np.full((len(names), 2), np.nan), empty, boxes[row], split=sides[row])
-        things[key].keypoints[k], things[key].visibility[k] = points[row], seen[row, 0]
+            instances[key] = Labelled(key[0], np.full((len(names), 2), np.nan), empty, boxes[row], split=parts[row])
+        instances[key].keypoints[k], instances[key].visibility[k] = points[row], seen[row, 0]
     used = {lower["x"], lower["y"], keypoint, instance, split, *flags.values(), *(found.columns if found else ())}
     rest = [column for column in lower.values() if column not in used]
-    return LabelFile(names, list(things.values()), None, (), (*notes, *more, *_rest(table, rest)))
+    return LabelFile(names, list(instances.values()), None, (), (*notes, *more, *_unused_columns(table, rest)))
 
 
-def _places(
+def _indices(
     table: _Table, names: tuple[str, ...], keypoint: str, keys: list[tuple[str, str]]
 ) -> Iterator[tuple[int, tuple[str, str]]]:
-    """The keypoint's index of each row, and its thing's key. Raises DataError where a thing has a keypoint twice."""
+    """The keypoint's index and the instance's key of each row. Raises DataError if an instance has a keypoint twice."""
     index = {name: k for k, name in enumerate(names)}
-    given: set[tuple[int, tuple[str, str]]] = set()
-    for row, (part, key) in enumerate(zip(table.columns[keypoint], keys, strict=True)):
-        place = index[part], key
-        if place in given:
+    seen: set[tuple[int, tuple[str, str]]] = set()
+    for row, (name, key) in enumerate(zip(table.columns[keypoint], keys, strict=True)):
+        label = index[name], key
+        if label in seen:
             raise DataError(
-                f"{table.where(row)}: {part} of {key[0]} is there twice; remove one, or number the things in a column"
+                f"{table.where(row)}: {name} of {key[0]} is there twice; remove one, or number the instances in a column"
                 " called instance"
             )
-        given.add(place)
-        yield place
+        seen.add(label)
+        yield label
 
 
-def _rest(table: _Table, columns: Sequence[str]) -> tuple[str, ...]:
-    """A note on the columns that are not used, but for what kptool itself writes, and what only counts the rows."""
+def _unused_columns(table: _Table, columns: Sequence[str]) -> tuple[str, ...]:
+    """A note on unused columns, except those that kptool itself writes and row indices."""
     known = {column.casefold() for column in table.columns}
     own = {column for signs, names in _OWN if signs <= known for column in names}
-    return not_used([c for c in columns if c.casefold() not in own and not _counts(table.columns[c], c)])
+    return not_used([c for c in columns if c.casefold() not in own and not _is_index(table.columns[c], c)])
 
 
-def _counts(cells: list[str], name: str) -> bool:
-    """Whether a column is an index as pandas writes it, of no name and rising whole numbers, or empty."""
+def _is_index(cells: list[str], name: str) -> bool:
+    """Whether a column is empty, or a row index as pandas writes it: without a name, with rising whole numbers."""
     if not any(cells):
         return True
     nameless = re.fullmatch(r"(unnamed:? \d+|index|)", name.casefold())

@@ -76,7 +76,7 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
         Cache(text)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
-    with pytest.raises(CacheError, match="not a cache of kptool's"):
+    with pytest.raises(CacheError, match="not a kptool cache"):
         Cache(tmp_path / "other.h5")
 
 

@@ -179,7 +179,7 @@ def test_a_cache_without_its_description_is_none(tmp_path: Path, attribute: str)
     path = write(tmp_path / "a.h5", [samples(4)])
     with h5py.File(path, "r+") as file:
         del file.attrs[attribute]
-    with pytest.raises(CacheError, match="not a cache of kptool's"):
+    with pytest.raises(CacheError, match="not a kptool cache"):
         Cache(path)
 
 

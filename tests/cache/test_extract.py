@@ -210,7 +210,7 @@ def test_bad_options_and_groups(refused: Any, in_tmp: Path) -> None:
         ("training.csv", "--sigma", "0"): "sigma must be",
         ("training.csv", "--stride", "0"): "stride must be",
         ("training.csv", "--heatmaps", "int8"): "uint8, float16, float32, none",
-        ("training.csv", "--val", "1"): "--val is the share",
+        ("training.csv", "--val", "1"): "--val must be the fraction",
         ("training.csv", "--groups", "none.csv"): "groups file none.csv",
     }
     for arguments, expected in cases.items():

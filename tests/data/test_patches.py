@@ -59,8 +59,8 @@ def test_samples_that_no_line_names_are_passed_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("99,drop,,,,\n", "patch.csv: the source does not have row 99; give the source that the patch was made for"),
-        ("0,drop,,,,\n7,drop,,,,\n8,drop,,,,\n", "does not have row 7, nor 1 more rows that it names"),
+        ("99,drop,,,,\n", "patch.csv names row 99, which the source does not have; give the source that the patch was"),
+        ("0,drop,,,,\n7,drop,,,,\n8,drop,,,,\n", "names row 7 and 1 more, which the source does not have"),
         ("0,swap,,,,\n", "row 0 swaps left and right, but this source has no flip pairs; name them with --flips"),
     ],
 )

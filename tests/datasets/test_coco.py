@@ -99,8 +99,8 @@ def test_visibility_is_a_number_a_truth_or_a_confidence(
     ("keypoints", "says"),
     [
         ([1, 2, 3, 4], r"annotation 1: its keypoints are 4 numbers, x and y of 2; write x, y, v of each"),
-        ([1, 2, 2], r"annotation 1: expected 2 keypoints as x, y, v each, and got 3 numbers"),
-        ([1, 2, 7, 3, 4, 2], r"annotation 1: a keypoint's v is 7, and must be 0"),
+        ([1, 2, 2], r"annotation 1: expected 2 keypoints as x, y, v each, but got 3 numbers"),
+        ([1, 2, 7, 3, 4, 2], r"annotation 1: a keypoint's v is 7, but must be 0"),
         ([1, 2, 1.5, 3, 4, 2], r"annotation 1: a keypoint's v is 1\.5"),
         (["a", 2, 2, 3, 4, 2], r"annotation 1: expected 2 keypoints"),
     ],

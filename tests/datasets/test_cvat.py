@@ -35,11 +35,11 @@ def test_skeletons_and_loose_points_are_two_kinds(tmp_path: Path) -> None:
     assert file.names == ("tip", "base", "side")
     assert file.things[0].keypoints[:2].tolist() == [[10, 20], [30, 40]]
     assert file.things[0].visibility.tolist() == [1, 2, 0]
-    assert file.notes == ("1 thing of the kind 'points' is not used",)
+    assert file.notes == ("1 instance of the category 'points' is not used",)
     file = read(tmp_path, *both, category="points")
     assert (file.names, len(file.things)) == (("eye", "ear"), 1)
     assert file.things[0].visibility.tolist() == [2, 1]
-    assert file.notes == ("2 things of the kind 'leaf' are not used",)
+    assert file.notes == ("2 instances of the category 'leaf' are not used",)
     with pytest.raises(DataError, match=r"has no 'tree' with keypoints; choose one of leaf"):
         read(tmp_path, *both, category="tree")
 
@@ -57,7 +57,7 @@ def test_a_skeletons_own_flags_count(tmp_path: Path) -> None:
     assert [thing.visibility.tolist() for thing in file.things] == [[1, 1, 0], [1, 2, 0]]
     file = read(tmp_path, LEAF.format(flags='outside="1"'))
     assert [thing.picture for thing in file.things] == ["b.jpg"]
-    assert file.notes == ("1 shape outside of the picture, as CVAT says, is not used",)
+    assert file.notes == ("1 shape that CVAT marks as outside of the picture is not used",)
 
 
 def test_other_shapes_tags_and_tracks_are_counted(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_label_of_skeletons_and_of_points_is_two_kinds(tmp_path: Path) -> None
         read(tmp_path, pair)
     file = read(tmp_path, pair, category="skeleton:leaf")
     assert (file.names, len(file.things)) == (("tip", "base", "side"), 1)
-    assert file.notes == ("1 thing of the kind 'points:leaf' is not used",)
+    assert file.notes == ("1 instance of the category 'points:leaf' is not used",)
     file = read(tmp_path, pair, category="points:leaf")
     assert file.things[0].keypoints.tolist() == [[1, 2], [3, 4]]
 
@@ -101,5 +101,5 @@ def test_points_elements_of_fewer_points_than_others_are_counted(tmp_path: Path)
     file = read(tmp_path, shapes, category="f")
     assert [thing.visibility.tolist() for thing in file.things] == [[2, 2, 0], [2, 2, 2]]
     assert file.notes[0] == (
-        "1 thing of the kind 'f' lacks points that others have, up to 3; the last ones are unlabelled there"
+        "1 instance of the category 'f' has fewer points than others, which have up to 3; the last ones are unlabelled there"
     )

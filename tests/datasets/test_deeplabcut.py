@@ -64,7 +64,7 @@ def test_one_video_is_split_by_frames_and_says_so(tmp_path: Path) -> None:
     assert source.groups is not None
     assert source.groups.tolist() == [0, 1, 2, 3]
     assert (
-        "all pictures lie in one folder, as frames of one video; --split similar keeps near-duplicates together"
+        "all pictures are in one folder, as frames of one video are; --split similar keeps near-duplicates together"
         in source.notes
     )
     alone = find_source(tmp_path / "labeled-data" / "vid1" / "CollectedData_me.csv")
@@ -91,8 +91,8 @@ def test_what_config_and_labels_lack_of_each_other_is_said(tmp_path: Path) -> No
     assert file.names == ("base", "tip")
     assert file.notes[:3] == (
         "1 folder of labeled-data has no CollectedData: vid3",
-        "config.yaml names body parts that no label is of: tail",
-        "config.yaml does not name body parts that labels are of: tip",
+        "config.yaml names body parts without labels: tail",
+        "config.yaml does not name these labelled body parts: tip",
     )
 
 
@@ -234,7 +234,7 @@ def test_an_h5_without_its_csv_is_read_and_with_it_is_not(tmp_path: Path) -> Non
     put(path.with_suffix(".csv"), HEAD + "labeled-data/vid1/a.png,7,8,9,9\n")
     source = find_source(path)
     assert source.total == 1
-    assert source.notes[0] == "CollectedData_me.csv is read in place of CollectedData_me.h5 beside it"
+    assert source.notes[0] == "CollectedData_me.csv is read instead of CollectedData_me.h5 beside it"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_the_only_rectangle_has_all_points_and_loose_ones_are_counted(tmp_path: 
     file = read(tmp_path, task(*TWO, point("nose", 10, 10), point("tail", 95, 10)))
     assert things(file) == [(ONE, {"nose": (10, 10)}), (None, {"tail": (95, 10)})]
     assert set(file.notes) == {
-        "1 keypoint in no rectangle is taken together in each picture, apart from the rectangles'",
+        "1 keypoint in no rectangle is read as one more instance in each picture",
         "1 rectangle without keypoints is not used",
     }
 
@@ -131,7 +131,7 @@ def test_what_names_no_picture_or_several_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"task 5: its data name no picture"):
         read(tmp_path, task(point("nose", 1, 1), data={"note": "hello"}))
     with pytest.raises(
-        DataError, match=r"task 5: its data name several pictures, left, right; call the labelled one image"
+        DataError, match=r"task 5: its data name several pictures, left, right; name the labelled one 'image'"
     ):
         read(tmp_path, task(point("nose", 1, 1), data={"left": "a.png", "right": "b.jpg"}))
 
@@ -156,9 +156,9 @@ def test_what_is_not_used_is_counted(tmp_path: Path) -> None:
     assert set(file.notes) == {
         "1 task of videos, sounds or texts is not used",
         "1 task with predictions and no annotation is not used",
-        "1 annotation that somebody cancelled is not used",
+        "1 cancelled annotation is not used",
         "1 further annotation of tasks that several people labelled is not used, only the first of each",
-        "1 label of other kinds is not used (choices 1)",
+        "1 label of other types is not used (choices 1)",
     }
 
 
@@ -167,7 +167,7 @@ def test_points_in_rectangles_of_other_labels_are_counted(tmp_path: Path) -> Non
         tmp_path, task(TWO[0], rectangle("q", 50, 0, 40, 80), point("nose", 5, 5), point("nose", 70, 30)), category="m"
     )
     assert things(file) == [(ONE, {"nose": (5, 5)})]
-    assert file.notes == ("1 keypoint in rectangles of other labels than m is not used",)
+    assert file.notes == ("1 keypoint in rectangles with other labels than m is not used",)
 
 
 def test_an_export_of_videos_alone_says_so(tmp_path: Path) -> None:
@@ -180,5 +180,5 @@ def test_shares_are_refused_with_what_makes_them_percent(tmp_path: Path) -> None
         return point(label, x / 100 * WIDTH - 0.5, y / 100 * HEIGHT - 0.5)
 
     shares = [task(share("tip", 0.31 + i / 50, 0.72), share("base", 0.55, 0.23 + i / 50)) for i in range(3)]
-    with pytest.raises(DataError, match=r"are 0 to 1, as shares are, .* multiply them by 100"):
+    with pytest.raises(DataError, match=r"are 0 to 1, as fractions are, .* multiply them by 100"):
         read(tmp_path, *shares)

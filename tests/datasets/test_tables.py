@@ -373,7 +373,9 @@ def test_a_column_of_parts_is_the_datas_own_split(form: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("cells", ["13,24,35,40", "13.5,24.5,35.5,40.5", "13,13,13,40"])
 def test_a_table_without_a_header_is_refused(cells: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has no header; its first line is that of a picture; add image,NAME_x,NAME_y"):
+    with pytest.raises(
+        DataError, match=r"has no header, its first line is that of a picture; add one: image, and NAME_x,NAME_y"
+    ):
         read(tmp_path, f"a.png,{cells}\nb.png,14,25,36,41\n")
 
 

@@ -285,9 +285,9 @@ def test_a_list_in_another_folder_is_read_where_it_lies_as_yolo_has_it(tmp_path:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (labelled(2, 2).strip() + " 0.9", "perhaps a confidence is at its end"),
+        (labelled(2, 2).strip() + " 0.9", "perhaps it ends with a confidence"),
         ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5", "perhaps it is a polygon"),
-        ("0 7 7", "as kpt_shape says$"),
+        ("0 7 7", "as kpt_shape states$"),
     ],
 )
 def test_lines_that_other_exports_write_are_told(line: str, says: str, tmp_path: Path) -> None:

@@ -18,9 +18,8 @@ import numpy as np
 
 from kptool.base import config, recipes
 from kptool.base.skeleton import FACE15
-from kptool.cache import extraction
 from kptool.cache.store import Cache, CacheWriter, Info
-from kptool.data import images, patches
+from kptool.data import images, patches, splits
 from kptool.data.annotations import Samples
 from kptool.data.sources import Opening, find_source
 from kptool.datasets.kaggle import read_test
@@ -64,7 +63,7 @@ def _patch(data: bytes, place: Path) -> None:
 
 
 def _groups(data: bytes, place: Path) -> None:
-    extraction.read_groups(_put(place / "groups.csv", data))
+    splits.read_groups(_put(place / "groups.csv", data))
 
 
 def _lookup(data: bytes, place: Path) -> None:

@@ -28,9 +28,8 @@ from conftest import kaggle_csv
 from PIL import Image
 
 from kptool.base.errors import CacheError, DataError, KptoolError
-from kptool.cache import extraction
 from kptool.cache.store import Cache
-from kptool.data import images
+from kptool.data import images, splits
 from kptool.data.sources import Opening, find_source
 from kptool.network import checkpoint
 
@@ -236,7 +235,7 @@ def test_damaged_inputs_are_read_or_refused(
         lambda: consume(labels),
         lambda: read_cache(cache),
         lambda: checkpoint.load_model(model),
-        lambda: extraction.read_groups(groups),
+        lambda: splits.read_groups(groups),
         lambda: images.read(damaged, "picture"),
     ):
         with contextlib.suppress(KptoolError):
