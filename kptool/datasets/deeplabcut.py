@@ -32,11 +32,8 @@ _MAX_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class _Sheet:
-    """The contents of one file with R rows and C columns of labels.
-
-    lines: line number of each row. pictures: image names as written. columns: (individual, body part, coord) of each
-    column. cells: texts (R, C). comma: whether a comma may be the decimal sign.
-    """
+    """One file: lines (numbers, R), pictures (names as written, R), columns (individual, body part, coord; C), cells
+    (texts (R, C)), and whether a comma may be the decimal sign."""
 
     path: Path
     lines: Sequence[int]
@@ -97,10 +94,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
 
 
 def _files(path: Path) -> tuple[list[Path], dict[str, Any], list[str]]:
-    """The label files (csv if there are both csv and h5), the project's settings (empty without), and notes.
-
-    Raises DataError if there are no label files, or several for one video.
-    """
+    """The label files, csv before h5; the project's settings; notes. Raises DataError for none, or several per video."""
     if path.is_file() and path.suffix.lower() in (".csv", ".h5"):
         csv = path.with_suffix(".csv")
         if path == csv or not is_file(csv):
@@ -129,10 +123,7 @@ def _files(path: Path) -> tuple[list[Path], dict[str, Any], list[str]]:
 
 
 def _label_files(folder: Path) -> dict[Path, list[Path]]:
-    """The label files by video: those in subfolders of `folder` or of its labeled-data folder, and any h5 in `folder`.
-
-    An h5 is left out if the same labels are there as csv.
-    """
+    """Label files by video: in subfolders of `folder` or its labeled-data, csv before h5, and any h5 in `folder`."""
     root = folder / _VIDEOS if (folder / _VIDEOS).is_dir() else folder
     found: dict[Path, list[Path]] = {}
     for file in sorted([*root.glob(f"*/{_LABELS}"), *folder.glob(f"{_LABELS}.h5")]):
@@ -184,10 +175,7 @@ def _sheet(path: Path) -> _Sheet:
 
 
 def _columns(path: Path, heads: dict[str, list[str]]) -> tuple[list[tuple[str, str, str]], int]:
-    """(individual, body part, coord) of each column of labels, and the number of columns before them.
-
-    Raises DataError unless each body part has one x and one y.
-    """
+    """(individual, body part, coord) of each label column, and the number of columns before. Raises DataError."""
     coords, parts = (_trimmed(heads[name]) for name in ("coords", "bodyparts"))
     individuals = _trimmed(heads["individuals"]) if "individuals" in heads else ["" for _ in coords]
     if not len(coords) == len(parts) == len(individuals):

@@ -1,7 +1,7 @@
 """Kaggle's Facial Keypoints Detection: training.csv, training.zip, or the competition's whole zip.
 
-A row is 2K coordinates (``NAME_x``, ``NAME_y``; empty where unlabelled) and ``Image``, the pixels of a square grey
-picture as text. Files are streamed: the C++ core parses whole lines of a buffer of some megabytes at a time.
+A row holds 2K coordinates (``NAME_x``, ``NAME_y``; empty if unlabelled) and ``Image``, the pixels of a square grey image
+as text. Files are streamed: the C++ core parses the complete lines in a buffer of a few megabytes at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from kptool import _core
 from kptool.base.errors import DataError
+from kptool.base.geometry import to_edges
 from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
 from kptool.data import flips
 from kptool.data.annotations import Dataset, Samples, Source
@@ -29,16 +30,20 @@ from kptool.system.archives import BROKEN, is_zip, open_text
 from kptool.system.text import csv_rows, first_line
 
 _BUFFER = 4 << 20
+"""Bytes that are read at once."""
 _MAX_LINE = 24 << 20
-_ROWS, _BLOCK_PIXELS = 256, 1 << 26
+_MAX_ROWS, _MAX_BLOCK_PIXELS = 256, 1 << 26
+"""Limits for a block of rows."""
 _MAX_SIDE, _MAX_COLUMNS = 2048, 3 * MAX_KEYPOINTS
 _TOLERANCE = 1.0
-"""Pixels that a point may lie beyond the image's edge: some of Kaggle's labels touch the border."""
+"""How far a point may be outside of the image, in pixels: some of Kaggle's labels touch the border."""
+_RowBlock = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]]
+"""Row numbers (n,), the numeric cells of all columns (n, columns), NaN if empty, and images (n, S, S)."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """The shape of a csv: its columns, which of them holds pixels, and how many of those."""
+    """The layout of a csv: its columns, the index of the one with pixels, and the number of pixels."""
 
     columns: tuple[str, ...]
     pixel_column: int
@@ -51,15 +56,15 @@ class Table:
 
 
 def open_training(path: Path) -> Source:
-    """The labelled faces of `path`. Raises DataError with file, row and fix for anything that is not as it should be."""
+    """The labelled faces in `path`. Raises DataError, naming the row, for invalid input (partly while streaming)."""
     table = _read_table(path, "training.csv")
     names = tuple(c.removesuffix("_x") for c in table.columns if c.endswith("_x"))
     missing = [f"{n}_y" for n in names if f"{n}_y" not in table.columns]
     if not names or missing:
-        what = f"{missing[0]} is missing" if missing else "there are none"
-        raise DataError(f"{path}: expected columns NAME_x and NAME_y for every keypoint, and Image; {what}")
+        fault = f"{missing[0]} is missing" if missing else "there are none"
+        raise DataError(f"{path}: expected columns NAME_x and NAME_y for every keypoint, and Image; {fault}")
     flags, unused = _flags(table, names)
-    told = [table.columns[k] for places in flags.values() for k in places.values()]
+    flag_columns = [table.columns[k] for places in flags.values() for k in places.values()]
     flips = _flips(path, table, names)
     return Source(
         label=str(path),
@@ -69,31 +74,31 @@ def open_training(path: Path) -> Source:
         blocks=partial(_training_blocks, path, table, names),
         files=(path,),
         flip_note=flips.why,
-        notes=(*_told(told), *not_used(unused)),
+        notes=(*_flag_notes(flag_columns), *not_used(unused)),
     )
 
 
 def _flags(table: Table, names: tuple[str, ...]) -> tuple[dict[str, dict[int, int]], tuple[str, ...]]:
-    """The columns, by number, that say of keypoints, by number, whether they are seen; and those that say nothing known."""
+    """The columns with visibility flags, as kind -> keypoint index -> column index, and unrecognised columns."""
     places = {f"{name}_{axis}" for name in names for axis in "xy"}
     rest = [column for column in table.columns if column not in places and column not in ("Image", "ImageId", "")]
     found, unused = flags_of(names, rest)
-    number = table.columns.index
-    return {what: {k: number(column) for k, column in each.items()} for what, each in found.items()}, unused
+    index = table.columns.index
+    return {kind: {k: index(column) for k, column in each.items()} for kind, each in found.items()}, unused
 
 
-def _told(columns: Sequence[str]) -> tuple[str, ...]:
-    """A note on columns that say whether keypoints are seen, if there are any."""
+def _flag_notes(columns: Sequence[str]) -> tuple[str, ...]:
+    """A note on columns with visibility flags, if there are any."""
     if not columns:
         return ()
-    return (f"whether keypoints are labelled is also said by {', '.join(columns[:5])}{', ...' * (len(columns) > 5)}",)
+    return (f"visibility is also read from {', '.join(columns[:5])}{', ...' * (len(columns) > 5)}",)
 
 
 def _flips(path: Path, table: Table, names: tuple[str, ...]) -> flips.FlipPairs:
-    """Left and right by name, and by where the first some hundred faces' points lie."""
+    """The flip pairs, from the keypoints' names and their coordinates in the first block of faces."""
     try:
         first = next(_training_blocks(path, table, names), None)
-    except DataError:  # which whoever reads the blocks is told
+    except DataError:  # raised again when the blocks are read
         first = None
     return flips.infer(names) if first is None else flips.infer(names, first.keypoints, first.visibility)
 
@@ -101,7 +106,7 @@ def _flips(path: Path, table: Table, names: tuple[str, ...]) -> flips.FlipPairs:
 def read_test(path: Path) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
     """Blocks of ImageId (n,) and images (n, S, S) of test.csv, test.zip or the competition's whole zip.
 
-    Raises DataError for bad input, an ImageId that is there twice among it.
+    Raises DataError for invalid input and for a repeated ImageId.
     """
     table = _read_table(path, "test.csv")
     if "ImageId" not in table.columns:
@@ -117,25 +122,26 @@ def read_test(path: Path) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]
             if number in seen:
                 first = _place(path, seen[number])
                 raise DataError(
-                    f"{_place(path, row)}: ImageId {number} is that of {first}, too; number the pictures anew"
+                    f"{_place(path, row)}: ImageId {number} is also that of {first}; give each picture its own"
                 )
             seen[number] = row
         yield ids.astype(np.int64), images
 
 
 def _training_blocks(path: Path, table: Table, names: tuple[str, ...]) -> Iterator[Samples]:
+    """The samples, block by block. Raises DataError, naming the row."""
     order = [table.columns.index(f"{name}_{axis}") for name in names for axis in "xy"]
     flags, _ = _flags(table, names)
     for rows, floats, images in _blocks(path, "training.csv", table):
         points = floats[:, order].reshape(len(rows), -1, 2)
         _check_points(path, table.side, names, rows, points)
-        stated = {what: _texts(floats, places, len(names)) for what, places in flags.items()}
+        stated = {kind: _flag_texts(floats, places, len(names)) for kind, places in flags.items()}
         visibility, _ = from_columns(lambda row: _place(path, int(rows[row])), points, stated)  # noqa: B023
         yield Samples(images, np.where(visibility[..., None] > 0, points, 0).astype(np.float32), visibility, rows)
 
 
-def _texts(floats: NDArray[np.float64], places: dict[int, int], count: int) -> NDArray[np.object_]:
-    """What columns state of `count` keypoints, as text (rows, count), empty where they state nothing."""
+def _flag_texts(floats: NDArray[np.float64], places: dict[int, int], count: int) -> NDArray[np.object_]:
+    """The flags of `count` keypoints as text (rows, count), empty if not stated. places: keypoint -> column."""
     texts = np.full((len(floats), count), "", object)
     for k, column in places.items():
         texts[:, k] = ["" if np.isnan(value) else repr(value) for value in floats[:, column].tolist()]
@@ -145,14 +151,14 @@ def _texts(floats: NDArray[np.float64], places: dict[int, int], count: int) -> N
 def _check_points(
     path: Path, side: int, names: tuple[str, ...], rows: NDArray[np.int64], points: NDArray[np.float64]
 ) -> None:
-    """Raise DataError for the first keypoint that has one coordinate only, or lies outside its image."""
+    """Raise DataError for the first keypoint (of (n, K, 2)) with only one coordinate, or outside of its image."""
     empty = np.isnan(points)
-    half = empty[..., 0] != empty[..., 1]
-    low, high = -0.5 - _TOLERANCE, side - 0.5 + _TOLERANCE
-    outside = (~empty & ~((points >= low) & (points <= high))).any(-1)
+    incomplete = empty[..., 0] != empty[..., 1]
+    edge = to_edges(points)
+    outside = (~empty & ~((edge >= -_TOLERANCE) & (edge <= side + _TOLERANCE))).any(-1)
     for wrong, what in (
-        (half, "has one coordinate and lacks the other"),
-        (outside, f"lies outside its {side}x{side} image"),
+        (incomplete, "has one coordinate and lacks the other"),
+        (outside, f"is outside of its {side}x{side} image"),
     ):
         if wrong.any():
             row, k = np.argwhere(wrong)[0]
@@ -162,12 +168,10 @@ def _check_points(
             )
 
 
-def _blocks(
-    path: Path, member: str, table: Table
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]]]:
-    """Row numbers (n,), numbers (n, columns) and images (n, S, S), in order."""
+def _blocks(path: Path, member: str, table: Table) -> Iterator[_RowBlock]:
+    """The rows of the csv `member`, in order. Raises DataError, naming row and column, where it cannot be parsed."""
     count, pending = 0, b""
-    most = max(1, min(_ROWS, _BLOCK_PIXELS // table.pixels))
+    most = max(1, min(_MAX_ROWS, _MAX_BLOCK_PIXELS // table.pixels))
     with open_text(path, member) as file:
         _read_line(path, file)
         final = False
@@ -201,14 +205,14 @@ def _blocks(
 
 
 def _explain(path: Path, table: Table, count: int, error: tuple[int, int, str, int]) -> str:
-    """A parser's error as a sentence."""
+    """The message for a parser's error (row in the block, column, code, detail), after `count` earlier rows."""
     row, column, code, detail = error
     where = _place(path, count + row)
     name = table.columns[column] if 0 <= column < len(table.columns) else "?"
     pixels = f"{table.pixels} whole numbers from 0 to 255, with spaces between"
     sentences = {
         "too-few-columns": f"{detail} of {len(table.columns)} columns; the row, or the whole file, may be cut off",
-        "too-many-columns": f"more than {len(table.columns)} columns; remove what is too much",
+        "too-many-columns": f"more than {len(table.columns)} columns; remove the extra ones",
         "not-a-number": f"{name} is not a finite number; correct it or leave the cell empty",
         "too-few-pixels": f"{name} has {detail} pixels, expected {pixels}; the row may be cut off",
         "too-many-pixels": f"{name} has more pixels than {table.pixels}, expected {pixels}",
@@ -223,7 +227,7 @@ def _place(path: Path, row: int) -> str:
 
 
 def _read_table(path: Path, member: str) -> Table:
-    """Header and image size, from the first two lines."""
+    """The columns and the image size, from the first two lines. Raises DataError if they are not Kaggle's."""
     with open_text(path, member) as file:
         try:
             header = _read_line(path, file).decode("utf-8-sig").strip()
@@ -254,11 +258,12 @@ def _read_table(path: Path, member: str) -> Table:
 
 
 def _count(cell: str) -> int:
-    """How many words there are, none of them kept; no further than to the first too many."""
+    """The number of words in `cell`; counting stops once there are more than the largest image has pixels."""
     return sum(1 for _ in itertools.islice(re.finditer(r"\S+", cell), _MAX_SIDE**2 + 1))
 
 
 def _read(path: Path, file: IO[bytes]) -> bytes:
+    """The next `_BUFFER` bytes, or fewer at the end. Raises DataError if they cannot be read."""
     try:
         return file.read(_BUFFER)
     except (*BROKEN, OSError) as error:
@@ -266,6 +271,7 @@ def _read(path: Path, file: IO[bytes]) -> bytes:
 
 
 def _read_line(path: Path, file: IO[bytes]) -> bytes:
+    """The next line. Raises DataError if it is too long."""
     line = file.readline(_MAX_LINE)
     if len(line) >= _MAX_LINE:
         raise DataError(f"{path} has a line longer than {_MAX_LINE >> 20} MiB; this is not Kaggle's csv")

@@ -1,9 +1,9 @@
-"""Built-in synthetic faces: grey pictures with exact sub-pixel keypoints, made from a seed.
+"""Built-in synthetic faces: grey images with exact sub-pixel keypoints, generated from a seed.
 
-A face is 3-D points about the eyes' midpoint, in units of the eyes' distance (x to the image's right, y down, z
-towards the viewer). They are turned, scaled and projected; the drawing is made from the projected points, so the
-labels are exact whatever the pose. Every shape is a signed distance in pixels, evaluated at pixel centres, and its
-edge is one pixel wide. Picture i depends on (seed, i) and the size alone.
+A face is a set of 3-D points relative to the midpoint between the eyes, in units of the distance between the eyes (x to
+the image's right, y down, z towards the viewer). They are rotated, scaled and projected, and the face is drawn from the
+projected points, so the labels are exact in any pose. Every shape is a signed distance in pixels, evaluated at pixel
+centres, with an edge one pixel wide. Image i depends only on (seed, i) and the size.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _SHAPE = {
     "mouth_center_top_lip": (0.00, 0.98, 0.22),
     "mouth_center_bottom_lip": (0.00, 1.24, 0.18),
 }
-"""The subject's left half, which stands on the right of the picture; the right half mirrors it."""
+"""The mean face: the subject's left half, which is on the right in the image. The right half is its mirror image."""
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """A picture in the making: tones 0..1 (H, W) and the pixels' coordinates."""
+    """An image being drawn: tones (H, W) from 0 (black) to 1 (white), and the coordinates of its pixels, (H, W) each."""
 
     tones: Array
     x: Array
@@ -50,22 +50,22 @@ class Canvas:
 
     @classmethod
     def blank(cls, size: Size) -> Canvas:
-        """An empty picture."""
+        """A black image."""
         y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
         return cls(np.zeros(size, np.float32), x, y)
 
     def paint(self, distance: Array, tone: Array | float, opacity: float = 1.0) -> None:
-        """Paint where `distance` (pixels, negative inside) says, with an edge one pixel wide."""
+        """Paint the shape with signed `distance` (H, W) in pixels, negative inside, with an edge one pixel wide."""
         cover = opacity * np.clip(0.5 - distance, 0, 1)
         np.add(self.tones, cover * (tone - self.tones), out=self.tones)
 
     def glow(self, centre: Point, radius: float, amount: float) -> None:
-        """Lighten (or darken) around a point, softly."""
+        """Add a Gaussian ``exp(-r^2 / radius^2)`` times `amount`, which may be negative, around a point."""
         r2 = ((self.x - centre[0]) ** 2 + (self.y - centre[1]) ** 2) / radius**2
         np.add(self.tones, np.float32(amount) * np.exp(-r2), out=self.tones)
 
     def ellipse(self, centre: Point, rx: float, ry: float, angle: float = 0.0) -> Array:
-        """Distance to an ellipse, exact to first order, which is what a one-pixel edge needs."""
+        """Signed distance to an ellipse, exact to first order near its edge, which suffices for a one-pixel edge."""
         c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
         dx, dy = self.x - np.float32(centre[0]), self.y - np.float32(centre[1])
         u, v = (c * dx + s * dy) / np.float32(rx), (c * dy - s * dx) / np.float32(ry)
@@ -74,7 +74,7 @@ class Canvas:
         return np.asarray((k - 1) / slope, dtype=np.float32)
 
     def curve(self, points: NDArray[np.float64], half_width: float) -> Array:
-        """Distance to a polyline (n, 2) of a given half width that thins towards its last point."""
+        """Signed distance to a polyline (n, 2) whose half width decreases to 40 % at its last point."""
         best: Array = np.full(self.x.shape, 1e9, np.float32)
         for i, (a, b) in enumerate(pairwise(points)):
             along = b - a
@@ -86,7 +86,10 @@ class Canvas:
         return np.asarray(best, dtype=np.float32)
 
     def lens(self, a: Point, b: Point, above: float, below: float) -> Array:
-        """Distance (about) to the area between two parabolas through a and b, whose tops are that far to each side."""
+        """Approximate signed distance to the area between two parabolas through a and b.
+
+        Their vertices are `above` and `below` pixels from the segment between a and b.
+        """
         axis = b - a
         length = float(np.hypot(*axis))
         ex = axis / length
@@ -98,7 +101,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Face:
-    """Keypoints (15, 2) in pixels, the projection of further points, and the scale in pixels per unit."""
+    """A posed face: keypoints (15, 2) in pixels, projection of 3-D points (n, 3) to pixels, pixels per unit, roll (rad)."""
 
     points: NDArray[np.float64]
     project: partial[NDArray[np.float64]]
@@ -112,13 +115,14 @@ class Face:
 def _project(
     points: NDArray[np.float64], rotation: NDArray[np.float64], scale: float, centre: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Weak perspective: turn about the face's middle, drop z, scale, shift."""
+    """Weak-perspective projection of points (n, 3) to (n, 2): rotate about the face's centre, drop z, scale, shift."""
     middle = np.array([0.0, 0.55, -0.3])
     turned = (np.atleast_2d(points) - middle) @ rotation.T + middle * [1, 1, 0]
     return np.asarray(scale * turned[:, :2] + centre)
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
+    """The rotation matrix (3, 3) of angles in radians: yaw first, then pitch, then roll."""
     cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (np.cos, np.sin))
     turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
@@ -127,7 +131,7 @@ def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
 
 
 def _make_face(rng: np.random.Generator, size: Size) -> Face:
-    """A random identity, expression and pose, placed as in Kaggle's pictures."""
+    """A face with random identity, expression and pose, placed like those in Kaggle's images."""
     left = {name: np.array(place) + rng.normal(0, 0.02, 3) for name, place in _SHAPE.items()}
     brow, smile, jaw = rng.normal(0, 0.04), rng.normal(0, 0.04), max(0.0, rng.normal(0, 0.1))
     for name, place in left.items():
@@ -156,7 +160,7 @@ def _mirrored(name: str) -> str:
 
 
 def _draw_head(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
-    """Background, hair, neck, ears and the shaded skin."""
+    """Draw background, neck, hair, ears and the shaded skin."""
     height, width = canvas.tones.shape
     s = face.scale
     base, slope = rng.uniform(0.05, 0.95), rng.uniform(-0.4, 0.4, 2)
@@ -182,10 +186,10 @@ def _draw_head(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
 
 
 def _draw_eye(canvas: Canvas, face: Face, side: str, open_: float, iris: float, brow: float, glasses: bool) -> None:
-    """White, iris and pupil between the lids, the upper lid's line, and the brow."""
+    """Draw one eye, its eyebrow and glasses. open_: height of the upper lid in units; iris, brow: tones."""
     s = face.scale
     inner, outer = face[f"{side}_eye_inner_corner"], face[f"{side}_eye_outer_corner"]
-    a, b = (outer, inner) if side == "right" else (inner, outer)  # from left to right in the picture
+    a, b = (outer, inner) if side == "right" else (inner, outer)  # from left to right in the image
     centre = face[f"{side}_eye_center"]
     socket = canvas.lens(a, b, (open_ + 0.1) * s, (open_ + 0.04) * s)
     canvas.paint(socket, canvas.tones * 0.82, 0.8)
@@ -204,7 +208,7 @@ def _draw_eye(canvas: Canvas, face: Face, side: str, open_: float, iris: float, 
 
 
 def _draw_nose(canvas: Canvas, face: Face) -> None:
-    """A ridge, a lit tip, the wings' shadow, and nostrils."""
+    """Draw the nose: the shadow below the tip, the ridge, nostrils, and the highlight on the tip."""
     s, tip = face.scale, face["nose_tip"]
     bridge = face.project(np.array([0.0, 0.1, 0.15]))[0]
     canvas.glow(tip + [0, 0.1 * s], 0.24 * s, -0.13)
@@ -216,7 +220,7 @@ def _draw_nose(canvas: Canvas, face: Face) -> None:
 
 
 def _draw_mouth(canvas: Canvas, face: Face, tone: float) -> None:
-    """Lips whose outer edges run through the corners and the middles, and the dark or the teeth between them."""
+    """Draw lips whose outer edges pass through the mouth's four keypoints, and the dark gap between them."""
     a, b = face["mouth_right_corner"], face["mouth_left_corner"]
     axis = (b - a) / np.hypot(*(b - a))
     heights = [float((face[f"mouth_center_{lip}_lip"] - a) @ [-axis[1], axis[0]]) for lip in ("top", "bottom")]
@@ -231,7 +235,7 @@ def _draw_mouth(canvas: Canvas, face: Face, tone: float) -> None:
 
 
 def _occlude(canvas: Canvas, face: Face, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Sometimes cover a part of the face; returns the keypoints' visibility (15,)."""
+    """With probability 0.15 cover a part of the face by an ellipse; returns the keypoints' visibility (15,)."""
     visibility = np.full(15, VISIBLE, dtype=np.uint8)
     if rng.random() > 0.15:
         return visibility
@@ -246,7 +250,7 @@ def _occlude(canvas: Canvas, face: Face, rng: np.random.Generator) -> NDArray[np
 
 
 def _finish(tones: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur, contrast, sensor noise, eight bits. The binomial blur is symmetric, so it moves nothing."""
+    """Apply blur, contrast and noise, and convert to uint8. The binomial blur is symmetric, so features stay in place."""
     for _ in range(int(rng.integers(0, 3))):
         for axis in (0, 1):
             padded = np.pad(tones, [(1, 1) if i == axis else (0, 0) for i in (0, 1)], mode="edge")
@@ -258,7 +262,7 @@ def _finish(tones: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def render_face(seed: int, index: int, size: Size = (96, 96)) -> tuple[NDArray[np.uint8], Array, NDArray[np.uint8]]:
-    """Face `index` of `seed`: image uint8 (H, W), keypoints float32 (15, 2), visibility uint8 (15,), 1 where covered."""
+    """Face `index` of `seed`: image uint8 (H, W), keypoints float32 (15, 2), visibility uint8 (15,), 1 if covered."""
     rng = np.random.default_rng([seed, index])
     face, canvas = _make_face(rng, size), Canvas.blank(size)
     _draw_head(canvas, face, rng)
@@ -273,6 +277,7 @@ def render_face(seed: int, index: int, size: Size = (96, 96)) -> tuple[NDArray[n
 
 
 def _blocks(count: int, size: Size, seed: int) -> Iterator[Samples]:
+    """The faces in blocks."""
     for start in range(0, count, _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, count))
         faces = [render_face(seed, int(i), size) for i in rows]
@@ -281,13 +286,13 @@ def _blocks(count: int, size: Size, seed: int) -> Iterator[Samples]:
 
 
 def open_synthetic(path: Path | None = None, *, count: int = 1000, size: Size = (96, 96), seed: int = 0) -> Source:
-    """`count` faces of `size`; `path` is not used. Raises ConfigError for a size or count out of range."""
+    """`count` faces of `size` (H, W); `path` is ignored. Raises ConfigError for a size or count out of range."""
     if not 1 <= count <= 10_000_000 or not all(32 <= side <= 1024 for side in size):
-        raise ConfigError(f"count must be 1 to 10000000 and sides 32 to 1024 pixels; got {count} and {size}")
+        raise ConfigError(f"count must be 1 to 10000000 and the size 32 to 1024 pixels; got {count} and {size}")
     label = f"synthetic faces (seed {seed})"
     return Source(
         label, FACE15, size, 1, partial(_blocks, count, size, seed), total=count, flip_note="6 left/right pairs"
     )
 
 
-DATASET = Dataset("built-in synthetic faces, where no source is given", lambda path: False, open_synthetic)
+DATASET = Dataset("built-in synthetic faces, if no source is given", lambda path: False, open_synthetic)

@@ -293,7 +293,7 @@ def test_flags_and_other_columns_of_kaggles_csv_count(tmp_path: Path) -> None:
     source = find_source(place)
     assert next(source.blocks()).visibility.tolist() == [[0, 2], [0, 0], [2, 0]]
     assert source.notes == (
-        "whether keypoints are labelled is also said by a_v, b_v",
+        "visibility is also read from a_v, b_v",
         "the column age is not used",
     )
 

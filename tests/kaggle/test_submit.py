@@ -155,7 +155,7 @@ def test_an_image_id_that_is_there_twice_is_refused(refused: Any, pictures: Any,
     write_lookup(all_of(int(lines[2].split(",", 1)[0])))
     number, last = lines[1].split(",", 1)[0], len(lines) - 1
     said = refused("submit", "test.csv", "lookup.csv", "--model", run_folder)
-    assert f"row {last} (line {last + 2}): ImageId {number} is that of test.csv, row 0 (line 2), too" in said
+    assert f"row {last} (line {last + 2}): ImageId {number} is also that of test.csv, row 0 (line 2)" in said
     assert not Path("submission.csv").exists()
 
 
