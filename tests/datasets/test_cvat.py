@@ -46,9 +46,15 @@ def test_skeletons_and_loose_points_are_two_kinds(tmp_path: Path) -> None:
 
 def test_skeletons_of_other_labels_are_another_kind_unless_their_points_are_the_same(tmp_path: Path) -> None:
     assert len(read(tmp_path, LEAF.format(flags="").replace('"leaf"', '"twig"')).things) == 2
-    with pytest.raises(DataError, match=r"several kinds; choose one with --category: twig \(base, side, top\); leaf"):
+    with pytest.raises(
+        DataError,
+        match=r"several categories with different keypoints; choose one with --category: twig \(base, side, top\); leaf",
+    ):
         read(tmp_path, LEAF.format(flags="").replace('"leaf"', '"twig"').replace('"tip"', '"top"'))
-    with pytest.raises(DataError, match=r"several kinds; choose one with --category: pair \(pair01, pair02\); leaf"):
+    with pytest.raises(
+        DataError,
+        match=r"several categories with different keypoints; choose one with --category: pair \(pair01, pair02\); leaf",
+    ):
         read(tmp_path, '<points label="pair" points="1,2;3,4"/>')
 
 
