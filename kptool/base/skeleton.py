@@ -13,6 +13,11 @@ MAX_KEYPOINTS = 2048
 """Upper limit for the number of keypoints in a file, so that memory stays bounded."""
 
 
+def numbered_names(count: int) -> tuple[str, ...]:
+    """Names for `count` keypoints that a file does not name: p01, p02, ..."""
+    return tuple(f"p{k + 1:02d}" for k in range(count))
+
+
 @dataclass(frozen=True)
 class Skeleton:
     """The names of the K keypoints, in order, and the index pairs that swap when an image is mirrored.

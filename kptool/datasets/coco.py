@@ -16,7 +16,7 @@ import numpy as np
 
 from kptool.base.errors import DataError
 from kptool.base.geometry import box_from_edges
-from kptool.base.skeleton import VISIBLE
+from kptool.base.skeleton import VISIBLE, numbered_names
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.data.formats.unread import named
 from kptool.data.formats.visibility import drop_placeholders, from_numbers
@@ -161,7 +161,7 @@ def _names(path: Path, category: _Row, rows: list[_Row]) -> tuple[str, ...]:
             f"{path}: its category does not name the keypoints, and annotations have {min(numbers)} to {max(numbers)}"
             " numbers; add the names as keypoints of the category"
         )
-    return tuple(f"p{k + 1:02d}" for k in range(length // 3 if length % 3 == 0 else length // 2))
+    return numbered_names(length // 3 if length % 3 == 0 else length // 2)
 
 
 def _unnamed(category: _Row, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -247,8 +247,8 @@ def _read_table(path: Path, member: str) -> Table:
     pixels = _count(cells[columns.index("Image")]) if len(cells) == len(columns) else 0
     if pixels == 0:
         raise DataError(
-            f"{_place(path, 0)}: the column Image holds no pixels; expected Kaggle's {member}, or, where"
-            " it names picture files, a column called image"
+            f"{_place(path, 0)}: the column Image holds no pixels; expected Kaggle's {member}, or a"
+            " column called image if it names picture files"
         )
     if math.isqrt(pixels) ** 2 != pixels or pixels > _MAX_SIDE**2:
         raise DataError(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kptool.base.errors import DataError
+from kptool.base.skeleton import numbered_names
 from kptool.data.annotations import ANY_SUFFIX, Dataset, LabelFile, Labelled
 from kptool.data.formats.visibility import from_columns
 from kptool.system.text import read_text
@@ -34,7 +35,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     if len(counts) > 1:
         odd = next(file for file, each in zip(files, points, strict=True) if len(each) != len(points[0]))
         raise DataError(f"{odd} and {files[0]} differ in their number of points; keep files of one kind in the folder")
-    names = tuple(f"p{k + 1:02d}" for k in range(counts.pop()))
+    names = numbered_names(counts.pop())
     seen, notes = from_columns(lambda row: str(files[row]), np.stack(points), {})
     instances = [
         Labelled(file.relative_to(path).with_suffix(ANY_SUFFIX).as_posix(), each - 1, visible)

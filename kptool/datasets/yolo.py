@@ -18,7 +18,7 @@ from PIL import Image
 
 from kptool.base.errors import DataError
 from kptool.base.geometry import Box, box_from_edges, from_edges
-from kptool.base.skeleton import VISIBLE
+from kptool.base.skeleton import VISIBLE, numbered_names
 from kptool.data.annotations import ANY_SUFFIX, Dataset, LabelFile, Labelled
 from kptool.data.formats.visibility import from_numbers
 from kptool.data.formats.yolo_paths import Pictures, find_pictures, labels_of
@@ -145,7 +145,7 @@ def _keypoint_names(settings: dict[str, Any], count: int) -> tuple[str, ...]:
         stated = next(iter(stated.values()), None)
     if isinstance(stated, list) and len(stated) == count:
         return tuple(map(str, stated))
-    return tuple(f"p{k + 1:02d}" for k in range(count))
+    return numbered_names(count)
 
 
 def _flip_pairs(path: Path, stated: Any, count: int) -> tuple[tuple[int, int], ...] | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
+from kptool.base.skeleton import numbered_names
 from kptool.data.formats.visibility import flag_kind
 
 _SEPARATORS = ("_", ".", ":", " ", "-")
@@ -110,7 +111,7 @@ def wide(where: str, columns: Sequence[str], numbered: int = 2) -> Wide:
         )
     places = tuple(zip(numbers[::numbered], numbers[1::numbered], strict=True))
     flags = {"visibility": dict(enumerate(numbers[2::3]))} if numbered == 3 else {}
-    names = tuple(f"p{k + 1:02d}" for k in range(len(places)))
+    names = numbered_names(len(places))
     return Wide(names, places, flags, found, tuple(column for column in free if column not in numbers))
 
 
