@@ -38,7 +38,9 @@ _OWN = ({"score", "radius90"}, {"radius90", "frame", "time"}), ({"image", "row"}
 """Columns by which a csv written by kptool (predict, extract) is recognised, and columns of it that hold no labels."""
 _FILE_NAME = re.compile(r".*\.[A-Za-z][A-Za-z0-9]{0,7}", re.DOTALL)
 _MAX_BYTES = 1 << 30
-_EXPECTED = "expected one called image or filename, with their names, or Kaggle's column Image, with their pixels"
+_EXPECTED = (
+    "expected one called image or filename, with their names, or the column Image with their pixels, as Kaggle has it"
+)
 
 
 @dataclass(frozen=True)
