@@ -90,7 +90,7 @@ def _write(path: Path, staging: Path, out: Path, form: str, opening: Opening, pr
     if form in _BOXED:
         file = _boxed(file)
     elif any(thing.split for thing in file.things):
-        lost = "a csv does not say what is for training, validation or test, so the data's own split is not written"
+        lost = "a csv cannot state training, validation and test parts, so the data's own split is not written"
         file = replace(file, notes=(*file.notes, lost))
     written = {"coco": _coco, "yolo": _yolo, "csv": _csv}[form](staging, file, flips)
     staging.chmod(0o755)

@@ -101,17 +101,19 @@ def _by_name(
     ends = sorted({k for pair in pairs for k in pair})
     face = [k for k in range(len(names)) if k not in set(ends) and k not in set(middle)]
     seen = [k for k in middle if labelled[:, k].any()]
-    told = _informative(labelled, every)
+    seen_in = _informative(labelled, every)
     unsure = [k for k in (*seen, *face) if not side_names.says_middle(names[k])]
-    if told < _LEAST_SAMPLES and unsure:
+    if seen_in < _LEAST_SAMPLES and unsure:
         which = listed([names[k] for k in unsure])
-        return _off(f"{which} without a side by name may lie anywhere, and {told} samples are too few to see it")
-    if told < _LEAST_SAMPLES:
+        return _off(
+            f"{which} without a side in the name may lie off the midline, and {seen_in} samples are too few to tell"
+        )
+    if seen_in < _LEAST_SAMPLES:
         return FlipPairs(every, True, f"{len(every)} left/right pairs, by name")
     if not _agrees(points, labelled & ~np.isin(np.arange(len(names)), middle), every) or (
         face and not _face_agrees(points[:, face], labelled[:, face])
     ):
-        return _off("the names tell left and right, but the points do not lie so")
+        return _off("the names state left and right, but the points contradict them")
     why = off_axis(names, points, labelled, pairs=every, middle=seen)
     if why is not None:
         return _off(why)
@@ -146,8 +148,8 @@ def _agreed(shapes: NDArray[np.float64]) -> Pairs | None:
     parts = [shapes[i::_PARTS] for i in range(_PARTS)]
     if min(map(len, parts)) < _LEAST_IN_PART:
         return None
-    told = {by_geometry(part) for part in (shapes, *parts)}
-    return told.pop() if len(told) == 1 else None
+    found = {by_geometry(part) for part in (shapes, *parts)}
+    return found.pop() if len(found) == 1 else None
 
 
 def by_geometry(shapes: NDArray[np.float64]) -> Pairs | None:

@@ -107,9 +107,9 @@ def merged(parts: Mapping[str, Part], skipped: tuple[str, ...] = ()) -> LabelFil
             f"{parts['val'].path} names all pictures of {first.path}; give the labels of others with --val-from"
         )
     twice = sum(len(each.file.things) for each in parts.values()) - len(things)
-    told = {part: (*each.file.notes, *located[part].notes) for part, each in parts.items()}
+    notes_of = {part: (*each.file.notes, *located[part].notes) for part, each in parts.items()}
     notes = (
-        *(f"{parts[part].path.name}: {note}" for part, said in told.items() for note in said),
+        *(f"{parts[part].path.name}: {note}" for part, its in notes_of.items() for note in its),
         *counted(twice, "{n} label{s} of pictures that several parts name {are} used for validation or test alone"),
         *skipped,
     )

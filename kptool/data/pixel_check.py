@@ -47,7 +47,7 @@ def check(path: Path, file: LabelFile, places: Sequence[Path]) -> tuple[str, ...
     if corner.any():
         notes.append(
             f"all keypoints of {corner.sum()} of {labelled} things lie in the first pixel of their pictures or beside it, the"
-            f" first in {file.things[first].picture}; they look like shares, not pixels"
+            f" first in {file.things[first].picture}; they look like fractions of the picture size, not pixels"
         )
     return (*notes, *_against_sizes(path, file, places, points, seen))
 
@@ -74,7 +74,7 @@ def checked(source: Source) -> Source:
 def _normalised(path: Path | str, count: int, labelled: int, point: NDArray[np.floating], where: str) -> DataError:
     return DataError(
         f"{path}: all keypoints of {count} of {labelled} things lie in the first pixel of their pictures or beside it, as"
-        f" ({point[0]:g}, {point[1]:g}) of {where}; these look like shares of the pictures' width and height: multiply x by"
+        f" ({point[0]:g}, {point[1]:g}) of {where}; these look like fractions of the picture size: multiply x by"
         " the width and y by the height"
     )
 
@@ -134,7 +134,7 @@ def _against_sizes(
     k = int(np.argmax(beyond[i]))
     (x, y), (width, height) = points[i, k], sizes[i].astype(int)
     thing = file.things[rows[i]]
-    looked = " that were looked at" if len(rows) < len(places) else ""
+    looked = " of the pictures checked" if len(rows) < len(places) else ""
     text = f"{beyond.sum()} of {total} keypoints{looked} lie beyond their pictures"
     first = f"{file.names[k]} of {thing.picture} at ({x:g}, {y:g}) of {width}x{height} pixels"
     exchanged = beyond.sum() >= max(_ENOUGH, 0.1 * total) and turned.sum() * 20 <= beyond.sum()
@@ -143,7 +143,7 @@ def _against_sizes(
         raise DataError(f"{path}: {text}, the first is {first}; {fix}")
     yield f"{text}, the first is {first}"
     if exchanged:
-        yield "exchanging x and y would bring them into their pictures; look whether the columns are meant so"
+        yield "exchanging x and y would bring them into their pictures; check the order of the columns"
 
 
 def _within(points: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.bool_]:

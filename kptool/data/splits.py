@@ -99,7 +99,7 @@ def no_val_note(split: str, share: float, val: int) -> tuple[str, ...]:
         return ()
     return (
         "all images look alike, so none is kept for validation; --groups FILE says what belongs together, --split random"
-        " draws some whatever they look like",
+        " draws some regardless",
     )
 
 

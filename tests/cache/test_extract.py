@@ -258,4 +258,4 @@ def test_left_and_right_of_kaggles_columns_are_confirmed_by_where_the_points_lie
     path.write_text(",".join([*columns[6:30], *columns[:6], "Image"]) + "\n" + rows)
     source = find_source(path)
     assert not source.skeleton.mirror
-    assert "the points do not lie so" in source.flip_note
+    assert "the points contradict them" in source.flip_note

@@ -93,7 +93,7 @@ def test_a_few_shares_among_pixels_are_told(tmp_path: Path) -> None:
     points[4] /= [WIDTH, HEIGHT]
     assert notes(wide(tmp_path, points)) == (
         "all keypoints of 1 of 6 things lie in the first pixel of their pictures or beside it, the first in 4.png;"
-        " they look like shares, not pixels",
+        " they look like fractions of the picture size, not pixels",
     )
 
 
@@ -150,7 +150,9 @@ def test_headers_of_many_pictures_are_not_all_read(tmp_path: Path, monkeypatch: 
     points = INSIDE.copy()
     points[[0, 1], 1] = (WIDTH + 5, 9)
     (said,) = notes(wide(tmp_path, points))
-    assert said.startswith("1 of 9 keypoints that were looked at lie beyond their pictures, the first is b of 0.png")
+    assert said.startswith(
+        "1 of 9 keypoints of the pictures checked lie beyond their pictures, the first is b of 0.png"
+    )
 
 
 def test_pictures_that_cannot_be_read_are_named_by_their_reader(tmp_path: Path) -> None:

@@ -160,6 +160,6 @@ def test_labels_without_a_place_and_empty_boxes_are_counted(tmp_path: Path) -> N
     assert [thing.visibility.tolist() for thing in file.things] == [[0, 2], [2, 0], [2, 1]]
     assert file.things[0].box is None
     assert file.notes == (
-        "1 keypoint at -1,-1 is said to be labelled, and taken as missing",
-        "1 keypoint at 0,0 is said to be labelled, and used",
+        "1 keypoint at -1,-1 is marked as labelled, but taken as missing",
+        "1 keypoint at 0,0 is marked as labelled, and used",
     )

@@ -283,7 +283,7 @@ def test_labels_of_another_videos_frames_are_refused_where_these_exist_and_else_
     put(other / "CollectedData_me.csv", HEAD + "labeled-data/gone/img0.png,1,2,3,4\n")
     file = deeplabcut.read(tmp_path)
     assert file.things[-1].picture == "labeled-data/vid2/img0.png"
-    assert any("1 picture is taken from vid2 by the last name, not from where it is" in note for note in file.notes)
+    assert any("1 picture is taken from vid2 by file name, not from the stated path" in note for note in file.notes)
 
 
 def test_labels_of_another_scorer_are_named(tmp_path: Path) -> None:

@@ -353,7 +353,7 @@ def test_other_files_in_another_encoding_are_refused_in_plain_words(
 ) -> None:
     place = tmp_path / name
     place.write_bytes("row,group\n0,1\n".encode("utf-16"))
-    with pytest.raises(KptoolError, match=r"is not text in UTF-8.*save it as UTF-8"):
+    with pytest.raises(KptoolError, match=r"is not (text in UTF-8|UTF-8 text).*save it as UTF-8"):
         reader(place)
 
 

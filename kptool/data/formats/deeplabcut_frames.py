@@ -34,7 +34,7 @@ def moved(labels: Path, pictures: Sequence[str], found: Sequence[str]) -> Iterat
     if others:
         text = "pictures are" if len(others) > 1 else "picture is"
         folder = labels.absolute().parent.name
-        yield f"{len(others)} {text} taken from {folder} by the last name, not from where it is written, as {others[0]}"
+        yield f"{len(others)} {text} taken from {folder} by file name, not from the stated path, the first is {others[0]}"
 
 
 def _elsewhere(labels: Path, picture: str) -> bool:

@@ -90,8 +90,8 @@ def drop_placeholders(points: Floats, seen: NDArray[np.uint8]) -> tuple[NDArray[
     """Visibility (n, K) with 0 for points (n, K, 2) at -1,-1, the usual placeholder, and notes on those and on 0,0."""
     minus, origin = (seen > 0) & _at(points, -1), (seen > 0) & _at(points, 0)
     return np.where(minus, np.uint8(UNLABELLED), seen), (
-        *counted(int(minus.sum()), "{n} keypoint{s} at -1,-1 {are} said to be labelled, and taken as missing"),
-        *counted(int(origin.sum()), "{n} keypoint{s} at 0,0 {are} said to be labelled, and used"),
+        *counted(int(minus.sum()), "{n} keypoint{s} at -1,-1 {are} marked as labelled, but taken as missing"),
+        *counted(int(origin.sum()), "{n} keypoint{s} at 0,0 {are} marked as labelled, and used"),
     )
 
 
