@@ -1,1 +1,1 @@
-"""Advice: what to train, what more labels would bring, what to label next."""
+"""Advice: which model to train, how much more labels would help, which images to label next."""

@@ -1,10 +1,10 @@
-"""How much more data would help: networks trained on nested parts of the training images, measured on the others.
+"""Learning curves: how much more data would help, from networks trained on nested subsets of the training images.
 
-    training images -> nested random parts, groups whole -> a network for each -> error on the validation images -> csv
+    training images -> nested random subsets of whole groups -> a network for each -> error on the validation images -> csv
 
-Every network takes the same number of steps, so that a small part is not one that was trained less. Nor is the best
-epoch picked, which would flatter the networks that waver most: the last one counts. A finished point is in the csv at
-once, and what was measured with other settings or data is refused.
+Every network takes the same number of steps, so that small subsets are not trained for less. The last epoch counts rather
+than the best, which would favour the networks that fluctuate most. Each finished point is written to the csv at once;
+resuming with other settings or data is refused.
 """
 
 from __future__ import annotations
@@ -43,16 +43,34 @@ from kptool.train.trainer import Trainer
 
 POINTS, SETTINGS = "learn-curve.csv", "settings.json"
 _ROUNDS = 5
-"""Epochs of a training; the labels' asymmetry is measured after each."""
+"""Epochs of a training; the label offset is measured after each."""
 _SMALLEST, _SPAN = 8, 16
-"""The smallest part has this many images, or the largest's number over the span, whichever is more."""
+"""The smallest subset has `_SMALLEST` images or 1/`_SPAN` of all, whichever is more."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train: `sizes` subsets, each drawn and trained `repeats` times with other seeds, for `steps` steps.
+
+    Raises ConfigError for fewer than one step.
+    """
+
+    sizes: int = 5
+    repeats: int = 2
+    steps: int = 300
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, f"--steps must be at least 1; got {self.steps}")
+
+
+DEFAULT_PLAN = Plan()
 
 
 @dataclass(frozen=True)
 class Point:
-    """One network: trained on so many images of so many groups, and its errors on the validation images.
+    """One network: the numbers of images and groups it was trained on, and its errors on the validation images.
 
-    repeat: which draw of images and seed. rmse: pixels of the source. nme: see `kptool.evaluate.metrics`.
+    repeat: the number of the draw and seed. rmse: in source pixels. nme: see `kptool.evaluate.metrics`.
     """
 
     images: int
@@ -68,40 +86,39 @@ def measure(
     out: Path,
     model: ModelConfig,
     config: TrainConfig,
+    plan: Plan = DEFAULT_PLAN,
     *,
-    sizes: int = 5,
-    repeats: int = 2,
-    steps: int = 300,
     device: str = "auto",
     progress: Progress = silent,
 ) -> list[Point]:
-    """The points of a cache's learning curve, those that the folder `out` already holds among them.
+    """Measure the points of a cache's learning curve that the folder `out` does not hold yet; returns all of them.
 
     Writes OUT/learn-curve.csv after every network, and those of all images as OUT/full-N/model.safetensors. Raises
-    ConfigError for a cache without validation images or with too few others, and where `out` holds another curve.
+    ConfigError for a cache without validation images or with too few training images, and CheckpointError where `out`
+    holds a curve of other settings or data.
     """
     check_cache(cache)
-    config = short(config, steps)
+    config = short(config, plan.steps)
     split = Split.load(cache, devices.pick(device))
     groups = own_groups(cache.read("group", cache.index("train")))
     data = describe_data(cache, split)
-    drawn = {"groups": hashlib.sha256(groups.tobytes()).hexdigest(), "steps": steps}
+    drawn = {"groups": hashlib.sha256(groups.tobytes()).hexdigest(), "steps": plan.steps}
     points = resume(out, {"config": to_dict(model), "training": to_dict(config), "data": data, "curve": drawn})
     done = {(point.images, point.repeat) for point in points}
-    wanted = [(r, part) for r in range(repeats) for part in nested(groups, sizes, seed=(config.seed, r))]
+    wanted = [(r, part) for r in range(plan.repeats) for part in nested(groups, plan.sizes, seed=(config.seed, r))]
     todo = [(r, part) for r, part in wanted if (len(part), r) not in done]
     for number, (repeat, part) in enumerate(todo):
         started = time.perf_counter()
         seeded = dataclasses.replace(config, seed=config.seed + repeat)
-        bar = _part_of(progress, f"{len(part)} images", number, len(todo), steps)
-        trained = train_part(split.train, part, model, seeded, steps=steps, progress=bar)
+        bar = _part_of(progress, f"{len(part)} images", number, len(todo), plan.steps)
+        trained = train_part(split.train, part, model, seeded, steps=plan.steps, progress=bar)
         found = split.evaluate(trained)
         if len(part) == len(groups):
             body = split.describe(found, model.names, config.epochs)
             path = full(out, repeat) / cards.WEIGHTS
             checkpoint.save_weights(path, trained, cards.Card(model, to_dict(seeded), data, body))
-        seconds, people = round(time.perf_counter() - started, 2), len(np.unique(groups[part]))
-        points.append(Point(len(part), people, repeat, found.metrics.rmse, found.metrics.nme, seconds))
+        seconds, used = round(time.perf_counter() - started, 2), len(np.unique(groups[part]))
+        points.append(Point(len(part), used, repeat, found.metrics.rmse, found.metrics.nme, seconds))
         points.sort(key=lambda point: (point.images, point.repeat))
         with atomic(out / POINTS) as temporary:
             pd.DataFrame(map(dataclasses.asdict, points)).to_csv(temporary, index=False)
@@ -109,28 +126,27 @@ def measure(
 
 
 def check_cache(cache: Cache) -> None:
-    """Raise ConfigError where a cache has no validation images, or too few others."""
+    """Raise ConfigError where a cache has no validation images, or too few training images."""
     count = len(cache.index("train"))
     require(len(cache.index("val")) > 0, f"{cache.path} has no validation images; extract again with --val 0.1")
     require(
         count >= 2 * _SMALLEST,
-        f"a curve wants {2 * _SMALLEST} training images; {cache.path} has {count}; label some first",
+        f"a curve takes at least {2 * _SMALLEST} training images; {cache.path} has {count}; label some first",
     )
 
 
 def _part_of(progress: Progress, what: str, number: int, count: int, steps: int) -> Progress:
-    """Progress of training `number` of `count`, as a part of them all."""
+    """Progress of training `number` of `count`, reported as a part of all."""
     return lambda _, step, total: progress(what, number * steps + min(step, steps), count * steps)
 
 
 def full(out: Path, repeat: int) -> Path:
-    """The folder of a network that saw all training images."""
+    """The folder of a network that was trained on all training images."""
     return out / f"full-{repeat}"
 
 
 def short(config: TrainConfig, steps: int) -> TrainConfig:
-    """`config` for a training of `steps`: of few epochs, and with an average that looks back on a tenth of it at most."""
-    require(steps >= 1, f"--steps must be at least 1; got {steps}")
+    """`config` for a training of `steps`: few epochs, and an EMA over at most about a tenth of the steps."""
     return dataclasses.replace(config, epochs=min(_ROUNDS, steps), ema=min(config.ema, max(0.0, 1 - 10 / steps)))
 
 
@@ -143,28 +159,26 @@ def train_part(
     steps: int,
     progress: Progress = silent,
 ) -> KeypointModel:
-    """A model trained for `steps` (rounded up to whole epochs) on the samples `part` of `data`."""
-    device = data.images.device
-    rows = torch.from_numpy(part).to(device)
-    some = TrainingSet(data.images[rows], data.points[rows], data.labelled[rows])
-    trainer = Trainer(model, config, device, Workers())
-    epochs = Epochs(some, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
-    epochs.steps = math.ceil(steps / config.epochs)  # however many passes over the part that is
+    """Train a model for `steps`, rounded up to a multiple of the epochs, on the samples `part` of `data`."""
+    trainer = Trainer(model, config, data.images.device, Workers())
+    subset = data.subset(torch.from_numpy(part))
+    epochs = Epochs(subset, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
+    epochs.steps = math.ceil(steps / config.epochs)  # an "epoch" here is any number of passes over the subset
     while trainer.epoch < config.epochs:
         trainer.run_epoch(epochs, progress)
     return trainer.average
 
 
 def own_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Groups (N,) in which each sample of group -1 has a group of its own."""
+    """`groups` (N,) with a group of its own for each sample of group -1."""
     return np.where(groups >= 0, groups, -1 - np.arange(len(groups)))
 
 
 def nested(groups: NDArray[np.int64], sizes: int, *, seed: Sequence[int]) -> list[NDArray[np.int64]]:
-    """Up to `sizes` parts of the samples (N,), ascending indices each, every one within the next; the last is all.
+    """Up to `sizes` subsets of the samples (N,), as ascending indices, each contained in the next; the last is all.
 
-    Their sizes are evenly spaced in proportion. A part holds whole groups, in an order drawn from `seed`, so with more
-    images come more people; sizes that groups do not allow are as near as they can be, or left out.
+    Their sizes are spaced geometrically. A subset holds whole groups, in an order drawn from `seed`, so that more images
+    mean more people; where groups do not allow a size, the nearest possible one is taken, once.
     """
     count = len(groups)
     unique, member, each = np.unique(groups, return_inverse=True, return_counts=True)
@@ -179,9 +193,9 @@ def nested(groups: NDArray[np.int64], sizes: int, *, seed: Sequence[int]) -> lis
 
 
 def resume(out: Path, settings: dict[str, Any]) -> list[Point]:
-    """The points that `out` holds already, after `settings` were written beside them.
+    """The points that `out` already holds; writes `settings` beside them.
 
-    Raises CheckpointError where they were measured with other settings or data, or cannot be read.
+    Raises CheckpointError where the points were measured with other settings or data, or cannot be read.
     """
     path = out / SETTINGS
     now = json.loads(json.dumps(settings))
@@ -204,15 +218,15 @@ def resume(out: Path, settings: dict[str, Any]) -> list[Point]:
 
 
 def fitted(points: Sequence[Point]) -> Fitted | None:
-    """The power law through the points' RMSE; None where they are too few."""
+    """The power law fitted to the points' RMSE; None where they are too few."""
     images = np.array([point.images for point in points])
     return powerlaw.fit(images, np.array([point.rmse for point in points])) if powerlaw.enough(images) else None
 
 
 def words(points: Sequence[Point], law: Fitted | None, forecasts: Sequence[Forecast]) -> list[str]:
-    """What the curve says, in sentences."""
+    """The curve's verdict and forecasts, in sentences."""
     if law is None:
-        return ["too few sizes to tell what more images would bring; measure at least 3 with --sizes, twice each"]
+        return ["too few sizes to forecast the effect of more images; measure at least 3 with --sizes, twice each"]
     said = [
         f"{f.more} more images: about {-f.gain:+.2f} px ({f.now:.2f} -> {f.then:.2f}),"
         f" 95 % interval {-f.high:+.2f} to {-f.low:+.2f}"
@@ -220,14 +234,16 @@ def words(points: Sequence[Point], law: Fitted | None, forecasts: Sequence[Forec
     ]
     verdicts = {
         "gain": [],
-        "flat": [f"more images of this kind hardly help: twice as many bring less than {powerlaw.HARDLY:.0%}"],
+        "flat": [
+            f"more images of this kind hardly help: twice as many reduce the error by less than {powerlaw.HARDLY:.0%}"
+        ],
         "noisy": ["the points scatter too much to tell whether more images help; raise --repeats or --steps"],
     }
     return [*verdicts[law.verdict], *said]
 
 
 def figure(points: Sequence[Point], law: Fitted | None) -> Figure:
-    """The points, the law through them as far as it reaches, and its 95 % band."""
+    """A plot of the points, the fitted law up to the largest forecast, and its 95 % interval."""
     drawn = Figure(figsize=(7, 4), layout="constrained", facecolor="white")
     axis = drawn.subplots()
     images, errors = np.array([p.images for p in points]), np.array([p.rmse for p in points])

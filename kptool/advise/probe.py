@@ -1,7 +1,7 @@
-"""What a step of training takes on this machine, in bytes and in seconds: measured, not looked up.
+"""Measures the memory and time of a training step on this machine.
 
-A step is the trainer's own, with augmentation, on random images, since content changes neither. Images above 128 pixels
-a side are measured at 128 and scaled by area, as convolutions go.
+The step is the trainer's own, with augmentation, on random images, since content affects neither. Images with sides above
+128 pixels are measured at 128 and scaled by area, as the cost of convolutions is.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from kptool.train.trainer import Trainer
 
 _SIDE, _LIMIT, _STEPS = 128, 10.0, 4
 _PEAK = 3
-"""A step's memory over what it keeps for the gradients: 2.3 to 2.7 was measured, for four models at 96 to 512 pixels."""
+"""A step's peak memory relative to the saved activations: 2.3 to 2.7 for four models at 96 to 512 pixels."""
 _PER_PARAMETER = 20
-"""Bytes: the weight, its average, its gradient and AdamW's two moments, 4 each."""
+"""Bytes per parameter: weight, average, gradient and AdamW's two moments, 4 each."""
 
 
 class Probe:
-    """A model as it would be trained on a data set, its own width divided by `divisor`, ready to be measured."""
+    """A model as it would be trained on a data set, with its default width divided by `divisor`, ready to be measured."""
 
     def __init__(
         self, name: str, divisor: int, skeleton: Skeleton, size: Size, channels: int, device: torch.device
@@ -43,46 +43,46 @@ class Probe:
         small = (min(size[0], _SIDE), min(size[1], _SIDE))
         config, training = configure(name, skeleton, small, channels, {"width": self.width})
         self._trainer = Trainer(config, training, device, Workers())
-        with torch.device("meta"):  # the parameters of the whole size, without the memory for them
+        with torch.device("meta"):  # the parameters at full size, without allocating them
             network = self.model.build(len(skeleton), size, channels, self.width)
         self._fixed = _PER_PARAMETER * sum(p.numel() for p in network.parameters())
-        self.image_bytes = _PEAK * self._area * self._kept()
-        """bytes that a step takes for each image of its batch"""
+        self.image_bytes = _PEAK * self._area * self._saved_bytes()
+        """bytes of a step per image of its batch"""
 
     def fit(self, memory: float) -> int:
-        """How many images a batch may have in `memory` bytes; 0 where even the parameters do not fit."""
+        """The largest batch that fits into `memory` bytes; 0 where the parameters alone do not fit."""
         return max(0, int((memory - self._fixed) / self.image_bytes))
 
     def seconds(self, batch: int) -> float | None:
-        """A step with `batch` images; None where measuring it would take more than some ten seconds."""
+        """Seconds of a step with `batch` images; None where measuring takes more than about ten seconds."""
         times: list[float] = []
         for part in islice(self._batches(batch), _STEPS):
             started = time.perf_counter()
-            float(self._trainer.train_step(part, _STEPS))  # waits for the device
+            float(self._trainer.train_step(part, _STEPS))  # float() waits for the device
             times.append(time.perf_counter() - started)
             if sum(times) > _LIMIT:
                 break
-        return statistics.median(times[1:]) * self._area if len(times) > 1 else None  # the first one warms up
+        return statistics.median(times[1:]) * self._area if len(times) > 1 else None  # the first warms up
 
-    def _kept(self) -> float:
-        """Bytes that the network keeps for the gradients, for each image."""
-        kept: dict[int, int] = {}
+    def _saved_bytes(self) -> float:
+        """Bytes of activations saved for the backward pass, per image."""
+        saved: dict[int, int] = {}
 
         def note(tensor: torch.Tensor) -> torch.Tensor:
             storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         batch = next(self._batches(2))
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             loss = self._trainer.loss(batch)
         for parameter in self._trainer.model.parameters():
-            kept.pop(parameter.untyped_storage().data_ptr(), None)
-        del loss  # until now it held the tensors, so that no two had the same address
-        return sum(kept.values()) / len(batch.images)
+            saved.pop(parameter.untyped_storage().data_ptr(), None)
+        del loss  # it kept the tensors alive, so that addresses were unique
+        return sum(saved.values()) / len(batch.images)
 
     def _batches(self, count: int) -> Iterator[Batch]:
-        """Augmented batches of random images, without end."""
+        """Endless augmented batches of `count` random images."""
         config, training = self._trainer.model.config, self._trainer.config
         k, (height, width) = len(config.names), config.size
         rng = np.random.default_rng(0)

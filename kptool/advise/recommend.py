@@ -1,9 +1,9 @@
-"""Which model to train on a cache, and how, with a reason for every value.
+"""Recommends a model and training settings for a cache, with a reason for every value.
 
-What is known was measured on 1928 faces of 96x96 pixels with 15 keypoints, in batches of 16: the recipes of
-`kptool.base.config`. Everything here carries that over to other data and machines: steps in keeping with the number of
-images, a sigma that grows with the image and stays below the distance of neighbouring keypoints, a batch that fits the
-memory. What a step takes, in bytes and seconds, is measured: see `kptool.advise.probe`.
+The recipes of `kptool.base.config` were measured on 1928 faces of 96x96 pixels with 15 keypoints, in batches of 16. This
+module scales them to other data and machines: the number of steps with the number of images, sigma with the image size
+and the distance between keypoints, the batch size with the memory. `kptool.advise.probe` measures the memory and time of
+a step.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from kptool.cache.store import Cache
 from kptool.data.notes import never_labelled
 
 FACES, BATCH = 1928, 16
+"""Training images and batch size with which the recipes were measured."""
 SPACING = 8.5
-"""Pixels from one of those faces' keypoints to the nearest other one, in the median."""
+"""Median distance, in pixels, from a keypoint of those faces to its nearest neighbour."""
 CHOICES = (("unet", 1), ("unet", 2), ("resnet", 1), ("resnet", 2))
-"""Models, and what their own width is divided by: from the most accurate to the one that needs the least memory."""
+"""Models, and divisors of their default widths: from the most accurate to the one that needs the least memory."""
 _GPU_BATCH, _LEAST_BATCH, _LARGE_SIDE, _SAMPLE = 64, 8, 256, 256
 _LEAST_EPOCHS, _MOST_EPOCHS, _FEW_VAL = 10, 400, 50
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A proposed value, and the reason for it in one line."""
+    """A recommended value, and the reason in one line."""
 
     value: str | int | float
     why: str
@@ -42,8 +43,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model and the settings to train it with, by name; the size of images to train on (a new extraction, where it
-    differs from the cache's); how long training takes here, in seconds (None: unknown); and what else to do."""
+    """A recommendation. model and settings by name; size: of the training images, which takes a new extraction where it
+    differs from the cache's; seconds: the estimated training time on this machine, None where unknown; advice: what
+    settings cannot fix."""
 
     model: Setting
     size: Setting
@@ -54,10 +56,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a cache holds: images to train on and to validate with, keypoints, image size and channels, the share of
-    keypoints that have no label, pixels from a keypoint to the nearest other one (median; None without another), and
-    how many groups the training images are (0 where none were given). Keypoints that nobody labelled are no part of
-    that share: `never` says which."""
+    """Facts of a cache. images, val: numbers of training and validation images; unlabelled: the share of keypoints without a
+    label, among those labelled in any training image; spacing: the median distance in pixels to the nearest other
+    keypoint, None without one; groups: of the training images, 0 where unknown; never: a sentence on keypoints that no
+    training image has a label of."""
 
     images: int
     val: int
@@ -71,7 +73,7 @@ class Facts:
 
     @classmethod
     def of(cls, cache: Cache) -> Facts:
-        """Raises ConfigError where there is no image to train on."""
+        """Read a cache. Raises ConfigError where it has no labelled training image."""
         train, info = cache.index("train"), cache.info
         if not len(train):
             raise ConfigError(f"{cache.path} has no image in its train split; extract again with a smaller --val")
@@ -92,7 +94,7 @@ class Facts:
 
 
 def spacing(points: np.ndarray, labelled: np.ndarray) -> float | None:
-    """The median distance from a labelled keypoint of (N, K, 2) to the nearest other one of its image, if there is one."""
+    """Median distance from a keypoint of `points` (N, K, 2), `labelled` (N, K), to the nearest in its image; None without one."""
     nearest = [np.empty(0)]
     for known, where in zip(labelled, points, strict=True):
         if known.sum() > 1:
@@ -105,13 +107,17 @@ def spacing(points: np.ndarray, labelled: np.ndarray) -> float | None:
 
 
 def recommend(cache: Cache, device: torch.device) -> Recipe:
-    """A recipe for the training images of `cache` on `device`. Takes seconds: it measures steps of the model."""
+    """A recipe for `cache` on `device`. Takes seconds, since it measures training steps."""
     facts = Facts.of(cache)
-    memory = memory_of(device) - facts.images * facts.channels * math.prod(facts.size)  # the images lie on the device
+    memory = memory_of(device) - facts.images * facts.channels * math.prod(
+        facts.size
+    )  # the images are kept on the device
     model, probe, batch = choose(facts, device, memory)
     images = int(batch.value)
     settings = {
-        "width": Setting(probe.width, "half the model's own, to fit the memory" if probe.narrow else "the model's own"),
+        "width": Setting(
+            probe.width, "half the model's default, to fit the memory" if probe.narrow else "the model's default"
+        ),
         **({"sigma": sigma(facts, probe.model.stride)} if probe.model.output == "heatmap" else {}),
         "batch_size": batch,
         "lr": learning_rate(images),
@@ -123,14 +129,14 @@ def recommend(cache: Cache, device: torch.device) -> Recipe:
 
 
 def memory_of(device: torch.device) -> float:
-    """Bytes that training may take: 80 % of what a GPU has free, half of what the machine has."""
+    """Bytes that training may use: 80 % of a GPU's free memory, half of the machine's memory on the CPU."""
     if device.type == "cuda":
         return 0.8 * torch.cuda.mem_get_info(device)[0]
     return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def choose(facts: Facts, device: torch.device, memory: float) -> tuple[Setting, Probe, Setting]:
-    """The first model of `CHOICES` of which a reasonable batch fits into `memory` bytes, its probe, and its batch size."""
+    """The first model of `CHOICES` for which a reasonable batch fits into `memory` bytes, its probe, and the batch size."""
     wanted, few = _GPU_BATCH if device.type == "cuda" else BATCH, max(2, facts.images // 4)
     for name, divisor in CHOICES:
         probe = Probe(name, divisor, facts.skeleton, facts.size, facts.channels, device)
@@ -139,15 +145,13 @@ def choose(facts: Facts, device: torch.device, memory: float) -> tuple[Setting, 
             break
     batch = 2 ** int(math.log2(max(2, min(wanted, few, fit))))
     if fit < min(wanted, few):
-        why = (
-            f"a step with more does not fit: an image takes {probe.image_bytes / 1e6:,.0f} MB of {memory / 1e9:.1f} GB"
-        )
+        why = f"a larger batch does not fit: an image takes {probe.image_bytes / 1e6:,.0f} MB of {memory / 1e9:.1f} GB"
     elif few < wanted:
-        why = f"{facts.images} images are few, and an epoch should have four steps or more"
+        why = f"with only {facts.images} images, so that an epoch has at least four steps"
     elif device.type == "cuda":
-        why = f"the {BATCH} of the measured recipes would leave a GPU idle"
+        why = f"the recipes' {BATCH} would leave a GPU underused"
     else:
-        why = "as the recipes were measured, on a CPU"
+        why = "as in the measured recipes, on a CPU"
     return Setting(name, _model_reason(name, divisor)), probe, Setting(batch, why)
 
 
@@ -155,42 +159,44 @@ def _model_reason(name: str, divisor: int) -> str:
     if name == "unet":
         best = "the most accurate of the four on faces (RMSE 1.31 px; fcn 1.32, vgg and resnet 1.40 in twice the time)"
         return best if divisor == 1 else f"{best}, narrowed to fit the memory"
-    return "it predicts coordinates: heatmaps of this size and number do not fit the memory"
+    return "it predicts coordinates, since heatmaps of this size and number do not fit the memory"
 
 
 def sigma(facts: Facts, stride: int) -> Setting:
-    """A 32nd of the heatmap's side, as for faces, and at most half the way to the nearest keypoint, in heatmap pixels."""
+    """Sigma in heatmap pixels: 1/32 of the heatmap's side, as for faces, and at most half the distance between keypoints."""
     side = math.sqrt(math.prod(facts.size)) / stride
     wide, least, most = side / 32, 1.0, 8.0
     apart = math.inf if facts.spacing is None else facts.spacing / stride
     value = round(max(least, min(wide, apart / 2, most)), 2)
     if value == most:
-        return Setting(value, f"heatmap pixels: as wide as helps to find a maximum, for heatmaps of {side:.0f} pixels")
+        return Setting(value, f"heatmap pixels: a wider peak would not help, for heatmaps of {side:.0f} pixels")
     if least <= wide <= apart / 2:
-        return Setting(value, f"heatmap pixels: a 32nd of the heatmap's side of {side:.0f}, as for faces")
+        return Setting(value, f"heatmap pixels: 1/32 of the heatmap's side of {side:.0f}, as for faces")
     if value == least:
         return Setting(
-            value, f"heatmap pixels: as narrow as sub-pixel decoding goes, for heatmaps of {side:.0f} pixels"
+            value, f"heatmap pixels: the narrowest for sub-pixel decoding, for heatmaps of {side:.0f} pixels"
         )
     return Setting(
-        value, f"heatmap pixels: half the {apart:.1f} from a keypoint to its neighbour; wider ones would merge"
+        value, f"heatmap pixels: half the {apart:.1f} between neighbouring keypoints; wider peaks would merge"
     )
 
 
 def learning_rate(batch: int) -> Setting:
-    """AdamW's, by the square root of the batch size."""
+    """AdamW's learning rate, scaled by the square root of the batch size."""
     base = TrainConfig().lr
     if batch == BATCH:
-        return Setting(base, f"as the recipes were measured, in batches of {BATCH}")
+        return Setting(base, f"as in the measured recipes, with batches of {BATCH}")
     value = float(f"{base * math.sqrt(batch / BATCH):.2g}")
-    return Setting(value, f"{base:g} was measured for batches of {BATCH}; it goes with the square root of their size")
+    return Setting(
+        value, f"{base:g} was measured for batches of {BATCH}; it scales with the square root of the batch size"
+    )
 
 
 def epochs(facts: Facts, name: str, batch: int) -> Setting:
-    """As many as make the number of steps go with the square root of the labels over the batch size.
+    """Epochs with which the number of steps scales with the square root of labels over batch size.
 
-    Of 190 faces, 30 epochs made a U-Net of RMSE 1.82 px on other people, and 90 one of 1.65 px, whose best epoch was the
-    62nd while the training loss still fell: three times the epochs for a tenth of the images, and not ten times.
+    With 190 faces, a U-Net reached an RMSE of 1.82 px on other people after 30 epochs and 1.65 px after 90, at its best in
+    epoch 62 of these while the training loss still fell: a tenth of the images take three times the epochs, not ten times.
     """
     measured = int(RECIPES[name]["epochs"])
     whole = max(1.0, facts.images * (1 - facts.unlabelled))
@@ -201,22 +207,22 @@ def epochs(facts: Facts, name: str, batch: int) -> Setting:
     why = f"{measured} were measured for {FACES:,} faces in batches of {BATCH}; for {what} and batches of {batch},"
     if not _LEAST_EPOCHS <= value <= _MOST_EPOCHS:
         value = min(max(value, _LEAST_EPOCHS), _MOST_EPOCHS)
-        return Setting(value, f"{why} the {'least' if value == _LEAST_EPOCHS else 'most'} that is worth it")
+        return Setting(value, f"{why} the {'fewest' if value == _LEAST_EPOCHS else 'most'} that are worthwhile")
     steps = value * math.ceil(facts.images / batch)
-    return Setting(value, f"{why} {steps:,} steps: their number goes with the square root of labels over batch size")
+    return Setting(value, f"{why} {steps:,} steps: they scale with the square root of labels over batch size")
 
 
 def size(facts: Facts) -> Setting:
-    """The size of images to train on, width x height: smaller than the cache's where keypoints stay apart as in faces."""
+    """The image size, width x height: smaller than a large cache's where keypoints stay as far apart as in faces."""
     height, width = facts.size
     longest = max(height, width)
     if longest <= _LARGE_SIDE:
         return Setting(
-            f"{width}x{height}", "as the cache has it; recipes were measured at 96x96, and points are sub-pixel"
+            f"{width}x{height}", "as in the cache; recipes were measured at 96x96, and decoding is sub-pixel"
         )
     factor = min(1.0, max(_LARGE_SIDE / longest, SPACING / facts.spacing if facts.spacing else 0))
     if factor > 0.8:
-        return Setting(f"{width}x{height}", "as the cache has it; keypoints are too close together for smaller images")
+        return Setting(f"{width}x{height}", "as in the cache; keypoints are too close together for smaller images")
     small = [max(8, 8 * round(side * factor / 8)) for side in facts.size]
     work = height * width / math.prod(small)
     return Setting(
@@ -226,19 +232,20 @@ def size(facts: Facts) -> Setting:
 
 
 def training_seconds(facts: Facts, step: float, batch: int, epochs: int) -> float:
-    """All steps, and after each epoch the validation images, of which one costs a third of a training image."""
+    """Seconds of a training whose step takes `step` seconds: all steps, and after each epoch the validation images, each at a
+    third of a training image's cost."""
     return epochs * step * (math.ceil(facts.images / batch) + facts.val / batch / 3)
 
 
 def advice(facts: Facts, probe: Probe, memory: float) -> tuple[str, ...]:
-    """What no setting of a training can mend."""
+    """Advice on problems that training settings cannot fix."""
     found = []
     if probe.fit(memory) < 2:
         found.append("two images of this size may not fit the memory; extract smaller ones with --size")
     if facts.never is not None:
-        found.append(f"{facts.never}: label some, or take it out of the keypoints, since it cannot be learnt")
+        found.append(f"{facts.never}: label some, or remove those keypoints, which cannot be learnt")
     if not facts.groups:
-        found.append("no groups are known: if several images show the same person or thing, extract with --groups")
+        found.append("the images have no groups: if several show the same person or object, extract with --groups")
     if facts.val < _FEW_VAL:
-        found.append(f"{facts.val} validation images cannot tell models apart; --cv 5 measures every image once")
+        found.append(f"{facts.val} validation images are too few to compare models; --cv 5 measures every image once")
     return tuple(found)

@@ -1,13 +1,13 @@
-"""Which pictures to label next: those that models disagree on, and that are unlike each other and what is labelled.
+"""Chooses the images to label next: those that models disagree on, and that differ from each other and from labelled ones.
 
-    pictures -> what several models find in each, and in each moved a little -> how far that lies apart
-    -> without the ones that models agree on most -> one after the other, the picture least like all that is labelled
+    images -> predictions of several models for each, and for shifted copies -> their disagreement
+    -> without the images of least disagreement -> repeatedly, the image farthest from all labelled or chosen ones
 
-Models that saw the same labels agree where those labels tell them what to find (query by committee: Seung, Opper &
-Sompolinsky, COLT 1992). The most disputed pictures alone would be ten frames of one video, each as hard as the next, or
-pictures like no other; they are worse than random ones. So disagreement only says which pictures have nothing to teach,
-and of the others those are named that leave no picture far from a labelled one (the core-set of Sener & Savarese, ICLR
-2018, by its greedy farthest-first rule), over histograms of gradients. benchmarks/suggest_experiment.py measures it.
+Models trained on the same labels agree where those labels determine the prediction (query by committee: Seung, Opper &
+Sompolinsky, COLT 1992). The images of most disagreement alone are often near-duplicates, such as frames of one video, or
+outliers, and are worse than random ones. So disagreement only excludes images that have little to teach, and the others
+are covered by the core-set method (Sener & Savarese, ICLR 2018, greedy farthest-first rule) over histograms of gradients.
+benchmarks/suggest_experiment.py measures it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from kptool.evaluate import evaluation
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.progress import Progress, silent
 
-_MOVED = 1 / 32
-"""How far pictures are moved, as a share of their sides: less than what models are trained to put up with."""
+_SHIFT = 1 / 32
+"""The shift of the copies, as a share of the longer side: within the range of the training augmentation."""
 LOOKS = 3
-"""How often each model looks at each picture: as it is, and moved both ways."""
+"""Predictions of each model for each image: unshifted, and shifted both ways."""
 _AGREED = 0.4
-"""The share of the pictures, those that models agree on most, that is passed over."""
+"""The share of images, those of least disagreement, that is excluded."""
 _BLOCK, _SAME = 1024, 1e-5
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A picture worth labelling. disagreement: how far predictions lie apart, as a share of the picture's side."""
+    """An image worth labelling. disagreement: the spread of predictions, as a share of the image's longer side."""
 
     file: str
     disagreement: float
@@ -46,7 +46,7 @@ class Suggestion:
 def read(
     found: Iterable[InputPicture], size: Size, channels: int
 ) -> tuple[list[str], NDArray[np.uint8], list[InputPicture]]:
-    """Pictures, whole, at a cache's size: names, images (N, H, W) or (N, 3, H, W), and those that cannot be read.
+    """Whole pictures resized to a cache's size: names, images (N, H, W) or (N, 3, H, W), and pictures that cannot be read.
 
     Raises DataError where none can be read.
     """
@@ -72,9 +72,9 @@ def suggest(
     learnt: NDArray[np.bool_] | None = None,
     progress: Progress = silent,
 ) -> list[Suggestion]:
-    """The `count` pictures of `pool` (N, ...) to label next, the first one first; `labelled` (M, ...) are already.
+    """The `count` images of `pool` (N, ...), called `names`, to label next, in order; `labelled` (M, ...) have labels.
 
-    `learnt` (K,) are the keypoints that have labels; of the others a model says nothing.
+    `learnt` (K,): which keypoints the models had labels of; the others do not count.
     """
     apart = disagreement(models, pool, learnt, progress=progress)
     seen = directions(np.concatenate([pool, labelled]))
@@ -88,42 +88,42 @@ def disagreement(
     *,
     progress: Progress = silent,
 ) -> NDArray[np.float64]:
-    """How far predictions for each picture lie apart, (N,), as a share of its longer side.
+    """The disagreement (N,) of predictions for each image, as a share of its longer side.
 
-    Each model looks at the picture, and at it moved both ways along a diagonal. What counts is the standard
-    deviation of each keypoint over all looks, averaged over keypoints, those that are `learnt` (K,).
+    Each model predicts for the image and for two copies shifted along the diagonal. A keypoint's standard deviation over
+    all these predictions is averaged over keypoints, those that are `learnt` (K,).
     """
     height, width = pictures.shape[-2:]
-    step = max(1, round(max(height, width) * _MOVED))
+    step = max(1, round(max(height, width) * _SHIFT))
     looks = []
     for number, model in enumerate(models):
         for turn, by in enumerate((0, step, -step)):
-            found = evaluation.run([model], moved(pictures, by))
+            found = evaluation.run([model], shifted(pictures, by))
             looks.append(found.points - by)
             progress("pictures", LOOKS * number + turn + 1, LOOKS * len(models))
     each = np.sqrt(np.var(np.stack(looks), axis=0, dtype=np.float64).sum(-1))
     return np.asarray(each[:, ... if learnt is None else learnt].mean(-1) / max(height, width))
 
 
-def moved(pictures: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
-    """Pictures (..., H, W) moved `by` pixels to the right and down; the edge is repeated where they came from."""
+def shifted(pictures: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
+    """Images (..., H, W) shifted `by` pixels to the right and down; the edge is repeated into the gap."""
     height, width = pictures.shape[-2:]
     rows, columns = (np.clip(np.arange(side) - by, 0, side - 1) for side in (height, width))
     return pictures[..., rows[:, None], columns]
 
 
 def directions(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What tells pictures (N, ...) apart: in which direction their gradients differ from the usual, (N, D), unit length."""
+    """Descriptors (N, D) of images (N, ...): gradient features relative to the usual ones, scaled to unit length."""
     seen = gradients.features(np.array_split(pictures, len(pictures) // _BLOCK + 1))
     return np.asarray(seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-6))
 
 
 def choose(apart: NDArray[np.float64], pool: NDArray[np.float32], known: NDArray[np.float32], count: int) -> list[int]:
-    """Indices of at most `count` pictures, the first one first: each the farthest from `known` (M, D) and those before.
+    """Indices of at most `count` images, in order, each the farthest from `known` (M, D) and those chosen before.
 
-    `pool` (N, D) and `known` are of unit length. Of the pictures, the 40 % with the smallest `apart` (N,) are left out, or
-    fewer where `count` needs them. Without anything known, the first is where models disagree most. A picture that is
-    known already is never chosen.
+    `pool` (N, D) and `known` have unit length. The 40 % of images with the smallest disagreement `apart` (N,) are excluded,
+    or fewer where `count` needs them. Without known images, the first is that of most disagreement. An image equal to a
+    known one is never chosen.
     """
     order = np.argsort(-apart, kind="stable")
     some = np.sort(order[: max(count, round((1 - _AGREED) * len(order)))])
@@ -141,6 +141,6 @@ def choose(apart: NDArray[np.float64], pool: NDArray[np.float32], known: NDArray
 
 
 def _distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared distances (N, M) between vectors of unit length; about 0 counts as 0, whatever float32 makes of it."""
+    """Squared distances (N, M) between vectors of unit length; those within float32's rounding error of 0 are 0."""
     squared = 2.0 - 2.0 * (a @ b.T)
     return np.where(squared < _SAME, np.float32(0), squared)

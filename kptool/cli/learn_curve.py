@@ -12,7 +12,7 @@ from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Seed, che
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
-    from kptool.advise.learn_curve import Point
+    from kptool.advise.learn_curve import Plan, Point
     from kptool.advise.suggest import Suggestion
     from kptool.cache.store import Cache
     from kptool.data.pictures import InputPicture
@@ -75,9 +75,11 @@ def learn_curve(
     failed: list[InputPicture] = []
     with Cache(cache) as opened:
         if not run:
+            from kptool.advise.learn_curve import Plan
+
             given = overrides(settings or [], seed=seed)
-            schedule = {"sizes": sizes, "repeats": repeats, "steps": steps}
-            document |= _curve(opened, out, model, given, schedule, more=more, device=device, quiet=json)
+            plan = Plan(sizes, repeats, steps)
+            document |= _curve(opened, out, model, given, plan, more=more, device=device, quiet=json)
             _print_curve(document, plot, out, quiet=json)
         if suggest:
             models = run or [str(out / f"full-{number}") for number in range(repeats)]
@@ -97,7 +99,7 @@ def _curve(
     out: Path,
     model: str,
     given: dict[str, object],
-    schedule: dict[str, int],
+    plan: Plan,
     *,
     more: list[int] | None,
     device: str,
@@ -114,19 +116,16 @@ def _curve(
     given = {"width": load_model(model).default_width, **given}
     configs = configure(model, info.skeleton, info.size, info.channels, given)
     if not quiet:
-        most = schedule["sizes"] * schedule["repeats"]
-        note(f"kptool: training {model} on {cache.path} and on subsets of it, up to {most} times {steps} steps")
+        most = plan.sizes * plan.repeats
+        note(f"kptool: training {model} on {cache.path} and on subsets of it, up to {most} times {plan.steps} steps")
     with progress(quiet) as bar:
-        sizes, repeats = schedule["sizes"], schedule["repeats"]
-        points = learn_curve.measure(
-            cache, out, *configs, sizes=sizes, repeats=repeats, steps=steps, device=device, progress=bar
-        )
+        points = learn_curve.measure(cache, out, *configs, plan, device=device, progress=bar)
     law = learn_curve.fitted(points)
     asked = more or sorted({max(1, count // 4), count, 3 * count})
     forecasts = [] if law is None else [law.forecast(number) for number in asked]
     return {
         "model": model,
-        "steps": steps,
+        "steps": plan.steps,
         "points": points,
         "fit": None if law is None else law.law,
         "verdict": "too few sizes" if law is None else law.verdict,

@@ -13,7 +13,7 @@ from kptool.cli.output import emit, emit_json, note, progress
 if TYPE_CHECKING:
     from kptool.kaggle.estimate import Estimate
     from kptool.network.cards import Card
-    from kptool.network.keypoint_model import KeypointModel
+    from kptool.network.keypoint_model import Inference, KeypointModel
 
 
 def submit(
@@ -49,6 +49,7 @@ def submit(
     """
     from kptool.kaggle import submit
     from kptool.network import cards, checkpoint
+    from kptool.network.keypoint_model import Inference
     from kptool.network.label_shift import AS_LABELLED
     from kptool.system import devices
 
@@ -58,9 +59,11 @@ def submit(
     note(f"kptool: using {' and, for pictures with fewer requested keypoints, '.join(origins)}")
     loaded = [checkpoint.load_model(path, place) for path, _ in sources]
     few = None if model_few is None else loaded[-1][0]
-    expected = None if estimate is None else _estimate(lookup, estimate, loaded, tta)  # before anything is written
+    inference = Inference(flip=tta)
+    # before anything is written
+    expected = None if estimate is None else _estimate(lookup, estimate, loaded, inference)
     with progress(quiet=json) as bar:
-        counts = submit.submit(loaded[0][0], test, lookup, out, few=few, flip=tta, progress=bar)
+        counts = submit.submit(loaded[0][0], test, lookup, out, few=few, inference=inference, progress=bar)
     if few is not None and not counts["images_few"]:
         note(
             "kptool: --model-few was not used: no picture requests fewer keypoints than --model has, all known to --model-few"
@@ -77,7 +80,7 @@ def submit(
         emit(_sentence(expected, estimate))
 
 
-def _estimate(lookup: Path, cache: Path, loaded: list[tuple[KeypointModel, Card]], flip: bool) -> Estimate:
+def _estimate(lookup: Path, cache: Path, loaded: list[tuple[KeypointModel, Card]], inference: Inference) -> Estimate:
     """Estimate the score of `loaded` on a cache; notes say what makes the estimate unreliable."""
     from kptool.cache.store import Cache
     from kptool.evaluate.evaluation import trained_on
@@ -90,7 +93,7 @@ def _estimate(lookup: Path, cache: Path, loaded: list[tuple[KeypointModel, Card]
                 f"kptool: {seen} of the validation images in {cache} were used for training, so the estimate is too"
                 " optimistic"
             )
-        expected = estimate.estimate(lookup, opened, *(model for model, _ in loaded), flip=flip)
+        expected = estimate.estimate(lookup, opened, *(model for model, _ in loaded), inference=inference)
     if expected.unlabelled:
         note(f"kptool: the estimate omits {', '.join(expected.unlabelled)}: not labelled in any validation image")
     return expected

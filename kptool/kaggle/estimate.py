@@ -1,11 +1,11 @@
-"""What a submission would score on Kaggle's leaderboard, from a cache's validation images.
+"""An estimate of a submission's score on Kaggle's leaderboard, from a cache's validation images.
 
-The leaderboard is the root mean square error over the rows of the lookup table. So a coordinate's mean square error on
-the validation images counts as often as the table asks for it. Pictures that ask for a few keypoints and pictures that
-ask for all are counted apart, each with the model that serves them; in the competition both kinds come from sources of
-their own, so the few are measured on partly labelled images where the split holds any, the rest on complete ones. The
-interval is a percentile bootstrap over groups, because images of one person are no independent evidence; with simulated
-people of differing difficulty it held the truth 90 times in 100 for 17 groups, and 93 times for 60.
+The score is the root mean square error over the rows of the lookup table, so each coordinate's mean squared error on the
+validation images is weighted by the number of rows that ask for it. Images that ask for a few keypoints and images that
+ask for all are treated separately, each kind with its model; in the competition the two come from different sources, so
+the former are measured on partly labelled images where the split has any, the latter on completely labelled ones. The
+interval is a percentile bootstrap over groups, because images of one person are not independent; for simulated people of
+varying difficulty its coverage was 90 % with 17 groups and 93 % with 60.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
-from kptool.base.geometry import apply_affine, invert_affine
+from kptool.base.geometry import apply_affine
 from kptool.cache.store import Cache
-from kptool.kaggle.submit import asks_few, features, locate, read_lookup
-from kptool.network.keypoint_model import KeypointModel
+from kptool.evaluate.evaluation import read_truth
+from kptool.kaggle.submit import FLIPPED, asks_few, features, locate, read_lookup
+from kptool.network.keypoint_model import Inference, KeypointModel
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 RESAMPLES = 2000
 _BLOCK = 100
-"""Resamples drawn at a time, which bounds the memory."""
+"""Resamples drawn at once, which bounds the memory."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """rmse: pixels of the source's images; low, high: its 95 % interval, None where there is one group only.
+    """rmse: in source pixels; low, high: its 95 % interval, None with a single group.
 
-    images: validation images that were measured; groups: how many groups they are (an image without one is its own).
-    unlabelled: keypoints that the table asks for and the split has no label of; the estimate leaves them out.
+    images: the number of validation images measured; groups: the number of their groups, an image without one counting as
+    its own. unlabelled: keypoints that the table asks for and that have no label in the split; they are left out.
     """
 
     rmse: float
@@ -52,18 +53,18 @@ def estimate(
     model: KeypointModel,
     few: KeypointModel | None = None,
     *,
-    flip: bool = True,
+    inference: Inference = FLIPPED,
     seed: int = 0,
 ) -> Estimate:
-    """The leaderboard's RMSE for `model`, and `few` where `kptool.kaggle.submit.asks_few` says so.
+    """Estimate the leaderboard's RMSE for `model`, and `few` for the images that `kptool.kaggle.submit.asks_few` selects.
 
-    Raises DataError where the table asks for what a model lacks, or the cache has nothing to measure them with.
+    Raises DataError where the table asks for keypoints that a model lacks, or the cache has no labels of any of them.
     """
     data, asked = _Validation.read(cache), read_lookup(lookup)
     rare, whole = asks_few(asked, model, few), np.logical_and.reduce(data.labelled, axis=1)
     kinds = ((model, ~rare, whole), (few or model, rare, ~whole))
     which = [features(lookup, asked[rows], served) for served, rows, _ in kinds]
-    found = {served: data.find(served, flip) for served, _, _ in kinds}
+    found = {served: data.predict(served, inference) for served, _, _ in kinds}
     parts = [
         data.errors(served.config.names, found[served], columns, alike)
         for (served, _, alike), columns in zip(kinds, which, strict=True)
@@ -83,8 +84,8 @@ def estimate(
 
 @dataclass(frozen=True)
 class Sums:
-    """By group, of each keypoint: squared errors over x and y, each times how often it is asked for, and the number of
-    images, (G, C); what a keypoint weighs in all, (C,)."""
+    """Sums over the images of each of G groups, for C keypoints. squares (G, C): squared errors of x and y, each weighted by
+    the number of rows that ask for it; numbers (G, C): images; weights (C,): rows that ask for the keypoint."""
 
     squares: Floats
     numbers: Floats
@@ -92,7 +93,7 @@ class Sums:
 
     @classmethod
     def by_group(cls, groups: NDArray[np.int64], squares: Floats, usable: Flags, weights: Floats) -> Sums:
-        """From images (N, C) and their `groups` (N,), in which -1 stands for a group of its own."""
+        """From the `squares` of images (N, C) where `usable` (N, C), and their `groups` (N,), -1 being a group of its own."""
         keys, group = np.unique(np.where(groups >= 0, groups, -1 - np.arange(len(groups))), return_inverse=True)
         summed, numbers = np.zeros((len(keys), len(weights))), np.zeros((len(keys), len(weights)))
         np.add.at(summed, group, np.where(usable, squares, 0))
@@ -100,9 +101,9 @@ class Sums:
         return cls(summed, numbers, weights)
 
     def rmse(self, times: NDArray[np.int64] | Floats) -> Floats:
-        """The RMSE of each resample, at most (R,): group g is in it `times` (R, G) over.
+        """The RMSE, at most (R,), of each resample, in which group g occurs `times` (R, G).
 
-        A keypoint that a resample has no image of is left out of it, and so is a resample that has none at all.
+        A keypoint without images in a resample is left out of it, and a resample without any image is left out entirely.
         """
         numbers = times @ self.numbers
         weight = np.where(numbers > 0, self.weights, 0).sum(1)
@@ -110,7 +111,7 @@ class Sums:
         return np.asarray(np.sqrt(total[weight > 0] / weight[weight > 0]))
 
     def interval(self, seed: int) -> tuple[float, float] | tuple[None, None]:
-        """Where 95 % of the resamples lie; nowhere with a single group, of which every resample is the same."""
+        """The 95 % percentile interval of the resamples; (None, None) with a single group, whose resamples are all equal."""
         groups = len(self.numbers)
         if groups < 2:
             return None, None
@@ -122,8 +123,9 @@ class Sums:
 
 @dataclass(frozen=True)
 class _Errors:
-    """Of C keypoints: squared errors over x and y (N, C), each times how often it is asked for; which of them count;
-    what a keypoint weighs in all, (C,); and those that are asked for without a label to be had."""
+    """Errors of C keypoints on N images. squares (N, C): squared errors of x and y, each weighted by the number of rows that
+    ask for it; usable (N, C): which of them count; weights (C,): rows that ask for the keypoint; unlabelled: keypoints
+    that are asked for and have no label."""
 
     squares: Floats
     usable: Flags
@@ -133,7 +135,8 @@ class _Errors:
 
 @dataclass(frozen=True)
 class _Validation:
-    """Validation images (N, H, W) or (N, H, W, 3), maps back to source pixels, truth (N, K, 2) there, labels, groups."""
+    """Validation images (N, H, W) or (N, H, W, 3), maps back (N, 2, 3) to source pixels, the true points (N, K, 2) there,
+    which of them are labelled (N, K), and groups (N,)."""
 
     names: tuple[str, ...]
     pictures: NDArray[np.uint8]
@@ -144,27 +147,25 @@ class _Validation:
 
     @classmethod
     def read(cls, cache: Cache) -> _Validation:
-        """Raises DataError where the cache has none."""
+        """The validation images of a cache. Raises DataError where it has none."""
         index = cache.index("val")
         if not len(index):
             raise DataError(f"{cache.path} has no validation image to estimate with; extract again with --val 0.1")
-        parts = ("images", "keypoints", "visibility", "affine", "group")
-        pictures, points, visibility, affine, groups = (cache.read(name, index) for name in parts)
+        pictures, groups, truth = cache.read("images", index), cache.read("group", index), read_truth(cache, index)
         pictures = pictures if pictures.ndim == 3 else np.moveaxis(pictures, 1, -1)
-        back = invert_affine(affine)
-        truth = apply_affine(back, points).astype(np.float32)
-        return cls(cache.info.names, pictures, back, truth, visibility > 0, groups)
+        points = apply_affine(truth.back, truth.points).astype(np.float32)
+        return cls(cache.info.names, pictures, truth.back, points, truth.labelled, groups)
 
-    def find(self, model: KeypointModel, flip: bool) -> NDArray[np.float32]:
-        """Points (N, K, 2) in source pixels, found as for a submission."""
-        return apply_affine(self.back, locate(model, self.pictures, flip)).astype(np.float32)
+    def predict(self, model: KeypointModel, inference: Inference) -> NDArray[np.float32]:
+        """Points (N, K, 2) in source pixels, predicted as for a submission."""
+        return apply_affine(self.back, locate(model, self.pictures, inference)).astype(np.float32)
 
     def errors(
         self, names: tuple[str, ...], points: NDArray[np.float32], asked: NDArray[np.int64], alike: Flags
     ) -> _Errors:
-        """Errors of a model's `points` (N, C, 2), called `names`, where `asked` (n, 2) is keypoint and axis of each row.
+        """Errors of a model's `points` (N, C, 2), whose keypoints are `names`; `asked` (n, 2) is keypoint and axis of each row.
 
-        They are measured on the images `alike` (N,); on all of them for a keypoint of which those have no label.
+        They are measured on the images `alike` (N,), or on all images for a keypoint without labels in those.
         """
         times = np.zeros((len(names), 2))
         np.add.at(times, tuple(asked.T), 1)

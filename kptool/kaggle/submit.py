@@ -1,7 +1,6 @@
-"""Kaggle's submission file: what IdLookupTable.csv asks for, predicted for the pictures of test.csv.
+"""Kaggle's submission file: the predictions that IdLookupTable.csv asks for, for the images of test.csv.
 
-Two populations of pictures are asked about: some ask for a few keypoints, the others for all. Each may have a model of
-its own.
+The table asks for a few keypoints of some images and for all keypoints of the others; either kind may have its own model.
 """
 
 from __future__ import annotations
@@ -23,6 +22,9 @@ from kptool.network.keypoint_model import Inference, KeypointModel
 from kptool.system.files import atomic
 from kptool.system.progress import Progress, silent
 
+FLIPPED = Inference(flip=True)
+"""The default: predictions averaged with those of mirrored images."""
+
 
 def submit(
     model: KeypointModel,
@@ -31,25 +33,25 @@ def submit(
     out: Path,
     *,
     few: KeypointModel | None = None,
-    flip: bool = True,
+    inference: Inference = FLIPPED,
     progress: Progress = silent,
 ) -> dict[str, int]:
-    """Write RowId,Location to `out`, a row for each of `lookup` in its order, clipped to the picture: 0 to its side.
+    """Write RowId,Location to `out`, a row for each of `lookup` in its order, clipped to 0 up to the image's side.
 
-    `few` predicts the pictures that `asks_few` says. Raises DataError for bad input: a picture or a keypoint that is
-    asked for and does not exist, among others.
+    `few` predicts the images that `asks_few` selects. Returns the numbers of rows, images, and images that `few`
+    predicted. Raises DataError for bad input, such as an image or a keypoint that does not exist.
     """
     asked = read_lookup(lookup)
     for served in (model, few):
         if served is not None:
-            cards.warn_unflipped(served.config, flip)
+            cards.warn_unflipped(served.config, inference.flip)
     rare = asks_few(asked, model, few) & (few is not None)
     parts = [(model, ~rare), (few or model, rare)]
-    columns = [features(lookup, asked[rows], served) for served, rows in parts]  # all checked before any is predicted
+    columns = [features(lookup, asked[rows], served) for served, rows in parts]  # raises before anything is predicted
     location = np.empty(len(asked))
     for (served, rows), which in zip(parts, columns, strict=True):
         if rows.any():
-            points, picture = _predict(served, test, lookup, asked[rows], flip, progress)
+            points, picture = _predict(served, test, lookup, asked[rows], inference, progress)
             location[rows] = points[picture, which[:, 0], which[:, 1]]
     with atomic(out) as temporary:
         pd.DataFrame({"RowId": asked["RowId"], "Location": location.round(4)}).to_csv(temporary, index=False)
@@ -58,7 +60,7 @@ def submit(
 
 
 def read_lookup(path: Path) -> pd.DataFrame:
-    """RowId, ImageId, FeatureName of IdLookupTable.csv. Raises DataError where it is anything else, or asks for nothing."""
+    """The columns RowId, ImageId and FeatureName of IdLookupTable.csv. Raises DataError for another or an empty table."""
     try:
         table = pd.read_csv(path, usecols=["RowId", "ImageId", "FeatureName"], dtype={"FeatureName": str})
     except OSError as error:
@@ -80,42 +82,42 @@ def read_lookup(path: Path) -> pd.DataFrame:
     repeated = table["RowId"].duplicated()
     if repeated.any():
         raise DataError(
-            f"{path}: RowId {table['RowId'][repeated].iloc[0]} stands there twice; every row is asked for once"
+            f"{path}: RowId {table['RowId'][repeated].iloc[0]} occurs twice, expected once; download it again"
         )
     return table
 
 
 def asks_few(asked: pd.DataFrame, model: KeypointModel, few: KeypointModel | None = None) -> NDArray[np.bool_]:
-    """For each row: whether its picture asks for fewer keypoints than `model` has, and `few`, if given, has them all."""
-    feature, picture = asked["FeatureName"], asked["ImageId"]
-    keypoints = feature.str.rsplit("_", n=1).str[0].groupby(picture).transform("nunique")
+    """For each row, whether its image asks for fewer keypoints than `model` has, all of which `few`, if given, has."""
+    feature, image = asked["FeatureName"], asked["ImageId"]
+    keypoints = feature.str.rsplit("_", n=1).str[0].groupby(image).transform("nunique")
     rare: NDArray[np.bool_] = (keypoints < len(model.config.names)).to_numpy(bool)
     if few is None:
         return rare
-    has: NDArray[np.bool_] = feature.isin(list(_columns(few))).groupby(picture).transform("all").to_numpy(bool)
+    has: NDArray[np.bool_] = feature.isin(list(_columns(few))).groupby(image).transform("all").to_numpy(bool)
     return rare & has
 
 
 def features(lookup: Path, asked: pd.DataFrame, model: KeypointModel) -> NDArray[np.int64]:
-    """Keypoint and axis of each row, (n, 2). Raises DataError naming the first row whose keypoint the model lacks."""
+    """Keypoint and axis of each row, (n, 2). Raises DataError, naming the first, for a row whose keypoint the model lacks."""
     known = _columns(model)
     _require_known(lookup, asked, "FeatureName", known, "a keypoint of the model")
     return np.array([known[name] for name in asked["FeatureName"]], dtype=np.int64).reshape(-1, 2)
 
 
-def locate(model: KeypointModel, pictures: NDArray[np.uint8], flip: bool) -> NDArray[np.float32]:
-    """Points (n, K, 2) in the pixels of `pictures` (n, H, W) or (n, H, W, 3), whatever size the model takes."""
+def locate(model: KeypointModel, pictures: NDArray[np.uint8], inference: Inference) -> NDArray[np.float32]:
+    """Points (n, K, 2) in pixels of `pictures` (n, H, W) or (n, H, W, 3), which are resized to the model's size."""
     config = model.config
     fitted = [images.resize_for(picture, config.size, config.channels) for picture in pictures]
-    found = require_finite(run([model], np.stack([pixels for pixels, _ in fitted]), Inference(flip)))
+    found = require_finite(run([model], np.stack([pixels for pixels, _ in fitted]), inference))
     back = invert_affine(np.stack([affine for _, affine in fitted]))
     return apply_affine(back, found.points).astype(np.float32)
 
 
 def _predict(
-    model: KeypointModel, test: Path, lookup: Path, asked: pd.DataFrame, flip: bool, progress: Progress
+    model: KeypointModel, test: Path, lookup: Path, asked: pd.DataFrame, inference: Inference, progress: Progress
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Points (m, K, 2) of the pictures that the rows of `asked` name, clipped to [0, side], and which of them each row is."""
+    """Points (m, K, 2) of the images that `asked` names, clipped to 0 up to the side, and each row's image among them."""
     wanted = asked["ImageId"].unique()
     points = [np.empty((0, len(model.config.names), 2), np.float32)]
     position: dict[int, int] = {}
@@ -123,7 +125,7 @@ def _predict(
         chosen = np.isin(ids, wanted)
         if chosen.any():
             position.update({int(image): len(position) + i for i, image in enumerate(ids[chosen])})
-            points.append(locate(model, pictures[chosen], flip).clip(0, pictures.shape[-1]))
+            points.append(locate(model, pictures[chosen], inference).clip(0, pictures.shape[-1]))
             progress("images", len(position), len(wanted))
     _require_known(lookup, asked, "ImageId", position, f"a picture of {test}")
     return np.concatenate(points), np.array([position[image] for image in asked["ImageId"]])

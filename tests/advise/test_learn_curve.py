@@ -127,7 +127,7 @@ def test_a_stopped_curve_goes_on_where_it_was(
         trained.append(len(part))
         return fit(data, part, *rest, **more)
 
-    monkeypatch.setattr(learn_curve, "fit", counted)
+    monkeypatch.setattr(learn_curve, "train_part", counted)
     assert kptool(*command, "--out", tmp_path / "stopped").code != 0
     assert len(pd.read_csv(tmp_path / "stopped" / "learn-curve.csv")) == 4
     trained.clear()
@@ -176,7 +176,7 @@ def test_bad_arguments_get_a_sentence(faces: Path, in_tmp: Path, refused: Any, t
     with h5py.File(unsplit, "r+") as file:
         file["split"][:] = 1
         file["split"][:9] = 0
-    assert "wants 16 training images" in refused("learn-curve", unsplit)
+    assert "takes at least 16 training images" in refused("learn-curve", unsplit)
     assert not list(in_tmp.rglob("learn-curve*"))
 
 
@@ -190,7 +190,7 @@ def committee(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
         info = cache.info
         given = {"width": 8, "batch_size": 8, "lr": 8e-3}
         configs = configure("fcn", info.skeleton, info.size, info.channels, given)
-        learn_curve.measure(cache, out, *configs, sizes=1, repeats=2, steps=60, device="cpu")
+        learn_curve.measure(cache, out, *configs, learn_curve.Plan(sizes=1, repeats=2, steps=60), device="cpu")
     return [out / "full-0", out / "full-1"]
 
 
@@ -266,12 +266,12 @@ def test_every_choice_is_the_farthest_from_what_is_labelled() -> None:
 
 def test_moving_a_picture_repeats_its_edge() -> None:
     picture = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
-    assert np.array_equal(suggest.moved(picture, 0), picture)
-    assert suggest.moved(picture, 1)[0].tolist() == [[0, 0, 1, 2], [0, 0, 1, 2], [4, 4, 5, 6]]
-    assert suggest.moved(picture, -1)[0].tolist() == [[5, 6, 7, 7], [9, 10, 11, 11], [9, 10, 11, 11]]
+    assert np.array_equal(suggest.shifted(picture, 0), picture)
+    assert suggest.shifted(picture, 1)[0].tolist() == [[0, 0, 1, 2], [0, 0, 1, 2], [4, 4, 5, 6]]
+    assert suggest.shifted(picture, -1)[0].tolist() == [[5, 6, 7, 7], [9, 10, 11, 11], [9, 10, 11, 11]]
 
 
 def test_models_of_other_images_are_refused(faces: Path, tmp_path: Path, refused: Any) -> None:
     Image.fromarray(np.zeros((48, 48), np.uint8)).save(tmp_path / "one.png")
     sentence = refused("learn-curve", faces, "--suggest", 1, "--pool", tmp_path, "--run", "unet")
-    assert "give models trained on it" in sentence
+    assert "give a model that was trained on this cache" in sentence

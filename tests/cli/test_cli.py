@@ -212,7 +212,7 @@ def test_submit(kptool: Any, refused: Any, in_tmp: Path, run_folder: Path) -> No
     lookup.assign(FeatureName="ear_x").to_csv("wrong.csv", index=False)
     assert "asks for FeatureName ear_x" in refused("submit", "test.csv", "wrong.csv", "--model", run_folder)
     lookup.assign(RowId=1).to_csv("wrong.csv", index=False)
-    assert "RowId 1 stands there twice" in refused("submit", "test.csv", "wrong.csv", "--model", run_folder)
+    assert "RowId 1 occurs twice" in refused("submit", "test.csv", "wrong.csv", "--model", run_folder)
     assert "IdLookupTable.csv" in refused("submit", "test.csv", "test.csv", "--model", run_folder)
     assert "ImageId is missing" in refused("submit", kaggle_csv(Path("t.csv")), "lookup.csv", "--model", run_folder)
     Path("t.csv").unlink()

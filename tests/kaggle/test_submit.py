@@ -20,7 +20,7 @@ from kptool.evaluate.evaluation import evaluate_cache
 from kptool.kaggle.estimate import Sums
 from kptool.kaggle.submit import locate
 from kptool.network import cards, checkpoint
-from kptool.network.keypoint_model import KeypointModel
+from kptool.network.keypoint_model import Inference, KeypointModel
 
 FOUR = ("left_eye_center", "right_eye_center", "nose_tip", "mouth_center_bottom_lip")
 COLUMNS = tuple(f"{name}_{axis}" for name in FACE15.names for axis in "xy")
@@ -70,7 +70,7 @@ def test_rows_stand_in_the_tables_order(kptool: Any, pictures: Any, run_folder: 
     written = pd.read_csv("submission.csv")
     assert written["RowId"].tolist() == row_ids
     model, _ = checkpoint.load_model(run_folder / "model.safetensors")
-    points = locate(model, pictures, flip=True).clip(0, 48).reshape(6, -1)
+    points = locate(model, pictures, Inference(flip=True)).clip(0, 48).reshape(6, -1)
     expected = [points[asked[i][0] - 1, COLUMNS.index(asked[i][1])] for i in order]
     assert np.allclose(written["Location"], expected, atol=1e-3)
 
@@ -85,10 +85,10 @@ def test_pictures_that_ask_for_few_go_to_their_model(
     assert (done["rows"], done["images"], done["images_few"]) == (41, 3, 1)
     assert done["model_few"] == str(few_model)
     many, few = (checkpoint.load_model(path)[0] for path in (run_folder / "model.safetensors", few_model))
-    of_many = locate(many, pictures, flip=True).clip(0, 48).reshape(6, -1)
+    of_many = locate(many, pictures, Inference(flip=True)).clip(0, 48).reshape(6, -1)
     expected = [
         *of_many[0],
-        *locate(few, pictures, flip=True).clip(0, 48)[1].ravel(),
+        *locate(few, pictures, Inference(flip=True)).clip(0, 48)[1].ravel(),
         *(of_many[2, COLUMNS.index(column)] for image, column in asked if image == 3),
     ]
     assert np.allclose(pd.read_csv("submission.csv")["Location"], expected, atol=1e-3)
@@ -186,9 +186,9 @@ def test_each_coordinate_counts_as_often_as_it_is_asked_for(
         index = cache.index("val")
         images, truth = cache.read("images", index), cache.read("keypoints", index)
     many, few = (checkpoint.load_model(path)[0] for path in (run_folder / "model.safetensors", few_model))
-    of_many = ((locate(many, images, flip=False) - truth) ** 2).mean(0)
+    of_many = ((locate(many, images, Inference()) - truth) ** 2).mean(0)
     order = [FACE15.names.index(name) for name in FOUR]
-    of_few = ((locate(few, images, flip=False) - truth[:, order]) ** 2).mean(0)
+    of_few = ((locate(few, images, Inference()) - truth[:, order]) ** 2).mean(0)
     total = of_many.sum() + 2 * of_few.sum() + of_few[FOUR.index("nose_tip"), 1]
     assert done["estimate"]["rmse"] == pytest.approx(np.sqrt(total / (30 + 2 * 8 + 1)), rel=1e-4)
 
