@@ -109,9 +109,8 @@ def spacing(points: np.ndarray, labelled: np.ndarray) -> float | None:
 def recommend(cache: Cache, device: torch.device) -> Recipe:
     """A recipe for `cache` on `device`. Takes seconds, since it measures training steps."""
     facts = Facts.of(cache)
-    memory = memory_of(device) - facts.images * facts.channels * math.prod(
-        facts.size
-    )  # the images are kept on the device
+    resident = facts.images * facts.channels * math.prod(facts.size)  # the images are kept on the device
+    memory = memory_of(device) - resident
     model, probe, batch = choose(facts, device, memory)
     images = int(batch.value)
     settings = {
