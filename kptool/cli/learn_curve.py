@@ -105,12 +105,12 @@ def _curve(
     device: str,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Measure the missing points of the curve and fit it; `schedule` holds the sizes, repeats and steps."""
+    """Measure the missing points of the curve that `plan` lays out, and fit it."""
     from kptool.advise import learn_curve, powerlaw
     from kptool.base.config import configure
     from kptool.plugins import load_model
 
-    info, count, steps = cache.info, len(cache.index("train")), schedule["steps"]
+    info, count = cache.info, len(cache.index("train"))
     for wanted in more or []:
         powerlaw.check_reach(count, wanted)
     given = {"width": load_model(model).default_width, **given}
