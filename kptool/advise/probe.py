@@ -22,6 +22,7 @@ from kptool.plugins import load_model
 from kptool.system.workers import Workers
 from kptool.train.augmentation import Batch
 from kptool.train.batches import Epochs, TrainingSet
+from kptool.train.schedule import Schedule
 from kptool.train.trainer import Trainer
 
 _SIDE, _LIMIT, _STEPS = 128, 10.0, 4
@@ -43,6 +44,7 @@ class Probe:
         small = (min(size[0], _SIDE), min(size[1], _SIDE))
         config, training = configure(name, skeleton, small, channels, {"width": self.width})
         self._trainer = Trainer(config, training, device, Workers())
+        self._trainer.schedule = Schedule(_STEPS)
         with torch.device("meta"):  # the parameters at full size, without allocating them
             network = self.model.build(len(skeleton), size, channels, self.width)
         self._fixed = _PER_PARAMETER * sum(p.numel() for p in network.parameters())
@@ -58,7 +60,7 @@ class Probe:
         times: list[float] = []
         for part in islice(self._batches(batch), _STEPS):
             started = time.perf_counter()
-            float(self._trainer.train_step(part, _STEPS))  # float() waits for the device
+            float(self._trainer.train_step(part))  # float() waits for the device
             times.append(time.perf_counter() - started)
             if sum(times) > _LIMIT:
                 break

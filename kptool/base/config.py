@@ -115,6 +115,8 @@ class TrainConfig:
     """fraction of the steps over which the learning rate rises linearly; a cosine takes it to zero after that"""
     ema: float = 0.998
     """decay per step of the averaged weights (EMA), which are the ones evaluated and saved"""
+    patience: int = 0
+    """epochs without a better validation RMSE after which training ends; 0: it never ends early"""
     clip: float = 1.0
     """largest norm of the gradient"""
     seed: int = 0
@@ -131,6 +133,7 @@ class TrainConfig:
         require(self.weight_decay >= 0, f"weight_decay must not be negative; got {self.weight_decay}")
         require(0 <= self.warmup < 1, f"warmup must be at least 0 and below 1; got {self.warmup}")
         require(0 <= self.ema < 1, f"ema must be at least 0 and below 1; got {self.ema}")
+        require(self.patience >= 0, f"patience must not be negative; got {self.patience}")
         require(self.clip > 0, f"clip must be positive; got {self.clip}")
         require(0 <= self.seed < 2**32, f"seed must be 0 to 2**32 - 1; got {self.seed}")
         require(self.amp in ("auto", "on", "off"), f"amp must be auto, on or off; got {self.amp!r}")

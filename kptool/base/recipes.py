@@ -55,7 +55,9 @@ def _flatten(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]
 def write(settings: Iterable[tuple[str, str | int | float, str]], remarks: Iterable[str]) -> str:
     """The text of a recipe: `remarks` as comments at the top, then each (key, value, reason) with the reason above it."""
     head = "".join(f"# {_comment(remark)}\n" for remark in remarks)
-    body = "".join(f"\n# {_comment(why)}\n{key} = {json.dumps(value)}\n" for key, value, why in settings)
+    body = "".join(
+        (f"\n# {_comment(why)}\n" if why else "") + f"{key} = {json.dumps(value)}\n" for key, value, why in settings
+    )
     return head + body
 
 

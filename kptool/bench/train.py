@@ -21,6 +21,7 @@ from kptool.system import devices
 from kptool.system.workers import Workers
 from kptool.train.augmentation import Batch
 from kptool.train.batches import Epochs, TrainingSet
+from kptool.train.schedule import Schedule
 from kptool.train.trainer import Trainer
 
 
@@ -53,12 +54,13 @@ def run(quick: bool = False) -> list[Row]:
     data = TrainingSet.upload(images, points, np.full(points.shape[:2], 2, np.uint8), device)
     epochs = Epochs(data, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=0)
     trainer = Trainer(model, config, device, Workers())
+    trainer.schedule = Schedule(10_000)
     endless = _endless(epochs)
     fixed = next(endless)
     plain = _plain_loop(PlainFaces(images, points, model.sigma), Trainer(model, config, device, Workers()))
     works: dict[str, Any] = {
-        "loop": lambda: float(trainer.train_step(next(endless), 10_000)),
-        "fixed": lambda: float(trainer.train_step(fixed, 10_000)),
+        "loop": lambda: float(trainer.train_step(next(endless))),
+        "fixed": lambda: float(trainer.train_step(fixed)),
         "plain": lambda: next(plain),
     }
     times = medians(works, seconds=1.0 if quick else 20.0)

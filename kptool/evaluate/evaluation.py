@@ -108,9 +108,13 @@ def evaluate_arrays(
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure the models on `images` (N, H, W) or (N, C, H, W) in memory, of which `truth` holds the labels."""
-    found = run(models, images, inference, progress=progress)
+    return compare(run(models, images, inference, progress=progress), truth, models[0].config)
+
+
+def compare(found: Predictions, truth: GroundTruth, config: ModelConfig) -> Evaluation:
+    """Compare predictions, in pixels of the model's images, with the labels of these images."""
     quantiles = calibrate(distances(found.points, truth.points), found.std, truth.labelled)
-    back, config = truth.back, models[0].config
+    back = truth.back
     points = apply_affine(back, found.points).astype(np.float32)
     spans = diagonals(config.size, back)
     metrics = measure(points, apply_affine(back, truth.points), truth.visibility, config.names, spans)

@@ -96,23 +96,26 @@ class KeypointModel(nn.Module):
         output = self.output(images)
         if inference.flip and self.config.mirror:
             output = (output + self._unflip(self.output(images.flip(-1)))) / 2
+        return self.read(output, inference.decoder)
+
+    def read(self, output: Tensor, decoder: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Points, scores and spreads, as `points` returns them, from an `output`; `decoder` replaces the model's own."""
         if self.plugin.output == "coordinates":
             points = normalised_to_pixels(output, self.config.size) + self.offset
             return points.cpu(), torch.ones(points.shape[:2]), torch.ones(points.shape[:2])
-        peaks, scores = decode(output, inference.decoder or self.config.decoder)
+        peaks, scores = decode(output, decoder or self.config.decoder)
         spread = heatmap_std(output).cpu() * self.plugin.stride
         return from_heatmap(peaks, self.plugin.stride) + self.offset.cpu(), scores.clamp(0, 1), spread
 
     @torch.no_grad()
-    def measure_offset(self, images: Tensor, truth: Tensor, labelled: Tensor, *, batch_size: int = 64) -> None:
-        """Set `offset` from training images (N, C, H, W), their labels (N, K, 2) in image pixels and flags (N, K).
+    def measure_offset(self, found: Tensor, truth: Tensor, labelled: Tensor) -> None:
+        """Set `offset` from this model's points for training images and their labels, (N, K, 2) in pixels, and flags (N, K).
 
         Training on mirrored copies makes a network mirror-symmetric, and labels often are not: coordinates that were
         rounded down lie too far left in every image, and too far right in its mirrored copy. The network can only
         learn the average of the two. The part of the median error that changes its sign under mirroring is therefore
         stored here; training subtracts it from the labels, and prediction adds it. At most 1/32 of the image.
         """
-        found = torch.cat([self.points(part)[0] for part in torch.split(images, batch_size)]).to(truth.device)
         error = torch.where(labelled[..., None], truth - (found - self.offset), torch.nan).nanmedian(0).values
         error = error.nan_to_num()
         mirrored = error[self._swap] * error.new_tensor([-1.0, 1.0])
@@ -121,7 +124,10 @@ class KeypointModel(nn.Module):
 
     def output(self, images: Tensor) -> Tensor:
         """The network's output in float32: normalised coordinates, or heatmaps with a peak of about 1."""
-        raw = self(images).float()
+        return self.activate(self(images).float())
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """The network's raw output, float32, as the decoders read it."""
         return raw if self.loss.activation is None else self.loss.activation(raw, self.config.sigma)
 
     def _unflip(self, output: Tensor) -> Tensor:

@@ -28,6 +28,16 @@ class Workers:
         dist.gather_object(value, values)
         return values
 
+    def agree(self, value: int) -> int:
+        """Rank 0's `value`, on every process."""
+        if self.world == 1:
+            return value
+        import torch.distributed as dist
+
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
     def send(self, value: Any) -> bool:
         """Send `value` to rank 0, which calls `receive`; False if that process has ended."""
         import torch.distributed as dist

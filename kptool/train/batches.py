@@ -23,20 +23,29 @@ from kptool.train.augmentation import DRAWS, Batch, augment
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Training images on a device. images: uint8 (N, C, H, W); points: float32 (N, K, 2); labelled: bool (N, K)."""
+    """Training images on a device. images: uint8 (N, C, H, W); points: float32 (N, K, 2); labelled: bool (N, K).
+
+    linear: float32 (N, 2, 2), the linear part of the maps from the images' pixels to source pixels; None: the identity.
+    """
 
     images: Tensor
     points: Tensor
     labelled: Tensor
+    linear: Tensor | None = None
 
     @classmethod
     def upload(
-        cls, images: np.ndarray, points: np.ndarray, visibility: np.ndarray, device: torch.device
+        cls,
+        images: np.ndarray,
+        points: np.ndarray,
+        visibility: np.ndarray,
+        device: torch.device,
+        back: np.ndarray | None = None,
     ) -> TrainingSet:
-        """From arrays (N, H, W) or (N, C, H, W), (N, K, 2) and (N, K)."""
+        """From arrays (N, H, W) or (N, C, H, W), (N, K, 2), (N, K), and maps (N, 2, 3) to source pixels."""
         pixels = torch.from_numpy(np.ascontiguousarray(images if images.ndim == 4 else images[:, None]))
-        labelled = torch.from_numpy(visibility > 0)
-        return cls(pixels.to(device), torch.from_numpy(points).to(device), labelled.to(device))
+        arrays = [points, visibility > 0, *([] if back is None else [back[:, :, :2].astype(np.float32)])]
+        return cls(pixels.to(device), *(torch.from_numpy(array).to(device) for array in arrays))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -44,7 +53,8 @@ class TrainingSet:
     def subset(self, index: Tensor) -> TrainingSet:
         """The samples at `index` (n,)."""
         index = index.to(self.images.device)
-        return TrainingSet(self.images[index], self.points[index], self.labelled[index])
+        linear = None if self.linear is None else self.linear[index]
+        return TrainingSet(self.images[index], self.points[index], self.labelled[index], linear)
 
     def take(self, index: Tensor) -> Batch:
         """The samples at `index` (n,) as a batch, not augmented."""

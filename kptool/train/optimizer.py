@@ -12,7 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from kptool.base.config import TrainConfig
 
 
-def learning_rate(step: int, total: int, config: TrainConfig) -> float:
+def learning_rate(step: float, total: int, config: TrainConfig) -> float:
     """The learning rate of `step` (from 0) of `total`: linear warm-up, then a cosine to zero (Loshchilov & Hutter, ICLR
     2017)."""
     warm = config.warmup * total

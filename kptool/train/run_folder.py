@@ -1,6 +1,8 @@
 """Run folders: writing one, restoring the run it held before, and checking whether a training may resume from it.
 
     OUT/model.safetensors, OUT/last.ckpt, OUT/metrics.csv    written after every epoch, each atomically
+    OUT/config.toml                                          the settings, for `kptool train --config`
+    OUT/train.log                                            a line per epoch, appended
     OUT/.kptool-before/                                      those of the previous run, until the new one is finished
 
 Invariant: whenever the program ends, the folder holds complete weights, and no state that belongs to other weights.
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,15 +21,21 @@ from typing import Any
 
 import pandas as pd
 
+from kptool.base import recipes
 from kptool.base.config import model_from_dict, to_dict, train_from_dict
 from kptool.base.errors import CheckpointError, KptoolError
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
-from kptool.system.files import atomic
+from kptool.system.files import atomic, write_text
 
-HISTORY = "metrics.csv"
-_FILES = (cards.WEIGHTS, cards.STATE, HISTORY)
+epoch_lines = logging.getLogger("kptool.train.epochs")
+"""Where the lines of train.log go as well, level INFO."""
+
+HISTORY, CONFIG, LOG = "metrics.csv", "config.toml", "train.log"
+_FILES = (cards.WEIGHTS, cards.STATE, HISTORY, CONFIG, LOG)
 _BEFORE = ".kptool-before"
+RESUMABLE = ("epochs", "patience")
+"""Settings that may change when a training is resumed."""
 
 
 class RunFolder:
@@ -39,6 +48,9 @@ class RunFolder:
     def __init__(self, out: Path, settings: Mapping[str, dict[str, Any]], *, resumed: bool) -> None:
         self.out, self.settings, self._resumed = out, settings, resumed
         self._written = False
+        self._lines: list[str] = []
+        """of the log, until the first file is written"""
+        self._logged = False
 
     def write_weights(self, model: KeypointModel, metrics: dict[str, Any]) -> None:
         """Write model.safetensors: the best weights so far, and their `metrics`."""
@@ -47,10 +59,34 @@ class RunFolder:
         checkpoint.save_weights(self.out / cards.WEIGHTS, model, card)
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Write metrics.csv, a row for each epoch."""
+        """Write metrics.csv, a row for each epoch, its numbers rounded to six digits."""
         self._back_up()
         with atomic(self.out / HISTORY) as temporary:
-            pd.DataFrame(history).to_csv(temporary, index=False)
+            pd.DataFrame(history).to_csv(temporary, index=False, float_format="%.6g")
+
+    def write_config(self) -> None:
+        """Write config.toml, with which `kptool train --config` repeats the run."""
+        self._back_up()
+        model, training = (dict(self.settings[part]) for part in ("config", "training"))
+        augment = training.pop("augment")
+        values = {key: model[key] for key in ("model", "width", "loss", "sigma", "decoder")} | training
+        values |= {f"augment.{key}": value for key, value in augment.items()}
+        remark = "The settings of this run; `kptool train --config` with this file and the same cache repeats it."
+        write_text(self.out / CONFIG, recipes.write(((key, value, "") for key, value in values.items()), [remark]))
+
+    def log(self, line: str) -> None:
+        """Append a line to train.log, and log it. Nothing is written before the first weights, history or state."""
+        epoch_lines.info("%s", line)
+        self._lines.append(line)
+        if not self._written:
+            return
+        text, self._lines = "".join(f"{each}\n" for each in self._lines), []
+        if self._resumed or self._logged:
+            with (self.out / LOG).open("a", encoding="utf-8") as file:
+                file.write(text)
+        else:  # the file that is there may be that of the previous run, of which the backup is a hard link
+            write_text(self.out / LOG, text)
+        self._logged = True
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Write last.ckpt, with the settings."""
@@ -108,21 +144,26 @@ def _link(file: Path, name: Path) -> None:
         shutil.copy2(file, name)
 
 
-def load_state(out: Path, settings: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The training state in `out`. Raises CheckpointError where it belongs to other settings, data or another split."""
-    state = checkpoint.load_state(out / cards.STATE)
+def load_state(out: Path, settings: Mapping[str, dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """The training state in `out`, and which of the settings that may change when a training is resumed have changed.
+
+    Raises CheckpointError where it belongs to other settings, data or another split.
+    """
+    state, may = checkpoint.load_state(out / cards.STATE), []
     for part, now in settings.items():
         other = changed(part, state.get(part), now)
-        if other:
+        may += [key for key in other if part == "training" and key in RESUMABLE]
+        fixed = [key for key in other if key not in may]
+        if fixed:
             raise CheckpointError(
-                f"{out} was trained with another {part} ({', '.join(other)});"
-                " resume with the same command and the same cache, or choose another --out"
+                f"{out} was trained with another {part} ({', '.join(fixed)}); resume with the same command and the same"
+                f" cache, of whose settings only {' and '.join(RESUMABLE)} may change, or choose another --out"
             )
     if state.get("history") and not (out / cards.WEIGHTS).is_file():
         raise CheckpointError(
             f"{out} has a state without {cards.WEIGHTS}, the best weights so far; start without --resume"
         )
-    return state
+    return state, may
 
 
 def changed(part: str, then: Any, now: Mapping[str, Any]) -> list[str]:

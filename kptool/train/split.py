@@ -55,15 +55,15 @@ class Split:
         if not len(val):
             log.warning("%s has no validation images, so the metrics are those of the training images", cache.path)
             val = train
-        images, points, visibility = (cache.read(name, train) for name in ("images", "keypoints", "visibility"))
-        info, shape = cache.info, mean_shape(points, visibility)
-        missing = never_labelled(info.names, (visibility > 0).sum(0), len(train), "training images")
+        labels, info = read_truth(cache, train), cache.info
+        shape = mean_shape(labels.points, labels.visibility)
+        missing = never_labelled(info.names, labels.labelled.sum(0), len(train), "training images")
         if missing is not None and len(train):
             log.warning("%s; a keypoint without labels is not learnt", missing)
         truth = read_truth(cache, val)
         baseline = measure_mean_shape(shape, truth, info.names, info.size)
         return cls(
-            TrainingSet.upload(images, points, visibility, device),
+            TrainingSet.upload(cache.read("images", train), labels.points, labels.visibility, device, labels.back),
             shape,
             None if baseline is None else baseline.rmse,
             rows,

@@ -15,12 +15,14 @@ import math
 import signal
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from kptool.base.config import ModelConfig, TrainConfig
 from kptool.base.errors import CheckpointError, ConfigError
+from kptool.evaluate.evaluation import Evaluation, Predictions, compare
 from kptool.network import cards, layers
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system import devices
@@ -30,10 +32,13 @@ from kptool.system.workers import Workers
 from kptool.train.augmentation import Batch
 from kptool.train.batches import Epochs, TrainingSet
 from kptool.train.optimizer import learning_rate, parameter_groups, update_average
+from kptool.train.schedule import Schedule
+from kptool.train.split import Split
 from kptool.train.targets import Targets
 
-_OFFSET_IMAGES = 256
-"""Training images, at most, on which the label offset is measured."""
+_SAMPLE = 256
+"""Training images, at most, on which the label offset and the training RMSE are measured."""
+_VALIDATION_BATCH = 64
 _CHECK_INTERVAL = 16
 """Steps between two checks of an accelerator's results, each of which waits for it."""
 
@@ -59,7 +64,11 @@ class Trainer:
         self.step, self.epoch = 0, 0
         self.seconds, self.part = 0.0, 0.0
         """seconds of the whole training, and of the current epoch's steps before the last resumption"""
-        self.history: list[dict[str, float]] = []
+        self.schedule = Schedule(0)
+        """of the learning rate, in steps; laid out for all epochs where it is still empty when the first one begins"""
+        self.train_rmse = math.nan
+        """source pixels, on some training images, after the last epoch"""
+        self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
         """the metrics of the best weights"""
         self.sums = torch.zeros(2, device=device)
@@ -74,18 +83,19 @@ class Trainer:
         """
         self.network.train()
         self._stop = stop
-        total, begun = self.config.epochs * data.steps, self.step - self.epoch * data.steps
+        self.schedule.total = self.schedule.total or self.config.epochs * data.steps
+        total, begun = self.schedule.total, self.step - self.epoch * data.steps
         for batch in data.epoch(self.epoch, self.workers, self.model.offset.clone(), begun):
             self.check_stop()
-            self.sums[0] += self.train_step(batch, total)
+            self.sums[0] += self.train_step(batch)
             if self.step % self._check_interval == 0:
                 self.check_finite()
-            progress(f"epoch {self.epoch + 1}/{self.config.epochs}", self.step, total)
+            progress(f"epoch {self.epoch + 1}/{total // data.steps}", self.step, total)
         self.check_finite(whole=True)
         mean = float(self.sums[0]) / data.steps
         self.sums[0] = 0
         self.epoch += 1
-        self.measure_offset(data.data)
+        self.measure_training(data.data)
         return mean
 
     def check_stop(self) -> None:
@@ -108,22 +118,53 @@ class Trainer:
                 f" train with a lower lr (it was {self.config.lr:g}) or weight_decay ({self.config.weight_decay:g})"
             )
 
-    def measure_offset(self, data: TrainingSet) -> None:
-        """Measure the label offset (see `KeypointModel.measure_offset`) with the averaged weights on some training images."""
-        if self.config.offset and self.config.augment.flip:
-            some = torch.linspace(0, len(data) - 1, min(len(data), _OFFSET_IMAGES)).long()
-            part = data.subset(some)
-            self.average.measure_offset(part.images, part.points, part.labelled, batch_size=self.config.batch_size)
-            self.model.offset.copy_(self.average.offset)
+    def rate(self, step: int) -> float:
+        """The learning rate of `step`."""
+        return learning_rate(self.schedule.position(step), self.schedule.total, self.config)
 
-    def train_step(self, batch: Batch, total: int) -> Tensor:
-        """One optimizer step of `total`; returns the loss of the whole batch, detached, or NaN where the gradient is not
-        finite, which spoils the weights.
+    def measure_training(self, data: TrainingSet) -> None:
+        """Measure the averaged weights on some training images: their RMSE, and with it the label offset (see
+        `KeypointModel.measure_offset`)."""
+        part = data.subset(torch.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).long())
+        found = torch.cat(
+            [self.average.points(images)[0] for images in torch.split(part.images, self.config.batch_size)]
+        )
+        found, before = found.to(self.device), self.average.offset.clone()
+        if self.config.offset and self.config.augment.flip:
+            self.average.measure_offset(found, part.points, part.labelled)
+            self.model.offset.copy_(self.average.offset)
+        error = found - before + self.average.offset - part.points
+        if part.linear is not None:
+            error = error @ part.linear.mT
+        squares = error.square().mean(-1)[part.labelled]
+        self.train_rmse = float(squares.mean().sqrt()) if len(squares) else math.nan
+
+    @torch.inference_mode()
+    def validate(self, data: Split) -> tuple[Evaluation, float]:
+        """Measure the averaged weights on the validation images; returns also their mean loss over labelled keypoints."""
+        model, parts, total = self.average, [], 0.0
+        images = data.images if data.images.ndim == 4 else data.images[:, None]
+        for start in range(0, len(images), _VALIDATION_BATCH):
+            part = np.s_[start : start + _VALIDATION_BATCH]
+            pixels, points, labelled = (
+                torch.from_numpy(np.ascontiguousarray(array[part])).to(self.device)
+                for array in (images, data.truth.points, data.truth.labelled)
+            )
+            raw = model(pixels).float()
+            parts.append(model.read(model.activate(raw)))
+            target, where = self.targets(Batch(pixels, points - model.offset, labelled))
+            total += float(torch.where(labelled, model.loss.function(raw, target, where), 0.0).sum())
+        found = Predictions(*(torch.cat(arrays).numpy() for arrays in zip(*parts, strict=True)))
+        return compare(found, data.truth, model.config), total / max(1, int(data.truth.labelled.sum()))
+
+    def train_step(self, batch: Batch) -> Tensor:
+        """One optimizer step; returns the loss of the whole batch, detached, or NaN where the gradient is not finite, which
+        spoils the weights.
 
         With several processes, the reduction of the loss also tells all of them whether one was asked to stop.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, total, self.config)
+            group["lr"] = self.rate(self.step)
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # for models with dropout
         loss = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -170,6 +211,7 @@ class Trainer:
             "part": self.part,
             "history": self.history,
             "best": self.best,
+            "schedule": self.schedule.state(),
             "threads": torch.get_num_threads(),
         }
 
@@ -183,6 +225,8 @@ class Trainer:
             self.sums[0] = float(state["losses"])
             self.seconds, self.part = float(state["seconds"]), float(state.get("part", 0.0))
             self.history, self.best = list(state["history"]), dict(state.get("best", {}))
+            if "schedule" in state:
+                self.schedule = Schedule.restore(state["schedule"])
             check_progress(self)
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise CheckpointError(

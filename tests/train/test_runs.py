@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import tree
-from test_train import run_processes, settings
+from test_train import RUN_FILES, run_processes, settings
 
 from kptool.base.config import configure
 from kptool.base.errors import CheckpointError, ConfigError
@@ -106,7 +106,7 @@ def test_a_run_that_replaces_another_leaves_nothing_of_it(faces: Path, tmp_path:
     for lr in (1e-3, 2e-3):
         result = run.train(faces, tmp_path, *settings(faces, epochs=1, lr=lr), device="cpu")
         assert cards.read_card(tmp_path / "model.safetensors").metrics == result.metrics
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["last.ckpt", "metrics.csv", "model.safetensors"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == RUN_FILES
 
 
 def test_a_speed_counts_the_seconds_before_the_stop(faces: Path, tmp_path: Path) -> None:
@@ -167,13 +167,13 @@ def test_the_offset_is_measured_in_batches(faces: Path, monkeypatch: pytest.Monk
     trainer = Trainer(*settings(faces), torch.device("cpu"), Workers())
     with Cache(faces) as cache:
         data = split.Split.load(cache, torch.device("cpu")).train
-    trainer.measure_offset(data)
+    trainer.measure_training(data)
     expected = trainer.model.offset.clone()
     trainer.average.offset.zero_()
     sizes: list[int] = []
     points = trainer.average.points
     monkeypatch.setattr(trainer.average, "points", lambda images: sizes.append(len(images)) or points(images))
-    trainer.measure_offset(data)
+    trainer.measure_training(data)
     assert sizes == [12, 12, 12]
     assert torch.allclose(trainer.model.offset, expected, atol=1e-4)
 
