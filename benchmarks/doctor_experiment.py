@@ -22,7 +22,7 @@ from kptool.base.geometry import swap_order
 from kptool.cache.store import Cache
 from kptool.data import gradients, similar
 from kptool.data.splits import merge_groups
-from kptool.doctor import suspects
+from kptool.diagnosis import suspects
 
 KINDS = ("moved", "two exchanged", "sides exchanged", "another image's")
 PLANTED, FIRST = 50, 100

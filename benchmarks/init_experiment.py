@@ -26,14 +26,14 @@ import torch
 from kptool.advise import learn_curve, recommend
 from kptool.base.config import ModelConfig, TrainConfig, configure
 from kptool.cache.store import Cache
-from kptool.evaluate.evaluation import evaluate_arrays
-from kptool.evaluate.metrics import GroundTruth, mean_shape, measure_mean_shape
+from kptool.evaluation.evaluation import evaluate_arrays
+from kptool.evaluation.metrics import GroundTruth, mean_shape, measure_mean_shape
 from kptool.system.files import write_text
 from kptool.system.progress import silent
 from kptool.system.workers import Workers
-from kptool.train import init
-from kptool.train.batches import Epochs, TrainingSet
-from kptool.train.trainer import Trainer
+from kptool.training import init
+from kptool.training.batches import Epochs, TrainingSet
+from kptool.training.trainer import Trainer
 
 SCRATCH, FROM_WEIGHTS = "scratch", "init"
 PARTS = ("images", "keypoints", "visibility", "affine")

@@ -21,9 +21,9 @@ import torch
 from kptool.base.geometry import apply_affine, invert_affine
 from kptool.bench.timing import machine
 from kptool.cache.store import Cache
-from kptool.evaluate.conformal import calibrate, coverage
-from kptool.evaluate.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
-from kptool.evaluate.metrics import Metrics
+from kptool.evaluation.conformal import calibrate, coverage
+from kptool.evaluation.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
+from kptool.evaluation.metrics import Metrics
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import Inference, KeypointModel
 from kptool.report import charts

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from kptool.cache.store import Cache
-from kptool.evaluate.evaluation import evaluate_cache
-from kptool.evaluate.metrics import mean_shape
+from kptool.evaluation.evaluation import evaluate_cache
+from kptool.evaluation.metrics import mean_shape
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import Inference
 from kptool.predict import agreement, export

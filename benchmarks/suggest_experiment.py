@@ -25,10 +25,10 @@ from kptool.advise import learn_curve, suggest
 from kptool.base.config import configure
 from kptool.base.geometry import apply_affine, scale_affine
 from kptool.cache.store import Cache
-from kptool.evaluate.evaluation import evaluate_arrays
-from kptool.evaluate.metrics import GroundTruth
+from kptool.evaluation.evaluation import evaluate_arrays
+from kptool.evaluation.metrics import GroundTruth
 from kptool.network.keypoint_model import KeypointModel
-from kptool.train.batches import TrainingSet
+from kptool.training.batches import TrainingSet
 
 # Little augmentation and a high learning rate, so that within seconds the networks are limited by the amount of data.
 QUICK = {"lr": 8e-3, "batch_size": 8, "augment.rotation": 8, "augment.scale": 0.1, "augment.light": 0.2}

@@ -109,7 +109,7 @@ def run_folder(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny U-Net trained for two epochs on `faces`."""
     from kptool.base.config import configure
     from kptool.cache.store import Cache
-    from kptool.train import run
+    from kptool.training import run
 
     out = tmp_path_factory.mktemp("runs") / "unet"
     with Cache(faces) as cache:

@@ -20,7 +20,7 @@ from kptool.cache.store import Cache, Info
 from kptool.network import checkpoint
 from kptool.predict import backends
 from kptool.system.workers import Workers
-from kptool.train.trainer import Trainer
+from kptool.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.append(str(GOLDEN))

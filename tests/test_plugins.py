@@ -67,8 +67,8 @@ def test_a_model_can_overfit_a_handful(name: str) -> None:
     model = KeypointModel(config)
     images = torch.rand(4, 1, 32, 32) * 255
     points = torch.tensor([[[8.0, 9.0], [20.0, 22.0]]]).repeat(4, 1, 1) + torch.arange(4).view(4, 1, 1)
-    from kptool.train.augmentation import Batch
-    from kptool.train.targets import Targets
+    from kptool.training.augmentation import Batch
+    from kptool.training.targets import Targets
 
     batch = Batch(images, points, torch.ones(4, 2, dtype=torch.bool))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)

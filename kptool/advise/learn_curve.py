@@ -36,10 +36,10 @@ from kptool.system import devices
 from kptool.system.files import atomic, write_text
 from kptool.system.progress import Progress, silent
 from kptool.system.workers import Workers
-from kptool.train.batches import Epochs, TrainingSet
-from kptool.train.run_folder import changed
-from kptool.train.split import Split, describe_data
-from kptool.train.trainer import Trainer
+from kptool.training.batches import Epochs, TrainingSet
+from kptool.training.run_folder import changed
+from kptool.training.split import Split, describe_data
+from kptool.training.trainer import Trainer
 
 POINTS, SETTINGS = "learn-curve.csv", "settings.json"
 _ROUNDS = 5
@@ -70,7 +70,7 @@ DEFAULT_PLAN = Plan()
 class Point:
     """One network: the numbers of images and groups it was trained on, and its errors on the validation images.
 
-    repeat: the number of the draw and seed. rmse: in source pixels. nme: see `kptool.evaluate.metrics`.
+    repeat: the number of the draw and seed. rmse: in source pixels. nme: see `kptool.evaluation.metrics`.
     """
 
     images: int

@@ -20,10 +20,10 @@ from kptool.base.geometry import Size
 from kptool.base.skeleton import Skeleton
 from kptool.plugins import load_model
 from kptool.system.workers import Workers
-from kptool.train.augmentation import Batch
-from kptool.train.batches import Epochs, TrainingSet
-from kptool.train.schedule import Schedule
-from kptool.train.trainer import Trainer
+from kptool.training.augmentation import Batch
+from kptool.training.batches import Epochs, TrainingSet
+from kptool.training.schedule import Schedule
+from kptool.training.trainer import Trainer
 
 _SIDE, _LIMIT, _STEPS = 128, 10.0, 4
 _PEAK = 3

@@ -22,7 +22,7 @@ from kptool.base.errors import DataError
 from kptool.base.geometry import Size
 from kptool.data import gradients, images
 from kptool.data.pictures import InputPicture
-from kptool.evaluate import evaluation
+from kptool.evaluation import evaluation
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.progress import Progress, silent
 

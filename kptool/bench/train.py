@@ -19,10 +19,10 @@ from kptool.bench.timing import Row, medians
 from kptool.data.annotations import Dataset as Reader
 from kptool.system import devices
 from kptool.system.workers import Workers
-from kptool.train.augmentation import Batch
-from kptool.train.batches import Epochs, TrainingSet
-from kptool.train.schedule import Schedule
-from kptool.train.trainer import Trainer
+from kptool.training.augmentation import Batch
+from kptool.training.batches import Epochs, TrainingSet
+from kptool.training.schedule import Schedule
+from kptool.training.trainer import Trainer
 
 
 class PlainFaces(Dataset[tuple[torch.Tensor, torch.Tensor]]):

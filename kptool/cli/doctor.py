@@ -12,7 +12,7 @@ from kptool.cli.options import DEFAULT_CACHE, CachePath, Json
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
-    from kptool.doctor.examine import Agreement, Examination, Finding
+    from kptool.diagnosis.examine import Agreement, Examination, Finding
 
 
 def doctor(
@@ -53,7 +53,7 @@ def doctor(
     from kptool.cache.store import Cache
     from kptool.data.patches import to_text
     from kptool.data.splits import groups_of, read_groups
-    from kptool.doctor.examine import examine, proposals
+    from kptool.diagnosis.examine import examine, proposals
     from kptool.system.files import write_text
 
     with Cache(cache) as opened, progress(quiet=json) as bar:
@@ -61,7 +61,7 @@ def doctor(
         unlabelled = opened.never_labelled()
         notes = [] if unlabelled is None else [unlabelled]
         if run is not None:
-            from kptool.evaluate.out_of_fold import out_of_fold
+            from kptool.evaluation.out_of_fold import out_of_fold
 
             found, covered = out_of_fold(run, opened, bar)
             if covered < images:
@@ -72,7 +72,7 @@ def doctor(
         known = None if groups is None else groups_of(read_groups(groups), rows, groups)
         done = examine(opened, found, bar, known)
         if html is not None:
-            from kptool.doctor.page import write_page
+            from kptool.diagnosis.page import write_page
 
             write_text(html, write_page(done, opened))
         if patch is not None:

@@ -37,7 +37,7 @@ def evaluate(
     check_split(split)
     from kptool import plugins
     from kptool.cache.store import Cache
-    from kptool.evaluate.evaluation import evaluate_cache, mean_shape_baseline, trained_on
+    from kptool.evaluation.evaluation import evaluate_cache, mean_shape_baseline, trained_on
     from kptool.network import cards, checkpoint
     from kptool.network.keypoint_model import Inference
     from kptool.network.label_shift import AS_LABELLED

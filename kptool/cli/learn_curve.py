@@ -164,7 +164,7 @@ def _suggest(
 
     from kptool.advise import suggest as suggesting
     from kptool.data import intensity, pictures
-    from kptool.evaluate import evaluation
+    from kptool.evaluation import evaluation
     from kptool.network import cards, checkpoint
     from kptool.system import devices
 

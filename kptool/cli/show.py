@@ -55,7 +55,7 @@ def _show_cache(path: Path, out: Path, count: int) -> list[Path]:
 
 def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
     from kptool.cache.store import Cache
-    from kptool.evaluate.evaluation import evaluate_cache
+    from kptool.evaluation.evaluation import evaluate_cache
     from kptool.network import cards, checkpoint
     from kptool.report import charts, figures
 

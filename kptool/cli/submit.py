@@ -83,7 +83,7 @@ def submit(
 def _estimate(lookup: Path, cache: Path, loaded: list[tuple[KeypointModel, Card]], inference: Inference) -> Estimate:
     """Estimate the score of `loaded` on a cache; notes say what makes the estimate unreliable."""
     from kptool.cache.store import Cache
-    from kptool.evaluate.evaluation import trained_on
+    from kptool.evaluation.evaluation import trained_on
     from kptool.kaggle import estimate
 
     with Cache(cache) as opened:

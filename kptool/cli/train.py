@@ -12,7 +12,7 @@ from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_set
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
-    from kptool.train.split import Fold
+    from kptool.training.split import Fold
 
 
 def train(
@@ -84,7 +84,7 @@ def train(
     documents = [row for row in rows if row]
     if not documents:  # under torchrun, only the first process reports
         return
-    from kptool.train import results
+    from kptool.training import results
 
     if cv:
         documents = [results.over_folds(documents[i : i + cv]) for i in range(0, len(documents), cv)]
@@ -152,7 +152,7 @@ def _train_one(
     from kptool.cache.store import Cache
     from kptool.plugins import load_model
     from kptool.report import charts, figures
-    from kptool.train import results, run
+    from kptool.training import results, run
 
     given = {"width": load_model(name).default_width, **given}
     with Cache(cache) as opened:
@@ -170,7 +170,7 @@ def _train_one(
 
 def _beside_mean_shape(document: dict[str, Any]) -> str:
     from kptool.report import tables
-    from kptool.train import results
+    from kptool.training import results
 
     metrics = results.metrics(document)
     return tables.beside_mean_shape(metrics["rmse"], metrics.get("mean_shape_rmse"), document["model"])

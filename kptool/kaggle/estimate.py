@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from kptool.base.errors import DataError
 from kptool.base.geometry import apply_affine
 from kptool.cache.store import Cache
-from kptool.evaluate.evaluation import read_truth
+from kptool.evaluation.evaluation import read_truth
 from kptool.kaggle.submit import FLIPPED, asks_few, features, locate, read_lookup
 from kptool.network.keypoint_model import Inference, KeypointModel
 

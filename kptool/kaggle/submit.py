@@ -16,7 +16,7 @@ from kptool.base.errors import DataError
 from kptool.base.geometry import apply_affine, invert_affine
 from kptool.data import images
 from kptool.datasets.kaggle import read_test
-from kptool.evaluate.evaluation import require_finite, run
+from kptool.evaluation.evaluation import require_finite, run
 from kptool.network import cards
 from kptool.network.keypoint_model import Inference, KeypointModel
 from kptool.system.files import atomic

@@ -16,7 +16,7 @@ from kptool.base.geometry import Size
 from kptool.cache.store import Cache
 from kptool.data import images
 from kptool.datasets.synthetic import render_face
-from kptool.evaluate import evaluation
+from kptool.evaluation import evaluation
 from kptool.network.keypoint_model import KeypointModel
 from kptool.predict import crops
 from kptool.predict.backends import OnnxBackend

@@ -129,7 +129,7 @@ class TorchBackend:
         """See `Backend.run`. Heatmaps are those of the image itself, even if `flip` averages the points."""
         import torch
 
-        from kptool.evaluate import evaluation
+        from kptool.evaluation import evaluation
 
         found = evaluation.require_finite(evaluation.run([self.model], images, self._inference))
         maps = None

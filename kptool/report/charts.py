@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kptool.base.errors import CheckpointError
-from kptool.evaluate.metrics import FAILURE, cumulative_errors
+from kptool.evaluation.metrics import FAILURE, cumulative_errors
 
 
 def read_history(run: Path) -> pd.DataFrame:

@@ -21,8 +21,8 @@ from kptool.base.errors import DataError
 from kptool.base.geometry import apply_affine, flip_points, invert_affine, swap_order
 from kptool.cache.store import Cache
 from kptool.data import colours, shapes
-from kptool.evaluate.evaluation import Evaluation
-from kptool.evaluate.metrics import diagonals, distances, image_nme, normaliser
+from kptool.evaluation.evaluation import Evaluation
+from kptool.evaluation.metrics import diagonals, distances, image_nme, normaliser
 from kptool.system.files import atomic
 
 TRUTH = "#ffffff"

@@ -11,8 +11,8 @@ import pandas as pd
 from kptool import plugins
 from kptool.base.version import __version__
 from kptool.cache.store import Cache
-from kptool.evaluate.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
-from kptool.evaluate.metrics import Metrics
+from kptool.evaluation.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
+from kptool.evaluation.metrics import Metrics
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import Inference, KeypointModel
 from kptool.report import charts, figures, html

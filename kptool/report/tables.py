@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from kptool.evaluate.metrics import FAILURE
+from kptool.evaluation.metrics import FAILURE
 from kptool.network.cards import CLEARLY
 
 

@@ -17,7 +17,7 @@ from kptool.advise import learn_curve, powerlaw, suggest
 from kptool.advise.powerlaw import Law
 from kptool.base.errors import ConfigError
 from kptool.cache.store import Cache
-from kptool.train.trainer import Trainer
+from kptool.training.trainer import Trainer
 
 SIZES = np.array([100, 200, 400, 800, 1600])
 QUICK = ("--set", "width=4", "--set", "batch_size=6", "--device", "cpu")

@@ -14,13 +14,13 @@ from PIL import Image
 from kptool.advise import suggest
 from kptool.base.config import ModelConfig, configure
 from kptool.cache.store import Cache
-from kptool.evaluate import evaluation
+from kptool.evaluation import evaluation
 from kptool.network import cards
 from kptool.network.cards import Card
 from kptool.predict.crops import Aligner
 from kptool.predict.faces import LANDMARKS
 from kptool.report import charts
-from kptool.train import run
+from kptool.training import run
 
 NAMES = ("tip", "base", "left_edge", "right_edge")
 

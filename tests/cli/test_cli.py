@@ -19,7 +19,7 @@ from PIL import Image
 
 from kptool.cache.store import Cache
 from kptool.data import images
-from kptool.evaluate.evaluation import evaluate_cache
+from kptool.evaluation.evaluation import evaluate_cache
 from kptool.network import cards, checkpoint
 from kptool.predict import crops
 

@@ -23,7 +23,7 @@ from kptool.data.sources import Opening, find_source
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
 from kptool.predict.export import export
-from kptool.train import run
+from kptool.training import run
 
 _EXTRACT = ("extract", "{}", "--out", "out", "--size", "32", "--heatmaps", "uint8", "--json")
 

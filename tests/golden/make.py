@@ -27,7 +27,7 @@ from kptool.data.annotations import Samples
 from kptool.network import cards, checkpoint
 from kptool.predict.backends import OnnxBackend, TorchBackend
 from kptool.predict.export import export
-from kptool.train import run
+from kptool.training import run
 
 GREY, COLOUR, WEIGHTS, STATE, GRAPH = "grey.h5", "colour.h5", "half.safetensors", "last.ckpt", "model.onnx"
 NUMBERS = "numbers.json"

@@ -16,7 +16,7 @@ from conftest import tree
 from kptool.base.config import configure
 from kptool.base.skeleton import FACE15, Skeleton
 from kptool.cache.store import Cache
-from kptool.evaluate.evaluation import evaluate_cache
+from kptool.evaluation.evaluation import evaluate_cache
 from kptool.kaggle.estimate import Sums
 from kptool.kaggle.submit import locate
 from kptool.network import cards, checkpoint

@@ -21,7 +21,7 @@ from kptool.data import images
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
 from kptool.predict import agreement, backends, export, halving
-from kptool.train import run
+from kptool.training import run
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,149 @@
+"""Trains a model on a cache into a run folder.
+
+After every epoch the averaged weights are measured on the validation images; the best are written as `model.safetensors`
+and the whole state as `last.ckpt`, the latter also in the middle of an epoch after a signal. See `kptool.training.loop` for
+the epochs, `kptool.training.trainer` for the optimizer step, `kptool.training.run_folder` for the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kptool.base.config import ModelConfig, TrainConfig, require, to_dict
+from kptool.cache.store import Cache
+from kptool.network import cards
+from kptool.system import devices
+from kptool.system.files import locked
+from kptool.system.progress import Progress, silent
+from kptool.system.signals import deferred
+from kptool.system.workers import join
+from kptool.training.batches import Epochs
+from kptool.training.loop import Loop, OnEpoch
+from kptool.training.run_folder import RunFolder, load_state
+from kptool.training.schedule import Schedule
+from kptool.training.split import Fold, Split, describe_data
+from kptool.training.trainer import DivergedError, Trainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a finished training; `metrics` are the best epoch's, on the validation images."""
+
+    model: str
+    epochs: int
+    best_epoch: int
+    metrics: dict[str, Any]
+    checkpoint: Path
+    seconds: float
+    images_per_second: float
+    parameters: int
+
+
+def train(
+    cache_path: Path,
+    out: Path,
+    model: ModelConfig,
+    config: TrainConfig,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    fold: Fold | None = None,
+    budget: float | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: Progress = silent,
+) -> Result:
+    """Train `model` on a cache into the folder `out`.
+
+    Writes model.safetensors, last.ckpt and metrics.csv after every epoch, each atomically, config.toml, and a line per
+    epoch to train.log and to the logger `kptool.training.epochs`. With `resume`, continues from last.ckpt, whose data, split
+    and settings must be the same, but for those in `kptool.training.run_folder.RESUMABLE`. `fold` (i, n) validates on the
+    i-th of n folds of the cache and trains on the others, instead of the cache's own split. With `budget`, in seconds, as
+    many of the epochs are trained as fit, those before a resumption included, and the learning rate's schedule is laid
+    out for them. Raises DivergedError where a number is no longer finite, after which `out` holds what it held before,
+    and other KptoolErrors for bad input.
+    """
+    chosen = devices.of_rank(devices.pick(device))
+    with join("nccl" if chosen.type == "cuda" else "gloo") as workers, Cache(cache_path) as cache:
+        require(
+            config.batch_size % workers.world == 0,
+            f"batch_size must be a multiple of {workers.world} processes; got {config.batch_size}",
+        )
+        data = Split.load(cache, chosen, fold)
+        data.check(cache_path)
+        trainer = Trainer(model, config, chosen, workers)
+        settings = {"config": to_dict(model), "training": to_dict(config), "data": describe_data(cache, data)}
+        epochs = Epochs(data.train, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
+        trainer.schedule = Schedule(config.epochs * epochs.steps)
+        if resume:
+            restore(trainer, out, settings, budget, epochs.steps)
+        folder = RunFolder(out, settings, resumed=resume)
+        with locked(out) if workers.rank == 0 else contextlib.nullcontext(), deferred() as stop:
+            try:
+                Loop(trainer, epochs, data, folder, stop, budget, on_epoch, progress).train()
+            except DivergedError as error:
+                raise DivergedError(f"{error}; {folder.roll_back()}" if workers.rank == 0 else str(error)) from error
+            if workers.rank == 0:
+                folder.finish()
+        return summarise(trainer, epochs, out)
+
+
+def restore(trainer: Trainer, out: Path, settings: dict[str, Any], budget: float | None, steps: int) -> None:
+    """Load last.ckpt into a trainer of `steps` steps per epoch, and lay out the schedule that holds from here on.
+
+    Where epochs, patience or time budget are not those of before, that is the schedule of a training which had the new
+    number of epochs from its beginning. Raises CheckpointError where other settings, data or split are not `settings`.
+    """
+    state, changes = load_state(out, settings)
+    whole, done = trainer.schedule, state.get("epoch")
+    require(
+        not isinstance(done, int) or done <= trainer.config.epochs,
+        f"{out} has {done} epochs already; resume it with --epochs {done} or more, or choose another --out",
+    )
+    trainer.restore(state)
+    require(
+        0 <= trainer.step - trainer.epoch * steps <= steps,
+        f"{out / cards.STATE} is at step {trainer.step}, which is not in epoch {trainer.epoch}; start without --resume",
+    )
+    if changes or state.get("budget") != budget:
+        trainer.schedule = whole
+    if changes and trainer.step < whole.total:
+        log.warning(
+            "%s has %d epochs and continues to %d, with the learning rate that a training of %d epochs has from there on: %.1e",
+            out, trainer.epoch, trainer.config.epochs, trainer.config.epochs, trainer.rate(trainer.step),
+        )  # fmt: skip
+    if trainer.history and not trainer.best:  # written by an older release
+        trainer.best = cards.read_card(out / cards.WEIGHTS).metrics
+    then, now = state.get("threads"), torch.get_num_threads()
+    if trainer.device.type == "cpu" and isinstance(then, int) and then != now:
+        log.warning(
+            "%s was trained with %d threads and continues with %d: sums are added up in another order, so the result is not"
+            " bit-identical to that of an uninterrupted run",
+            out,
+            then,
+            now,
+        )
+
+
+def summarise(trainer: Trainer, epochs: Epochs, out: Path) -> Result:
+    """The result of a finished training."""
+    best = min(trainer.history, key=lambda row: row["rmse"], default={"epoch": 0})
+    trained = sum(row["train_seconds"] for row in trainer.history)
+    path = out / cards.WEIGHTS
+    return Result(
+        model=trainer.model.config.model,
+        epochs=trainer.epoch,
+        best_epoch=int(best["epoch"]),
+        metrics=trainer.best,
+        checkpoint=path,
+        seconds=trainer.seconds,
+        images_per_second=trainer.step * epochs.batch_size / trained if trained else 0.0,
+        parameters=sum(p.numel() for p in trainer.model.parameters()),
+    )

@@ -1,0 +1,122 @@
+"""The training and validation images of a cache, and what a checkpoint stores about them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kptool.base.config import require
+from kptool.base.version import __version__
+from kptool.cache.store import Cache
+from kptool.data import shapes
+from kptool.data.notes import never_labelled
+from kptool.data.splits import folds
+from kptool.evaluation.conformal import reason
+from kptool.evaluation.evaluation import Evaluation, evaluate_arrays, read_truth
+from kptool.evaluation.metrics import GroundTruth, mean_shape, measure_mean_shape
+from kptool.network.keypoint_model import KeypointModel
+from kptool.training.batches import TrainingSet
+
+log = logging.getLogger(__name__)
+
+Fold = tuple[int, int]
+"""(i, n): the i-th, from 0, of n folds is for validation."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training images on the device, and validation images in memory.
+
+    mean_shape: (K, 2) of the training images, NaN without a label; baseline: its RMSE on the validation images; val_rows:
+    the rows of these in the source; images: uint8 (N, H, W) or (N, C, H, W); truth: their labels. In a cache without
+    validation images, `val_rows` is empty, and `images` and `truth` are the training images'.
+    """
+
+    train: TrainingSet
+    mean_shape: np.ndarray
+    baseline: float | None
+    val_rows: list[int]
+    images: np.ndarray
+    truth: GroundTruth
+
+    @classmethod
+    def load(cls, cache: Cache, device: torch.device, fold: Fold | None = None) -> Split:
+        """Read the cache's own split, or a `fold`. Logs a warning where there are no validation images."""
+        train, val = cache.index("train"), cache.index("val")
+        if fold is not None:
+            of = folds(cache.read("group"), fold[1], seed=0)
+            train, val = np.flatnonzero(of != fold[0]), np.flatnonzero(of == fold[0])
+        rows = cache.read("row", val).tolist()
+        if not len(val):
+            log.warning("%s has no validation images, so the metrics are those of the training images", cache.path)
+            val = train
+        labels, info = read_truth(cache, train), cache.info
+        shape = mean_shape(labels.points, labels.visibility)
+        missing = never_labelled(info.names, labels.labelled.sum(0), len(train), "training images")
+        if missing is not None and len(train):
+            log.warning("%s; a keypoint without labels is not learnt", missing)
+        truth = read_truth(cache, val)
+        baseline = measure_mean_shape(shape, truth, info.names, info.size)
+        return cls(
+            TrainingSet.upload(cache.read("images", train), labels.points, labels.visibility, device, labels.back),
+            shape,
+            None if baseline is None else baseline.rmse,
+            rows,
+            cache.read("images", val),
+            truth,
+        )
+
+    def check(self, path: Path) -> None:
+        """Raise ConfigError where the cache at `path` has nothing to train on, or nothing to measure on."""
+        require(len(self.train) > 0, f"{path} has no image in its train split; extract again with a smaller --val")
+        require(bool(self.train.labelled.any()), f"{path}: no training image has a labelled keypoint; label some")
+        require(
+            bool(self.truth.labelled.any()),
+            f"{path}: no validation image has a labelled keypoint to measure on; extract again with another --seed",
+        )
+
+    def evaluate(self, model: KeypointModel) -> Evaluation:
+        """Measure a model on the validation images."""
+        return evaluate_arrays([model], self.images, self.truth)
+
+    def describe(self, found: Evaluation, names: tuple[str, ...], epoch: int) -> dict[str, Any]:
+        """The `metrics` of a card: those of `epoch`, the mean shape's RMSE, and the quantiles of the 90 % radius or why
+        there are none."""
+        held_out = bool(self.val_rows)
+        quantiles = found.quantiles if held_out else None
+        return {
+            **found.metrics.to_dict(),
+            "measured_on": "val" if held_out else "train",
+            "best_epoch": epoch,
+            "mean_shape_rmse": self.baseline,
+            "radius90": quantiles,
+            "radius90_missing": reason(found.quantiles, names, held_out=held_out),
+        }
+
+
+def _plain(shape: np.ndarray | None) -> list[list[float | None]] | None:
+    """A shape (K, 2) as JSON holds it, NaN as null."""
+    if shape is None:
+        return None
+    return [[None if np.isnan(v) else round(float(v), 4) for v in point] for point in shape]
+
+
+def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
+    """The `data` of a card, which also tells later which images a model was not trained on."""
+    info = cache.info
+    turned = shapes.mean_shape(cache.read("keypoints"), cache.read("visibility") > 0)
+    return {
+        "source": Path(info.source).name,  # weights are shared, and must not reveal the folder
+        "source_sha256": info.source_sha256,
+        "train_images": len(data.train),
+        "val_rows": data.val_rows,
+        "mean_shape": _plain(data.mean_shape),
+        "turned_shape": _plain(turned),  # the mean of shapes that were first rotated onto each other
+        "margin": info.margin,
+        "kptool": __version__,
+    }

@@ -1,0 +1,247 @@
+"""The training loop's state and its optimizer step, the same for every model and on any number of processes.
+
+AdamW with warm-up and cosine decay, an exponential moving average of the weights, gradient clipping, bfloat16 where it is
+fast. The random numbers of a step derive from (seed, epoch, step), so resuming needs no generator state: on a CPU with the
+same number of threads, a resumed run is bit-identical to one that was never stopped. Under torchrun, processes share each
+batch and compute the same as a single one.
+
+A loss, gradient or weight that is not finite ends the training at once: it never gets into metrics or files.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import signal
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from kptool.base.config import ModelConfig, TrainConfig
+from kptool.base.errors import CheckpointError, ConfigError
+from kptool.evaluation.evaluation import Evaluation, Predictions, compare
+from kptool.network import cards, layers
+from kptool.network.keypoint_model import KeypointModel
+from kptool.system import devices
+from kptool.system.progress import Progress
+from kptool.system.signals import Deferred, Stopped
+from kptool.system.workers import Workers
+from kptool.training.augmentation import Batch
+from kptool.training.batches import Epochs, TrainingSet
+from kptool.training.optimizer import learning_rate, parameter_groups, update_average
+from kptool.training.schedule import Schedule
+from kptool.training.split import Split
+from kptool.training.targets import Targets
+
+_SAMPLE = 256
+"""Training images, at most, on which the label offset and the training RMSE are measured."""
+_VALIDATION_BATCH = 64
+_CHECK_INTERVAL = 16
+"""Steps between two checks of an accelerator's results, each of which waits for it."""
+
+
+class DivergedError(ConfigError):
+    """A loss, gradient or weight is no longer finite."""
+
+
+class Trainer:
+    """A training in progress: the model, its average, the optimizer, step, epoch and history."""
+
+    def __init__(self, model: ModelConfig, config: TrainConfig, device: torch.device, workers: Workers) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.device, self.workers = config, device, workers
+        self.model = KeypointModel(model).place(device)
+        self.average = copy.deepcopy(self.model).eval()
+        self.network: nn.Module = self.model
+        if workers.world > 1:
+            self.network = nn.parallel.DistributedDataParallel(layers.synchronised(self.model, device))
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), lr=config.lr)
+        self.amp = devices.use_amp(config.amp, device)
+        self.targets = Targets(self.model)
+        self.step, self.epoch = 0, 0
+        self.seconds, self.part = 0.0, 0.0
+        """seconds of the whole training, and of the current epoch's steps before the last resumption"""
+        self.schedule = Schedule(0)
+        """of the learning rate, in steps; laid out for all epochs where it is still empty when the first one begins"""
+        self.train_rmse = math.nan
+        """source pixels, on some training images, after the last epoch"""
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+        """the metrics of the best weights"""
+        self.sums = torch.zeros(2, device=device)
+        """over the current epoch's steps: the sum of losses, and the number of processes that were asked to stop"""
+        self._stop: Deferred | None = None
+        self._check_interval = 1 if device.type == "cpu" else _CHECK_INTERVAL
+
+    def run_epoch(self, data: Epochs, progress: Progress, stop: Deferred | None = None) -> float:
+        """Train one epoch, or the rest of one; returns its mean loss.
+
+        Raises Stopped, between two steps, after a signal, and DivergedError.
+        """
+        self.network.train()
+        self._stop = stop
+        self.schedule.total = self.schedule.total or self.config.epochs * data.steps
+        total, begun = self.schedule.total, self.step - self.epoch * data.steps
+        for batch in data.epoch(self.epoch, self.workers, self.model.offset.clone(), begun):
+            self.check_stop()
+            self.sums[0] += self.train_step(batch)
+            if self.step % self._check_interval == 0:
+                self.check_finite()
+            progress(f"epoch {self.epoch + 1}/{total // data.steps}", self.step, total)
+        self.check_finite(whole=True)
+        mean = float(self.sums[0]) / data.steps
+        self.sums[0] = 0
+        self.epoch += 1
+        self.measure_training(data.data)
+        return mean
+
+    def check_stop(self) -> None:
+        """Raise Stopped after a signal; with several processes, after a signal to any, in all of them at the same step."""
+        if self._stop is None:
+            return
+        if self.workers.world == 1:
+            self._stop.check()
+        elif self.step % self._check_interval == 0 and self.sums[1] > 0:
+            raise Stopped(self._stop.number or signal.SIGTERM)
+
+    def check_finite(self, *, whole: bool = False) -> None:
+        """Raise DivergedError where a loss or gradient of this epoch, or with `whole` a weight, is not finite."""
+        tensors = [self.sums]
+        if whole:
+            tensors += [*self.model.state_dict().values(), *self.average.state_dict().values()]
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise DivergedError(
+                f"the training diverged in epoch {self.epoch + 1}, by step {self.step}: its numbers are no longer finite;"
+                f" train with a lower lr (it was {self.config.lr:g}) or weight_decay ({self.config.weight_decay:g})"
+            )
+
+    def rate(self, step: int) -> float:
+        """The learning rate of `step`."""
+        return learning_rate(self.schedule.position(step), self.schedule.total, self.config)
+
+    def measure_training(self, data: TrainingSet) -> None:
+        """Measure the averaged weights on some training images: their RMSE, and with it the label offset (see
+        `KeypointModel.measure_offset`)."""
+        part = data.subset(torch.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).long())
+        found = torch.cat(
+            [self.average.points(images)[0] for images in torch.split(part.images, self.config.batch_size)]
+        )
+        found, before = found.to(self.device), self.average.offset.clone()
+        if self.config.offset and self.config.augment.flip:
+            self.average.measure_offset(found, part.points, part.labelled)
+            self.model.offset.copy_(self.average.offset)
+        error = found - before + self.average.offset - part.points
+        if part.linear is not None:
+            error = error @ part.linear.mT
+        squares = error.square().mean(-1)[part.labelled]
+        self.train_rmse = float(squares.mean().sqrt()) if len(squares) else math.nan
+
+    @torch.inference_mode()
+    def validate(self, data: Split) -> tuple[Evaluation, float]:
+        """Measure the averaged weights on the validation images; returns also their mean loss over labelled keypoints."""
+        model, parts, total = self.average, [], 0.0
+        images = data.images if data.images.ndim == 4 else data.images[:, None]
+        for start in range(0, len(images), _VALIDATION_BATCH):
+            part = np.s_[start : start + _VALIDATION_BATCH]
+            pixels, points, labelled = (
+                torch.from_numpy(np.ascontiguousarray(array[part])).to(self.device)
+                for array in (images, data.truth.points, data.truth.labelled)
+            )
+            raw = model(pixels).float()
+            parts.append(model.read(model.activate(raw)))
+            target, where = self.targets(Batch(pixels, points - model.offset, labelled))
+            total += float(torch.where(labelled, model.loss.function(raw, target, where), 0.0).sum())
+        found = Predictions(*(torch.cat(arrays).numpy() for arrays in zip(*parts, strict=True)))
+        return compare(found, data.truth, model.config), total / max(1, int(data.truth.labelled.sum()))
+
+    def train_step(self, batch: Batch) -> Tensor:
+        """One optimizer step; returns the loss of the whole batch, detached, or NaN where the gradient is not finite, which
+        spoils the weights.
+
+        With several processes, the reduction of the loss also tells all of them whether one was asked to stop.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(self.step)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # for models with dropout
+        loss = self.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.step += 1
+        update_average(self.average, self.model, self.step, self.config)
+        whole = torch.where(norm.isfinite(), loss.detach(), torch.nan)
+        if self.workers.world > 1:  # `loss` is scaled by `world`
+            asked = self._stop is not None and self._stop.number is not None
+            both = torch.stack([whole / self.workers.world, whole.new_tensor(float(asked))])
+            dist.all_reduce(both)
+            whole, asked_too = both
+            self.sums[1] += asked_too
+        return whole
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean loss over the labelled keypoints of a batch.
+
+        With several processes, `batch` is this process's share, and its summed loss is divided by the keypoints of all
+        shares and multiplied by `world`: DDP averages gradients over processes, which then gives the whole batch's.
+        """
+        target, points = self.targets(batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            raw = self.network(batch.images)
+        each = self.model.loss.function(raw.float(), target, points)
+        count = batch.labelled.sum()
+        if self.workers.world > 1:
+            dist.all_reduce(count)
+        return torch.where(batch.labelled, each, 0.0).sum() * self.workers.world / count.clamp_min(1)
+
+    def state(self) -> dict[str, Any]:
+        """All that resuming needs, as plain data; the keys are those of last.ckpt."""
+        return {
+            "schema": cards.SCHEMA,
+            "detector": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "epoch": self.epoch,
+            "losses": float(self.sums[0]),
+            "seconds": self.seconds,
+            "part": self.part,
+            "history": self.history,
+            "best": self.best,
+            "schedule": self.schedule.state(),
+            "threads": torch.get_num_threads(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`. Raises CheckpointError where it does not fit the model or is inconsistent."""
+        try:
+            self.model.load_state_dict(state["detector"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.epoch = int(state["step"]), int(state["epoch"])
+            self.sums[0] = float(state["losses"])
+            self.seconds, self.part = float(state["seconds"]), float(state.get("part", 0.0))
+            self.history, self.best = list(state["history"]), dict(state.get("best", {}))
+            if "schedule" in state:
+                self.schedule = Schedule.restore(state["schedule"])
+            check_progress(self)
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+            raise CheckpointError(
+                f"the training state does not fit the model ({str(error).splitlines()[0]})"
+            ) from error
+
+
+def check_progress(trainer: Trainer) -> None:
+    """Raise ValueError where the restored state is inconsistent, as in a damaged or foreign file."""
+    numbers = [trainer.seconds, trainer.part, float(trainer.sums[0])]
+    numbers += [float(row[key]) for row in trainer.history for key in ("epoch", "rmse", "train_seconds")]
+    if not all(map(math.isfinite, numbers)) or len(trainer.history) != trainer.epoch:
+        raise ValueError(f"its history is not one of {trainer.epoch} epochs with finite numbers")
+    if not (0 <= trainer.epoch <= trainer.config.epochs and trainer.epoch <= trainer.step < 2**53):
+        raise ValueError(f"epoch {trainer.epoch} and step {trainer.step} are out of range")
+    for parameter, kept in trainer.optimizer.state.items():
+        if any(value.ndim and value.shape != parameter.shape for value in kept.values()):
+            raise ValueError("the optimizer's moments and the weights differ in shape")
