@@ -31,6 +31,7 @@ from kptool.cli import (
     show,
     submit,
     train,
+    tune,
     usage,
 )
 from kptool.cli.output import Notes, note
@@ -50,6 +51,7 @@ for command in (
     convert,
     recommend,
     train,
+    tune,
     evaluate,
     predict,
     submit,
