@@ -76,6 +76,10 @@ def evaluate(
     from kptool.report.tables import beside_mean_shape, metrics_table
 
     emit(
-        metrics_table(found.metrics.to_dict(), f"{origin}, {found.metrics.images} {split} images of {cache}"),
+        metrics_table(
+            found.metrics.to_dict(),
+            f"{origin}, {found.metrics.images} {split} images of {cache}",
+            None if baseline is None else baseline.to_dict(),
+        ),
         beside_mean_shape(found.metrics.rmse, None if baseline is None else baseline.rmse),
     )

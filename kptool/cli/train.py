@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kptool.base.errors import ConfigError
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_settings, overrides
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_settings, overrides, parse_duration
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
+    from kptool.training.run import Result
     from kptool.training.split import Fold
 
 
@@ -35,6 +36,18 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.", show_default=False)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default=False)] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.", show_default=False)] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Train as many of the epochs as fit, such as into 20m or 2h; several trainings share it.",
+            show_default=False,
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="End after this many epochs without a better validation RMSE.", show_default=False),
+    ] = None,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(help="Random seed; default: 0.", show_default=False)] = None,
     cv: Annotated[
@@ -61,7 +74,9 @@ def train(
     recipe: dict[str, object] = {} if config is None else {**recipes.read(config)}
     model, cache = _what_to_train(model, cache, recipe.pop("model", None), config)
     names = plugins.names("models") if model == "all" else (model,)
-    given = recipe | overrides(settings or [], epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+    given = recipe | overrides(
+        settings or [], epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, patience=patience
+    )
     for name in names:
         check_settings(name, given, device)
     folders = {name: (out / name if model == "all" else out) if out else Path("runs") / name for name in names}
@@ -71,6 +86,7 @@ def train(
         for name in names
         for part in parts
     ]
+    budget = None if time is None else parse_duration(time) / len(runs)
     for _, folder, _ in runs:
         _refuse_to_replace(folder, resume, force)
     rows = []
@@ -80,12 +96,13 @@ def train(
         begun = resume and (not begun_any or (folder / "last.ckpt").exists())
         if resume and not begun:
             note(f"kptool: {folder} has no training to resume; starting it")
-        rows.append(_train_one(name, cache, folder, given, device, begun, part, quiet=json))
-    documents = [row for row in rows if row]
-    if not documents:  # under torchrun, only the first process reports
+        rows.append(_train_one(name, cache, folder, given, device, begun, part, budget))
+    finished = [row for row in rows if row]
+    if not finished:  # under torchrun, only the first process reports
         return
     from kptool.training import results
 
+    documents = [results.describe(each) for each in finished]
     if cv:
         documents = [results.over_folds(documents[i : i + cv]) for i in range(0, len(documents), cv)]
     if json:
@@ -99,7 +116,7 @@ def train(
         only = documents[0]
         where = "" if only["val"] else ", on the training images"
         title = f"{model}, best epoch {only['best_epoch']} of {only['epochs']}{where}"
-        emit(tables.metrics_table(results.metrics(only), title))
+        emit(tables.metrics_table(results.metrics(only), title, finished[0].mean_shape))
     emit(*dict.fromkeys(_beside_mean_shape(each) for each in documents))
     emit(*(f"wrote {folder}/" for folder in folders.values()))
 
@@ -144,28 +161,26 @@ def _train_one(
     device: str,
     resume: bool,
     fold: Fold | None,
-    *,
-    quiet: bool,
-) -> dict[str, Any] | None:
+    budget: float | None,
+) -> Result | None:
     """Train one model, or one fold of it, and draw its curves. None in processes of torchrun's other than the first."""
     from kptool.base.config import configure
     from kptool.cache.store import Cache
     from kptool.plugins import load_model
     from kptool.report import charts, figures
-    from kptool.training import results, run
+    from kptool.training import run
 
     given = {"width": load_model(name).default_width, **given}
     with Cache(cache) as opened:
         info = opened.info
         settings = configure(name, info.skeleton, info.size, info.channels, given)
-        if not quiet:
-            note(f"kptool: training {name} on {cache}" + (f", fold {fold[0] + 1} of {fold[1]}" if fold else ""))
-    with progress(quiet) as bar:
-        result = run.train(cache, out, *settings, device=device, resume=resume, fold=fold, progress=bar)
+    note(f"kptool: training {name} on {cache}" + (f", fold {fold[0] + 1} of {fold[1]}" if fold else ""))
+    with progress() as bar:
+        result = run.train(cache, out, *settings, device=device, resume=resume, fold=fold, budget=budget, progress=bar)
     if not result.metrics:
         return None
     figures.save(charts.curves(out), out / "curves.png")
-    return results.describe(result)
+    return result
 
 
 def _beside_mean_shape(document: dict[str, Any]) -> str:

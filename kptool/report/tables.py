@@ -7,25 +7,39 @@ from typing import Any
 
 from rich.table import Table
 
-from kptool.evaluation.metrics import FAILURE
+from kptool.evaluation.metrics import FAILURE, PCK_LEVELS
 from kptool.network.cards import CLEARLY
 
 
-def metrics_table(metrics: dict[str, Any], title: str) -> Table:
-    """The metrics of one model, followed by the RMSE of each keypoint; `metrics` as `Metrics.to_dict` returns them."""
+def metrics_table(metrics: dict[str, Any], title: str, mean_shape: dict[str, Any] | None = None) -> Table:
+    """The metrics of one model, beside those of the training images' mean shape where they are given, and the RMSE of each
+    keypoint; both as `Metrics.to_dict` returns them."""
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_row("RMSE", f"{metrics['rmse']:.3f} px")
-    table.add_row(f"NME ({metrics['normaliser']})", f"{metrics['nme']:.2%}")
-    table.add_row(f"AUC at {FAILURE:g}", f"{metrics['auc']:.3f}")
-    table.add_row(f"failures above {FAILURE:g}", f"{metrics['failure_rate']:.1%}")
-    for level, share in metrics["pck"].items():
-        table.add_row(f"PCK at {level}", f"{share:.1%}")
-    table.add_section()
-    for name, value in metrics["per_keypoint"].items():
-        table.add_row(name, "-" if value is None else f"{value:.3f} px")
+    table.add_column("value" if mean_shape is None else "model", justify="right")
+    columns = [_cells(metrics)]
+    if mean_shape is not None:
+        table.add_column("mean shape", justify="right")
+        columns.append(_cells(mean_shape))
+    for name in columns[0]:
+        table.add_row(name, *(column.get(name, "-") for column in columns), end_section=name.startswith(_LAST_PCK))
     return table
+
+
+_LAST_PCK = f"PCK at {PCK_LEVELS[-1]:g}"
+
+
+def _cells(metrics: dict[str, Any]) -> dict[str, str]:
+    """The texts of one column, by row."""
+    cells = {
+        "RMSE": f"{metrics['rmse']:.3f} px",
+        f"NME ({metrics['normaliser']})": f"{metrics['nme']:.2%}",
+        f"AUC at {FAILURE:g}": f"{metrics['auc']:.3f}",
+        f"failures above {FAILURE:g}": f"{metrics['failure_rate']:.1%}",
+    }
+    cells |= {f"PCK at {level}": f"{share:.1%}" for level, share in metrics["pck"].items()}
+    rmse = metrics["per_keypoint"].items()
+    return cells | {name: "-" if value is None else f"{value:.3f} px" for name, value in rmse}
 
 
 def beside_mean_shape(rmse: float, baseline: float | None, what: str = "the model") -> str:

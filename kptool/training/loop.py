@@ -119,7 +119,7 @@ class Loop:
             "val_loss": val_loss,
             "train_rmse": trainer.train_rmse if math.isfinite(trainer.train_rmse) else None,
             **{name: getattr(metrics, name) for name in ("rmse", "nme", "auc", "failure_rate")},
-            "mean_shape_rmse": self.data.baseline,
+            "mean_shape_rmse": self.data.baseline_rmse,
             "lr": rate,
             "images_per_second": self.epochs.steps * self.epochs.batch_size / max(trained, 1e-9),
             "train_seconds": trained,

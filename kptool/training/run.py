@@ -35,12 +35,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a finished training; `metrics` are the best epoch's, on the validation images."""
+    """The result of a finished training; `metrics` are the best epoch's on the validation images, and
+    `mean_shape` those of the training images' mean shape, None where they cannot be measured."""
 
     model: str
     epochs: int
     best_epoch: int
     metrics: dict[str, Any]
+    mean_shape: dict[str, Any] | None
     checkpoint: Path
     seconds: float
     images_per_second: float
@@ -92,7 +94,7 @@ def train(
                 raise DivergedError(f"{error}; {folder.roll_back()}" if workers.rank == 0 else str(error)) from error
             if workers.rank == 0:
                 folder.finish()
-        return summarise(trainer, epochs, out)
+        return summarise(trainer, epochs, data, out)
 
 
 def restore(trainer: Trainer, out: Path, settings: dict[str, Any], budget: float | None, steps: int) -> None:
@@ -132,7 +134,7 @@ def restore(trainer: Trainer, out: Path, settings: dict[str, Any], budget: float
         )
 
 
-def summarise(trainer: Trainer, epochs: Epochs, out: Path) -> Result:
+def summarise(trainer: Trainer, epochs: Epochs, data: Split, out: Path) -> Result:
     """The result of a finished training."""
     best = min(trainer.history, key=lambda row: row["rmse"], default={"epoch": 0})
     trained = sum(row["train_seconds"] for row in trainer.history)
@@ -142,6 +144,7 @@ def summarise(trainer: Trainer, epochs: Epochs, out: Path) -> Result:
         epochs=trainer.epoch,
         best_epoch=int(best["epoch"]),
         metrics=trainer.best,
+        mean_shape=None if data.baseline is None else data.baseline.to_dict(),
         checkpoint=path,
         seconds=trainer.seconds,
         images_per_second=trainer.step * epochs.batch_size / trained if trained else 0.0,

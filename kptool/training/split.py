@@ -18,7 +18,7 @@ from kptool.data.notes import never_labelled
 from kptool.data.splits import folds
 from kptool.evaluation.conformal import reason
 from kptool.evaluation.evaluation import Evaluation, evaluate_arrays, read_truth
-from kptool.evaluation.metrics import GroundTruth, mean_shape, measure_mean_shape
+from kptool.evaluation.metrics import GroundTruth, Metrics, mean_shape, measure_mean_shape
 from kptool.network.keypoint_model import KeypointModel
 from kptool.training.batches import TrainingSet
 
@@ -32,14 +32,15 @@ Fold = tuple[int, int]
 class Split:
     """Training images on the device, and validation images in memory.
 
-    mean_shape: (K, 2) of the training images, NaN without a label; baseline: its RMSE on the validation images; val_rows:
-    the rows of these in the source; images: uint8 (N, H, W) or (N, C, H, W); truth: their labels. In a cache without
-    validation images, `val_rows` is empty, and `images` and `truth` are the training images'.
+    mean_shape: (K, 2) of the training images, NaN without a label; baseline: its metrics on the validation images, None
+    where no keypoint is labelled in both; val_rows: the validation images' rows in the source; images: uint8 (N, H, W) or
+    (N, C, H, W); truth: their labels. In a cache without validation images, `val_rows` is empty, and `images` and `truth`
+    are the training images'.
     """
 
     train: TrainingSet
     mean_shape: np.ndarray
-    baseline: float | None
+    baseline: Metrics | None
     val_rows: list[int]
     images: np.ndarray
     truth: GroundTruth
@@ -65,11 +66,16 @@ class Split:
         return cls(
             TrainingSet.upload(cache.read("images", train), labels.points, labels.visibility, device, labels.back),
             shape,
-            None if baseline is None else baseline.rmse,
+            baseline,
             rows,
             cache.read("images", val),
             truth,
         )
+
+    @property
+    def baseline_rmse(self) -> float | None:
+        """The RMSE of the mean shape on the validation images, source pixels."""
+        return None if self.baseline is None else self.baseline.rmse
 
     def check(self, path: Path) -> None:
         """Raise ConfigError where the cache at `path` has nothing to train on, or nothing to measure on."""
@@ -93,7 +99,7 @@ class Split:
             **found.metrics.to_dict(),
             "measured_on": "val" if held_out else "train",
             "best_epoch": epoch,
-            "mean_shape_rmse": self.baseline,
+            "mean_shape_rmse": self.baseline_rmse,
             "radius90": quantiles,
             "radius90_missing": reason(found.quantiles, names, held_out=held_out),
         }
