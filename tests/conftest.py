@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,28 @@ from kptool.cache.extraction import Options, extract
 from kptool.predict.faces import LANDMARKS
 
 SHARED_FACES = Path(__file__).parents[2] / "shared" / "data" / "faces15"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of one file stay in one process until another is idle, so its fixtures are made once."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder `name` as `make` fills it, shared by all processes that run tests; none of them may change it."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder, done = base / f"{name}-shared", base / f"{name}.done"
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 @dataclass
@@ -99,9 +123,12 @@ def kaggle_csv(path: Path, rows: int = 6, *, side: int = 8, partial: int = 0, se
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of 48 synthetic faces of 48x48 pixels, made once."""
-    out = tmp_path_factory.mktemp("faces")
-    source = plugins.load("datasets", "synthetic").open(None, count=48, size=(48, 48), seed=1)
-    return extract(source, out, Options(val=0.25, sigma=1.5, stride=2)).cache
+
+    def make(out: Path) -> None:
+        source = plugins.load("datasets", "synthetic").open(None, count=48, size=(48, 48), seed=1)
+        extract(source, out, Options(val=0.25, sigma=1.5, stride=2))
+
+    return once(tmp_path_factory, "faces", make) / "dataset.h5"
 
 
 @pytest.fixture(scope="session")
@@ -111,12 +138,15 @@ def run_folder(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from kptool.cache.store import Cache
     from kptool.training import run
 
-    out = tmp_path_factory.mktemp("runs") / "unet"
-    with Cache(faces) as cache:
-        info = cache.info
-    settings = configure("unet", info.skeleton, info.size, info.channels, {"width": 4, "epochs": 2, "batch_size": 12})
-    run.train(faces, out, *settings, device="cpu")
-    return out
+    def make(folder: Path) -> None:
+        with Cache(faces) as cache:
+            info = cache.info
+        fast = {"width": 4, "epochs": 2, "batch_size": 12}
+        run.train(
+            faces, folder / "unet", *configure("unet", info.skeleton, info.size, info.channels, fast), device="cpu"
+        )
+
+    return once(tmp_path_factory, "runs", make) / "unet"
 
 
 @pytest.fixture(scope="session")

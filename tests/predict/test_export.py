@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -12,11 +14,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import once
 
 from kptool import Predictor
 from kptool.base.config import ModelConfig, configure
 from kptool.base.errors import CheckpointError, ConfigError
 from kptool.cache.store import Cache
+from kptool.cli.main import main
 from kptool.data import images
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
@@ -25,9 +29,19 @@ from kptool.training import run
 
 
 @pytest.fixture(scope="module")
-def graph(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported graph of `run_folder`."""
-    return export.export(run_folder / cards.WEIGHTS, tmp_path_factory.mktemp("graph") / "unet.onnx").path
+def graph(run_folder: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported graph of `run_folder`, written by the command line, and the JSON that it printed."""
+
+    def make(folder: Path) -> None:
+        with (
+            (folder / "unet.json").open("w") as said,
+            contextlib.redirect_stdout(said),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main(["export", str(run_folder), "--out", str(folder / "unet.onnx"), "--cache", str(faces), "--json"])
+        assert not ended.value.code
+
+    return once(tmp_path_factory, "graph", make) / "unet.onnx"
 
 
 @pytest.fixture
@@ -81,17 +95,25 @@ def test_the_number_of_threads_changes_nothing(pictures: np.ndarray) -> None:
     assert np.array_equal(one.scores, four.scores)
 
 
-@pytest.mark.parametrize("model", ["vgg", "resnet", pytest.param("fcn", marks=pytest.mark.slow)])  # like unet
-def test_every_kind_of_model_exports(model: str, faces: Path, tmp_path: Path, pictures: np.ndarray) -> None:
+def trained(model: str, faces: Path, folder: Path) -> Path:
+    """Weights after one epoch on `faces`."""
     with Cache(faces) as cache:
         info = cache.info
     settings = configure(model, info.skeleton, info.size, info.channels, {"width": 4, "epochs": 1, "batch_size": 12})
-    weights = run.train(faces, tmp_path / "run", *settings, device="cpu").checkpoint
-    done = export.export(weights, tmp_path / "out.onnx", pictures, half=model == "vgg")
+    return run.train(faces, folder, *settings, device="cpu").checkpoint
+
+
+@pytest.mark.parametrize("model", ["resnet", pytest.param("fcn", marks=pytest.mark.slow)])  # like unet; vgg: see half weights
+def test_every_kind_of_model_exports(model: str, faces: Path, tmp_path: Path, pictures: np.ndarray) -> None:
+    done = export.export(trained(model, faces, tmp_path / "run"), tmp_path / "out.onnx", pictures)
+    agrees(done, pictures, heatmaps=model == "fcn")
+
+
+def agrees(done: export.Exported, pictures: np.ndarray, *, heatmaps: bool) -> None:
     assert done.difference.points <= export.TOLERANCE
     assert set(done.difference.aspects) == {"model", *agreement.ASPECTS}
     assert done.images == len(pictures)
-    assert (backends.OnnxBackend(done.path).run(pictures, heatmaps=True).heatmaps is None) == (model != "fcn")
+    assert (backends.OnnxBackend(done.path).run(pictures, heatmaps=True).heatmaps is not None) == heatmaps
 
 
 def test_the_graph_says_nothing_of_the_machine_it_was_made_on(graph: Path) -> None:
@@ -165,19 +187,17 @@ def test_a_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest
 
 
 def test_export_on_the_command_line(
-    kptool: Any, in_tmp: Path, run_folder: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
+    kptool: Any, in_tmp: Path, graph: Path, run_folder: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran = kptool("export", run_folder, "--out", "unet.onnx", "--cache", faces, "--json")
-    assert ran.code == 0, ran.err
-    document = ran.json()
+    document = json.loads(graph.with_suffix(".json").read_text())
     assert document["real_images"]
     with Cache(faces) as cache:
         assert document["images"] == min(64, len(cache.index("val")))
     assert document["half"] is None
     assert document["largest_difference"] < 0.01
     picture = faces.parent / "images" / "00000.png"
-    ran = kptool("predict", picture, "--model", "unet.onnx", "--no-detect", "--json")
-    assert ran.json()["model"] == "unet.onnx"
+    ran = kptool("predict", picture, "--model", graph, "--no-detect", "--json")
+    assert ran.json()["model"] == str(graph)
     assert len(ran.json()["images"][0]["faces"][0]["keypoints"]) == 15
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     ran = kptool("export", run_folder)
@@ -185,23 +205,16 @@ def test_export_on_the_command_line(
     assert "kptool[export]" in ran.err
 
 
-def untrained(folder: Path, model: str = "vgg", **changes: Any) -> Path:
-    """Initial weights, with a batch norm that has seen data, and a card without a radius."""
-    config = ModelConfig(model, ("a", "b"), (), **{"loss": "wing", "width": 4, "size": (32, 48), **changes})
-    torch.manual_seed(0)
-    model = KeypointModel(config).eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.running_var, 0.1, 3)
-            torch.nn.init.normal_(module.running_mean, std=0.3)
-    checkpoint.save_weights(folder / cards.WEIGHTS, model, cards.Card(config, metrics={"radius90": None}))
-    return folder / cards.WEIGHTS
-
-
-def test_half_weights_are_compared_with_their_own_run_and_their_cost_is_told(tmp_path: Path) -> None:
-    weights = untrained(tmp_path)
+def test_half_weights_are_compared_with_their_own_run_and_their_cost_is_told(
+    faces: Path, tmp_path: Path, pictures: np.ndarray
+) -> None:
+    """For a model whose card has no radius."""
+    weights = trained("vgg", faces, tmp_path / "run")
+    model, card = checkpoint.load_model(weights)
+    checkpoint.save_weights(weights, model, dataclasses.replace(card, metrics={"radius90": None}))
     whole = export.export(weights, tmp_path / "whole.onnx")
-    done = export.export(weights, tmp_path / "half.onnx", half=True)
+    done = export.export(weights, tmp_path / "half.onnx", pictures, half=True)
+    agrees(done, pictures, heatmaps=False)
     assert whole.half is None
     assert done.difference.points < 1e-3
     assert done.half is not None
@@ -214,15 +227,16 @@ def test_half_weights_are_compared_with_their_own_run_and_their_cost_is_told(tmp
         for name, tensor in stored.items()
         if "weight" in name and np.prod(tensor.dims) >= halving.LEAST
     )
-    shown = agreement.synthetic(checkpoint.load_model(weights)[0].config).images
-    apart = backends.OnnxBackend(done.path).run(shown).points - backends.OnnxBackend(whole.path).run(shown).points
+    whole_run, half_run = (backends.OnnxBackend(each.path).run(pictures) for each in (whole, done))
+    apart = half_run.points - whole_run.points
     assert np.linalg.norm(apart, axis=-1).max() == pytest.approx(largest, rel=0.05)
-    assert np.isnan(backends.OnnxBackend(whole.path).run(shown).radius90).all()  # not in the card
+    assert np.isnan(whole_run.radius90).all()  # not in the card
 
 
 def test_weights_that_float16_does_not_have_are_refused_by_name(tmp_path: Path) -> None:
-    weights = untrained(tmp_path)
-    model, card = checkpoint.load_model(weights)
+    weights = tmp_path / cards.WEIGHTS
+    config = ModelConfig("vgg", ("a", "b"), (), loss="wing", width=2)
+    model, card = KeypointModel(config).eval(), cards.Card(config)
     with torch.no_grad():
         model.network.head.hidden.weight[0, 0] = 1e6
     checkpoint.save_weights(weights, model, card)
