@@ -103,7 +103,9 @@ def trained(model: str, faces: Path, folder: Path) -> Path:
     return run.train(faces, folder, *settings, device="cpu").checkpoint
 
 
-@pytest.mark.parametrize("model", ["resnet", pytest.param("fcn", marks=pytest.mark.slow)])  # like unet; vgg: see half weights
+@pytest.mark.parametrize(
+    "model", ["resnet", pytest.param("fcn", marks=pytest.mark.slow)]
+)  # like unet; vgg: see half weights
 def test_every_kind_of_model_exports(model: str, faces: Path, tmp_path: Path, pictures: np.ndarray) -> None:
     done = export.export(trained(model, faces, tmp_path / "run"), tmp_path / "out.onnx", pictures)
     agrees(done, pictures, heatmaps=model == "fcn")
