@@ -171,7 +171,7 @@ def test_files_that_are_no_graph_are_refused(graph: Path, tmp_path: Path) -> Non
     proto = onnx.load(graph)
     del proto.metadata_props[:]
     onnx.save(proto, other)
-    with pytest.raises(CheckpointError, match="not of kptool's"):
+    with pytest.raises(CheckpointError, match="not a weights file of kptool's"):
         backends.load(other)
     with pytest.raises(ConfigError, match="without --tta"):
         backends.load(graph, flip=True)
