@@ -26,12 +26,12 @@ def test_time_ends_a_training_after_the_epoch_that_runs(kptool: Any, in_tmp: Pat
     """At least one epoch is trained, so that there are weights."""
     ran = kptool("train", "unet", faces, "--epochs", 50, "--time", "0.1s", "--json", *FAST)
     assert ran.code == 0, ran.err
-    assert ran.json["epochs"] == 1
+    assert ran.json()["epochs"] == 1
     assert "as many as fit" in Path("runs/unet/train.log").read_text().splitlines()[-1]
     assert "duration above zero" in refused("train", "unet", faces, "--time", "20")
 
 
 def test_a_config_that_a_run_left_repeats_it(kptool: Any, in_tmp: Path, faces: Path) -> None:
-    first = kptool("train", "unet", faces, "--epochs", 1, "--set", "augment.rotation=3", "--json", *FAST).json
-    again = kptool("train", "--config", "runs/unet/config.toml", faces, "--out", "again", "--json").json
+    first = kptool("train", "unet", faces, "--epochs", 1, "--set", "augment.rotation=3", "--json", *FAST).json()
+    again = kptool("train", "--config", "runs/unet/config.toml", faces, "--out", "again", "--json").json()
     assert again["val"] == first["val"]
