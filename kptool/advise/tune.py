@@ -111,7 +111,7 @@ class _Search:
             data = Split.load(opened, torch.device("cpu"))
             data.check(cache)
             described = describe_data(opened, data)
-        self._given, self._baseline = dict(given), data.baseline
+        self._given, self._baseline = dict(given), data.baseline_rmse
         self.network, self.config = self.configured(model, {})
         self.dimensions = space(self.network, self.config, fixed=given, only=only)
         self._settings = {
