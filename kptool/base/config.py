@@ -117,6 +117,8 @@ class TrainConfig:
     """decay per step of the averaged weights (EMA), which are the ones evaluated and saved"""
     patience: int = 0
     """epochs without a better validation RMSE after which training ends; 0: it never ends early"""
+    freeze: int = 0
+    """epochs, from the first on, in which the layers taken by --init keep their weights and batch-norm statistics"""
     clip: float = 1.0
     """largest norm of the gradient"""
     seed: int = 0
@@ -134,6 +136,7 @@ class TrainConfig:
         require(0 <= self.warmup < 1, f"warmup must be at least 0 and below 1; got {self.warmup}")
         require(0 <= self.ema < 1, f"ema must be at least 0 and below 1; got {self.ema}")
         require(self.patience >= 0, f"patience must not be negative; got {self.patience}")
+        require(self.freeze >= 0, f"freeze must not be negative; got {self.freeze}")
         require(self.clip > 0, f"clip must be positive; got {self.clip}")
         require(0 <= self.seed < 2**32, f"seed must be 0 to 2**32 - 1; got {self.seed}")
         require(self.amp in ("auto", "on", "off"), f"amp must be auto, on or off; got {self.amp!r}")

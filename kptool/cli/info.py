@@ -37,9 +37,24 @@ def info(
     from rich.table import Table
 
     table = Table(show_header=False, box=None)
+    facts = _readable(facts)
     for key, value in facts.items():
         table.add_row(key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
     emit(table)
+
+
+def _readable(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a model for the table, with the weights that its training started from in a row of their own."""
+    data = facts.get("data")
+    start = data.get("init") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(start, dict):
+        return facts
+    rest = {key: value for key, value in data.items() if key != "init"}
+    taken = (
+        f"{start.get('layers')} of {start.get('layers_of')} layers and the head of {len(start.get('keypoints') or [])}"
+        f" keypoints of {start.get('origin')} (sha256 {str(start.get('sha256'))[:12]})"
+    )
+    return {**facts, "data": rest, "started from": taken}
 
 
 def _installation() -> dict[str, Any]:

@@ -54,6 +54,18 @@ def train(
         int | None,
         typer.Option(min=2, help="Cross-validate with this many folds, keeping groups intact.", show_default=False),
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Start from the layers that fit of a run, a weights file, or a name such as unet.",
+            show_default=False,
+        ),
+    ] = None,
+    freeze: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Freeze the layers taken by --init for the first N epochs.", show_default=False),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT/last.ckpt.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
     settings: Annotated[
@@ -75,10 +87,12 @@ def train(
     model, cache = _what_to_train(model, cache, recipe.pop("model", None), config)
     names = plugins.names("models") if model == "all" else (model,)
     given = recipe | overrides(
-        settings or [], epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, patience=patience
+        settings or [], epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, patience=patience, freeze=freeze
     )
     for name in names:
         check_settings(name, given, device)
+    if init is not None and model == "all":
+        raise ConfigError("--init takes the layers of one model's weights; name that model instead of all")
     folders = {name: (out / name if model == "all" else out) if out else Path("runs") / name for name in names}
     parts: list[Fold | None] = [(i, cv) for i in range(cv)] if cv else [None]
     runs = [
@@ -96,7 +110,7 @@ def train(
         begun = resume and (not begun_any or (folder / "last.ckpt").exists())
         if resume and not begun:
             note(f"kptool: {folder} has no training to resume; starting it")
-        rows.append(_train_one(name, cache, folder, given, device, begun, part, budget))
+        rows.append(_train_one(name, cache, folder, given, device, begun, part, budget, init))
     finished = [row for row in rows if row]
     if not finished:  # under torchrun, only the first process reports
         return
@@ -162,6 +176,7 @@ def _train_one(
     resume: bool,
     fold: Fold | None,
     budget: float | None,
+    init: str | None,
 ) -> Result | None:
     """Train one model, or one fold of it, and draw its curves. None in processes of torchrun's other than the first."""
     from kptool.base.config import configure
@@ -176,7 +191,9 @@ def _train_one(
         settings = configure(name, info.skeleton, info.size, info.channels, given)
     note(f"kptool: training {name} on {cache}" + (f", fold {fold[0] + 1} of {fold[1]}" if fold else ""))
     with progress() as bar:
-        result = run.train(cache, out, *settings, device=device, resume=resume, fold=fold, budget=budget, progress=bar)
+        result = run.train(
+            cache, out, *settings, device=device, resume=resume, fold=fold, init=init, budget=budget, progress=bar
+        )
     if not result.metrics:
         return None
     figures.save(charts.curves(out), out / "curves.png")

@@ -40,13 +40,13 @@ Shape = tuple[int, ...]
 class Taken:
     """The parts of a network that were initialised from weights.
 
-    `layers` and `fresh`: the layers outside the head that were taken, and those that were not. `keypoints`: the keypoints
-    whose head was taken, out of `names`. `card`: the card of the weights.
+    `path`: the weights file; `origin`: the same in words; `card`: its card. `layers` and `fresh`: the layers outside the
+    head that were taken, and those that were not. `keypoints`: the keypoints whose head was taken, out of `names`.
     """
 
     name: str
+    path: Path
     origin: str
-    sha256: str
     layers: tuple[str, ...]
     fresh: tuple[str, ...]
     keypoints: tuple[str, ...]
@@ -55,10 +55,11 @@ class Taken:
 
     def describe(self) -> dict[str, Any]:
         """The summary that the card of the trained weights keeps."""
+        origin = self.origin.replace(str(self.path), self.path.name)  # weights are shared, and must not reveal folders
         return {
             "name": self.name,
-            "origin": self.origin,
-            "sha256": self.sha256,
+            "origin": origin.replace(str(self.path.parent), self.path.parent.name or "."),
+            "sha256": sha256((self.path,)),
             "layers": len(self.layers),
             "layers_of": len(self.layers) + len(self.fresh),
             "keypoints": list(self.keypoints),
@@ -121,8 +122,8 @@ def take(model: KeypointModel, weights: str, *, runs: Path = Path("runs")) -> Ta
     headed = bool(plan.head) and all(layer in fitting for layer in plan.head)
     return Taken(
         name=Path(weights).name,
+        path=path,
         origin=origin,
-        sha256=sha256((path,)),
         layers=whole,
         fresh=fresh,
         keypoints=tuple(model.config.names[new] for _, new in pairs) if headed else (),

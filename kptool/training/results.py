@@ -21,6 +21,7 @@ def describe(result: Result) -> dict[str, Any]:
         "seconds": result.seconds,
         "images_per_second": result.images_per_second,
         "parameters": result.parameters,
+        **({"init": result.init} if result.init is not None else {}),
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from kptool.system.files import locked
 from kptool.system.progress import Progress, silent
 from kptool.system.signals import deferred
 from kptool.system.workers import join
+from kptool.training import start
 from kptool.training.batches import Epochs
 from kptool.training.loop import Loop, OnEpoch
 from kptool.training.run_folder import RunFolder, load_state
@@ -47,6 +48,8 @@ class Result:
     seconds: float
     images_per_second: float
     parameters: int
+    init: dict[str, Any] | None = None
+    """what was taken from other weights before the first step; see `kptool.training.init.Taken.describe`"""
 
 
 def train(
@@ -58,6 +61,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     fold: Fold | None = None,
+    init: str | None = None,
     budget: float | None = None,
     on_epoch: OnEpoch | None = None,
     progress: Progress = silent,
@@ -67,10 +71,11 @@ def train(
     Writes model.safetensors, last.ckpt and metrics.csv after every epoch, each atomically, config.toml, and a line per
     epoch to train.log and to the logger `kptool.training.epochs`. With `resume`, continues from last.ckpt, whose data, split
     and settings must be the same, but for those in `kptool.training.run_folder.RESUMABLE`. `fold` (i, n) validates on the
-    i-th of n folds of the cache and trains on the others, instead of the cache's own split. With `budget`, in seconds, as
-    many of the epochs are trained as fit, those before a resumption included, and the learning rate's schedule is laid
-    out for them. Raises DivergedError where a number is no longer finite, after which `out` holds what it held before,
-    and other KptoolErrors for bad input.
+    i-th of n folds of the cache and trains on the others, instead of the cache's own split. `init`, a weights file, a run
+    folder or a name, initialises the layers that fit (see `kptool.training.init`); resuming does not read it again. With
+    `budget`, in seconds, as many of the epochs are trained as fit, those before a resumption included, and the learning
+    rate's schedule is laid out for them. Raises DivergedError where a number is no longer finite, after which `out` holds
+    what it held before, and other KptoolErrors for bad input.
     """
     chosen = devices.of_rank(devices.pick(device))
     with join("nccl" if chosen.type == "cuda" else "gloo") as workers, Cache(cache_path) as cache:
@@ -84,9 +89,12 @@ def train(
         settings = {"config": to_dict(model), "training": to_dict(config), "data": describe_data(cache, data)}
         epochs = Epochs(data.train, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
         trainer.schedule = Schedule(config.epochs * epochs.steps)
-        if resume:
-            restore(trainer, out, settings, budget, epochs.steps)
         folder = RunFolder(out, settings, resumed=resume)
+        if resume:
+            restore(trainer, out, settings, init, budget, epochs.steps)
+        elif init is not None:
+            start.initialise(trainer, init, folder)
+        start.check_freeze(trainer)
         with locked(out) if workers.rank == 0 else contextlib.nullcontext(), deferred() as stop:
             try:
                 Loop(trainer, epochs, data, folder, stop, budget, on_epoch, progress).train()
@@ -94,16 +102,20 @@ def train(
                 raise DivergedError(f"{error}; {folder.roll_back()}" if workers.rank == 0 else str(error)) from error
             if workers.rank == 0:
                 folder.finish()
-        return summarise(trainer, epochs, data, out)
+        return replace(summarise(trainer, epochs, data, out), init=settings["data"].get("init"))
 
 
-def restore(trainer: Trainer, out: Path, settings: dict[str, Any], budget: float | None, steps: int) -> None:
+def restore(
+    trainer: Trainer, out: Path, settings: dict[str, Any], init: str | None, budget: float | None, steps: int
+) -> None:
     """Load last.ckpt into a trainer of `steps` steps per epoch, and lay out the schedule that holds from here on.
 
     Where epochs, patience or time budget are not those of before, that is the schedule of a training which had the new
-    number of epochs from its beginning. Raises CheckpointError where other settings, data or split are not `settings`.
+    number of epochs from its beginning. Raises CheckpointError where other settings, data or split are not `settings`, or
+    where the training did not start from the weights `init`, if given.
     """
     state, changes = load_state(out, settings)
+    settings["data"] |= start.remembered(state, out, init)
     whole, done = trainer.schedule, state.get("epoch")
     require(
         not isinstance(done, int) or done <= trainer.config.epochs,

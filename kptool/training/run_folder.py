@@ -71,7 +71,11 @@ class RunFolder:
         augment = training.pop("augment")
         values = {key: model[key] for key in ("model", "width", "loss", "sigma", "decoder")} | training
         values |= {f"augment.{key}": value for key, value in augment.items()}
-        remark = "The settings of this run; `kptool train --config` with this file and the same cache repeats it."
+        start = self.settings["data"].get("init")
+        option = "" if start is None else f", --init {' '.join(str(start.get('name')).split())}"
+        remark = (
+            f"The settings of this run; `kptool train --config` with this file{option} and the same cache repeats it."
+        )
         write_text(self.out / CONFIG, recipes.write(((key, value, "") for key, value in values.items()), [remark]))
 
     def log(self, line: str) -> None:

@@ -31,6 +31,7 @@ from kptool.system.signals import Deferred, Stopped
 from kptool.system.workers import Workers
 from kptool.training.augmentation import Batch
 from kptool.training.batches import Epochs, TrainingSet
+from kptool.training.init import Taken, take
 from kptool.training.optimizer import learning_rate, parameter_groups, update_average
 from kptool.training.schedule import Schedule
 from kptool.training.split import Split
@@ -73,6 +74,9 @@ class Trainer:
         """the metrics of the best weights"""
         self.sums = torch.zeros(2, device=device)
         """over the current epoch's steps: the sum of losses, and the number of processes that were asked to stop"""
+        self.taken: tuple[str, ...] = ()
+        """the model's layers that were initialised from other weights, by name"""
+        self._frozen: list[nn.Parameter] = []
         self._stop: Deferred | None = None
         self._check_interval = 1 if device.type == "cpu" else _CHECK_INTERVAL
 
@@ -82,6 +86,7 @@ class Trainer:
         Raises Stopped, between two steps, after a signal, and DivergedError.
         """
         self.network.train()
+        self.freeze()
         self._stop = stop
         self.schedule.total = self.schedule.total or self.config.epochs * data.steps
         total, begun = self.schedule.total, self.step - self.epoch * data.steps
@@ -97,6 +102,26 @@ class Trainer:
         self.epoch += 1
         self.measure_training(data.data)
         return mean
+
+    def start_from(self, weights: str) -> Taken:
+        """Initialise the model and its average from `weights`; see `kptool.training.init.take`, also for the errors."""
+        taken = take(self.model, weights)
+        self.average.load_state_dict(self.model.state_dict())
+        self.taken = taken.layers
+        return taken
+
+    def freeze(self) -> None:
+        """In the first `config.freeze` epochs, freeze the layers in `taken`: their parameters get no gradient, and batch norm
+        uses its running statistics and does not update them, so that these layers compute what they did before."""
+        frozen = self.epoch < self.config.freeze
+        modules = [self.model.get_submodule(name) for name in self.taken]
+        parameters = [parameter for module in modules for parameter in module.parameters(recurse=False)]
+        self._frozen = parameters if frozen else []
+        for module in modules:
+            module.training = not frozen
+        if self.workers.world == 1:  # DDP waits for the gradients of all parameters
+            for parameter in parameters:
+                parameter.requires_grad_(not frozen)
 
     def check_stop(self) -> None:
         """Raise Stopped after a signal; with several processes, after a signal to any, in all of them at the same step."""
@@ -169,6 +194,8 @@ class Trainer:
         loss = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        for parameter in self._frozen:
+            parameter.grad = None
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.step += 1
@@ -213,6 +240,7 @@ class Trainer:
             "best": self.best,
             "schedule": self.schedule.state(),
             "threads": torch.get_num_threads(),
+            "taken": list(self.taken),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -227,6 +255,8 @@ class Trainer:
             self.history, self.best = list(state["history"]), dict(state.get("best", {}))
             if "schedule" in state:
                 self.schedule = Schedule.restore(state["schedule"])
+            self.taken = tuple(map(str, state.get("taken", ())))
+            self.freeze()  # which looks every layer up
             check_progress(self)
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise CheckpointError(

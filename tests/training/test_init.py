@@ -15,6 +15,7 @@ from kptool.base.config import RECIPES, ModelConfig
 from kptool.base.errors import CheckpointError
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
+from kptool.system import files
 from kptool.training import init
 
 MODELS = ("fcn", "resnet", "unet", "vgg")
@@ -64,7 +65,8 @@ def test_the_same_network_is_taken_whole(tmp_path: Path, model: str) -> None:
     assert (taken.fresh, taken.keypoints) == ((), ("a", "b", "c"))
     assert "; new:" not in taken.sentence()
     assert taken.describe()["layers"] == taken.describe()["layers_of"] == len(taken.layers) > 10
-    assert len(taken.sha256) == 64
+    assert len(taken.describe()["sha256"]) == 64
+    assert taken.describe()["origin"] == "weights.safetensors"
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -175,7 +177,7 @@ def test_the_shipped_weights() -> None:
     assert taken.describe() == {
         "name": "unet",
         "origin": "the unet weights that ship with kptool",
-        "sha256": taken.sha256,
+        "sha256": files.sha256((taken.path,)),
         "layers": 42,
         "layers_of": 42,
         "keypoints": ["nose_tip"],
