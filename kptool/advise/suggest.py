@@ -28,7 +28,7 @@ from kptool.system.progress import Progress, silent
 
 _SHIFT = 1 / 32
 """The shift of the copies, as a share of the longer side: within the range of the training augmentation."""
-LOOKS = 3
+VARIANTS = 3
 """Predictions of each model for each image: unshifted, and shifted both ways."""
 _AGREED = 0.4
 """The share of images, those of least disagreement, that is excluded."""
@@ -95,13 +95,13 @@ def disagreement(
     """
     height, width = pictures.shape[-2:]
     step = max(1, round(max(height, width) * _SHIFT))
-    looks = []
+    predicted = []
     for number, model in enumerate(models):
         for turn, by in enumerate((0, step, -step)):
             found = evaluation.run([model], shifted(pictures, by))
-            looks.append(found.points - by)
-            progress("pictures", LOOKS * number + turn + 1, LOOKS * len(models))
-    each = np.sqrt(np.var(np.stack(looks), axis=0, dtype=np.float64).sum(-1))
+            predicted.append(found.points - by)
+            progress("pictures", VARIANTS * number + turn + 1, VARIANTS * len(models))
+    each = np.sqrt(np.var(np.stack(predicted), axis=0, dtype=np.float64).sum(-1))
     return np.asarray(each[:, ... if learnt is None else learnt].mean(-1) / max(height, width))
 
 

@@ -82,7 +82,18 @@ def _kptool(folder: Path, points: NDArray[np.float32], maps: NDArray[Any], order
     """With `kptool.cache.store`: seconds to write the maps, seconds to read them shuffled, and bytes on disk."""
     path, n = folder / "kptool.h5", len(points)
     info = Info(
-        FACE15.names, FACE15.flip_pairs, (96, 96), 1, 2.0, 1, maps.dtype.name, 0, 0.1, "bench", "0" * 64, "bench"
+        names=FACE15.names,
+        flip_pairs=FACE15.flip_pairs,
+        size=(96, 96),
+        channels=1,
+        sigma=2.0,
+        stride=1,
+        heatmaps=maps.dtype.name,
+        seed=0,
+        val=0.1,
+        source="bench",
+        source_sha256="0" * 64,
+        version="bench",
     )
     images = np.zeros((n, 96, 96), np.uint8)
     samples = Samples(images, points, np.full((n, 15), 2, np.uint8), np.arange(n))

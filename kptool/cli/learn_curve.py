@@ -190,7 +190,7 @@ def _suggest(
         seen = cache.read("images")
         chosen = suggesting.suggest(names, pool, seen, loaded, count, learnt=learnt, progress=bar)
     how = (
-        f"each of {len(names)} pictures, used whole, was predicted in {suggesting.LOOKS} variants by each of {len(models)}"
+        f"each of {len(names)} pictures, used whole, was predicted in {suggesting.VARIANTS} variants by each of {len(models)}"
         f" models; the suggestions represent the pictures with the largest disagreement, excluding the {len(cache)} labelled"
         " images"
     )
