@@ -10,9 +10,9 @@ import sysconfig
 from typing import TYPE_CHECKING, Any
 
 from kptool.base.errors import CacheError, CheckpointError, ConfigError, DataError, KptoolError
-from kptool.base.version import __version__
 
 if TYPE_CHECKING:
+    from kptool.base.version import __version__
     from kptool.predict.predictor import Predictor
 
 if sysconfig.get_config_var("Py_GIL_DISABLED"):
@@ -29,4 +29,8 @@ def __getattr__(name: str) -> Any:
         from kptool.predict.predictor import Predictor
 
         return Predictor
+    if name == "__version__":
+        from kptool.base.version import __version__
+
+        return __version__
     raise AttributeError(f"module 'kptool' has no attribute {name!r}")

@@ -64,6 +64,7 @@ class Ran:
 @pytest.fixture
 def kptool(capsys: pytest.CaptureFixture[str]) -> Any:
     """Run ``kptool ARGUMENTS...`` in this process."""
+    from kptool.cli import output
     from kptool.cli.main import main
 
     def run(*arguments: object) -> Ran:
@@ -73,6 +74,7 @@ def kptool(capsys: pytest.CaptureFixture[str]) -> Any:
             main([str(a) for a in arguments])
         except SystemExit as stop:
             code = stop.code
+        output.print_messages()  # so that --quiet does not last
         captured = capsys.readouterr()
         return Ran(int(code or 0), captured.out, captured.err)
 

@@ -1,8 +1,23 @@
-"""The installed version of kptool."""
+"""The installed version of kptool, read when it is first asked for: importing importlib.metadata takes a while."""
 
-from importlib.metadata import PackageNotFoundError, version
+from __future__ import annotations
 
-try:
-    __version__ = version("kptool")
-except PackageNotFoundError:  # running from a source tree that is not installed
-    __version__ = "0+unknown"
+from functools import cache
+
+__version__: str
+
+
+@cache
+def _installed() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("kptool")
+    except PackageNotFoundError:  # running from a source tree that is not installed
+        return "0+unknown"
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return _installed()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ import typer
 
 from kptool.base.errors import ConfigError
 from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Seed, check_settings, overrides
-from kptool.cli.output import emit, emit_json, note, progress
+from kptool.cli.output import complain, emit, emit_json, note, progress
 
 if TYPE_CHECKING:
     from kptool.advise.learn_curve import Plan, Point
@@ -87,7 +87,7 @@ def learn_curve(
             document |= found
             _print_suggestions(document, quiet=json)
     for picture in failed:
-        note(f"kptool: {' '.join(picture.error.split())}")
+        complain(f"kptool: {' '.join(picture.error.split())}")
     if json:
         emit_json({key: value for key, value in document.items() if key != "fitted"})
     if failed:

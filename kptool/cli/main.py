@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import signal
 import sys
 import traceback
@@ -14,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.base.errors import DataError, KptoolError
+from kptool.base.errors import ConfigError, DataError, KptoolError
 from kptool.cli import (
     bench,
     compare,
@@ -23,6 +22,7 @@ from kptool.cli import (
     evaluate,
     export,
     extract,
+    help,  # noqa: A004 - the module has the command's name
     info,
     learn_curve,
     predict,
@@ -34,14 +34,14 @@ from kptool.cli import (
     tune,
     usage,
 )
-from kptool.cli.output import Notes, note
+from kptool.cli.output import complain, print_messages
 from kptool.system.printable import printable
 from kptool.system.signals import Stopped, raised
 
 app = typer.Typer(
     name="kptool",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Detect keypoints in images with CNNs: extract, train, evaluate, predict, benchmark.",
@@ -63,6 +63,7 @@ for command in (
     doctor,
     learn_curve,
     bench,
+    help,
 ):
     name = command.__name__.rsplit(".", 1)[-1]
     app.command(name.replace("_", "-"))(getattr(command, name))
@@ -81,27 +82,35 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print informational messages too.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Detect keypoints in images with CNNs: extract, train, evaluate, predict, benchmark."""
+    """Detect keypoints in images with CNNs: extract, train, evaluate, predict, benchmark.
+
+    --verbose, --quiet and --debug may stand anywhere on the line.
+    """
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit the process with its code."""
     arguments = [usage.at_home(a) for a in (sys.argv[1:] if arguments is None else arguments)]
-    debug = "--debug" in arguments
-    logging.basicConfig(format="kptool: %(message)s", level=logging.WARNING, handlers=[Notes()], force=True)
+    arguments, flags = usage.without_flags(arguments)
+    debug = "debug" in flags
     try:
+        if {"verbose", "quiet"} <= flags:
+            raise ConfigError("--verbose and --quiet contradict each other; leave one out")
+        print_messages(verbose="verbose" in flags, quiet="quiet" in flags)
         with raised():
-            code = app([a for a in arguments if a != "--debug"], standalone_mode=False)
+            code = app(arguments, prog_name="kptool", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except KptoolError as error:
         _show(error, debug)
         sys.exit(2)
     except Stopped as stop:
-        note(f"kptool: stopped by {signal.Signals(stop.number).name}" + (f"; {stop.hint}" if stop.hint else ""))
+        complain(f"kptool: stopped by {signal.Signals(stop.number).name}" + (f"; {stop.hint}" if stop.hint else ""))
         sys.exit(128 + stop.number)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone; Python would print an error when flushing at exit
@@ -114,7 +123,7 @@ def _refused(error: Exception, debug: bool, arguments: list[str]) -> int:
     """Report an error that is not a KptoolError; returns the exit code."""
     if usage.is_wrong(error):
         commands = [command.name or "" for command in app.registered_commands]
-        note(str(error) if usage.asks_for_help(error) else f"kptool: {usage.sentence(error, arguments, commands)}")
+        complain(str(error) if usage.asks_for_help(error) else f"kptool: {usage.sentence(error, arguments, commands)}")
         return 2
     refusal = _foreseen(error)
     if refusal is not None:
@@ -123,9 +132,9 @@ def _refused(error: Exception, debug: bool, arguments: list[str]) -> int:
         return 2
     _show(error, debug)
     if isinstance(error, ModuleNotFoundError) and error.name == "torch":  # optional, as prediction works without it
-        note("kptool: this needs torch: pip install torch")
+        complain("kptool: this needs torch: pip install torch")
         return 2
-    note("kptool: this is a bug in kptool; run again with --debug and report the output")
+    complain("kptool: this is a bug in kptool; run again with --debug and report the output")
     return BUG
 
 
@@ -143,4 +152,4 @@ def _show(error: Exception, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
     text = " ".join(str(error).split())
-    note(f"kptool: {text}" if isinstance(error, KptoolError) else f"kptool: {type(error).__name__}: {text}")
+    complain(f"kptool: {text}" if isinstance(error, KptoolError) else f"kptool: {type(error).__name__}: {text}")

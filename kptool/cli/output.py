@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from kptool.system.printable import harmless, printable, printable_all
-from kptool.system.progress import Progress
+from kptool.system.progress import EPOCHS, Progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,16 +46,43 @@ def emit_text(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a remark on stderr."""
+    """Print a remark on stderr, unless --quiet was given."""
+    if not _quiet():
+        complain(text)
+
+
+def complain(text: str) -> None:
+    """Print an error on stderr."""
     _write(sys.stderr, harmless(text) + "\n")
 
 
-class Notes(logging.Handler):
-    """Prints the library's log messages as notes."""
+class _Messages(logging.Handler):
+    """Prints the library's log messages on stderr, the lines of a training without a prefix."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging`."""
-        note(self.format(record))
+        complain(record.getMessage() if record.name == EPOCHS else f"kptool: {record.getMessage()}")
+
+
+def print_messages(*, verbose: bool = False, quiet: bool = False) -> None:
+    """Print the library's warnings on stderr; with `verbose` its informational messages too, with `quiet` only errors.
+
+    `quiet` also turns off `note` and `progress`.
+    """
+    level = logging.ERROR if quiet else logging.WARNING
+    logging.basicConfig(level=level, handlers=[_Messages()], force=True)
+    for name in ("kptool", EPOCHS):
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.NOTSET)
+
+
+def print_epochs() -> None:
+    """Print the lines of a training as well, unless --quiet was given."""
+    if not _quiet():
+        logging.getLogger(EPOCHS).setLevel(logging.INFO)
+
+
+def _quiet() -> bool:
+    return not logging.getLogger().isEnabledFor(logging.WARNING)
 
 
 def _table(table: Table) -> None:
@@ -88,8 +115,8 @@ def _write(stream: TextIO, text: str) -> None:
 
 @contextlib.contextmanager
 def progress(quiet: bool = False) -> Iterator[Progress]:
-    """A reporter that draws a progress bar on stderr; does nothing if `quiet` or stderr is not a terminal."""
-    if quiet or not sys.stderr.isatty():
+    """A reporter that draws a progress bar on stderr; does nothing if `quiet`, with --quiet, or if stderr is not a terminal."""
+    if quiet or _quiet() or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
     from rich.console import Console

@@ -12,7 +12,7 @@ import typer
 
 from kptool.base.errors import ConfigError
 from kptool.cli.options import AsLabelled, Device, Json, ModelName
-from kptool.cli.output import emit, emit_json, emit_text, note, progress
+from kptool.cli.output import complain, emit, emit_json, emit_text, note, progress
 
 if TYPE_CHECKING:
     from kptool.predict.output import PicturePrediction
@@ -98,8 +98,10 @@ def predict(
     done = stream.merge(wanted, everyone)
     stream.write(predictor, done.found, out=out, coco=coco)
     notes = intensity.remark_notes(done.remarks)
-    for text in (*notes, *(" ".join(picture.error.split()) for picture in done.failed)):
+    for text in notes:
         note(f"kptool: {text}")
+    for picture in done.failed:
+        complain(f"kptool: {' '.join(picture.error.split())}")
     if json:
         _json(predictor, done, notes)
     elif csv:

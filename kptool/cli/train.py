@@ -9,7 +9,7 @@ import typer
 
 from kptool.base.errors import ConfigError
 from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_settings, overrides, parse_duration
-from kptool.cli.output import emit, emit_json, note, progress
+from kptool.cli.output import emit, emit_json, note, print_epochs, progress
 
 if TYPE_CHECKING:
     from kptool.training.run import Result
@@ -190,6 +190,7 @@ def _train_one(
         info = opened.info
         settings = configure(name, info.skeleton, info.size, info.channels, given)
     note(f"kptool: training {name} on {cache}" + (f", fold {fold[0] + 1} of {fold[1]}" if fold else ""))
+    print_epochs()
     with progress() as bar:
         result = run.train(
             cache, out, *settings, device=device, resume=resume, fold=fold, init=init, budget=budget, progress=bar

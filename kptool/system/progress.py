@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+EPOCHS = "kptool.training.epochs"
+"""The logger of a training's lines, a table with a row per epoch, level INFO."""
+
 Progress = Callable[[str, int, int | None], None]
 """``progress(what, done, total)``; `total` is None if unknown."""
 

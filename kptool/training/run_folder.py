@@ -27,8 +27,9 @@ from kptool.base.errors import CheckpointError, KptoolError
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.files import atomic, write_text
+from kptool.system.progress import EPOCHS
 
-epoch_lines = logging.getLogger("kptool.training.epochs")
+epoch_lines = logging.getLogger(EPOCHS)
 """Where the lines of train.log go as well, level INFO."""
 
 HISTORY, CONFIG, LOG = "metrics.csv", "config.toml", "train.log"

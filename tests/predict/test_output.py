@@ -134,9 +134,9 @@ def test_a_tilde_is_the_home_folder(kptool: Any, in_tmp: Path, monkeypatch: pyte
         (("predict", "none.png", "--frames", "0"), "--frames expects a whole number from 1 up; got '0'"),
         (("show", "--count", "1000"), "--count expects a whole number up to 400; got '1000'"),
         (("predict",), "missing argument 'IMAGE...'; see `kptool predict --help`"),
-        (("predict", "none.png", "--bo", "1"), "no such option: --bo"),
+        (("predict", "none.png", "--bo", "1"), "there is no option --bo (did you mean --box?)"),
         (("predict", "none.png", "--json=yes"), "option '--json' does not take a value"),
-        (("predikt",), "no such command 'predikt'. Did you mean 'predict'?; see `kptool --help`"),
+        (("predikt",), "there is no command 'predikt' (did you mean 'predict'?); see `kptool --help`"),
     ],
 )
 def test_wrong_usage_is_one_sentence(refused: Any, in_tmp: Path, arguments: tuple[str, ...], said: str) -> None:
