@@ -1,4 +1,4 @@
-"""mkdocs hook: generates the command reference from the Typer app at build time, so that it always matches the code."""
+"""mkdocs hook: generates the references of commands and settings from the code at build time, so that they match it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+from kptool.cli.settings import markdown
+
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add commands.md, the output of `typer utils docs`, to the site's files."""
+    """Add commands.md, the output of `typer utils docs`, and settings.md to the site's files."""
     command = [
         sys.executable,
         "-m",
@@ -25,4 +27,5 @@ def on_files(files: Files, config: Any) -> Files:
     ]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     files.append(File.generated(config, "commands.md", content=text))
+    files.append(File.generated(config, "settings.md", content=markdown()))
     return files

@@ -53,7 +53,7 @@ def parse(line: str) -> tuple[str, list[str], Path | None, Path | None]:
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text()
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        if "://" not in link and link != "commands.md":
+        if "://" not in link and link not in ("commands.md", "settings.md"):
             assert (page.parent / link).exists(), link
 
 
@@ -78,6 +78,12 @@ def test_the_documentation_builds_with_every_command_in_it(tmp_path: Path) -> No
     names = [command.name for command in app.registered_commands]
     assert len(names) > 10
     assert all(f"kptool {name}" in page for name in names)
+    from kptool.base.config import known_settings
+
+    page = (tmp_path / "site" / "settings" / "index.html").read_text()
+    assert all(
+        f"<code>{key}</code>" in page and each.setting.meaning[:20] in page for key, each in known_settings().items()
+    )
 
 
 def test_every_option_is_explained() -> None:

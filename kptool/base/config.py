@@ -11,10 +11,11 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from kptool.base.errors import ConfigError
 from kptool.base.geometry import Size
+from kptool.base.settings import Setting, check, settings_of
 from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
 
 MAX_SIDE = 4096
@@ -41,12 +42,17 @@ class ModelConfig:
     """(H, W) of the input in pixels"""
     channels: int = 1
     """1 for grey, 3 for colour"""
-    width: int = 32
-    """channels of the network's first stage"""
-    loss: str = "dsnt"
-    sigma: float = 1.5
-    """standard deviation of the target Gaussians in heatmap pixels"""
-    decoder: str = "gaussian"
+    width: Annotated[int, Setting("channels of the network's first stage", 1, 512, unit="channels")] = 32
+    loss: Annotated[str, Setting("loss function", plugins="losses")] = "dsnt"
+    sigma: Annotated[
+        float,
+        Setting(
+            "standard deviation of the target Gaussians; models with heatmaps only", 0.3, 50, unit="heatmap pixels"
+        ),
+    ] = 1.5
+    decoder: Annotated[str, Setting("how a heatmap becomes a point; models with heatmaps only", plugins="decoders")] = (
+        "gaussian"
+    )
     mirror: bool = True
     """whether a mirrored image with the flip pairs swapped is a valid image of the same kind of object"""
 
@@ -57,8 +63,7 @@ class ModelConfig:
             all(8 <= side <= MAX_SIDE for side in self.size), f"size must be 8 to {MAX_SIDE} pixels; got {self.size}"
         )
         require(self.channels in (1, 3), f"channels must be 1 (grey) or 3 (colour); got {self.channels}")
-        require(1 <= self.width <= 512, f"width must be 1 to 512 channels; got {self.width}")
-        require(0.3 <= self.sigma <= 50, f"sigma must be 0.3 to 50 heatmap pixels; got {self.sigma}")
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -68,78 +73,91 @@ class AugmentConfig:
     Raises ConfigError for values out of range.
     """
 
-    rotation: float = 8.0
-    """degrees; prediction turns faces upright first, so only objects seen at any angle need more"""
-    scale: float = 0.08
-    """relative change of size"""
-    shift: float = 0.04
-    """translation as a fraction of the image's side"""
-    stretch: float = 0.05
-    """relative change of the aspect ratio, and range of the shear"""
-    elastic: float = 0.02
-    """largest displacement of a smooth deformation, as a fraction of the image's side; reduced where it would fold"""
-    flip: float = 0.5
-    """probability of mirroring, with the flip pairs swapped"""
-    light: float = 0.35
-    """strength of a random gamma and of a brightness gradient across the image"""
-    blur: float = 0.3
-    """probability of a blur"""
-    noise: float = 0.03
-    """largest standard deviation of Gaussian noise; white is 1"""
-    erase: float = 0.3
-    """probability of a rectangle painted over the image"""
+    rotation: Annotated[
+        float,
+        Setting(
+            "largest rotation; prediction turns faces upright first, so only objects seen at any angle need more",
+            0,
+            180,
+            unit="degrees",
+        ),
+    ] = 8.0
+    scale: Annotated[float, Setting("largest relative change of size", 0, 0.9, below=True)] = 0.08
+    shift: Annotated[float, Setting("largest translation as a fraction of the image's side", 0, 0.5)] = 0.04
+    stretch: Annotated[
+        float, Setting("largest relative change of the aspect ratio, and largest shear", 0, 0.9, below=True)
+    ] = 0.05
+    elastic: Annotated[
+        float,
+        Setting(
+            "largest displacement of a smooth deformation, as a fraction of the image's side; reduced where it would fold",
+            0,
+            0.08,
+        ),
+    ] = 0.02
+    flip: Annotated[float, Setting("probability of mirroring, with the flip pairs swapped", 0, 1)] = 0.5
+    light: Annotated[
+        float, Setting("strength of a random gamma and of a brightness gradient across the image", 0, 1)
+    ] = 0.35
+    blur: Annotated[float, Setting("probability of a blur", 0, 1)] = 0.3
+    noise: Annotated[float, Setting("largest standard deviation of Gaussian noise; white is 1", 0, 1)] = 0.03
+    erase: Annotated[float, Setting("probability of a rectangle painted over the image", 0, 1)] = 0.3
 
     def __post_init__(self) -> None:
-        for name in ("flip", "blur", "erase"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"augment.{name} must be a probability from 0 to 1; got {value}")
-        require(0 <= self.rotation <= 180, f"augment.rotation must be 0 to 180 degrees; got {self.rotation}")
-        require(0 <= self.scale < 0.9, f"augment.scale must be at least 0 and below 0.9; got {self.scale}")
-        require(0 <= self.shift <= 0.5, f"augment.shift must be 0 to 0.5; got {self.shift}")
-        require(0 <= self.stretch < 0.9, f"augment.stretch must be at least 0 and below 0.9; got {self.stretch}")
-        require(0 <= self.elastic <= 0.08, f"augment.elastic must be 0 to 0.08 of the side; got {self.elastic}")
-        require(0 <= self.light <= 1, f"augment.light must be 0 to 1; got {self.light}")
-        require(0 <= self.noise <= 1, f"augment.noise must be 0 to 1; got {self.noise}")
+        check(self, "augment.")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How a network is trained. Raises ConfigError for values out of range."""
 
-    epochs: int = 40
-    batch_size: int = 16
-    lr: float = 1e-3
-    """peak learning rate of AdamW"""
-    weight_decay: float = 0.1
-    warmup: float = 0.05
-    """fraction of the steps over which the learning rate rises linearly; a cosine takes it to zero after that"""
-    ema: float = 0.998
-    """decay per step of the averaged weights (EMA), which are the ones evaluated and saved"""
-    patience: int = 0
-    """epochs without a better validation RMSE after which training ends; 0: it never ends early"""
-    freeze: int = 0
-    """epochs, from the first on, in which the layers taken by --init keep their weights and batch-norm statistics"""
-    clip: float = 1.0
-    """largest norm of the gradient"""
-    seed: int = 0
-    offset: bool = True
-    """whether to measure the labels' systematic offset from their mirror images, and to remove it for training"""
-    amp: str = "auto"
-    """bfloat16 mixed precision: on, off, or auto (on if the device has fast bfloat16 arithmetic)"""
+    epochs: Annotated[int, Setting("passes over the training images", 1, 100_000)] = 40
+    batch_size: Annotated[int, Setting("images per step", 2, 65_536)] = 16
+    lr: Annotated[float, Setting("peak learning rate of AdamW", 0, 10, above=True)] = 1e-3
+    weight_decay: Annotated[float, Setting("weight decay of AdamW", 0)] = 0.1
+    warmup: Annotated[
+        float,
+        Setting(
+            "fraction of the steps over which the learning rate rises linearly; a cosine takes it to zero after that",
+            0,
+            1,
+            below=True,
+        ),
+    ] = 0.05
+    ema: Annotated[
+        float,
+        Setting(
+            "decay per step of the averaged weights (EMA), which are the ones evaluated and saved", 0, 1, below=True
+        ),
+    ] = 0.998
+    patience: Annotated[
+        int,
+        Setting("epochs without a better validation RMSE after which training ends; 0: it never ends early", 0),
+    ] = 0
+    freeze: Annotated[
+        int,
+        Setting(
+            "epochs, from the first on, in which the layers taken by --init keep their weights and batch-norm statistics",
+            0,
+        ),
+    ] = 0
+    clip: Annotated[float, Setting("largest norm of the gradient", 0, above=True)] = 1.0
+    seed: Annotated[int, Setting("random seed", 0, 2**32 - 1)] = 0
+    offset: Annotated[
+        bool,
+        Setting("measure the labels' systematic offset from their mirror images, and remove it for training"),
+    ] = True
+    amp: Annotated[
+        str,
+        Setting(
+            "bfloat16 mixed precision; auto: on if the device has fast bfloat16 arithmetic",
+            choices=("auto", "on", "off"),
+        ),
+    ] = "auto"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        require(1 <= self.epochs <= 100_000, f"epochs must be 1 to 100000; got {self.epochs}")
-        require(2 <= self.batch_size <= 65_536, f"batch_size must be 2 to 65536; got {self.batch_size}")
-        require(0 < self.lr <= 10, f"lr must be above 0 and at most 10; got {self.lr}")
-        require(self.weight_decay >= 0, f"weight_decay must not be negative; got {self.weight_decay}")
-        require(0 <= self.warmup < 1, f"warmup must be at least 0 and below 1; got {self.warmup}")
-        require(0 <= self.ema < 1, f"ema must be at least 0 and below 1; got {self.ema}")
-        require(self.patience >= 0, f"patience must not be negative; got {self.patience}")
-        require(self.freeze >= 0, f"freeze must not be negative; got {self.freeze}")
-        require(self.clip > 0, f"clip must be positive; got {self.clip}")
-        require(0 <= self.seed < 2**32, f"seed must be 0 to 2**32 - 1; got {self.seed}")
-        require(self.amp in ("auto", "on", "off"), f"amp must be auto, on or off; got {self.amp!r}")
+        check(self)
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -149,6 +167,29 @@ RECIPES: dict[str, dict[str, Any]] = {
     "unet": {"loss": "dsnt", "epochs": 40},
 }
 """Each model's differences from the fields' defaults, chosen by measurement on 1928 faces: see docs/results.md."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A setting of ``--set``: the configuration that holds it, its type, its default without a recipe, and its meaning."""
+
+    owner: type
+    kind: type
+    default: Any
+    setting: Setting
+
+
+def known_settings() -> dict[str, Known]:
+    """Every setting by its ``--set`` name."""
+    return {
+        f"{prefix}{name}": Known(owner, get_type_hints(owner)[name], owner.__dataclass_fields__[name].default, setting)
+        for owner, prefix in _OWNERS.items()
+        for name, setting in settings_of(owner).items()
+    }
+
+
+_OWNERS: dict[type[Any], str] = {ModelConfig: "", TrainConfig: "", AugmentConfig: "augment."}
+"""The configurations with settings, and what their names begin with."""
 
 
 def to_dict(config: ModelConfig | TrainConfig) -> dict[str, Any]:
@@ -183,10 +224,7 @@ def configure(
     Raises ConfigError for an unknown field, naming the most similar one, and for an invalid value.
     """
     values = {**RECIPES.get(model, {}), **({} if skeleton.mirror else {"augment.flip": 0.0}), **overrides}
-    fixed = {"model", "names", "flip_pairs", "mirror", "size", "channels", "augment"}
-    owners: dict[str, type] = {f.name: ModelConfig for f in dataclasses.fields(ModelConfig) if f.name not in fixed}
-    owners |= {f.name: TrainConfig for f in dataclasses.fields(TrainConfig) if f.name not in fixed}
-    owners |= {f"augment.{f.name}": AugmentConfig for f in dataclasses.fields(AugmentConfig)}
+    owners = {key: each.owner for key, each in known_settings().items()}
     parts: dict[type, dict[str, Any]] = {ModelConfig: {}, TrainConfig: {}, AugmentConfig: {}}
     for key, value in values.items():
         if key not in owners:

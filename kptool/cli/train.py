@@ -71,7 +71,9 @@ def train(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any other setting, such as width=48 or loss=dsnt; repeatable."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any other setting, such as width=48; `kptool settings` lists them; repeatable.",
         ),
     ] = None,
     json: Json = False,

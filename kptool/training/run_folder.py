@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from kptool.base import recipes
-from kptool.base.config import model_from_dict, to_dict, train_from_dict
+from kptool.base.config import known_settings, model_from_dict, to_dict, train_from_dict
 from kptool.base.errors import CheckpointError, KptoolError
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
@@ -77,7 +77,9 @@ class RunFolder:
         remark = (
             f"The settings of this run; `kptool train --config` with this file{option} and the same cache repeats it."
         )
-        write_text(self.out / CONFIG, recipes.write(((key, value, "") for key, value in values.items()), [remark]))
+        meanings = {key: each.setting.meaning for key, each in known_settings().items()}
+        rows = ((key, value, meanings.get(key, "")) for key, value in values.items())
+        write_text(self.out / CONFIG, recipes.write(rows, [remark]))
 
     def log(self, line: str) -> None:
         """Append a line to train.log, and log it. Nothing is written before the first weights, history or state."""
