@@ -25,29 +25,37 @@ def read(path: Path) -> dict[str, str]:
     Raises ConfigError if the file cannot be read, is too large, or is not TOML.
     """
     try:
+        return dict(flatten("", load(path, "a recipe")))
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not a TOML file: it is nested too deeply; correct it") from error
+
+
+def load(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a TOML file of bounded size, which is said to hold `what`.
+
+    Raises ConfigError if the file cannot be read, is too large, or is not TOML.
+    """
+    try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
     lines = data.split(b"\n")
     if len(data) > MAX_BYTES or len(lines) > _MAX_LINES or max(map(len, lines)) > MAX_LINE:
-        raise ConfigError(
-            f"{path} is too large for a recipe, which may have {_MAX_LINES} lines of {MAX_LINE} bytes; give --config a"
-            " file as `kptool recommend --out` writes it"
-        )
+        raise ConfigError(f"{path} is too large for {what}: at most {_MAX_LINES} lines of {MAX_LINE} bytes; shorten it")
     try:
-        return dict(_flatten("", tomllib.loads(data.decode("utf-8-sig"))))
+        return tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not text in UTF-8, as TOML must be; save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error or 'it is nested too deeply'}; correct it") from error
 
 
-def _flatten(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def flatten(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(dotted key, value as text) of every entry; an empty table is kept as a value, so that it is reported."""
     for key, value in table.items():
         if isinstance(value, Mapping) and value:
-            yield from _flatten(f"{prefix}{key}.", value)
+            yield from flatten(f"{prefix}{key}.", value)
         else:
             yield f"{prefix}{key}", str(value)
 

@@ -18,6 +18,7 @@ from kptool.cli import (
     bench,
     compare,
     convert,
+    defaults,
     doctor,
     evaluate,
     export,
@@ -41,6 +42,7 @@ from kptool.system.signals import Stopped, raised
 
 app = typer.Typer(
     name="kptool",
+    cls=defaults.Group,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -68,7 +70,7 @@ for command in (
     help,
 ):
     name = command.__name__.rsplit(".", 1)[-1]
-    app.command(name.replace("_", "-"))(getattr(command, name))
+    app.command(name.replace("_", "-"), cls=defaults.Command)(getattr(command, name))
 
 BUG = 101
 

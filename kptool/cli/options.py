@@ -10,14 +10,21 @@ from typing import Annotated
 import typer
 
 from kptool.base.errors import ConfigError
+from kptool.cli.defaults import from_line
 
 DEFAULT_CACHE = Path("data/faces/dataset.h5")
 _UNIT_SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 Json = Annotated[bool, typer.Option("--json", help="Print a single JSON document on stdout.")]
-Device = Annotated[str, typer.Option(help="auto (a GPU if available), cpu, cuda, cuda:1, mps or xpu.")]
-CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="A dataset.h5 written by `kptool extract`.")]
-ModelName = Annotated[str, typer.Option("--model", help="A name, a run folder, or a model.safetensors.")]
+Device = Annotated[
+    str, typer.Option(envvar="KPTOOL_DEVICE", help="auto (a GPU if available), cpu, cuda, cuda:1, mps or xpu.")
+]
+CachePath = Annotated[
+    Path, typer.Argument(metavar="CACHE", envvar="KPTOOL_CACHE", help="A dataset.h5 written by `kptool extract`.")
+]
+ModelName = Annotated[
+    str, typer.Option("--model", envvar="KPTOOL_MODEL", help="A name, a run folder, or a model.safetensors.")
+]
 Images = Annotated[
     Path | None,
     typer.Option(
@@ -34,7 +41,7 @@ AsLabelled = Annotated[
         "--as-labelled", help="Predict where the training data's labels would be, instead of where the features are."
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Random seed.")]
+Seed = Annotated[int, typer.Option(envvar="KPTOOL_SEED", help="Random seed.")]
 
 
 def check_split(split: str) -> None:
@@ -67,6 +74,20 @@ def overrides(pairs: list[str], **named: object) -> dict[str, object]:
             raise ConfigError(f"--set expects key=value, for example --set augment.rotation=10; got {pair!r}")
         values[key.strip()] = value.strip()
     return values | {key: value for key, value in named.items() if value is not None}
+
+
+def ranked(
+    context: typer.Context, recipe: Mapping[str, object], settings: list[str], **named: object
+) -> dict[str, object]:
+    """The settings of a `recipe` given with --config, and those of --set and other options, which win.
+
+    A recipe named on the command line wins over options that come from the environment or from kptool.toml.
+    """
+    if not from_line(context, "config"):
+        return {**recipe, **overrides(settings, **named)}
+    on_line = {name for name in (*named, "settings") if from_line(context, name)}
+    line = overrides(settings if "settings" in on_line else [], **{k: v for k, v in named.items() if k in on_line})
+    return {**overrides(settings, **named), **recipe, **line}
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

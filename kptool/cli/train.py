@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kptool.base.errors import ConfigError
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_settings, overrides, parse_duration
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_settings, parse_duration, ranked
 from kptool.cli.output import emit, emit_json, note, print_epochs, progress
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def train(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(
@@ -33,9 +34,15 @@ def train(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/MODEL.", show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.", show_default=False)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default=False)] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.", show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(envvar="KPTOOL_EPOCHS", help="Passes over the training images.", show_default=False)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(envvar="KPTOOL_BATCH_SIZE", help="Images per step.", show_default=False)
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(envvar="KPTOOL_LR", help="Peak learning rate.", show_default=False)
+    ] = None,
     time: Annotated[
         str | None,
         typer.Option(
@@ -49,7 +56,9 @@ def train(
         typer.Option(help="End after this many epochs without a better validation RMSE.", show_default=False),
     ] = None,
     device: Device = "auto",
-    seed: Annotated[int | None, typer.Option(help="Random seed; default: 0.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(envvar="KPTOOL_SEED", help="Random seed; default: 0.", show_default=False)
+    ] = None,
     cv: Annotated[
         int | None,
         typer.Option(min=2, help="Cross-validate with this many folds, keeping groups intact.", show_default=False),
@@ -88,8 +97,16 @@ def train(
     recipe: dict[str, object] = {} if config is None else {**recipes.read(config)}
     model, cache = _what_to_train(model, cache, recipe.pop("model", None), config)
     names = plugins.names("models") if model == "all" else (model,)
-    given = recipe | overrides(
-        settings or [], epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, patience=patience, freeze=freeze
+    given = ranked(
+        context,
+        recipe,
+        settings or [],
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        patience=patience,
+        freeze=freeze,
     )
     for name in names:
         check_settings(name, given, device)

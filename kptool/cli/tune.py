@@ -44,7 +44,8 @@ def tune(
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs per trial; default: the recipe's.", show_default=False)
+        int | None,
+        typer.Option(envvar="KPTOOL_EPOCHS", help="Epochs per trial; default: the recipe's.", show_default=False),
     ] = None,
     device: Device = "auto",
     seed: Seed = 0,

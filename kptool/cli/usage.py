@@ -80,7 +80,13 @@ def _invalid(error: Any) -> str:
     named = "int" if any(isinstance(value, int) for value in limits.values()) else wrong["type"].partition("_")[0]
     kind = _KINDS.get(named, "a number" if limits else "another value")
     bounds = [_BOUNDS[key].format(value) for key, value in limits.items()]
-    return f"{param.opts[0]} expects {' '.join([kind, *bounds])}; got {wrong['input']!r}"
+    return f"{param.opts[0]} expects {' '.join([kind, *bounds])}; got {wrong['input']!r}{_origin(error, param)}"
+
+
+def _origin(error: Any, param: Any) -> str:
+    """Where a value came from that is not on the command line, in parentheses."""
+    source = getattr(error.ctx.get_parameter_source(param.name), "name", "") if error.ctx else ""
+    return {"ENVIRONMENT": f" (from {param.envvar})", "DEFAULT_MAP": " (from kptool.toml)"}.get(source, "")
 
 
 def _told(error: Any) -> str:

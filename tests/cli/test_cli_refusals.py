@@ -54,7 +54,7 @@ def test_a_path_that_cannot_be_is_no_bug(refused: Any, in_tmp: Path) -> None:
 
 def test_a_model_for_another_data_set_is_refused(kptool: Any, refused: Any, in_tmp: Path, run_folder: Path) -> None:
     kptool("extract", kaggle_csv(Path("t.csv"), side=32), "--out", "f")
-    assert "train on this cache" in refused("evaluate", run_folder, "f/dataset.h5")
+    assert "trained on this cache" in refused("evaluate", run_folder, "f/dataset.h5")
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(refused: Any, in_tmp: Path, faces: Path) -> None:
