@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from kptool.datasets import synthetic
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer synthetic faces, and a narrow U-Net, unless a page says otherwise: whether commands run is what matters."""
+    made, unet = synthetic.DATASET, importlib.import_module("kptool.models.unet")
+
+    def fewer(path: Path | None, *, count: int, **options: Any) -> Any:
+        assert made.open is not None
+        return made.open(path, count=min(count, 60), **options)
+
+    monkeypatch.setattr(synthetic, "DATASET", replace(made, open=fewer))
+    monkeypatch.setattr(unet, "MODEL", replace(unet.MODEL, default_width=4))
+
+
 @pytest.mark.parametrize("page", ["guide", "predict", "own-points"])
-def test_what_a_page_says_runs(page: str, kptool: Any, in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_page_says_runs(
+    page: str, kptool: Any, in_tmp: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Run every command and Python block of a page, in order, in an empty folder."""
     blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text())
     assert blocks

@@ -118,7 +118,7 @@ def test_suggestions_do_not_count_what_is_not_learnt(monkeypatch: pytest.MonkeyP
         return evaluation.Predictions(found, one, one)
 
     for learnt, alike in ((np.array([True, False]), True), (None, False)):
-        by = max(1, round(8 * suggest._MOVED))
+        by = max(1, round(8 * suggest._SHIFT))
         calls = iter(points + np.array([0, by, -by], np.float32)[:, None, None, None])
         monkeypatch.setattr(evaluation, "run", run)
         apart = suggest.disagreement([object()], np.zeros((2, 8, 8), np.uint8), learnt)  # type: ignore[list-item]
@@ -176,7 +176,7 @@ def test_all_goes_on_where_some_have_not_begun(
     cache, out = extracted(kptool, tmp_path), tmp_path / "runs"
     resumed: dict[str, bool] = {}
 
-    def train_one(name: str, *values: Any, quiet: bool) -> None:
+    def train_one(name: str, *values: Any, **options: Any) -> None:
         resumed[name] = values[4]
 
     monkeypatch.setattr(command, "_train_one", train_one)

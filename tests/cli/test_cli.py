@@ -76,10 +76,12 @@ def test_train_evaluate_predict_show(kptool: Any, in_tmp: Path, faces: Path) -> 
     document = trained.json()
     assert {"model", "epochs", "best_epoch", "val", "checkpoint", "seconds", "images_per_second"} <= set(document)
     assert sorted(p.name for p in Path("runs/unet").iterdir()) == [
+        "config.toml",
         "curves.png",
         "last.ckpt",
         "metrics.csv",
         "model.safetensors",
+        "train.log",
     ]
     evaluated = kptool("evaluate", "unet", faces, "--json").json()
     assert {"rmse", "nme", "auc", "failure_rate", "pck", "per_keypoint", "images"} <= set(evaluated)
