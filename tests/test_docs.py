@@ -34,6 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unet, "MODEL", replace(unet.MODEL, default_width=4))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", ["guide", "predict", "own-points"])
 def test_what_a_page_says_runs(
     page: str, kptool: Any, in_tmp: Path, small: None, monkeypatch: pytest.MonkeyPatch

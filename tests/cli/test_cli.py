@@ -96,6 +96,7 @@ def test_train_evaluate_predict_show(kptool: Any, in_tmp: Path, faces: Path) -> 
     assert "already holds a run" in kptool("train", "unet", faces, "--epochs", 1).err
 
 
+@pytest.mark.long
 def test_train_all_compares_the_four(kptool: Any, in_tmp: Path, faces: Path) -> None:
     arguments = ["--epochs", 1, "--batch-size", 12, "--set", "width=4"]
     table = kptool("train", "all", faces, *arguments)
@@ -120,6 +121,7 @@ def test_cross_validation_measures_every_image_once(kptool: Any, in_tmp: Path, f
     assert again.json()["val"] == document["val"]
 
 
+@pytest.mark.long
 def test_a_report_is_one_page_that_needs_nothing_else(
     kptool: Any, refused: Any, in_tmp: Path, faces: Path, run_folder: Path
 ) -> None:
@@ -288,6 +290,7 @@ def test_a_signal_stops_cleanly_and_resume_goes_on(in_tmp: Path, faces: Path, nu
     assert not [p for p in Path("runs/unet").iterdir() if p.name.endswith(".tmp")]
 
 
+@pytest.mark.long
 def test_bench_writes_what_it_measured(kptool: Any, refused: Any, in_tmp: Path) -> None:
     """Every part runs, and compares results before timing anything; the timings are not checked here."""
     made = kptool("bench", "all", "--quick", "--json", "--plot", "bars.png", "--report", "report.md")

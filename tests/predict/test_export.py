@@ -50,6 +50,7 @@ def pictures(faces: Path) -> np.ndarray:
         return cache.read("images", np.arange(6))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_graph_equals_torch(graph: Path, run_folder: Path, pictures: np.ndarray, count: int) -> None:
     ours = backends.OnnxBackend(graph).run(pictures[:count], heatmaps=True)
@@ -62,6 +63,7 @@ def test_the_graph_equals_torch(graph: Path, run_folder: Path, pictures: np.ndar
     assert np.abs(ours.heatmaps - theirs.heatmaps).max() < 1e-4
 
 
+@pytest.mark.long
 def test_the_graph_answers_in_the_pixels_of_any_size(graph: Path, pictures: np.ndarray) -> None:
     network = backends.OnnxBackend(graph)
     small = network.run(pictures)
@@ -71,6 +73,7 @@ def test_the_graph_answers_in_the_pixels_of_any_size(graph: Path, pictures: np.n
     assert ratio == pytest.approx(3, rel=0.05)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(250, 67), (57, 220), (29, 19), (394, 317), (120, 100), (64, 48), (1, 5)])
 def test_the_graph_and_predict_agree_on_pictures_of_every_aspect(
     graph: Path, run_folder: Path, pictures: np.ndarray, size: tuple[int, int]
@@ -103,6 +106,7 @@ def trained(model: str, faces: Path, folder: Path) -> Path:
     return run.train(faces, folder, *settings, device="cpu").checkpoint
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "model", ["resnet", pytest.param("fcn", marks=pytest.mark.slow)]
 )  # like unet; vgg: see half weights
@@ -118,6 +122,7 @@ def agrees(done: export.Exported, pictures: np.ndarray, *, heatmaps: bool) -> No
     assert (backends.OnnxBackend(done.path).run(pictures, heatmaps=True).heatmaps is not None) == heatmaps
 
 
+@pytest.mark.long
 def test_the_graph_says_nothing_of_the_machine_it_was_made_on(graph: Path) -> None:
     content = graph.read_bytes()
     assert str(Path(export.__file__).parents[1]).encode() not in content
@@ -125,6 +130,7 @@ def test_the_graph_says_nothing_of_the_machine_it_was_made_on(graph: Path) -> No
     assert {p.key for p in onnx.load(graph).metadata_props} == {"kptool", "weights", "points"}
 
 
+@pytest.mark.long
 def test_a_graph_beside_its_weights_runs_in_their_place(graph: Path, run_folder: Path, tmp_path: Path) -> None:
     weights = Path(shutil.copy(run_folder / cards.WEIGHTS, tmp_path))
     assert backends.load(weights, "cpu").name == "torch"
@@ -138,6 +144,7 @@ def test_a_graph_beside_its_weights_runs_in_their_place(graph: Path, run_folder:
     assert backends.load(weights, "cpu").name == "torch"  # the graph no longer matches the weights
 
 
+@pytest.mark.long
 def test_a_broken_graph_beside_good_weights_is_passed_over(
     graph: Path, run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -152,6 +159,7 @@ def test_a_broken_graph_beside_good_weights_is_passed_over(
         assert "with torch instead" in caplog.text
 
 
+@pytest.mark.long
 def test_a_predictor_pickles_on_either_backend(graph: Path, run_folder: Path, pictures: np.ndarray) -> None:
     """As multiprocessing and joblib pass it to other processes."""
     picture = pictures[0] if pictures.ndim == 3 else pictures[0, 0]
@@ -163,6 +171,7 @@ def test_a_predictor_pickles_on_either_backend(graph: Path, run_folder: Path, pi
         assert np.array_equal(other.predict(picture)[0].keypoints, one.predict(picture)[0].keypoints)
 
 
+@pytest.mark.long
 def test_files_that_are_no_graph_are_refused(graph: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.onnx"
     other.write_bytes(b"not a graph")
@@ -188,6 +197,7 @@ def test_a_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest
     assert [p.name for p in tmp_path.iterdir()] == [cards.WEIGHTS]
 
 
+@pytest.mark.long
 def test_export_on_the_command_line(
     kptool: Any, in_tmp: Path, graph: Path, run_folder: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +217,7 @@ def test_export_on_the_command_line(
     assert "kptool[export]" in ran.err
 
 
+@pytest.mark.long
 def test_half_weights_are_compared_with_their_own_run_and_their_cost_is_told(
     faces: Path, tmp_path: Path, pictures: np.ndarray
 ) -> None:

@@ -64,6 +64,7 @@ def test_everything_that_is_sent_is_received(blocks: int, world: int) -> None:
     assert [waiting[rank] for rank in range(1, world)] == [[]] * (world - 1)
 
 
+@pytest.mark.long
 def test_extract_names_what_another_process_could_not_read(labelled: Path, tmp_path: Path) -> None:
     (labelled / "40.png").write_bytes(b"no picture")
     ran = run(TWO, "extract", labelled / "labels.csv", "--out", tmp_path / "out", "--size", 32)
@@ -72,6 +73,7 @@ def test_extract_names_what_another_process_could_not_read(labelled: Path, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_predict_prints_the_same(labelled: Path, tmp_path: Path) -> None:
     (labelled / "56.png").write_bytes(b"no picture")
     documents = []

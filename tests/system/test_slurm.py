@@ -63,6 +63,7 @@ def test_other_processes_keep_their_environment(environment: dict[str, str]) -> 
     assert found == environment
 
 
+@pytest.mark.long
 def test_two_tasks_of_srun_share_the_work(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()

@@ -203,6 +203,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_batch_norm_of_values_far_from_zero(tmp_path: Path) -> None:
     """Mean 100 and deviation 0.01, on two processes: E[x2] - E[x]2 in float32 was negative, and its root NaN."""
     (tmp_path / "norm.py").write_text(_BATCH_NORM)
@@ -258,6 +259,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.long
 def test_a_signal_to_one_process_stops_all_at_the_same_step(faces: Path, tmp_path: Path) -> None:
     (tmp_path / "stop.py").write_text(_STOP)
     run_processes(2, [tmp_path / "stop.py", faces, tmp_path / "run", Path(__file__).parent])

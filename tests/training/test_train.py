@@ -63,6 +63,7 @@ def test_the_loss_falls(faces: Path, tmp_path: Path, model: str, lr: float) -> N
     assert loss.iloc[-1] < 0.75 * loss.iloc[0]
 
 
+@pytest.mark.long
 def test_training_beats_the_mean_shape(faces: Path, tmp_path: Path) -> None:
     """On unseen faces, after a hundred steps."""
     result = run.train(faces, tmp_path, *settings(faces, "fcn", width=8, epochs=30, lr=4e-3, ema=0.9), device="cpu")
@@ -89,6 +90,7 @@ def test_the_offset_is_what_changes_sign_in_the_mirror() -> None:
     assert model.offset.abs().max() <= 2
 
 
+@pytest.mark.long
 def test_shifted_labels_are_learned_in_spite_of_flips(faces: Path, tmp_path: Path) -> None:
     """All labels are shifted by two pixels; a network trained on mirrored copies alone would miss by those two."""
     shifted = tmp_path / "shifted.h5"
@@ -238,6 +240,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_two_processes_have_the_gradients_of_one(faces: Path, tmp_path: Path) -> None:
     """Also where keypoints without labels are spread unevenly, and through batch norm."""
     (tmp_path / "step.py").write_text(_GRADIENTS)
@@ -263,6 +266,7 @@ def run_processes(world: int, arguments: list[Any]) -> None:
     assert [process.wait(timeout=240) for process in running] == [0] * world
 
 
+@pytest.mark.long
 def test_torchrun_trains(faces: Path, tmp_path: Path) -> None:
     """The whole command on two processes gives the same run as on one, up to the order of floating-point sums."""
     arguments = ["-m", "kptool", "train", "unet", faces, "--epochs", "1", "--batch-size", "12"]
