@@ -71,22 +71,23 @@ def bench(
 def _table(rows: list[Row]) -> Table:
     from rich.table import Table
 
-    table = Table()
-    for head in ("group", "task", "kptool", "peer or floor", "theirs", "ratio", ""):
-        table.add_column(head, justify="right" if head in ("kptool", "theirs", "ratio") else "left")
+    table = Table(box=None, pad_edge=False)
+    for head in ("task", "kptool", "peer or floor", "theirs", "ratio", "note"):
+        figures, prose = head in ("kptool", "theirs", "ratio"), head in ("peer or floor", "note")
+        table.add_column(head, justify="right" if figures else "left", overflow="fold" if prose else "ellipsis")
     previous = ""
     for row in rows:
-        if previous and row.group != previous:
-            table.add_section()
-        shown = row.group if row.group != previous else ""
+        if row.group != previous:
+            table.add_row(row.group)
         previous = row.group
         table.add_row(
-            shown,
-            row.task,
+            f"  {row.task}",
             f"{row.ours:.3g} {row.unit}",
             row.peer,
             f"{row.theirs:.3g} {row.unit}",
             f"{row.ratio:.2f}x",
             row.note,
         )
+    if not any(row.note for row in rows):
+        table.columns.pop()
     return table

@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kptool.cli.options import Json
 from kptool.cli.output import emit, emit_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_NAMES = 14
+"""Width of the first column, so that the sections line up."""
 
 
 def info(
@@ -29,31 +36,32 @@ def info(
 
     Without an argument: versions, devices, threads, and the available models, losses, decoders and dataset formats.
     """
-    facts = _installation() if what is None else _cache(Path(what)) if what.endswith((".h5", ".hdf5")) else _model(what)
+    is_cache = what is not None and what.endswith((".h5", ".hdf5"))
+    facts = _installation() if what is None else _cache(Path(what)) if is_cache else _model(what)
     if json:
         emit_json(facts)
         return
+    if what is None:
+        lines = ((key, ", ".join(value) if isinstance(value, list) else str(value)) for key, value in facts.items())
+        emit(_lines(lines))
+        return
+    from kptool.report import describe
+
+    sections = describe.of_cache(facts) if is_cache else describe.of_model(facts)
+    for title, about in sections.items():
+        emit(title, _lines(about))
+    emit("--json prints every value")
+
+
+def _lines(lines: Iterable[tuple[str, str]]) -> Table:
     from rich.table import Table
 
-    table = Table(show_header=False, box=None)
-    facts = _readable(facts)
-    for key, value in facts.items():
-        table.add_row(key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
-    emit(table)
-
-
-def _readable(facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts of a model for the table, with the weights that its training started from in a row of their own."""
-    data = facts.get("data")
-    start = data.get("init") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(start, dict):
-        return facts
-    rest = {key: value for key, value in data.items() if key != "init"}
-    taken = (
-        f"{start.get('layers')} of {start.get('layers_of')} layers and the head of {len(start.get('keypoints') or [])}"
-        f" keypoints of {start.get('origin')} (sha256 {str(start.get('sha256'))[:12]})"
-    )
-    return {**facts, "data": rest, "started from": taken}
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    table.add_column(min_width=_NAMES, no_wrap=True)
+    table.add_column(overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    return table
 
 
 def _installation() -> dict[str, Any]:

@@ -16,10 +16,13 @@ from kptool.system.printable import harmless, printable, printable_all
 from kptool.system.progress import EPOCHS, Progress
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
+    from rich.table import Column, Table
 
-_WIDE = 10_000
-"""Table width when stdout is not a terminal, so that nothing is wrapped in files."""
+_PIPE = 80
+"""Width of tables when stdout is not a terminal; more only where a name or a word needs it."""
+_UNLIMITED = 10_000
+"""Width at which tables are measured."""
 
 
 def emit_json(document: Any) -> None:
@@ -31,7 +34,9 @@ def emit_json(document: Any) -> None:
 def emit(*parts: str | Table) -> None:
     """Print text and tables on stdout. Nothing in them is interpreted as markup, whatever a file is called.
 
-    A table's title is printed above it as a line of its own, which is never wrapped.
+    A table's title is printed above it as a line of its own, which is never wrapped. Where stdout is not a terminal, a
+    table is 80 columns wide: columns with overflow "fold", which hold prose, are wrapped, and all others stay whole,
+    since they may hold names of files.
     """
     for part in parts:
         if isinstance(part, str):
@@ -92,14 +97,26 @@ def _table(table: Table) -> None:
     title, table.title = table.title, None
     if title is not None:
         emit(str(title))
+    terminal = sys.stdout.isatty()
+    prose = [column for column in table.columns if column.overflow == "fold"]
     for column in table.columns:
+        column.no_wrap = column.no_wrap or not (terminal or column in prose)
         column.overflow = "fold"  # a truncated number would be a wrong number
     if table.box is not None and not _encoding(sys.stdout).lower().startswith("utf"):
         table.box = box.ASCII2
     text = io.StringIO()
-    width = None if sys.stdout.isatty() else _WIDE
-    Console(file=text, width=width, markup=False, emoji=False, highlight=False, force_terminal=False).print(table)
-    _write(sys.stdout, harmless(text.getvalue()))
+    console = Console(file=text, markup=False, emoji=False, highlight=False, force_terminal=False)
+    if not terminal:
+        console.width = _UNLIMITED
+        console.width = max(_PIPE, console.measure(table).maximum - sum(_slack(console, column) for column in prose))
+    console.print(table)
+    _write(sys.stdout, "\n".join(line.rstrip() for line in harmless(text.getvalue()).split("\n")))
+
+
+def _slack(console: Console, column: Column) -> int:
+    """How much narrower a column can be, if it is wrapped between words."""
+    cells = [console.measure(cell) for cell in (column.header, *column.cells)]
+    return max(cell.maximum for cell in cells) - max(cell.minimum for cell in cells)
 
 
 def _encoding(stream: TextIO) -> str:

@@ -56,9 +56,9 @@ def recommend(
 
 
 def _print(recipe: Recipe, cache: Path, out: Path | None) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("setting", "value", "why", box=None)
+    table = Table("setting", "value", Column("why", overflow="fold"), box=None)
     for key, setting in {"model": recipe.model, "size": recipe.size, **recipe.settings}.items():
         table.add_row(key, str(setting.value), setting.why)
     options = "" if cache == DEFAULT_CACHE else f" {cache}"

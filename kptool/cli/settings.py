@@ -49,9 +49,9 @@ def settings(
     if json:
         emit_json({"model": model, "settings": rows})
         return
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*_HEAD, box=None)
+    table = Table(*_HEAD[:2], *(Column(head, overflow="fold") for head in _HEAD[2:]), box=None)
     for cells in _overview(rows):
         table.add_row(*cells)
     parts: list[str | Table] = [table]

@@ -169,11 +169,12 @@ def _print(study: Study, out: Path, trials: int) -> None:
 
 
 def _print_best(study: Study, best: Trial, out: Path) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from kptool.report import tables
 
-    table = Table("setting", "best", "recipe", "searched", title=f"trial {best.number}, the best", box=None)
+    searched = Column("searched", overflow="fold")
+    table = Table("setting", "best", "recipe", searched, title=f"trial {best.number}, the best", box=None)
     for each in study.dimensions:
         table.add_row(each.key, str(best.settings[each.key]), str(each.recipe), str(each))
     emit(table)

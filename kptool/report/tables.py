@@ -63,9 +63,9 @@ def beside_mean_shape(rmse: float, baseline: float | None, what: str = "the mode
 def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Models side by side, one row each: parameters, RMSE, NME, AUC, failures, training time. Missing values are blank."""
     kind = "validation" if all(row["val"] for row in rows) else "training"
-    table = Table(title=f"side by side, on the {kind} images", title_justify="left")
+    table = Table(title=f"side by side, on the {kind} images", title_justify="left", box=None, pad_edge=False)
     table.add_column("model")
-    heads = ("parameters", "RMSE px", "NME", "AUC", "failures", "best epoch", "images/s", "minutes")
+    heads = ("params", "RMSE px", "NME", "AUC", "fail", "epoch", "img/s", "min")  # with spreads, 79 columns
     for head in heads:
         table.add_column(head, justify="right")
     for row in rows:
