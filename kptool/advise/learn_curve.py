@@ -30,7 +30,7 @@ from kptool.advise.powerlaw import Fitted, Forecast
 from kptool.base.config import ModelConfig, TrainConfig, require, to_dict
 from kptool.base.errors import CheckpointError
 from kptool.cache.store import Cache
-from kptool.network import cards, checkpoint
+from kptool.network import cards, checkpoint, provenance
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system import devices
 from kptool.system.files import atomic, write_text
@@ -116,7 +116,9 @@ def measure(
         if len(part) == len(groups):
             body = split.describe(found, model.names, config.epochs)
             path = full(out, repeat) / cards.WEIGHTS
-            checkpoint.save_weights(path, trained, cards.Card(model, to_dict(seeded), data, body))
+            checkpoint.save_weights(
+                path, trained, cards.Card(model, to_dict(seeded), data, body, plugins=provenance.of(model))
+            )
         seconds, used = round(time.perf_counter() - started, 2), len(np.unique(groups[part]))
         points.append(Point(len(part), used, repeat, found.metrics.rmse, found.metrics.nme, seconds))
         points.sort(key=lambda point: (point.images, point.repeat))

@@ -31,7 +31,7 @@ from kptool.base.config import ModelConfig, TrainConfig, configure, require, to_
 from kptool.base.errors import CheckpointError
 from kptool.cache.store import Cache
 from kptool.network import cards
-from kptool.plugins import load_model
+from kptool.plugins import defaults
 from kptool.system.files import locked, write_text
 from kptool.system.progress import Progress, silent
 from kptool.system.signals import Stopped
@@ -125,7 +125,7 @@ class _Search:
     def configured(self, model: str, settings: Mapping[str, Value]) -> tuple[ModelConfig, TrainConfig]:
         """The recipe with the given settings and `settings`."""
         info = self._info
-        values = {"width": load_model(model).default_width, **self._given, **settings}
+        values = {**defaults(model), **self._given, **settings}
         return configure(model, info.skeleton, info.size, info.channels, values)
 
     def open(self) -> None:

@@ -28,8 +28,8 @@ def run(quick: bool = False) -> list[Row]:
     rows: list[Row] = []
     batch = 16 if quick else 64
     images = torch.randint(0, 256, (batch, 1, 96, 96), dtype=torch.uint8)
-    for name in plugins.names("models"):
-        config, _ = configure(name, FACE15, (96, 96), 1, {"width": plugins.load_model(name).default_width})
+    for name in plugins.own_names("models"):
+        config, _ = configure(name, FACE15, (96, 96), 1, plugins.defaults(name))
         model = KeypointModel(config).place(torch.device("cpu")).eval()
         times = medians(_works(model, images), seconds=0.2 if quick else 2.0)
         task, each = f"{name}, batches of {batch}", times["batch"] / batch

@@ -108,12 +108,12 @@ def _curve(
     """Measure the missing points of the curve that `plan` lays out, and fit it."""
     from kptool.advise import learn_curve, powerlaw
     from kptool.base.config import configure
-    from kptool.plugins import load_model
+    from kptool.plugins import defaults
 
     info, count = cache.info, len(cache.index("train"))
     for wanted in more or []:
         powerlaw.check_reach(count, wanted)
-    given = {"width": load_model(model).default_width, **given}
+    given = {**defaults(model), **given}
     configs = configure(model, info.skeleton, info.size, info.channels, given)
     if not quiet:
         most = plan.sizes * plan.repeats

@@ -52,12 +52,13 @@ def check_split(split: str) -> None:
 
 def check_settings(model: str, given: Mapping[str, object], device: str) -> None:
     """Raise ConfigError for settings or a device that are invalid whatever the cache, before it is opened."""
+    from kptool import plugins
     from kptool.base.config import configure
     from kptool.base.skeleton import FACE15
     from kptool.network import keypoint_model
     from kptool.system import devices
 
-    network, _ = configure(model, FACE15, (96, 96), 1, given)
+    network, _ = configure(model, FACE15, (96, 96), 1, {**plugins.defaults(model), **given})
     keypoint_model.matching_plugins(network)
     devices.pick(device)
 

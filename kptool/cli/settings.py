@@ -93,7 +93,7 @@ def _rows(models: Sequence[str]) -> list[_Row]:
     from kptool.base.config import RECIPES, known_settings
 
     loaded = {name: plugins.load_model(name) for name in models}
-    recipes = {name: {"width": each.default_width, **RECIPES.get(name, {})} for name, each in loaded.items()}
+    recipes = {name: {**RECIPES.get(name, {}), **plugins.defaults(name)} for name, each in loaded.items()}
     coordinates = {name for name, each in loaded.items() if each.output == "coordinates"}
     outputs = {each.output for each in loaded.values()}
     losses = [name for name in plugins.names("losses") if plugins.load_loss(name).output in outputs]

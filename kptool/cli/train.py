@@ -200,11 +200,11 @@ def _train_one(
     """Train one model, or one fold of it, and draw its curves. None in processes of torchrun's other than the first."""
     from kptool.base.config import configure
     from kptool.cache.store import Cache
-    from kptool.plugins import load_model
+    from kptool.plugins import defaults
     from kptool.report import charts, figures
     from kptool.training import run
 
-    given = {"width": load_model(name).default_width, **given}
+    given = {**defaults(name), **given}
     with Cache(cache) as opened:
         info = opened.info
         settings = configure(name, info.skeleton, info.size, info.channels, given)

@@ -42,6 +42,8 @@ class Card:
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=dict)
+    plugins: dict[str, Any] = field(default_factory=dict)
+    """where the plugins that are not kptool's own come from; see `kptool.network.provenance`"""
 
     @property
     def shift(self) -> LabelShift:
@@ -76,6 +78,7 @@ class Card:
             "data": self.data,
             "metrics": self.metrics,
             "labels": self.labels,
+            **({"plugins": self.plugins} if self.plugins else {}),
         }
         return json.dumps(body)
 
@@ -91,7 +94,10 @@ def parse_card(path: Path, metadata: Mapping[str, str]) -> Card:
             raise CheckpointError(
                 f"{path} has weights schema {body['schema']} and this kptool reads {SCHEMA}; train again"
             )
-        parts = [*(body[name] for name in ("training", "data", "metrics")), body.get("labels", {})]
+        parts = [
+            *(body[name] for name in ("training", "data", "metrics")),
+            *(body.get(name, {}) for name in ("labels", "plugins")),
+        ]
         if not all(isinstance(part, dict) for part in parts):
             raise CheckpointError(f"{path} is not a readable weights file of kptool's (its metadata is not a table)")
         return Card(model_from_dict(body["config"]), *parts)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from kptool.base.errors import CheckpointError, ConfigError
+from kptool.network import provenance
 from kptool.network.cards import SCHEMA, Card, read_card
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.files import write_bytes
@@ -34,6 +35,7 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[Keypoint
     Raises CheckpointError for a missing or damaged file, and for weights that do not fit the card or are not finite.
     """
     card = read_card(path)
+    provenance.check(path, card)
     device = device or torch.device("cpu")
     try:
         with safe_open(path, framework="pt") as file:

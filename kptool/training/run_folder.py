@@ -24,7 +24,7 @@ import pandas as pd
 from kptool.base import recipes
 from kptool.base.config import known_settings, model_from_dict, to_dict, train_from_dict
 from kptool.base.errors import CheckpointError, KptoolError
-from kptool.network import cards, checkpoint
+from kptool.network import cards, checkpoint, provenance
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.files import atomic, write_text
 from kptool.system.progress import EPOCHS
@@ -56,7 +56,8 @@ class RunFolder:
     def write_weights(self, model: KeypointModel, metrics: dict[str, Any]) -> None:
         """Write model.safetensors: the best weights so far, and their `metrics`."""
         self._back_up()
-        card = cards.Card(model.config, self.settings["training"], self.settings["data"], metrics)
+        origins = provenance.of(model.config)
+        card = cards.Card(model.config, self.settings["training"], self.settings["data"], metrics, plugins=origins)
         checkpoint.save_weights(self.out / cards.WEIGHTS, model, card)
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:

@@ -1,0 +1,1 @@
+"""Loggers of trainings, one per file; see `kptool.plugins.Logger`."""
