@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from kptool.base import extensions
 from kptool.base.config import require
 from kptool.base.errors import ConfigError
-from kptool.base.extensions import Offer
+from kptool.base.extensions import Offer, singular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,11 +190,6 @@ def _obstacle(offer: Offer, every: list[Offer]) -> str | None:
         return f"kptool has a {singular(offer.kind)} of this name itself"
     same = [str(each.origin) for each in every if (each.kind, each.name) == (offer.kind, offer.name) and each != offer]
     return f"{same[0]} has a {singular(offer.kind)} of this name too" if same else None
-
-
-def singular(kind: str) -> str:
-    """The name of one plugin of a kind: "loss" of "losses"."""
-    return kind.removesuffix("es") if kind == "losses" else kind.removesuffix("s")
 
 
 def origin(kind: Kind, name: str) -> dict[str, str] | None:

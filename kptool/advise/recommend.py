@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from kptool import plugins
 from kptool.advise.probe import Probe
 from kptool.base.config import RECIPES, TrainConfig, require
 from kptool.base.errors import ConfigError
@@ -247,4 +248,7 @@ def advice(facts: Facts, probe: Probe, memory: float) -> tuple[str, ...]:
         found.append("the images have no groups: if several show the same person or object, extract with --groups")
     if facts.val < _FEW_VAL:
         found.append(f"{facts.val} validation images are too few to compare models; --cv 5 measures every image once")
+    own = [f"{offer.name} ({offer.origin})" for offer in plugins.offers() if offer.kind == "models"]
+    if own:
+        found.append(f"models of plugins were not measured: {', '.join(own)}; compare them with `kptool train all`")
     return tuple(found)

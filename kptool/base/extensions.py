@@ -53,6 +53,14 @@ class Offer:
     origin: Origin
     load: Callable[[], Any]
 
+    def __str__(self) -> str:
+        return f"{singular(self.kind)} {self.name} of {self.origin}"
+
+
+def singular(kind: str) -> str:
+    """The name of one plugin of a kind: "loss" of "losses"."""
+    return kind.removesuffix("es") if kind == "losses" else kind.removesuffix("s")
+
 
 @functools.cache
 def installed() -> tuple[Offer, ...]:

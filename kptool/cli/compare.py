@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kptool.base.errors import ConfigError
-from kptool.cli.options import Json, ModelName
+from kptool.cli.options import Json, ModelName, Plugin
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def compare(
     others: Annotated[list[str] | None, typer.Option("--with", help="dlib or mediapipe; repeatable.")] = None,
     model: ModelName = "unet",
     out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("compare.html"),
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Compare kptool with other toolkits on your pictures.

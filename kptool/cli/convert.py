@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import Category, Images, Json
+from kptool.cli.options import Category, Images, Json, Plugin
 from kptool.cli.output import emit, emit_json, note, progress
 
 
@@ -17,6 +17,7 @@ def convert(
     to: Annotated[str, typer.Option(help="Output format: coco, yolo or csv.")],
     images: Images = None,
     category: Category = None,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Convert labels to another format.

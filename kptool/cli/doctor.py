@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Json
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Json, Plugin
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def doctor(
         ),
     ] = None,
     show: Annotated[int, typer.Option(min=0, help="Findings to print per check; --json prints all.")] = 10,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Check a cache for wrong labels, swaps, duplicates and leaks.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_split
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Plugin, check_split
 from kptool.cli.output import emit, emit_json, note, progress
 
 
@@ -28,6 +28,7 @@ def evaluate(
         typer.Option("--picture", help="Draw images from best to worst into this PNG.", show_default=False),
     ] = None,
     device: Device = "auto",
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Measure a model on labelled images.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, AsLabelled, Json
+from kptool.cli.options import DEFAULT_CACHE, AsLabelled, Json, Plugin
 from kptool.cli.output import emit, emit_json, note
 
 
@@ -22,6 +22,7 @@ def export(
     ] = DEFAULT_CACHE,
     half: Annotated[bool, typer.Option("--half", help="Store weights in float16, half the size.")] = False,
     as_labelled: AsLabelled = False,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Export a model as an ONNX graph that takes images and returns keypoints.

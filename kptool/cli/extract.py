@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import Category, Images, Json, Seed, parse_size
+from kptool.cli.options import Category, Images, Json, Plugin, Seed, parse_size
 from kptool.cli.output import emit, emit_json, note, progress
 
 
@@ -97,6 +97,7 @@ def extract(
     ] = None,
     count: Annotated[int, typer.Option(help="Number of synthetic faces, if there is no source.")] = 1000,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing extraction.")] = False,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Extract images and keypoints into a cache.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kptool.cli.options import Json
+from kptool.cli.options import Json, Plugin
 from kptool.cli.output import emit, emit_json
 
 if TYPE_CHECKING:
@@ -30,11 +30,13 @@ def info(
             help="A dataset.h5 or a model.",
         ),
     ] = None,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Describe a cache, a model, or the installation.
 
-    Without an argument: versions, devices, threads, and the available models, losses, decoders and dataset formats.
+    Without an argument: versions, devices, threads, and the available models, losses, decoders, dataset formats and
+    loggers, with the plugins among them and where they come from.
     """
     is_cache = what is not None and what.endswith((".h5", ".hdf5"))
     facts = _installation() if what is None else _cache(Path(what)) if is_cache else _model(what)
@@ -74,7 +76,8 @@ def _installation() -> dict[str, Any]:
         **{name: _version(name) for name in ("torch", "numpy", "h5py", "pandas", "typer", "pillow", "onnxruntime")},
         "processors": os.cpu_count(),
         **_torch(),
-        **{kind: list(plugins.names(kind)) for kind in ("models", "losses", "decoders", "datasets")},
+        **{kind: list(plugins.names(kind)) for kind in ("models", "losses", "decoders", "datasets", "loggers")},
+        "plugins": [str(offer) for offer in plugins.offers()],
     }
 
 
@@ -109,7 +112,7 @@ def _cache(path: Path) -> dict[str, Any]:
 
 def _model(model: str) -> dict[str, Any]:
     from kptool.base.config import to_dict
-    from kptool.network import cards
+    from kptool.network import cards, provenance
 
     path, origin = cards.resolve(model, measuring=True)
     card = cards.read_card(path)
@@ -122,4 +125,5 @@ def _model(model: str) -> dict[str, Any]:
         "data": data,
         "metrics": card.metrics,
         "labels": card.shift.describe(),
+        **({"plugins": provenance.describe(card)} if card.plugins else {}),
     }

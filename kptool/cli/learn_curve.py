@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kptool.base.errors import ConfigError
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Seed, check_settings, overrides
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Plugin, Seed, check_settings, overrides
 from kptool.cli.output import complain, emit, emit_json, note, progress
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def learn_curve(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting of `kptool train`, such as width=16; repeatable."),
     ] = None,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Estimate how much more training images would help.

@@ -26,6 +26,7 @@ from kptool.cli import (
     help,  # noqa: A004 - the module has the command's name
     info,
     learn_curve,
+    plugin,
     predict,
     recommend,
     report,
@@ -67,10 +68,12 @@ for command in (
     doctor,
     learn_curve,
     bench,
+    plugin,
     help,
 ):
     name = command.__name__.rsplit(".", 1)[-1]
-    app.command(name.replace("_", "-"), cls=defaults.Command)(getattr(command, name))
+    kind = plugin.ListingCommand if command in (train, tune, learn_curve) else defaults.Command
+    app.command(name.replace("_", "-"), cls=kind)(getattr(command, name))
 
 BUG = 101
 

@@ -41,6 +41,27 @@ AsLabelled = Annotated[
         "--as-labelled", help="Predict where the training data's labels would be, instead of where the features are."
     ),
 ]
+
+
+def _use_plugins(files: list[Path] | None) -> None:
+    """Make the plugins of --plugin available, before other arguments are looked at."""
+    if files:
+        from kptool import plugins
+
+        for file in files:
+            plugins.use(file)
+
+
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        callback=_use_plugins,
+        is_eager=True,
+        help="A Python file with your own model, loss, decoder, format or logger; its code runs; repeatable.",
+    ),
+]
 Seed = Annotated[int, typer.Option(envvar="KPTOOL_SEED", help="Random seed.")]
 
 

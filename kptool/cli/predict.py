@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kptool.base.errors import ConfigError
-from kptool.cli.options import AsLabelled, Device, Json, ModelName
+from kptool.cli.options import AsLabelled, Device, Json, ModelName, Plugin
 from kptool.cli.output import complain, emit, emit_json, emit_text, note, progress
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def predict(
     tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction for the mirrored picture.")] = False,
     as_labelled: AsLabelled = False,
     device: Device = "auto",
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Find faces and predict their keypoints.

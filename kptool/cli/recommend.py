@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Plugin
 from kptool.cli.output import emit, emit_json
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def recommend(
         typer.Option(help="Also write a TOML file for `kptool train --config FILE`.", show_default=False),
     ] = None,
     device: Device = "auto",
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Recommend a model and its settings for a cache.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, Json, check_split
+from kptool.cli.options import DEFAULT_CACHE, Json, Plugin, check_split
 from kptool.cli.output import emit, emit_json, progress
 
 
@@ -17,6 +17,7 @@ def report(
     out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("report.html"),
     split: Annotated[str, typer.Option(help="val, train or all.")] = "val",
     tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction for the mirrored image.")] = False,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Compare runs on one HTML page.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kptool.cli.options import Json
+from kptool.cli.options import Json, Plugin
 from kptool.cli.output import emit, emit_json
 
 _HEATMAPS_ONLY = ("sigma", "decoder")
@@ -37,6 +37,7 @@ def settings(
         str | None,
         typer.Argument(help="A model; without it, the defaults of all models are listed.", show_default=False),
     ] = None,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """List the settings of a training: default, range and meaning.

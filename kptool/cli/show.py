@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, Json
+from kptool.cli.options import DEFAULT_CACHE, Json, Plugin
 from kptool.cli.output import emit, emit_json, note
 
 
@@ -22,6 +22,7 @@ def show(
         Path, typer.Option(help="For a run: the cache whose validation images are drawn.")
     ] = DEFAULT_CACHE,
     count: Annotated[int, typer.Option(min=1, max=400, help="Number of images.")] = 16,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Draw the images of a cache, or the predictions of a run.

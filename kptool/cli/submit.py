@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kptool.cli.options import Device, Json, ModelName
+from kptool.cli.options import Device, Json, ModelName, Plugin
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def submit(
         ),
     ] = None,
     device: Device = "auto",
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Write a submission to Kaggle's Facial Keypoints Detection.

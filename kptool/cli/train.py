@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kptool.base.errors import ConfigError
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, check_settings, parse_duration, ranked
+from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Plugin, check_settings, parse_duration, ranked
 from kptool.cli.output import emit, emit_json, note, print_epochs, progress
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def train(
             help="Any other setting, such as width=48; `kptool settings` lists them; repeatable.",
         ),
     ] = None,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Train a model on a cache, or all models to compare them.

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Seed, check_settings, overrides, parse_duration
+from kptool.cli.options import (
+    DEFAULT_CACHE,
+    CachePath,
+    Device,
+    Json,
+    Plugin,
+    Seed,
+    check_settings,
+    overrides,
+    parse_duration,
+)
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:
@@ -53,6 +63,7 @@ def tune(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Fix a setting for all trials, e.g. width=16."),
     ] = None,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Search for settings that lower a model's validation RMSE on a cache; needs Optuna: pip install 'kptool[tune]'.

@@ -14,6 +14,7 @@ from typing import Any
 from kptool import plugins
 from kptool.base.config import ModelConfig
 from kptool.base.errors import CheckpointError
+from kptool.base.extensions import singular
 from kptool.network.cards import Card
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def check(path: Path, card: Card) -> None:
     names = {"models": card.config.model, "losses": card.config.loss, "decoders": card.config.decoder}
     now = of(card.config)
     for kind, name in names.items():
-        what = f"the {plugins.singular(kind)} {name[:80]!r}"
+        what = f"the {singular(kind)} {name[:80]!r}"
         then = card.plugins.get(kind)
         if not isinstance(then, dict):
             continue
@@ -47,7 +48,7 @@ def check(path: Path, card: Card) -> None:
 
 def describe(card: Card) -> list[str]:
     """The plugins from outside kptool that a model needs, in words."""
-    found = ((plugins.singular(kind), then) for kind, then in card.plugins.items() if isinstance(then, dict))
+    found = ((singular(kind), then) for kind, then in card.plugins.items() if isinstance(then, dict))
     return [f"{kind[:20]} {_short(then.get('name'))} of {_words(then)}" for kind, then in found]
 
 

@@ -14,11 +14,13 @@ import pytest
 import torch
 from conftest import tree
 
+from kptool import plugins
 from kptool.advise import recommend
 from kptool.advise.probe import Probe
 from kptool.advise.recommend import Facts
 from kptool.base import recipes
 from kptool.base.config import RECIPES
+from kptool.base.extensions import Offer, Origin
 from kptool.base.skeleton import FACE15, Skeleton
 from kptool.cache.store import Cache
 from kptool.network import cards
@@ -228,3 +230,10 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         "\ufeff" + recipes.write([("lr", 1e-05, "a\nb\x7f\u2028c"), ("loss", 'q"\\\u00e9', "")], ["x\r\ny = 1"])
     )
     assert recipes.read(path) == {"lr": "1e-05", "loss": 'q"\\\u00e9'}
+
+
+def test_models_of_plugins_are_named_as_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer = Offer("models", "mine", Origin("kptool-mine", "1.2"), lambda: None)
+    monkeypatch.setattr(plugins, "offers", lambda: (offer,))
+    found = recommend.advice(KAGGLE, Probe("unet", 8, FACE15, (48, 48), 1, CPU), 8e9)
+    assert found[-1].startswith("models of plugins were not measured: mine (kptool-mine 1.2)")
