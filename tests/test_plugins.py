@@ -179,7 +179,7 @@ def test_a_decoder_that_only_torch_knows_decodes_on_the_cpu_too(monkeypatch: pyt
     module = types.ModuleType("kptool.decoders.own_way")
     module.DECODER = plugins.Decoder(lambda maps: (maps.flatten(2)[..., :2] * 7, maps.amax((2, 3)).double()), "mine")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(plugins, "names", lambda kind, names=plugins.names: (*names(kind), "own-way"))
+    monkeypatch.setattr(plugins, "own_names", lambda kind, names=plugins.own_names: (*names(kind), "own-way"))
     maps = torch.rand(3, 2, 5, 6)
     points, scores = decode(maps, "own-way")
     assert torch.equal(points, maps.flatten(2)[..., :2] * 7)
