@@ -31,7 +31,6 @@ from kptool.evaluation.metrics import GroundTruth, mean_shape, measure_mean_shap
 from kptool.system.files import write_text
 from kptool.system.progress import silent
 from kptool.system.workers import Workers
-from kptool.training import init
 from kptool.training.batches import Epochs, TrainingSet
 from kptool.training.trainer import Trainer
 
@@ -76,12 +75,9 @@ class Experiment:
         data = TrainingSet.upload(*(each[part] for each in self.train[:3]), torch.device("cpu"))
         config = dataclasses.replace(self.config, seed=seed)
         trainer = Trainer(self.model, config, torch.device("cpu"), Workers())
-        taken = None if weights is None else init.take(trainer.model, weights)
-        trainer.average.load_state_dict(trainer.model.state_dict())
+        taken = None if weights is None else trainer.start_from(weights)
         epochs = Epochs(data, self.model.flip_pairs, config.augment, batch_size=config.batch_size, seed=seed)
-        epochs.steps = math.ceil(
-            self.given.steps / config.epochs
-        )  # regardless of how many passes over the images that is
+        epochs.steps = math.ceil(self.given.steps / config.epochs)  # regardless of the passes over the images
         while trainer.epoch < config.epochs:
             trainer.run_epoch(epochs, silent)
         found = evaluate_arrays([trainer.average], self.val[0], GroundTruth(*self.val[1:]))
@@ -122,8 +118,7 @@ def table(points: list[dict[str, Any]]) -> str:
         "| data | images | steps | seeds | mean shape | from scratch | with `--init` | change |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    rows = dict.fromkeys((p["data"], p["steps"], p["images"]) for p in points)
-    for data, steps, images in rows:
+    for data, steps, images in sorted({(p["data"], p["steps"], p["images"]) for p in points}):
         here = [p for p in points if (p["data"], p["steps"], p["images"]) == (data, steps, images)]
         by = {way: {p["seed"]: p["rmse"] for p in here if p["way"] == way} for way in (SCRATCH, FROM_WEIGHTS)}
         seeds = sorted(set(by[SCRATCH]) & set(by[FROM_WEIGHTS]))
@@ -147,9 +142,9 @@ def main() -> None:
     parser.add_argument("--init", default="unet", help="the weights to start from")
     parser.add_argument("--sizes", type=int, nargs="+", default=[25, 50, 100, 200])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--val", type=int, default=100, help="maximum number of validation images, evenly spaced")
     parser.add_argument("--table", action="store_true", help="do not train; print the table of existing runs")
     given = parser.parse_args()

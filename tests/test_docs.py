@@ -35,7 +35,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("page", ["guide", "predict", "own-points"])
+@pytest.mark.parametrize("page", ["guide", "init", "predict", "own-points"])
 def test_what_a_page_says_runs(
     page: str, kptool: Any, in_tmp: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

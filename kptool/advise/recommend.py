@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from kptool import plugins
+from kptool.advise import initial
 from kptool.advise.probe import Probe
 from kptool.base.config import RECIPES, TrainConfig, require
 from kptool.base.errors import ConfigError
@@ -251,4 +252,5 @@ def advice(facts: Facts, probe: Probe, memory: float) -> tuple[str, ...]:
     own = [f"{offer.name} ({offer.origin})" for offer in plugins.offers() if offer.kind == "models"]
     if own:
         found.append(f"models of plugins were not measured: {', '.join(own)}; compare them with `kptool train all`")
-    return tuple(found)
+    start = initial.advice(probe.name, facts.skeleton, facts.images)
+    return (*found, start) if start is not None else tuple(found)

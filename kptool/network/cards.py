@@ -135,6 +135,12 @@ def warn_unflipped(config: ModelConfig, flip: bool) -> None:
         )
 
 
+def shipped(name: str) -> Path | None:
+    """The weights file of this name that ships with kptool, if there is one."""
+    path = Path(__file__).parents[1] / "weights" / f"{name}.safetensors"
+    return path if path.is_file() else None
+
+
 def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -> tuple[Path, str]:
     """The weights file that `model` names, and its origin in words.
 
@@ -148,8 +154,7 @@ def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -
         return path, str(path)
     places = (path, runs / model) if name else (path,)
     run = next((place for place in places if (place / WEIGHTS).is_file()), None)
-    shipped = Path(__file__).parents[1] / "weights" / f"{path.name}.safetensors"
-    ships = name and shipped.is_file()
+    ships = shipped(model) if name else None
     if run is not None:
         why = doubt(read_card(run / WEIGHTS))
         if why is None or measuring or not ships:
@@ -160,8 +165,8 @@ def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -
         log.warning(
             "the run in %s is not used by name alone: %s; to use it nevertheless, give its folder, %s", run, why, place
         )
-    if ships:
-        return shipped, f"the {model} weights that ship with kptool"
+    if ships is not None:
+        return ships, f"the {model} weights that ship with kptool"
     raise CheckpointError(
         f"{model!r} is neither a weights file, nor a run folder, nor a finished run in {runs}/;"
         f" train one with `kptool train {model}`"

@@ -94,7 +94,17 @@ def _data(data: dict[str, Any]) -> Lines:
         lines.append(("images", f"{data.pop('train_images')} for training"))
     if "margin" in data:
         lines.append(("crop", _crop(data.pop("margin"))))
+    if isinstance(data.get("init"), Mapping):
+        lines.append(("started from", _start(data.pop("init"))))
     return lines + _rest(data)
+
+
+def _start(init: Mapping[str, Any]) -> str:
+    """What the training took from other weights; see `kptool.training.init.Taken.describe`."""
+    names = init.get("keypoints")
+    count = len(names) if isinstance(names, list) else "?"
+    taken = f"{init.get('layers')} of {init.get('layers_of')} layers and the head of {count} keypoints"
+    return f"{init.get('origin')} (sha256 {str(init.get('sha256'))[:12]}...): {taken}"
 
 
 def _training(training: dict[str, Any], config: Mapping[str, Any]) -> Lines:

@@ -41,7 +41,8 @@ class Taken:
     """The parts of a network that were initialised from weights.
 
     `path`: the weights file; `origin`: the same in words; `card`: its card. `layers` and `fresh`: the layers outside the
-    head that were taken, and those that were not. `keypoints`: the keypoints whose head was taken, out of `names`.
+    head that were taken, and those that were not. `keypoints`: the keypoints whose head was taken. `config`: the network's
+    configuration.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Taken:
     layers: tuple[str, ...]
     fresh: tuple[str, ...]
     keypoints: tuple[str, ...]
-    names: tuple[str, ...]
+    config: ModelConfig
     card: cards.Card
 
     def describe(self) -> dict[str, Any]:
@@ -67,13 +68,17 @@ class Taken:
 
     def sentence(self) -> str:
         """A sentence on what was taken and what starts from random values."""
-        total, k = len(self.layers) + len(self.fresh), len(self.names)
-        said = f"took {len(self.layers)} of {total} layers and the head of {len(self.keypoints)} of {k} keypoints"
+        old, new, total = self.card.config, self.config, len(self.layers) + len(self.fresh)
+        changes = [f"from width {old.width} to {new.width}"] if old.width != new.width else []
+        if old.channels != new.channels:
+            changes.append("from grey to colour" if new.channels == 3 else "from colour to grey")
+        adapted = f", adapted {' and '.join(changes)}" if changes else ""
+        said = f"took {len(self.layers)} of {total} layers and the head of {len(self.keypoints)} of {len(new.names)} keypoints"
         plain = [layer.removeprefix(_PREFIX) for layer in self.fresh]
-        new = [f"layer{'s' * (len(plain) > 1)} {listed(plain)}"] if plain else []
-        others = [name for name in self.names if name not in self.keypoints]
-        new += [f"the head of {listed(others)}"] if others else []
-        return f"{said} from {self.origin}" + (f"; new: {' and '.join(new)}" if new else "")
+        random = [f"layer{'s' * (len(plain) > 1)} {listed(plain)}"] if plain else []
+        others = [name for name in new.names if name not in self.keypoints]
+        random += [f"the head of {listed(others)}"] if others else []
+        return f"{said} from {self.origin}{adapted}" + (f"; new: {' and '.join(random)}" if random else "")
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def take(model: KeypointModel, weights: str, *, runs: Path = Path("runs")) -> Ta
         layers=whole,
         fresh=fresh,
         keypoints=tuple(model.config.names[new] for _, new in pairs) if headed else (),
-        names=model.config.names,
+        config=model.config,
         card=card,
     )
 

@@ -27,7 +27,6 @@ def initialise(trainer: Trainer, weights: str, folder: RunFolder) -> None:
     data = folder.settings["data"]
     data["init"] = taken.describe()
     if trainer.workers.rank == 0:
-        log.warning("%s", taken.sentence())
         folder.log(f"# {taken.sentence()}")
         known = seen(taken.card, data["source_sha256"], data["val_rows"])
         if known:

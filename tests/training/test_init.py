@@ -120,7 +120,7 @@ def test_a_wider_network_computes_the_same(
     assert torch.allclose(new(pictures()), old(pictures()), rtol=1e-3, atol=1e-4)
     monkeypatch.undo()
     noisy = fresh(config(model, width=width))
-    init.take(noisy, path)
+    assert init.take(noisy, path).sentence().endswith(f", adapted from width 4 to {width}")
     kernels = next(tensor for name, tensor in noisy.network.named_parameters() if tensor.ndim == 4)
     assert len(kernels.unique(dim=0)) == len(kernels)  # copies that stay alike learn nothing of their own
 
@@ -171,8 +171,8 @@ def test_the_shipped_weights() -> None:
     new = fresh(ModelConfig("unet", ("nose_tip", "tail"), (), size=(64, 64), channels=3))
     taken = init.take(new, "unet", runs=Path("nowhere"))
     assert taken.sentence() == (
-        "took 42 of 42 layers and the head of 1 of 2 keypoints from the unet weights that ship with kptool;"
-        " new: the head of tail"
+        "took 42 of 42 layers and the head of 1 of 2 keypoints from the unet weights that ship with kptool,"
+        " adapted from grey to colour; new: the head of tail"
     )
     assert taken.describe() == {
         "name": "unet",
