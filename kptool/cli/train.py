@@ -12,6 +12,7 @@ from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Plugin, c
 from kptool.cli.output import emit, emit_json, note, print_epochs, progress
 
 if TYPE_CHECKING:
+    from kptool.training.loop import OnEpoch
     from kptool.training.run import Result
     from kptool.training.split import Fold
 
@@ -85,6 +86,13 @@ def train(
             help="Any other setting, such as width=48; `kptool settings` lists them; repeatable.",
         ),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LOGGER",
+            help="Log epochs and example predictions, with tensorboard or the logger of a plugin; repeatable.",
+        ),
+    ] = None,
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
@@ -94,6 +102,7 @@ def train(
     """
     from kptool import plugins
     from kptool.base import recipes
+    from kptool.report import training_logs
 
     recipe: dict[str, object] = {} if config is None else {**recipes.read(config)}
     model, cache = _what_to_train(model, cache, recipe.pop("model", None), config)
@@ -121,6 +130,7 @@ def train(
         for part in parts
     ]
     budget = None if time is None else parse_duration(time) / len(runs)
+    training_logs.check(log or ())
     for _, folder, _ in runs:
         _refuse_to_replace(folder, resume, force)
     rows = []
@@ -130,7 +140,8 @@ def train(
         begun = resume and (not begun_any or (folder / "last.ckpt").exists())
         if resume and not begun:
             note(f"kptool: {folder} has no training to resume; starting it")
-        rows.append(_train_one(name, cache, folder, given, device, begun, part, budget, init))
+        with training_logs.opened(log or (), cache, folder) as on_epoch:
+            rows.append(_train_one(name, cache, folder, given, device, begun, part, budget, init, on_epoch))
     finished = [row for row in rows if row]
     if not finished:  # under torchrun, only the first process reports
         return
@@ -197,6 +208,7 @@ def _train_one(
     fold: Fold | None,
     budget: float | None,
     init: str | None,
+    on_epoch: OnEpoch | None,
 ) -> Result | None:
     """Train one model, or one fold of it, and draw its curves. None in processes of torchrun's other than the first."""
     from kptool.base.config import configure
@@ -213,7 +225,16 @@ def _train_one(
     print_epochs()
     with progress() as bar:
         result = run.train(
-            cache, out, *settings, device=device, resume=resume, fold=fold, init=init, budget=budget, progress=bar
+            cache,
+            out,
+            *settings,
+            device=device,
+            resume=resume,
+            fold=fold,
+            init=init,
+            budget=budget,
+            on_epoch=on_epoch,
+            progress=bar,
         )
     if not result.metrics:
         return None
