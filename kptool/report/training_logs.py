@@ -100,7 +100,7 @@ class _Logs:
 def example_predictions(cache_path: Path, weights: Path) -> NDArray[np.uint8]:
     """A picture (H, W, 3) of validation images, spread over their part of the cache, with the points that a model finds.
 
-    Labels are white circles. Without validation images, the first images are drawn, as the title says.
+    Labels are white circles. Without validation images, training images are drawn, as the title says.
     """
     model, card = checkpoint.load_model(weights)
     with Cache(cache_path) as cache:
@@ -111,8 +111,7 @@ def example_predictions(cache_path: Path, weights: Path) -> NDArray[np.uint8]:
         batch = torch.from_numpy(images if images.ndim == 4 else images[:, None])
         points = model.points(batch)[0].numpy()
         tints = figures.tints(cache)
-    part = "validation" if len(held_out) else "all"
-    title = f"epoch {card.metrics.get('epoch', '?')}: predictions for {part} images, labels in white"
+    title = f"epoch {card.metrics.get('epoch', '?')}" + ("" if len(held_out) else ", training images")
     figure, axes = figures.grid(len(index), title=title)
     for axis, image, found, label, seen in zip(axes, images, points, truth, visible, strict=False):
         figures.draw_image(axis, image)

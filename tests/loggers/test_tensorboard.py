@@ -42,6 +42,7 @@ def steps(found: Any, key: str) -> list[int]:
     return [event.step for event in found.Scalars(key)]
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_shows_a_training_and_its_resumption(kptool: Any, faces: Path, in_tmp: Path) -> None:
     train = ("train", "unet", faces, *FAST, "--log", "tensorboard")
