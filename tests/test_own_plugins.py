@@ -276,3 +276,11 @@ def test_new_does_not_replace_files(refused: Any, kptool: Any, in_tmp: Path) -> 
     assert "exists already" in refused("plugin", "new", "loss", "mine")
     assert [path.name for path in in_tmp.iterdir()] == ["test_mine.py"]
     assert kptool("plugin", "new", "loss", "mine", "--force").code == 0
+
+
+def test_the_logger_of_the_documentation_loads_without_mlflow(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
+    path = tmp_path / "mlflow_store.py"
+    path.write_text(page.partition("```py\n")[2].partition("```")[0])
+    plugins.use(path)
+    assert plugins.load_logger("mlflow-store").requires == {"mlflow": "mlflow-skinny"}
