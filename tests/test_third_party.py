@@ -55,7 +55,7 @@ def test_a_third_party_package_trains_predicts_and_exports(faces: Path, tmp_path
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--target", packages]
     run([*install, str(source)], tmp_path)
     (Path(packages) / "others.pth").write_text(
-        f"{sysconfig.get_path('purelib')}\n{Path(plugins.__file__).parents[1]}\n"
+        f"{Path(plugins.__file__).parents[1]}\n{sysconfig.get_path('purelib')}\n"
     )
 
     def kptool(*arguments: object, code: int = 0) -> str:
