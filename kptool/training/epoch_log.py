@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LEGEND = (
-    "RMSE in source pixels; mean shape: of the training images' mean shape on the validation images; *: best so far"
-)
+LEGEND = "px: RMSE in source pixels; mean px: that of the mean shape; *: best so far"
 _COLUMNS = ("epoch", "loss", "val loss", "train px", "val px", "mean px", "lr", "img/s", "ETA")
 _WIDTHS = (8, 8, 9, 9, 8, 8, 9, 7, 8)
 

@@ -71,6 +71,7 @@ REFUSED = {
     "[trian]\nepochs = 3": "there is no command 'trian' (did you mean 'train'?)",
     "[train]\nepoch = 3": "[train] epoch: there is no such option (did you mean 'epochs'?); known: batch_size",
     "[train]\nforce = true": "[train] force is not allowed here; give --force on the command line",
+    "[train]\nplugin = ['model.py']": "[train] plugin is not allowed here; give --plugin on the command line",
     "[train]\nresume = 'yes'": "[train] resume must be true or false; got 'yes'",
     "[train]\nepochs = [1]": "[train] epochs must be a text or a number; got [1]",
     "[train]\nepochs = true": "--epochs expects a whole number; got 'True' (from kptool.toml)",

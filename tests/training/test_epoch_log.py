@@ -21,6 +21,7 @@ def test_lines_fit_eighty_columns() -> None:
     large = {**ROW, "epoch": 1000, "loss": 123456.7, "rmse": 123456.7, "images_per_second": 123456.0}
     assert len(epoch_log.line(large, 1000, 359_999)) < 80
     assert len(epoch_log.heading()) < 80
+    assert len(f"# {epoch_log.LEGEND}") < 80
 
 
 def test_what_was_not_measured_is_a_dash() -> None:
