@@ -7,7 +7,6 @@ time for a key of very many parts), and values are returned as text, so that the
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ def load(path: Path, what: str) -> dict[str, Any]:
 
     Raises ConfigError if the file cannot be read, is too large, or is not TOML.
     """
+    import tomllib  # here, since every command imports this module, and few read a file
+
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

@@ -59,7 +59,9 @@ def test_help(kptool: Any, command: str) -> None:
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     code = "import sys; from kptool.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
     ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"torch", "numpy", "pandas", "h5py", "matplotlib", "rich", "importlib.metadata"} & set(ran.stdout.split())
+    heavy = {"torch", "numpy", "pandas", "h5py", "matplotlib", "rich", "importlib.metadata", "tomllib"} & set(
+        ran.stdout.split()
+    )
     assert not heavy
 
 
