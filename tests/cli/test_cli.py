@@ -292,7 +292,7 @@ def test_a_signal_stops_cleanly_and_resume_goes_on(in_tmp: Path, faces: Path, nu
     assert not [p for p in Path("runs/unet").iterdir() if p.name.endswith(".tmp")]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_bench_writes_what_it_measured(kptool: Any, refused: Any, in_tmp: Path) -> None:
     """Every part runs, and compares results before timing anything; the timings are not checked here."""
     made = kptool("bench", "all", "--quick", "--json", "--plot", "bars.png", "--report", "report.md")
