@@ -5,6 +5,7 @@ Importing it is fast: torch is imported when a model is first used.
 
 from __future__ import annotations
 
+import importlib
 import sys
 import sysconfig
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 from kptool.base.errors import CacheError, CheckpointError, ConfigError, DataError, KptoolError
 
 if TYPE_CHECKING:
+    from kptool.api.doctor import doctor
+    from kptool.api.evaluate import evaluate
+    from kptool.api.export import export
+    from kptool.api.extract import extract
     from kptool.base.version import __version__
     from kptool.predict.predictor import Predictor
 
@@ -21,16 +26,31 @@ if sysconfig.get_config_var("Py_GIL_DISABLED"):
         f"install kptool for the ordinary build of Python {sys.version_info.major}.{sys.version_info.minor}"
     )
 
-__all__ = ["CacheError", "CheckpointError", "ConfigError", "DataError", "KptoolError", "Predictor", "__version__"]
+__all__ = [
+    "CacheError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "KptoolError",
+    "Predictor",
+    "__version__",
+    "doctor",
+    "evaluate",
+    "export",
+    "extract",
+]
+_LAZY = {
+    "Predictor": "kptool.predict.predictor",
+    "__version__": "kptool.base.version",
+    **{name: f"kptool.api.{name}" for name in ("doctor", "evaluate", "export", "extract")},
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Predictor":
-        from kptool.predict.predictor import Predictor
-
-        return Predictor
-    if name == "__version__":
-        from kptool.base.version import __version__
-
-        return __version__
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'kptool' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

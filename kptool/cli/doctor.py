@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Json, Plugin
-from kptool.cli.output import emit, emit_json, note, progress
+from kptool.api.arguments import DEFAULT_CACHE
+from kptool.cli.options import CachePath, Json, Plugin
+from kptool.cli.output import emit, emit_json, wanted
 
 if TYPE_CHECKING:
-    from kptool.diagnosis.examine import Agreement, Examination, Finding
+    from kptool.api.doctor import DoctorResult
+    from kptool.diagnosis.examine import Agreement, Finding
 
 
 def doctor(
@@ -51,57 +52,25 @@ def doctor(
     contrast, duplicates, and validation images that are also in training. The cache is not changed. Exit code 1 if a
     finding is certain; similar pictures and keypoints without any label are reported, but do not count.
     """
-    from kptool.cache.store import Cache
-    from kptool.data.patches import to_text
-    from kptool.data.splits import groups_of, read_groups
-    from kptool.diagnosis.examine import examine, proposals
-    from kptool.system.files import write_text
+    from kptool.api.doctor import doctor as call
 
-    with Cache(cache) as opened, progress(quiet=json) as bar:
-        found, images = None, len(opened)
-        unlabelled = opened.never_labelled()
-        notes = [] if unlabelled is None else [unlabelled]
-        if run is not None:
-            from kptool.evaluation.out_of_fold import out_of_fold
-
-            found, covered = out_of_fold(run, opened, bar)
-            if covered < images:
-                notes.append(f"{run} covers {covered} of {images} images, those it was not trained on")
-        for text in notes:
-            note(f"kptool: {text}")
-        rows = opened.read("row")
-        known = None if groups is None else groups_of(read_groups(groups), rows, groups)
-        done = examine(opened, found, bar, known)
-        if html is not None:
-            from kptool.diagnosis.page import write_page
-
-            write_text(html, write_page(done, opened))
-        if patch is not None:
-            write_text(patch, to_text(proposals(done.findings, opened), opened.info.names))
-    written = [path for path in (html, patch) if path is not None]
+    done = call(cache, run=run, html=html, patch=patch, groups=groups, progress=wanted(json))
     if json:
-        document = {"cache": cache, "images": images, "counts": _counts(done), "findings": done.findings}
-        document["suspects"] = [int(rows[sample]) for sample in done.suspicion.ranking()[:100]]
-        document |= {"near_duplicates": done.agreement, "alike_from": done.threshold, "certain": done.certain}
-        emit_json({**document, "wrote": written, "notes": notes})
+        emit_json(done.to_dict())
     else:
         count = len(done.findings)
-        emit(f"{cache}: {images} images, {count} finding{'s' * (count != 1)}")
+        emit(f"{cache}: {len(done.rows)} images, {count} finding{'s' * (count != 1)}")
         _print(done, show)
         if done.agreement is not None:
             emit(_against(done.agreement, str(groups or "the cache's groups")))
-        emit(*(f"wrote {path}" for path in written))
+        emit(*(f"wrote {path}" for path in done.wrote))
     if done.certain:
         raise typer.Exit(1)
 
 
-def _counts(done: Examination) -> dict[str, int]:
-    return Counter(finding.check for finding in done.findings)
-
-
-def _print(done: Examination, show: int) -> None:
+def _print(done: DoctorResult, show: int) -> None:
     """Print up to `show` findings of each check below their number."""
-    for check, count in _counts(done).items():
+    for check, count in done.counts.items():
         findings = [finding for finding in done.findings if finding.check == check]
         certain = sum(finding.certain for finding in findings)
         how = f" ({certain} of them certain)" if check == "leak" and certain < count else ""

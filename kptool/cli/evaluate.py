@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Plugin, check_split
-from kptool.cli.output import emit, emit_json, note, progress
+from kptool.api.arguments import DEFAULT_CACHE
+from kptool.cli.options import CachePath, Device, Json, Plugin
+from kptool.cli.output import emit, emit_json, wanted
 
 
 def evaluate(
@@ -23,7 +24,7 @@ def evaluate(
         str | None, typer.Option(help="Decode heatmaps with another decoder than the model's own.", show_default=False)
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction for the mirrored image.")] = False,
-    pictures: Annotated[
+    picture: Annotated[
         Path | None,
         typer.Option("--picture", help="Draw images from best to worst into this PNG.", show_default=False),
     ] = None,
@@ -35,52 +36,29 @@ def evaluate(
 
     Points are compared as labelled, i.e. without the correction of the labels' offset that `predict` applies.
     """
-    check_split(split)
-    from kptool import plugins
-    from kptool.cache.store import Cache
-    from kptool.evaluation.evaluation import evaluate_cache, mean_shape_baseline, trained_on
-    from kptool.network import cards, checkpoint
-    from kptool.network.keypoint_model import Inference
-    from kptool.network.label_shift import AS_LABELLED
-    from kptool.system import devices
-
-    if decoder is not None:
-        plugins.load_decoder(decoder)
-    place = devices.pick(device)
-    sources = [cards.resolve(name, measuring=True) for name in (model, *(ensemble or []))]
-    origin = " + ".join(words for _, words in sources)
-    note(f"kptool: using {origin}")
-    loaded = [checkpoint.load_model(path, place) for path, _ in sources]
-    with Cache(cache) as opened, progress(quiet=json) as bar:
-        models = [model for model, _ in loaded]
-        found = evaluate_cache(models, opened, split, Inference(tta, decoder), progress=bar)
-        baseline = mean_shape_baseline(opened, split)
-        seen = max(trained_on(card.data, opened, split) for _, card in loaded)
-        if seen:
-            note(f"kptool: {seen} of these images were used for training, so the metrics are too optimistic")
-        if pictures is not None:
-            from kptool.report import figures
-
-            figures.save(figures.predictions(opened, split, found), pictures)
-    if json:
-        emit_json(
-            {
-                "model": origin,
-                "points": AS_LABELLED,
-                "split": split,
-                "trained_on": seen,
-                **found.metrics.to_dict(),
-                "mean_shape": None if baseline is None else {"rmse": baseline.rmse, "nme": baseline.nme},
-            }
-        )
-        return
+    from kptool.api.evaluate import evaluate as call
     from kptool.report.tables import beside_mean_shape, metrics_table
 
+    found = call(
+        model,
+        cache,
+        split=split,
+        ensemble=ensemble or (),
+        decoder=decoder,
+        tta=tta,
+        picture=picture,
+        device=device,
+        progress=wanted(json),
+    )
+    if json:
+        emit_json(found.to_dict())
+        return
+    baseline = found.mean_shape
     emit(
         metrics_table(
             found.metrics.to_dict(),
-            f"{origin}, {found.metrics.images} {split} images of {cache}",
+            f"{found.model}, {found.metrics.images} {split} images of {cache}",
             None if baseline is None else baseline.to_dict(),
         ),
-        beside_mean_shape(found.metrics.rmse, None if baseline is None else baseline.rmse),
+        beside_mean_shape(found.rmse, None if baseline is None else baseline.rmse),
     )

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, AsLabelled, Json, Plugin
-from kptool.cli.output import emit, emit_json, note
+from kptool.api.arguments import DEFAULT_CACHE
+from kptool.cli.options import AsLabelled, Json, Plugin
+from kptool.cli.output import emit, emit_json
 
 
 def export(
@@ -31,35 +32,14 @@ def export(
     are in pixels of the images, as with `kptool predict --no-detect`. It is compared with torch before it is written.
     On the CPU, `kptool predict` uses a model.onnx beside the weights instead of torch.
     """
-    from kptool.network import cards
+    from kptool.api.export import export as call
     from kptool.network.label_shift import POINTS
-    from kptool.predict import agreement
-    from kptool.predict import export as exporting
 
-    if out is not None:
-        exporting.check_name(out)
-    exporting.require_packages()
-    weights, origin = cards.resolve(model)
-    note(f"kptool: exporting {origin}")
-    target = out or (weights.with_suffix(".onnx") if "ship with" not in origin else Path(f"{weights.stem}.onnx"))
-    shown = agreement.pictures(cache, cards.read_card(weights).config)
-    done = exporting.export(weights, target, shown.images, half=half, as_labelled=as_labelled)
+    result = call(model, out, cache=cache, half=half, as_labelled=as_labelled)
     if json:
-        emit_json(
-            {
-                "model": origin,
-                "out": done.path,
-                "points": done.points,
-                "bytes": done.size,
-                "images": done.images,
-                "real_images": shown.real,
-                "largest_difference": done.difference.points,
-                "largest_score_difference": done.difference.scores,
-                "aspects": done.difference.aspects,
-                "half": None if done.half is None else dict(zip(("mean", "largest"), done.half, strict=True)),
-            }
-        )
+        emit_json(result.to_dict())
         return
+    done, shown = result.exported, result.compared
     emit(
         f"wrote {done.path} ({done.size / 1e6:.1f} MB), its points {POINTS[done.points]}; largest difference from torch on"
         f" {shown.what}, and on tall, wide, tiny and large pictures: points {done.difference.points:.2g} px, scores"

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import Category, Images, Json, Plugin, Seed, parse_size
-from kptool.cli.output import emit, emit_json, note, progress
+from kptool.cli.options import Category, Images, Json, Plugin, Seed
+from kptool.cli.output import emit, emit_json, wanted
 
 
 def extract(
@@ -105,32 +105,42 @@ def extract(
     Writes the images, keypoints.csv, and dataset.h5, the HDF5 cache with images, keypoints, heatmaps and the
     train/validation split.
     """
-    from kptool.cache import extraction
-    from kptool.data import sources
-    from kptool.system import workers
+    from kptool.api.extract import extract as call
+    from kptool.cache.extraction import IMAGES, KEYPOINTS
 
-    options = extraction.Options(keypoints, sigma, stride, heatmaps, val, seed, groups, force, split or "auto", patch)
-    channels = None if colour is None else 3 if colour else 1
-    opening = sources.Opening(images, category, parse_size(size), channels, crop, margin, flips, count, seed, val_from)
-    opened = sources.find_source(source, opening)
-    with workers.join() as mine:
-        mixed = sources.shared(opened, mine)
-        if mixed is None:  # under torchrun, only the first process writes
-            return
-        if source is None:
-            note(f"kptool: no SOURCE was given; using {opened.label}")
-        with progress(quiet=json) as report:
-            done = extraction.extract(mixed, out, options, progress=report)
-    for text in done.notes:
-        note(f"kptool: {text}")
+    done = call(
+        source,
+        out,
+        images=images,
+        category=category,
+        size=size,
+        colour=colour,
+        crop=crop,
+        margin=margin,
+        flips=flips,
+        keypoints=keypoints,
+        sigma=sigma,
+        stride=stride,
+        heatmaps=heatmaps,
+        val=val,
+        val_from=val_from,
+        seed=seed,
+        groups=groups,
+        split=split,
+        patch=patch,
+        count=count,
+        force=force,
+        progress=wanted(json),
+    )
+    if done.elsewhere:  # under torchrun, only the first process writes
+        return
     if json:
-        emit_json(done)
+        emit_json(done.to_dict())
         return
     dropped = "".join(f", {count} dropped ({reason})" for reason, count in done.dropped.items())
-    kind = "grey" if opened.channels == 1 else "colour"
     emit(
         f"{done.source}: {done.rows} rows, {done.kept} kept{dropped}",
         f"{done.splits['train']} training and {done.splits['val']} validation images, {done.keypoints} keypoints each,"
-        f" {opened.size[1]}x{opened.size[0]} {kind}; {done.flip_note}",
-        f"wrote {done.cache}, {out / extraction.KEYPOINTS} and {out / extraction.IMAGES}/ in {done.seconds:.1f} s",
+        f" {done.kind}; {done.flip_note}",
+        f"wrote {done.cache}, {out / KEYPOINTS} and {out / IMAGES}/ in {done.seconds:.1f} s",
     )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kptool.api.arguments import DEFAULT_CACHE, check_settings, overrides
 from kptool.base.errors import ConfigError
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Plugin, Seed, check_settings, overrides
+from kptool.cli.options import CachePath, Device, Json, Plugin, Seed
 from kptool.cli.output import complain, emit, emit_json, note, progress
 
 if TYPE_CHECKING:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from kptool.system.printable import harmless, printable, printable_all
-from kptool.system.progress import EPOCHS, Progress
+from kptool.system.progress import EPOCHS, REMARKS, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,6 +77,7 @@ def print_messages(*, verbose: bool = False, quiet: bool = False) -> None:
     logging.basicConfig(level=level, handlers=[_Messages()], force=True)
     for name in ("kptool", EPOCHS):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.NOTSET)
+    logging.getLogger(REMARKS).setLevel(logging.NOTSET if quiet else logging.INFO)
 
 
 def print_epochs() -> None:
@@ -130,20 +130,16 @@ def _write(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-@contextlib.contextmanager
-def progress(quiet: bool = False) -> Iterator[Progress]:
-    """A reporter that draws a progress bar on stderr; does nothing if `quiet`, with --quiet, or if stderr is not a terminal."""
-    if quiet or _quiet() or not sys.stderr.isatty():
-        yield lambda what, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+def wanted(json: bool = False) -> Literal[False] | None:
+    """The `progress` of the functions in `kptool.api`: None, for a bar on a terminal, or False with --json or --quiet."""
+    return False if json or _quiet() else None
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+def progress(quiet: bool = False) -> AbstractContextManager[Progress]:
+    """A reporter that draws a progress bar on stderr; does nothing if `quiet`, with --quiet, or if stderr is not a terminal."""
+    from kptool.api import bars
+
+    return bars.showing(wanted(quiet))
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Plugin
+from kptool.api.arguments import DEFAULT_CACHE
+from kptool.cli.options import CachePath, Device, Json, Plugin
 from kptool.cli.output import emit, emit_json
 
 if TYPE_CHECKING:

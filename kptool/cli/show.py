@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kptool.cli.options import DEFAULT_CACHE, Json, Plugin
+from kptool.api.arguments import DEFAULT_CACHE
+from kptool.cli.options import Json, Plugin
 from kptool.cli.output import emit, emit_json, note
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kptool.api.arguments import DEFAULT_CACHE, check_settings, parse_duration
 from kptool.base.errors import ConfigError
-from kptool.cli.options import DEFAULT_CACHE, CachePath, Device, Json, Plugin, check_settings, parse_duration, ranked
+from kptool.cli.options import CachePath, Device, Json, Plugin, ranked
 from kptool.cli.output import emit, emit_json, note, print_epochs, progress
 
 if TYPE_CHECKING:

@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kptool.cli.options import (
-    DEFAULT_CACHE,
-    CachePath,
-    Device,
-    Json,
-    Plugin,
-    Seed,
-    check_settings,
-    overrides,
-    parse_duration,
-)
+from kptool.api.arguments import DEFAULT_CACHE, check_settings, overrides, parse_duration
+from kptool.cli.options import CachePath, Device, Json, Plugin, Seed
 from kptool.cli.output import emit, emit_json, note, progress
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kptool.cache.store import Cache
 from kptool.diagnosis.examine import CHECKS, Examination, Finding
 from kptool.report import figures, html
+from kptool.report.canvas import Figure
 
 _SHOWN, _COLUMNS = 24, 6
 _TITLES = {
@@ -35,6 +35,18 @@ def write_page(done: Examination, cache: Cache) -> str:
     if not done.findings:
         parts.append(html.paragraph("No problems found."))
     return html.standalone("kptool doctor", parts)
+
+
+def overview(done: Examination, cache: Cache, count: int) -> Figure:
+    """Up to `count` images with findings, these marked; if there are none, the most suspicious images."""
+    images: dict[int, list[Finding]] = {}
+    for finding in done.findings:
+        if finding.sample is not None:
+            images.setdefault(finding.sample, []).append(finding)
+    if images:
+        return _figure(list(images.values())[:count], cache, done.groups, others=False)
+    suspects = done.suspicion.ranking()[:count].tolist()
+    return _figure([[Finding("label", sample, None, "")] for sample in suspects], cache, done.groups)
 
 
 def _section(check: str, findings: Sequence[Finding], done: Examination, cache: Cache) -> list[str]:
@@ -67,12 +79,15 @@ def _line(finding: Finding) -> str:
     return finding.detail if finding.row is None else f"row {finding.row}: {finding.detail}"
 
 
-def _figure(findings: Sequence[Sequence[Finding]], cache: Cache, known: NDArray[np.int64] | None) -> Figure:
-    """Pictures of images with their labels and findings, each followed by the image that it was compared with, if any.
+def _figure(
+    findings: Sequence[Sequence[Finding]], cache: Cache, known: NDArray[np.int64] | None, *, others: bool = True
+) -> Figure:
+    """Pictures of images with their labels and findings; with `others`, each followed by the one it was compared with.
 
-    `findings` holds the findings of one check, image by image; `known` are the groups (N,), -1 for none.
+    `findings` holds the findings image by image; `known` are the groups (N,), -1 for none.
     """
-    cells = [(some, sample) for some in findings for sample in (some[0].sample, some[0].other) if sample is not None]
+    pairs = [(some, sample) for some in findings for sample in (some[0].sample, some[0].other if others else None)]
+    cells = [(some, sample) for some, sample in pairs if sample is not None]
     figure, axes = figures.grid(len(cells), columns=min(_COLUMNS, len(cells)))
     rows, tint = cache.read("row"), figures.tints(cache)
     for axis, (some, sample) in zip(axes, cells, strict=False):

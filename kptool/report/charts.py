@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kptool.base.errors import CheckpointError
 from kptool.evaluation.metrics import FAILURE, cumulative_errors
+from kptool.report.canvas import Figure
 
 
 def read_history(run: Path) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def curves(run: Path) -> Figure:
     """Loss, validation RMSE and learning rate over the epochs of a run, from its metrics.csv."""
     history = read_history(run)
     epoch, loss, error, rate = (history[name] for name in ("epoch", "loss", "rmse", "lr"))
-    figure = Figure(figsize=(10, 3), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(10, 3))
     best = int(error.to_numpy().argmin())
     for axis, values, label in zip(
         figure.subplots(1, 3),
@@ -54,7 +54,7 @@ def curves(run: Path) -> Figure:
 
 def cumulative(curves_: dict[str, NDArray[np.float64]]) -> Figure:
     """Cumulative error distributions; `curves_` maps a label to the NME of each image, (N,)."""
-    figure = Figure(figsize=(5, 3.6), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(5, 3.6))
     axis = figure.subplots()
     for label, nme in curves_.items():
         thresholds, share = cumulative_errors(nme)
@@ -67,7 +67,7 @@ def cumulative(curves_: dict[str, NDArray[np.float64]]) -> Figure:
 
 def bars(ratios: Sequence[tuple[str, float]]) -> Figure:
     """Labelled ratios as horizontal bars on a logarithmic scale, with a line at 1."""
-    figure = Figure(figsize=(11, 0.8 + 0.26 * len(ratios)), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(11, 0.8 + 0.26 * len(ratios)))
     axis = figure.subplots()
     labels, values = [label for label, _ in ratios][::-1], [value for _, value in ratios][::-1]
     drawn = axis.barh(labels, values, color=["#1a7f37" if value >= 1 else "#bf8700" for value in values])
@@ -83,7 +83,7 @@ def bars(ratios: Sequence[tuple[str, float]]) -> Figure:
 
 def histories(runs: Mapping[str, pd.DataFrame]) -> Figure:
     """The validation RMSE of several runs by epoch; `runs` maps a label to a history as `read_history` returns it."""
-    figure = Figure(figsize=(8, 3.6), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(8, 3.6))
     axis = figure.subplots()
     for label, history in runs.items():
         axis.plot(history["epoch"], history["rmse"], label=label, marker="o" if len(history) < 3 else "")
@@ -103,7 +103,7 @@ def keypoint_bars(models: Mapping[str, Mapping[str, float | None]]) -> Figure:
     first = next(iter(models.values()))
     names = sorted(first, key=lambda name: -(first[name] or 0))[:40]
     names = [name for name in first if name in names]
-    figure = Figure(figsize=(9, 1 + 0.14 * len(names) * (len(models) + 1)), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(9, 1 + 0.14 * len(names) * (len(models) + 1)))
     axis = figure.subplots()
     thick = 0.8 / len(models)
     for number, (label, values) in enumerate(models.items()):
@@ -115,4 +115,17 @@ def keypoint_bars(models: Mapping[str, Mapping[str, float | None]]) -> Figure:
     axis.set_xlabel("RMSE, px")
     axis.grid(alpha=0.3, axis="x")
     axis.legend(fontsize=8)
+    return figure
+
+
+def differences(largest: Mapping[str, float], allowed: float) -> Figure:
+    """Differences in pixels by kind of picture as bars on a logarithmic scale, with a line at the `allowed` one."""
+    figure = Figure(figsize=(6, 0.8 + 0.3 * len(largest)))
+    axis = figure.subplots()
+    drawn = axis.barh(list(largest)[::-1], [max(value, 1e-9) for value in largest.values()][::-1])
+    axis.bar_label(drawn, [f"{value:.2g}" for value in largest.values()][::-1], padding=3, fontsize=8)
+    axis.axvline(allowed, color="#d1242f", linewidth=0.8)
+    axis.set_xscale("log")
+    axis.margins(x=0.15)
+    axis.set_xlabel("largest difference, px (the line: allowed)")
     return figure

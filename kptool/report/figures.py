@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import figure
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kptool import heatmaps
@@ -23,6 +23,7 @@ from kptool.cache.store import Cache
 from kptool.data import colours, shapes
 from kptool.evaluation.evaluation import Evaluation
 from kptool.evaluation.metrics import diagonals, distances, image_nme, normaliser
+from kptool.report.canvas import Figure
 from kptool.system.files import atomic
 
 TRUTH = "#ffffff"
@@ -31,10 +32,10 @@ _SAMPLE = 2000
 _FLIPPED = "{pairs} pairs are swapped in the mirrored row below: with the object upright, both rows have {colours}"
 
 
-def save(figure: Figure, path: Path) -> Path:
+def save(drawn: figure.Figure, path: Path) -> Path:
     """Write a figure as PNG, atomically; returns `path`."""
     with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        drawn.savefig(temporary, format="png", dpi=110)
     return path
 
 
@@ -49,7 +50,7 @@ def grid(count: int, *, columns: int = 0, cell: float = 1.6, title: str = "") ->
     """A figure with `count` square cells without axes, each `cell` inches wide; `columns` 0: about as many as rows."""
     columns = columns or max(1, math.ceil(math.sqrt(count)))
     rows = max(1, math.ceil(count / columns))
-    figure = Figure(figsize=(columns * cell, rows * cell + 0.4), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(columns * cell, rows * cell + 0.4))
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes:
         axis.set_axis_off()

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from kptool.base.version import __version__
 from kptool.report import html
+from kptool.report.canvas import Figure
 
 _BEST, _RECIPE, _WHOLE, _SHORT = "#d1242f", "black", "#1f6feb", "#8c959f"
 _COLUMNS = 4
@@ -94,7 +94,7 @@ def _number(value: Any, form: str = ".4g") -> str:
 
 def progress(searched: Searched) -> Figure:
     """RMSE by trial, with the best so far, beside the RMSE of each trial by epoch."""
-    figure = Figure(figsize=(11, 3.8), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(11, 3.8))
     left, right = figure.subplots(1, 2, sharey=True)
     _points(left, searched, searched.trials["trial"].to_numpy(float))
     whole = searched.trials[searched.trials["state"] == "complete"].sort_values("trial")
@@ -128,7 +128,7 @@ def slices(searched: Searched) -> Figure:
     count = len(searched.keys)
     columns = min(_COLUMNS, count)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(2.9 * columns, 2.6 * rows), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(2.9 * columns, 2.6 * rows))
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axis, key in zip(axes.flat, searched.keys, strict=False):
         values = searched.trials[key]

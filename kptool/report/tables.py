@@ -17,13 +17,20 @@ def metrics_table(metrics: dict[str, Any], title: str, mean_shape: dict[str, Any
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
     table.add_column("value" if mean_shape is None else "model", justify="right")
-    columns = [_cells(metrics)]
     if mean_shape is not None:
         table.add_column("mean shape", justify="right")
-        columns.append(_cells(mean_shape))
-    for name in columns[0]:
-        table.add_row(name, *(column.get(name, "-") for column in columns), end_section=name.startswith(_LAST_PCK))
+    for row in metric_rows([metrics] if mean_shape is None else [metrics, mean_shape]):
+        table.add_row(*row, end_section=row[0].startswith(_LAST_PCK))
     return table
+
+
+def metric_rows(columns: Sequence[dict[str, Any]], *, keypoints: bool = True) -> list[tuple[str, ...]]:
+    """The name of each metric and its texts, one of each column, as `Metrics.to_dict` returns them.
+
+    With `keypoints`, the RMSE of each keypoint follows. What a later column lacks is "-".
+    """
+    cells = [_cells(column if keypoints else column | {"per_keypoint": {}}) for column in columns]
+    return [(name, *(column.get(name, "-") for column in cells)) for name in cells[0]]
 
 
 _LAST_PCK = f"PCK at {PCK_LEVELS[-1]:g}"

@@ -7,6 +7,9 @@ from collections.abc import Callable
 EPOCHS = "kptool.training.epochs"
 """The logger of a training's lines, a table with a row per epoch, level INFO."""
 
+REMARKS = "kptool.remarks"
+"""The logger of sentences that the command line prints on stderr unless --quiet is given, level INFO."""
+
 Progress = Callable[[str, int, int | None], None]
 """``progress(what, done, total)``; `total` is None if unknown."""
 

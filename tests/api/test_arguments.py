@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kptool.api.arguments import parse_duration
 from kptool.base.errors import ConfigError
-from kptool.cli.options import parse_duration
 
 
 @pytest.mark.parametrize(

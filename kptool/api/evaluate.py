@@ -1,0 +1,150 @@
+"""`kptool.evaluate`: the metrics of a model on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kptool import plugins
+from kptool.api import bars
+from kptool.api.arguments import DEFAULT_CACHE, PathLike, check_split, optional_path, path_of
+from kptool.api.result import Result, remark
+from kptool.cache.store import Cache
+from kptool.system import devices
+from kptool.system.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kptool.evaluation.evaluation import Evaluation
+    from kptool.evaluation.metrics import Metrics
+    from kptool.report.canvas import Figure
+
+
+@dataclass(frozen=True)
+class EvaluateResult(Result):
+    """The metrics of a model on one split of a cache.
+
+    model: the weights, in words. points: what the predictions were compared as, "labelled". split: "train", "val" or "all".
+    trained_on: how many of the images the model is known to have been trained on. metrics: see
+    `kptool.evaluation.metrics.Metrics`. mean_shape: those of the training images' mean shape, None where they cannot be
+    measured. evaluation: the predictions, points (N, K, 2) in pixels of the source images.
+    """
+
+    model: str
+    points: str
+    split: str
+    cache: Path
+    trained_on: int
+    metrics: Metrics
+    mean_shape: Metrics | None
+    evaluation: Evaluation = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rmse(self) -> float:
+        """The RMSE in pixels of the source images."""
+        return self.metrics.rmse
+
+    @property
+    def nme(self) -> float:
+        """The normalised mean error, see `metrics.normaliser`."""
+        return self.metrics.nme
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of ``kptool evaluate --json``."""
+        baseline = self.mean_shape
+        return {
+            "model": self.model,
+            "points": self.points,
+            "split": self.split,
+            "trained_on": self.trained_on,
+            **self.metrics.to_dict(),
+            "mean_shape": None if baseline is None else {"rmse": baseline.rmse, "nme": baseline.nme},
+        }
+
+    def plot(self) -> Figure:
+        """The cumulative distribution of the images' NME."""
+        from kptool.report import charts, figures
+
+        with Cache(self.cache) as cache:
+            return charts.cumulative({self.model: figures.per_image_nme(cache, self.split, self.evaluation)})
+
+    def plot_predictions(self, count: int = 16) -> Figure:
+        """`count` images from best to worst by NME, with the predictions in colour over the labels in white."""
+        from kptool.report import figures
+
+        with Cache(self.cache) as cache:
+            return figures.predictions(cache, self.split, self.evaluation, count)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The RMSE of each keypoint in pixels, and that of the mean shape; NaN without labels. The index is its name."""
+        import pandas as pd
+
+        columns: dict[str, dict[str, float | None]] = {"rmse": self.metrics.per_keypoint}
+        if self.mean_shape is not None:
+            columns["mean_shape_rmse"] = self.mean_shape.per_keypoint
+        names = list(self.metrics.per_keypoint)
+        return pd.DataFrame(columns, dtype=float).reindex(names).rename_axis("keypoint")
+
+    def _heads(self) -> tuple[str, ...]:
+        title = f"{self.model}, {self.metrics.images} {self.split} images"
+        return (title, "model") if self.mean_shape is None else (title, "model", "mean shape")
+
+    def _rows(self) -> Sequence[tuple[str, ...]]:
+        from kptool.report import tables
+
+        measured = (self.metrics, *((self.mean_shape,) if self.mean_shape is not None else ()))
+        return tables.metric_rows([each.to_dict() for each in measured], keypoints=False)
+
+
+def evaluate(
+    model: PathLike,
+    cache: PathLike = DEFAULT_CACHE,
+    *,
+    split: str = "val",
+    ensemble: Sequence[PathLike] = (),
+    decoder: str | None = None,
+    tta: bool = False,
+    picture: PathLike | None = None,
+    device: str = "auto",
+    progress: bool | Progress | None = None,
+) -> EvaluateResult:
+    """Measure a model on labelled images, as ``kptool evaluate`` does, which explains the arguments.
+
+    `model` is a name, a run folder or a weights file; the predictions of the models in `ensemble` are averaged with its own.
+    Points are compared as labelled, without the correction of the labels' offset that `Predictor` applies. `progress` False
+    shows no bar. Raises CheckpointError if there is no such model or it does not fit the cache, CacheError for a damaged
+    cache, ConfigError for invalid arguments, DataError if the split has no images or labels.
+    """
+    check_split(split)
+    from kptool.evaluation.evaluation import evaluate_cache, mean_shape_baseline, trained_on
+    from kptool.network import cards, checkpoint
+    from kptool.network.keypoint_model import Inference
+    from kptool.network.label_shift import AS_LABELLED
+
+    if decoder is not None:
+        plugins.load_decoder(decoder)
+    place = devices.pick(device)
+    found = [cards.resolve(str(name), measuring=True) for name in (model, *ensemble)]
+    origin = " + ".join(words for _, words in found)
+    remark(f"using {origin}")
+    loaded = [checkpoint.load_model(path, place) for path, _ in found]
+    where = path_of(cache)
+    with Cache(where) as opened:
+        with bars.showing(progress) as bar:
+            networks = [network for network, _ in loaded]
+            measured = evaluate_cache(networks, opened, split, Inference(tta, decoder), progress=bar)
+        baseline = mean_shape_baseline(opened, split)
+        seen = max(trained_on(card.data, opened, split) for _, card in loaded)
+        notes = (f"{seen} of these images were used for training, so the metrics are too optimistic",) if seen else ()
+        for text in notes:
+            remark(text)
+        target = optional_path(picture)
+        if target is not None:
+            from kptool.report import figures
+
+            figures.save(figures.predictions(opened, split, measured), target)
+    return EvaluateResult(origin, AS_LABELLED, split, where, seen, measured.metrics, baseline, measured, notes)
