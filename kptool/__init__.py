@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kptool.api.evaluate import evaluate
     from kptool.api.export import export
     from kptool.api.extract import extract
+    from kptool.api.train import train
     from kptool.base.version import __version__
     from kptool.predict.predictor import Predictor
 
@@ -38,11 +39,12 @@ __all__ = [
     "evaluate",
     "export",
     "extract",
+    "train",
 ]
 _LAZY = {
     "Predictor": "kptool.predict.predictor",
     "__version__": "kptool.base.version",
-    **{name: f"kptool.api.{name}" for name in ("doctor", "evaluate", "export", "extract")},
+    **{name: f"kptool.api.{name}" for name in ("doctor", "evaluate", "export", "extract", "train")},
 }
 
 

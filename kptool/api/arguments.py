@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -70,11 +71,16 @@ def parse_size(size: tuple[int, int] | int | str | None) -> tuple[int, int] | No
     return int(parts[0]), int(parts[-1])
 
 
-def parse_duration(text: str, option: str = "--time") -> float:
-    """Seconds in a text such as "90s", "20m", "1.5h" or "1h30m": units d, h, m, s, each at most once, largest first.
+def parse_duration(text: str | float, option: str = "--time") -> float:
+    """Seconds, from a number or a text such as "90s", "20m", "1.5h" or "1h30m".
 
-    Raises ConfigError, naming `option`, for anything else, for a number without a unit, and for zero.
+    The units in a text are d, h, m and s, each at most once, largest first. Raises ConfigError, naming `option`, for
+    anything else, for a text without a unit, and for zero.
     """
+    if not isinstance(text, str):
+        if not 0 < text < math.inf:
+            raise ConfigError(f"{option} is a duration above zero, in seconds or such as 20m; got {text!r}")
+        return float(text)
     parts = "".join(rf"(?:(?P<{unit}>\d{{1,9}}(?:\.\d{{1,9}})?)\s*{unit})?\s*" for unit in _UNIT_SECONDS)
     found = re.fullmatch(parts, text.strip().lower(), re.ASCII)
     seconds = sum(float(found[unit] or 0) * length for unit, length in _UNIT_SECONDS.items()) if found else 0.0

@@ -72,23 +72,31 @@ def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
     kind = "validation" if all(row["val"] for row in rows) else "training"
     table = Table(title=f"side by side, on the {kind} images", title_justify="left", box=None, pad_edge=False)
     table.add_column("model")
-    heads = ("params", "RMSE px", "NME", "AUC", "fail", "epoch", "img/s", "min")  # with spreads, 79 columns
-    for head in heads:
+    for head in COMPARED:
         table.add_column(head, justify="right")
     for row in rows:
-        metrics = row["val"] or row["train"]
-        table.add_row(
-            row["model"],
-            f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else "",
-            _with_spread(row, "rmse", ".3f"),
-            _with_spread(row, "nme", ".2%"),
-            f"{metrics['auc']:.3f}",
-            f"{metrics['failure_rate']:.1%}",
-            f"{row['best_epoch']:.0f}" if "best_epoch" in row else "",
-            f"{row['images_per_second']:.0f}" if "images_per_second" in row else "",
-            f"{row['seconds'] / 60:.1f}" if "seconds" in row else "",
-        )
+        table.add_row(*comparison_row(row))
     return table
+
+
+COMPARED = ("params", "RMSE px", "NME", "AUC", "fail", "epoch", "img/s", "min")
+"""The columns of the comparison after the model; with spreads, 79 characters."""
+
+
+def comparison_row(row: dict[str, Any]) -> tuple[str, ...]:
+    """The model and its texts in the columns `COMPARED`, of a document of ``kptool train --json``."""
+    metrics = row["val"] or row["train"]
+    return (
+        row["model"],
+        f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else "",
+        _with_spread(row, "rmse", ".3f"),
+        _with_spread(row, "nme", ".2%"),
+        f"{metrics['auc']:.3f}",
+        f"{metrics['failure_rate']:.1%}",
+        f"{row['best_epoch']:.0f}" if "best_epoch" in row else "",
+        f"{row['images_per_second']:.0f}" if "images_per_second" in row else "",
+        f"{row['seconds'] / 60:.1f}" if "seconds" in row else "",
+    )
 
 
 def _with_spread(row: dict[str, Any], metric: str, form: str) -> str:

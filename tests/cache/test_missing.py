@@ -171,13 +171,13 @@ def test_training_ends_with_the_mean_shape_beside_it(kptool: Any, tmp_path: Path
 def test_all_goes_on_where_some_have_not_begun(
     kptool: Any, refused: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import kptool.cli.train as command
+    import kptool.api.train as command
 
     cache, out = extracted(kptool, tmp_path), tmp_path / "runs"
     resumed: dict[str, bool] = {}
 
-    def train_one(name: str, *values: Any, **options: Any) -> None:
-        resumed[name] = values[4]
+    def train_one(job: Any, plan: Any, resume: bool) -> None:
+        resumed[job.model] = resume
 
     monkeypatch.setattr(command, "_train_one", train_one)
     options = ("train", "all", cache, "--out", out, "--resume")

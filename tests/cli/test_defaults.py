@@ -54,7 +54,7 @@ def test_a_recipe_named_on_the_line_wins_over_the_file(
     refused: Any, line: tuple[str, ...], epochs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every value is out of range, so that the one that is used is named."""
-    monkeypatch.setattr("kptool.cli.train.check_settings", _raise_epochs)
+    monkeypatch.setattr("kptool.api.train.check_settings", _raise_epochs)
     Path("r.toml").write_text("epochs = 5\n")
     monkeypatch.setenv("KPTOOL_EPOCHS", "7")
     ran = refused("train", "unet", *line, "-q")
