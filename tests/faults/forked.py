@@ -45,9 +45,8 @@ class Ended:
 def load_everything() -> None:
     """Import all of kptool, and the modules that it and typer import lazily."""
     for module in pkgutil.walk_packages(kptool.__path__, "kptool."):
-        if not module.name.endswith("__main__"):
-            if not module.name.startswith("kptool.templates"):  # texts for `kptool plugin new`
-                importlib.import_module(module.name)
+        if not module.name.endswith("__main__") and not module.name.startswith("kptool.templates"):  # texts
+            importlib.import_module(module.name)
     for late in ("h5py", "matplotlib.figure", "onnxruntime", "pandas", "torch", "torch._dynamo"):
         importlib.import_module(late)
     Image.init()
