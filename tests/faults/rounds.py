@@ -73,10 +73,10 @@ def state(run: Path) -> dict[str, Any]:
     """Everything in a run that must be reproduced bit for bit. Raises if a file is damaged."""
     last = checkpoint.load_state(run / "last.ckpt")
     weights = checkpoint.load_model(run / "model.safetensors")[0].state_dict() if last["epoch"] else {}
-    history = [{key: value for key, value in row.items() if "seconds" not in key} for row in last["history"]]
+    history = [{key: value for key, value in row.items() if "second" not in key} for row in last["history"]]
     if last["epoch"] and not 0 <= len((run / "metrics.csv").read_text().splitlines()) - 1 - last["epoch"] <= 1:
         raise RuntimeError("metrics.csv is not as long as the training")
-    parts = ("detector", "average", "optimizer", "step", "epoch", "losses")
+    parts = ("detector", "average", "optimizer", "step", "epoch", "losses", "schedule")
     return {**{part: last[part] for part in parts}, "history": history, "weights": weights}
 
 
