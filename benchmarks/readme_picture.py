@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from kptool import Predictor, plugins
-from kptool.predict import output
+from kptool.predict import drawing
 
 OUT = Path(__file__).parent.parent / "docs" / "faces.png"
 PLACES = (
@@ -40,7 +40,7 @@ def main() -> None:
     predictor = Predictor("unet", "cpu")
     pixels = np.asarray(picture)
     faces = predictor.predict(pixels)
-    output.draw(pixels, faces, predictor.names, tints=predictor.tints).save(OUT, optimize=True)
+    drawing.draw(pixels, faces, predictor.names, tints=predictor.tints).save(OUT, optimize=True)
     print(f"{OUT}: {len(faces)} faces")
 
 

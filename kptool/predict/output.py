@@ -1,4 +1,4 @@
-"""Output formats of predictions: plain values, csv, COCO json, heatmaps, and pictures with the points drawn.
+"""Output formats of predictions: plain values, csv, COCO json and heatmaps.
 
 Coordinates are in pixels of the given picture: x to the right, y down, an integer is a pixel's centre. COCO boxes are
 the exception: they are measured from the picture's edges, as COCO defines them.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from kptool.base.geometry import Size, to_edges
 from kptool.base.skeleton import UNLABELLED, VISIBLE
 from kptool.base.version import __version__
-from kptool.data import colours
-from kptool.predict.predictor import Instance, Predictor
+from kptool.predict.instances import Instance
+from kptool.predict.predictor import Predictor
 from kptool.system.files import atomic, write_text
 from kptool.system.printable import printable
 
@@ -35,10 +32,6 @@ if TYPE_CHECKING:
 
 CONVENTION = "pixels of the given picture; x to the right, y down; an integer is a pixel's centre"
 COLUMNS = ("file", "face", "keypoint", "x", "y", "score", "radius90", "frame", "time")
-_LEAST_SIDE, _MOST_SIDE = 480, 4000
-"""Drawings are enlarged to at least the one and at most the other, pixels of the longer side."""
-_LABELLED_FACE = 500
-"""The shorter side of a face that leaves room for the keypoints' numbers, pixels."""
 
 
 @dataclass(frozen=True)
@@ -206,56 +199,3 @@ def heatmap_file(path: Path, predictor: Predictor, maps: Size) -> Iterator[Heatm
 
     with atomic(path) as temporary, NewFile(temporary, track_order=True) as file:
         yield HeatmapFile(file, predictor, maps)
-
-
-def draw(
-    image: NDArray[np.uint8],
-    faces: Sequence[Instance],
-    names: Sequence[str],
-    *,
-    label: bool = False,
-    tints: Sequence[str] | None = None,
-) -> Image.Image:
-    """Draw boxes and keypoints on a picture, enlarged if it is small; with `label`, also numbers and a list of names.
-
-    `tints` are the keypoints' colours from `kptool.data.colours`, which make a swap of left and right visible.
-    """
-    tints = tints or colours.of(names, ())
-    picture = Image.fromarray(image).convert("RGB")
-    wanted = _LEAST_SIDE / max(picture.size)
-    if label and faces:
-        wanted = max(wanted, _LABELLED_FACE / min(min(face.box[2:]) for face in faces))
-    scale = max(1, math.ceil(min(wanted, _MOST_SIDE / max(picture.size))))
-    if scale > 1:
-        picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
-    pen = ImageDraw.Draw(picture)
-    for face in faces:
-        x, y = to_edges(np.array(face.box[:2])).tolist()
-        x, y, width, height = (value * scale for value in (x, y, *face.box[2:]))
-        dot = max(2.0, math.hypot(width, height) / 110)
-        pen.rectangle((x, y, x + width, y + height), outline="white", width=max(1, round(dot / 2)))
-        font = ImageFont.load_default(max(10.0, dot * 3))
-        for number, (tint, point) in enumerate(zip(tints, face.keypoints, strict=True)):
-            if np.isnan(point).any():
-                continue
-            px, py = (to_edges(point.astype(np.float64)) * scale).tolist()
-            pen.ellipse((px - dot, py - dot, px + dot, py + dot), fill=tint, outline="black")
-            if label:
-                at = (px, py - 1.3 * dot)
-                pen.text(at, str(number), fill="white", font=font, anchor="mb", stroke_width=1, stroke_fill="black")
-    return _with_names(picture, names, tints) if label else picture
-
-
-def _with_names(picture: Image.Image, names: Sequence[str], tints: Sequence[str]) -> Image.Image:
-    """The picture with the list of keypoint numbers and names beside it."""
-    size = min(24.0, max(8.0, 0.7 * picture.height / len(names)))
-    font = ImageFont.load_default(size)
-    lines = [f"{number}  {name.replace('_', ' ')}" for number, name in enumerate(names)]
-    step, margin = size * 1.4, size
-    width = round(max(font.getlength(line) for line in lines) + 2 * margin)
-    wide = Image.new("RGB", (picture.width + width, picture.height), "#1f2328")
-    wide.paste(picture)
-    pen = ImageDraw.Draw(wide)
-    for number, (tint, line) in enumerate(zip(tints, lines, strict=True)):
-        pen.text((picture.width + margin, margin + number * step), line, fill=tint, font=font)
-    return wide

@@ -10,8 +10,10 @@ model needs it.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from kptool.data import colours, images, intensity
 from kptool.network import cards
 from kptool.predict import backends, crops, faces
 from kptool.predict.backends import Output
+from kptool.predict.instances import Instance, Instances, Shown
 from kptool.system.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -31,27 +34,6 @@ _LARGEST = 1e6
 _NEAR = 0.06
 """A refined crop is not used if it moves the face by less than this share of the model's input size."""
 _REFINEMENTS = 3
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One face in one picture, in pixels of that picture; an integer coordinate is a pixel's centre.
-
-    box: (x, y, width, height) of the face as detected or given; x and y are its left and top edges. keypoints: float32
-    (K, 2), the features' positions or the labels', as `Predictor.points` says; NaN, with score 0, for a keypoint that no
-    training image had labelled. scores: float32 (K,), 0..1, the height of the heatmap's peak; 1 for direct regression,
-    which has no heatmaps. radius90: float32 (K,), the radius in pixels around each keypoint that contained the label for
-    90 % of the validation images; around a feature this assumes that the labels' offset is the same for every face; NaN
-    if the model does not provide it. affine: float64 (2, 3), picture's pixels -> pixels of the model's input. heatmaps:
-    float32 (K, h, w), if requested and the model has them.
-    """
-
-    box: Box
-    keypoints: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    radius90: NDArray[np.float32]
-    affine: NDArray[np.float64] = field(repr=False)
-    heatmaps: NDArray[np.float32] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -84,14 +66,14 @@ class Predictor:
 
     def __init__(
         self,
-        model: str = "unet",
+        model: str | os.PathLike[str] = "unet",
         device: str = "auto",
         *,
         detect: bool | None = None,
         flip: bool = False,
         as_labelled: bool = False,
     ) -> None:
-        path, self.origin = cards.resolve(model)
+        path, self.origin = cards.resolve(str(model))
         self.backend = backends.load(path, device, flip=flip)
         self.card = self.backend.card
         cards.warn_unflipped(self.card.config, flip)
@@ -108,13 +90,13 @@ class Predictor:
                 " use --no-detect or --box"
             )
 
-    @property
+    @cached_property
     def tints(self) -> list[str]:
         """The colour of each keypoint in pictures: see `kptool.data.colours`."""
         config, data = self.card.config, self.card.data
         return colours.of(config.names, config.flip_pairs, data.get("turned_shape") or data.get("mean_shape"))
 
-    def predict(self, image: object, *, boxes: Sequence[Box] | None = None, heatmaps: bool = False) -> list[Instance]:
+    def predict(self, image: object, *, boxes: Sequence[Box] | None = None, heatmaps: bool = False) -> Instances:
         """The faces in a picture, from left to right. `image` is a path, a Pillow image, or an array (H, W) or (H, W, 3).
 
         Arrays of other types than uint8 are scaled to 0..255 as pictures are, see `kptool.data.intensity`. `boxes` (x, y,
@@ -129,8 +111,11 @@ class Predictor:
         boxes: Sequence[Sequence[Box]] | None = None,
         heatmaps: bool = False,
         progress: Progress = silent,
-    ) -> list[list[Instance]]:
-        """`predict` for several pictures in one batch, which is faster; `boxes` holds a list of boxes per picture."""
+    ) -> list[Instances]:
+        """`predict` for several pictures in one batch, which is faster; `boxes` holds a list of boxes per picture.
+
+        The instances hold on to pictures that are given as arrays or Pillow images, for notebooks to show.
+        """
         if boxes is not None and len(boxes) != len(pictures):
             raise DataError(f"boxes are given for {len(boxes)} of {len(pictures)} pictures; give one list per picture")
         arrays = _pixels(pictures)
@@ -138,14 +123,14 @@ class Predictor:
         for number, array in enumerate(arrays):
             regions += self._first_crops(number, array, None if boxes is None else boxes[number])
             progress("pictures", number + 1, len(arrays))
-        found: list[list[Instance]] = [[] for _ in arrays]
+        found = [Instances((), Shown(picture, self.names, self.tints)) for picture in pictures]
         if not regions:
             return found
         output = self._run(regions, arrays, heatmaps)
         if self._aligner is not None and (self.detect or boxes is not None):
             regions, output = self._refine(regions, arrays, output, heatmaps)
         for i, region in enumerate(regions):
-            found[region.picture].append(_face(region, output, i, self._off))
+            found[region.picture].append(_face(region, output, i, self._off, found[region.picture].shown))
         return found
 
     def _first_crops(self, number: int, image: NDArray[np.uint8], boxes: Sequence[Box] | None) -> list[_Crop]:
@@ -217,7 +202,7 @@ def _pixels(pictures: Sequence[object]) -> list[NDArray[np.uint8]]:
     return [each.pixels for each in decoded]
 
 
-def _face(region: _Crop, output: Output, i: int, off: NDArray[np.float32]) -> Instance:
+def _face(region: _Crop, output: Output, i: int, off: NDArray[np.float32], shown: Shown) -> Instance:
     """The `i`-th face in its picture's pixels; `off` (K, 2), pixels of the crop, is subtracted from its points.
 
     It is NaN for keypoints that no training image had labelled.
@@ -232,4 +217,5 @@ def _face(region: _Crop, output: Output, i: int, off: NDArray[np.float32]) -> In
         radius90=np.where(learnt, output.radius90[i] * scale, np.float32(np.nan)),
         affine=region.affine,
         heatmaps=None if output.heatmaps is None else output.heatmaps[i],
+        shown=shown,
     )

@@ -12,9 +12,10 @@ from kptool.base.errors import ConfigError
 from kptool.base.geometry import Box, Size
 from kptool.data.images import DecodedImage
 from kptool.data.pictures import InputPicture, collect_remarks
-from kptool.predict import backends, output
+from kptool.predict import backends, drawing, output
+from kptool.predict.instances import Instance
 from kptool.predict.output import HeatmapFile, PicturePrediction
-from kptool.predict.predictor import Instance, Predictor
+from kptool.predict.predictor import Predictor
 from kptool.system.files import atomic, write_text
 from kptool.system.progress import Progress, silent
 
@@ -50,7 +51,7 @@ class Outputs:
             self.heatmaps.add(picture.name, faces)
         if self.folder is not None:
             with atomic(self.folder / (self.files.get(picture.name) or self._name(picture.name))) as temporary:
-                drawn = output.draw(picture.pixels, faces, self.names, label=self.label, tints=self.tints)
+                drawn = drawing.draw(picture.pixels, faces, self.names, label=self.label, tints=self.tints)
                 drawn.save(temporary, "PNG", compress_level=1)
 
     def _name(self, picture: str) -> str:
@@ -123,7 +124,7 @@ def run(
             if outputs is not None:
                 outputs.add(picture, faces)
             size = picture.pixels.shape[0], picture.pixels.shape[1]
-            light = [_light(face) for face in faces] if maps else faces
+            light = [_light(face) for face in faces]
             done.found.append(PicturePrediction(picture.name, size, light, picture.frame, picture.time))
         count = len(done.found) + len(done.failed)
         progress("pictures", count, total if total is None or count <= total else None)
@@ -145,7 +146,7 @@ def merge(wanted: Sequence[str], parts: Sequence[Predicted]) -> Predicted:
 
 
 def _light(face: Instance) -> Instance:
-    """A face without its heatmaps, which are already written."""
+    """A face without its heatmaps, which are already written, and its picture."""
     return Instance(face.box, face.keypoints, face.scores, face.radius90, face.affine)
 
 

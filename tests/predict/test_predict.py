@@ -22,7 +22,7 @@ from kptool import Predictor
 from kptool.base.errors import CheckpointError, ConfigError, DataError
 from kptool.base.geometry import apply_affine
 from kptool.data import pictures
-from kptool.predict import output, predictor
+from kptool.predict import drawing, predictor
 
 PLACES = [(20, 30, 96.0), (200, 100, 160.0), (420, 40, 200.0)]
 
@@ -292,6 +292,6 @@ def test_reading_ahead_keeps_the_order(in_tmp: Path) -> None:
 
 def test_drawings_of_faceless_and_tiny_pictures() -> None:
     names = ("left", "right", "tip")
-    assert output.draw(np.zeros((1, 2), np.uint8), [], names, label=True).height == 240
+    assert drawing.draw(np.zeros((1, 2), np.uint8), [], names, label=True).height == 240
     with pytest.raises(CheckpointError):
         Predictor("no-such-model")
