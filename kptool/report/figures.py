@@ -46,16 +46,21 @@ def tints(cache: Cache) -> list[str]:
     return colours.of(info.names, info.flip_pairs, mean)
 
 
+_LETTER = 0.09
+"""Width of a title's letter, inches; rather too large."""
+
+
 def grid(count: int, *, columns: int = 0, cell: float = 1.6, title: str = "") -> tuple[Figure, list[Axes]]:
     """A figure with `count` square cells without axes, each `cell` inches wide; `columns` 0: about as many as rows."""
     columns = columns or max(1, math.ceil(math.sqrt(count)))
     rows = max(1, math.ceil(count / columns))
-    figure = Figure(figsize=(columns * cell, rows * cell + 0.4))
+    lines = math.ceil(len(title) * _LETTER / (columns * cell))
+    figure = Figure(figsize=(columns * cell, rows * cell + 0.2 + 0.2 * max(1, lines)))
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes:
         axis.set_axis_off()
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=11, wrap=True)  # a long one is cut off at both ends otherwise
     return figure, axes
 
 
