@@ -73,7 +73,7 @@ def test_features_are_the_default_and_labels_on_request(weights: Path, picture: 
     assert np.allclose(apart[1], 4 * np.array([[2.5, 0.5], [2.5, -0.5], [2.5, 0]]), atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("as_labelled", [False, pytest.param(True, marks=pytest.mark.slow)])  # an export takes seconds
 def test_graphs_of_both_kinds_say_the_same_to_kptool(
     weights: Path, picture: Image.Image, tmp_path: Path, as_labelled: bool
