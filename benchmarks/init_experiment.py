@@ -4,7 +4,8 @@
 
 For each cache, seed and number of images, draws that many training images, group by group, and trains a model on them
 twice for the same number of steps: from scratch and from the weights, all else equal. The final weights are evaluated on
-the cache's validation images, which select nothing. Each run is saved to the JSON file as soon as it ends, and runs
+the cache's validation images, which select nothing. `--freeze 0.25` adds a third training, which freezes what was taken
+for that share of the steps. Each run is saved to the JSON file as soon as it ends, and runs
 already there are not repeated. Prints a Markdown table with the RMSE in pixels of the source.
 """
 
@@ -34,7 +35,7 @@ from kptool.system.workers import Workers
 from kptool.training.batches import Epochs, TrainingSet
 from kptool.training.trainer import Trainer
 
-SCRATCH, FROM_WEIGHTS = "scratch", "init"
+SCRATCH, FROM_WEIGHTS, FROZEN = "scratch", "init", "frozen"
 PARTS = ("images", "keypoints", "visibility", "affine")
 
 
@@ -69,13 +70,14 @@ class Experiment:
         rows = np.concatenate([rng.permutation(np.flatnonzero(self.groups == group)) for group in order])
         return np.sort(rows[:size])
 
-    def measure(self, size: int, seed: int, weights: str | None) -> dict[str, Any]:
-        """Train once, from scratch or from `weights`, and evaluate."""
+    def measure(self, size: int, seed: int, way: str) -> dict[str, Any]:
+        """Train once, from scratch or from the weights, and evaluate."""
         started, part = time.perf_counter(), self.draw(size, seed)
         data = TrainingSet.upload(*(each[part] for each in self.train[:3]), torch.device("cpu"))
-        config = dataclasses.replace(self.config, seed=seed)
+        freeze = round(self.given.freeze * self.config.epochs) if way == FROZEN else 0
+        config = dataclasses.replace(self.config, seed=seed, freeze=freeze)
         trainer = Trainer(self.model, config, torch.device("cpu"), Workers())
-        taken = None if weights is None else trainer.start_from(weights)
+        taken = None if way == SCRATCH else trainer.start_from(self.given.init)
         epochs = Epochs(data, self.model.flip_pairs, config.augment, batch_size=config.batch_size, seed=seed)
         epochs.steps = math.ceil(self.given.steps / config.epochs)  # regardless of the passes over the images
         while trainer.epoch < config.epochs:
@@ -95,14 +97,15 @@ def run(given: argparse.Namespace) -> list[dict[str, Any]]:
     keys = ("data", "images", "seed", "steps", "way")
     done = {tuple(point[key] for key in keys) for point in points}
     experiments = [Experiment(path, given) for path in given.caches]
+    ways = (SCRATCH, FROM_WEIGHTS, *([FROZEN] if given.freeze else []))
     for seed in given.seeds:
         for experiment in experiments:
             for size in (size for size in given.sizes if size <= len(experiment.groups)):
-                for way in (SCRATCH, FROM_WEIGHTS):
+                for way in ways:
                     key = (experiment.name, size, seed, given.steps, way)
                     if key in done:
                         continue
-                    found = experiment.measure(size, seed, given.init if way == FROM_WEIGHTS else None)
+                    found = experiment.measure(size, seed, way)
                     about = {"val": len(experiment.val[0]), "mean_shape": experiment.mean_shape()}
                     points.append({**dict(zip(keys, key, strict=True)), **about, **found})
                     sys.stderr.write(f"{json.dumps(points[-1])}\n")
@@ -143,6 +146,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[25, 50, 100, 200])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--freeze", type=float, default=0.0, help="share of the steps of a third, frozen training")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--val", type=int, default=100, help="maximum number of validation images, evenly spaced")
