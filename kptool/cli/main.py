@@ -40,6 +40,7 @@ from kptool.cli import (
 from kptool.cli.output import complain, print_messages
 from kptool.system.printable import printable
 from kptool.system.signals import Stopped, raised
+from kptool.system.workers import rank
 
 app = typer.Typer(
     name="kptool",
@@ -109,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if {"verbose", "quiet"} <= flags:
             raise ConfigError("--verbose and --quiet contradict each other; leave one out")
-        print_messages(verbose="verbose" in flags, quiet="quiet" in flags)
+        print_messages(verbose="verbose" in flags, quiet="quiet" in flags or rank() > 0)
         with raised():
             code = app(arguments, prog_name="kptool", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -63,6 +63,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def rank() -> int:
+    """This process's rank among those that torchrun or a step of Slurm's `srun` started; 0 for a single process."""
+    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
+
+
 @contextlib.contextmanager
 def join(backend: str = "gloo") -> Iterator[Workers]:
     """Join the process group that torchrun or `srun` started, over a `backend` of torch.distributed ("gloo" or "nccl").

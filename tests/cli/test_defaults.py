@@ -33,6 +33,17 @@ def test_the_line_comes_first_then_the_environment_then_the_file(kptool: Any, mo
     assert said("--seed", "3", "--val=0.1", "--images", "p", "-q") == []
 
 
+@pytest.mark.parametrize(("rank", "said"), [("0", ["kptool: from the environment: KPTOOL_SEED=2"]), ("1", [])])
+def test_only_the_first_of_several_processes_says_so(
+    kptool: Any, rank: str, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", rank), ("KPTOOL_SEED", "2")):
+        monkeypatch.setenv(name, value)
+    lines = kptool("extract", "none.csv").err.splitlines()
+    assert "none.csv" in lines.pop(), "every process reports its error"
+    assert lines == said
+
+
 def test_a_training_takes_its_settings_from_the_file(kptool: Any, faces: Path) -> None:
     FILE.write_text(
         f"[train]\nmodel = 'unet'\ncache = '{faces}'\nepochs = 1\ndevice = 'cpu'\njson = true\n"
