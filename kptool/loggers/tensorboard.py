@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+TAGS = {
+    "loss": "loss/train",
+    "val_loss": "loss/validation",
+    "train_rmse": "rmse/train",
+    "rmse": "rmse/validation",
+    "mean_shape_rmse": "rmse/mean_shape",
+    "nme": "validation/nme",
+    "auc": "validation/auc",
+    "failure_rate": "validation/failure_rate",
+    "lr": "training/lr",
+    "images_per_second": "training/images_per_second",
+    "train_seconds": "training/train_seconds",
+    "seconds": "training/seconds",
+}
+"""Names of metrics.csv's columns in TensorBoard, which shows tags with the same prefix together."""
+
+
 class TensorBoardLog:
     """An event file; what earlier ones in the folder hold of these epochs is hidden."""
 
@@ -29,7 +46,7 @@ class TensorBoardLog:
         """Write every number of the row."""
         for key, value in row.items():
             if key not in ("epoch", "best") and value is not None:
-                self._writer.add_scalar(key, value, row["epoch"])
+                self._writer.add_scalar(TAGS.get(key, key), value, row["epoch"])
         self._writer.flush()
 
     def picture(self, epoch: int, pixels: NDArray[np.uint8]) -> None:

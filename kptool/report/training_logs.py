@@ -66,8 +66,9 @@ class _Logs:
             self._open(int(row["epoch"]))
         self._each(lambda each: each.epoch(row))
         if row["best"] and self._logs:
-            pixels = example_predictions(self._cache, self._out / cards.WEIGHTS)
-            self._each(lambda each: each.picture(int(row["epoch"]), pixels))
+            epoch = int(row["epoch"])
+            pixels = example_predictions(self._cache, self._out / cards.WEIGHTS, epoch)
+            self._each(lambda each: each.picture(epoch, pixels))
 
     def close(self) -> None:
         self._each(lambda each: each.close())
@@ -97,10 +98,10 @@ class _Logs:
         log.warning("--log %s failed, so this training is not logged there from here on: %s", name, text)
 
 
-def example_predictions(cache_path: Path, weights: Path) -> NDArray[np.uint8]:
+def example_predictions(cache_path: Path, weights: Path, epoch: int) -> NDArray[np.uint8]:
     """A picture (H, W, 3) of validation images, spread over their part of the cache, with the points that a model finds.
 
-    Labels are white circles. Without validation images, training images are drawn, as the title says.
+    Labels are white circles; `epoch` is in the title. Without validation images, training images are drawn, as the title says.
     """
     model, card = checkpoint.load_model(weights)
     with Cache(cache_path) as cache:
@@ -111,7 +112,7 @@ def example_predictions(cache_path: Path, weights: Path) -> NDArray[np.uint8]:
         batch = torch.from_numpy(images if images.ndim == 4 else images[:, None])
         points = model.points(batch)[0].numpy()
         tints = figures.tints(cache)
-    title = f"epoch {card.metrics.get('epoch', '?')}" + ("" if len(held_out) else ", training images")
+    title = f"epoch {epoch}" + ("" if len(held_out) else ", training images")
     figure, axes = figures.grid(len(index), title=title)
     for axis, image, found, label, seen in zip(axes, images, points, truth, visible, strict=False):
         figures.draw_image(axis, image)

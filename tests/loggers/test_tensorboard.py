@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from kptool import plugins
+from kptool.loggers.tensorboard import TAGS
 
 FAST = ("--device", "cpu", "--set", "width=4", "--batch-size", "12")
 FAILING = """
@@ -50,18 +51,19 @@ def test_tensorboard_shows_a_training_and_its_resumption(kptool: Any, faces: Pat
     out = in_tmp / "runs" / "unet"
     found = events(out / "tensorboard")
     table = np.genfromtxt(out / "metrics.csv", delimiter=",", names=True)
-    for key in ("loss", "val_loss", "rmse", "nme", "lr", "images_per_second"):
-        assert steps(found, key) == [1, 2]
-        assert [event.value for event in found.Scalars(key)] == pytest.approx(table[key].tolist(), rel=1e-4)
+    assert set(TAGS) == {*(table.dtype.names or ())} - {"epoch", "best"}
+    for key, tag in TAGS.items():
+        assert steps(found, tag) == [1, 2]
+        assert [event.value for event in found.Scalars(tag)] == pytest.approx(table[key].tolist(), rel=1e-4)
     (text,) = found.Tensors("config/text_summary")
     assert b'model = "unet"' in text.tensor_proto.string_val[0]
     picture = np.asarray(Image.open(io.BytesIO(found.Images("predictions")[-1].encoded_image_string)))
     assert picture.shape[2] == 3
     assert picture.std() > 20
     assert kptool(*train, "--epochs", "3", "--resume").code == 0
-    assert steps(events(out / "tensorboard"), "rmse") == [1, 2, 3]
+    assert steps(events(out / "tensorboard"), "rmse/validation") == [1, 2, 3]
     assert kptool(*train, "--epochs", "1", "--force").code == 0
-    assert steps(events(out / "tensorboard"), "rmse") == [1], "the replaced training is hidden"
+    assert steps(events(out / "tensorboard"), "rmse/validation") == [1], "the replaced training is hidden"
 
 
 def test_a_logger_that_fails_is_reported_once(kptool: Any, faces: Path, in_tmp: Path) -> None:
