@@ -1,7 +1,7 @@
 """Write sbom.cdx.json, a CycloneDX bill of materials: `.ci/relock` runs it, in an environment that holds what lock.txt holds.
 
 Nothing in it depends on when or where it is written, so a difference between two of them is one in what they list.
-Scope: required is what `pip install kptool` brings (and pybind11, which is compiled into the core), optional is an
+Scope: required is what `pip install keypoint-toolkit` brings (and pybind11, which is compiled into the core), optional is an
 extra that adds a feature, excluded is what tests, documentation and checks use.
 """
 

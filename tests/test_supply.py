@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from kptool.base.version import DISTRIBUTION
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -39,7 +42,7 @@ def requirements() -> Iterator[str]:
     yield from PROJECT["build-system"]["requires"]
     yield from PROJECT["project"]["dependencies"]
     for extra in PROJECT["project"]["optional-dependencies"].values():
-        yield from (text for text in extra if not text.startswith("kptool["))
+        yield from (text for text in extra if not text.startswith(f"{DISTRIBUTION}["))
     for name in (".ci/requirements.txt", "constraints.txt"):
         yield from (line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#"))
 
@@ -99,3 +102,13 @@ def test_the_bill_has_the_hash_of_every_file_of_weights(bill: Any) -> None:
     for path in files:
         found = listed[f"kptool/weights/{path.name}"]
         assert found == {"alg": "SHA-256", "content": hashlib.sha256(path.read_bytes()).hexdigest()}, "run .ci/relock"
+
+
+def test_nobody_is_told_to_install_the_other_project_called_kptool() -> None:
+    """On the package index, kptool is an unrelated project; ours has another name there."""
+    assert PROJECT["project"]["name"] == DISTRIBUTION
+    places = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.*"), *(ROOT / "kptool").rglob("*.py")]
+    wrong = re.compile(r"kptool\[|pip install '?kptool\b")
+    assert not [
+        path for path in places if path.suffix in {".md", ".py", ".ipynb"} and wrong.search(path.read_text("utf-8"))
+    ]

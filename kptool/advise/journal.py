@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kptool.base.errors import CheckpointError, ConfigError
+from kptool.base.version import install
 
 if TYPE_CHECKING:
     import optuna
@@ -27,7 +28,7 @@ def load_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise ConfigError("searching settings needs Optuna: pip install 'kptool[tune]'") from error
+        raise ConfigError(f"searching settings needs Optuna: {install('tune')}") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -57,7 +57,7 @@ def tune(
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
-    """Search for settings that lower a model's validation RMSE on a cache; needs Optuna: pip install 'kptool[tune]'.
+    """Search for settings that lower a model's validation RMSE on a cache; needs Optuna: pip install 'keypoint-toolkit[tune]'.
 
     Each trial is a run folder, OUT/trial-NNN. The same command continues a search that was stopped.
     """

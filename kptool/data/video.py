@@ -1,4 +1,4 @@
-"""Reads videos and webcams with OpenCV (``pip install 'kptool[video]'``).
+"""Reads videos and webcams with OpenCV (``pip install 'keypoint-toolkit[video]'``).
 
 Frame numbers stay correct when frames are lost: they derive from presentation timestamps, or from the index of AVI files,
 which have no timestamps.
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import ConfigError, DataError
+from kptool.base.version import install
 from kptool.data import avi
 from kptool.system.printable import printable
 
@@ -192,5 +193,5 @@ def _opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise ConfigError("videos and webcams need OpenCV: pip install 'kptool[video]'") from error
+        raise ConfigError(f"videos and webcams need OpenCV: {install('video')}") from error
     return cv2

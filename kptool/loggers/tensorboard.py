@@ -61,5 +61,5 @@ class TensorBoardLog:
 LOGGER = Logger(
     open=TensorBoardLog,
     summary="TensorBoard event files in OUT/tensorboard: scalars, example predictions, settings",
-    requires={"tensorboard": "kptool[tensorboard]"},
+    requires={"tensorboard": "keypoint-toolkit[tensorboard]"},
 )

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from kptool import plugins
 from kptool.base.errors import ConfigError
+from kptool.base.version import install
 from kptool.network import checkpoint
 from kptool.network.cards import Card
 from kptool.network.keypoint_model import KeypointModel, heatmap_std, normalised_to_pixels
@@ -127,7 +128,7 @@ def require_packages() -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ConfigError("exporting needs two more packages: pip install 'kptool[export]'") from error
+        raise ConfigError(f"exporting needs two more packages: {install('export')}") from error
 
 
 def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> None:

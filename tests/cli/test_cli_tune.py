@@ -67,7 +67,7 @@ def test_without_optuna_one_sentence_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     said = refused("tune", "unet", "none.h5")
-    assert said == "kptool: searching settings needs Optuna: pip install 'kptool[tune]'"
+    assert said == "kptool: searching settings needs Optuna: pip install 'keypoint-toolkit[tune]'"
     assert not list(in_tmp.iterdir())
 
 

@@ -38,7 +38,7 @@ def install(python: str, kind: str, built: dict[str, Path], folder: Path, run: R
     run([python, "-m", "venv", folder / "venv"], folder)
     inside = folder / "venv" / "bin" / "python"
     pip = [inside, "-m", "pip", "install", "-q", "--no-compile"]
-    pytest = [text for text in PROJECT["optional-dependencies"]["test"] if not text.startswith("kptool")]
+    pytest = [text for text in PROJECT["optional-dependencies"]["test"] if not text.startswith("keypoint-toolkit")]
     if kind == "full":
         run([*pip, "-c", ROOT / "constraints.txt", built[".gz"], *pytest], folder, CMAKE_BUILD_PARALLEL_LEVEL="1")
         return inside

@@ -86,5 +86,5 @@ def test_missing_packages_and_loggers_are_said_before_the_training(refused: Any,
     assert "there is no logger 'tensorbord'; did you mean 'tensorboard'" in refused(
         "train", "unet", faces, "--log", "tensorbord"
     )
-    assert plugins.load_logger("tensorboard").requires == {"tensorboard": "kptool[tensorboard]"}
+    assert plugins.load_logger("tensorboard").requires == {"tensorboard": "keypoint-toolkit[tensorboard]"}
     assert not (in_tmp / "runs").exists()

@@ -214,7 +214,7 @@ def test_export_on_the_command_line(
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     ran = kptool("export", run_folder)
     assert ran.code == 2
-    assert "kptool[export]" in ran.err
+    assert "keypoint-toolkit[export]" in ran.err
 
 
 @pytest.mark.long

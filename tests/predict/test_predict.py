@@ -257,7 +257,7 @@ def test_nothing_of_torch_is_loaded_for_a_prediction(group: Path) -> None:
 
 
 def test_videos_frame_by_frame(kptool: Any, in_tmp: Path) -> None:
-    cv2 = pytest.importorskip("cv2", reason="OpenCV is an optional extra: kptool[video]")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is an optional extra: keypoint-toolkit[video]")
     writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter.fourcc(*"MJPG"), 5, (320, 240))
     for x in (10, 60, 110):
         frame = np.asarray(collage(320, 240, [(x, 40, 150)])[0].convert("RGB"))[:, :, ::-1]
@@ -277,7 +277,7 @@ def test_videos_frame_by_frame(kptool: Any, in_tmp: Path) -> None:
 def test_videos_without_opencv(refused: Any, in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     Path("clip.mp4").write_bytes(b"")
-    assert "kptool[video]" in refused("predict", "clip.mp4")
+    assert "keypoint-toolkit[video]" in refused("predict", "clip.mp4")
 
 
 def test_reading_ahead_keeps_the_order(in_tmp: Path) -> None:
