@@ -1,18 +1,16 @@
-"""Reads videos and webcams with OpenCV (``pip install 'keypoint-toolkit[video]'``).
+"""Reads videos and webcams with PyAV, FFmpeg's libraries (``pip install 'keypoint-toolkit[video]'``).
 
-Frame numbers stay correct when frames are lost: they derive from presentation timestamps, or from the index of AVI files,
-which have no timestamps.
+Numbers and times of frames are those of the file, also if frames are lost: see `kptool.data.timeline`.
 """
 
 from __future__ import annotations
 
-import bisect
 import itertools
-import math
-import os
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +19,23 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import ConfigError, DataError
 from kptool.base.version import install
-from kptool.data import avi
+from kptool.data.timeline import Timeline, scan, spans
 from kptool.system.printable import printable
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"}
-_ESTIMATED = {".mkv", ".webm", ".mpg", ".mpeg"}
-"""Containers that state a duration but no frame count, so that OpenCV estimates the latter."""
-_TRIES = 1000
-"""Consecutive frames that fail to decode before the file counts as ended."""
-_EVEN_SAMPLE, _OFF_GRID = 256, 0.2
-"""Timestamps that suffice to establish even spacing, and the largest deviation from it, in frames."""
-_MOST_GAPS = 5
+_FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo"
+"""FFmpeg's demuxers for these; others, such as playlists, open files and addresses that a file names."""
+_DEVICES = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+_PAUSE, _PATIENCE = 0.005, 10.0
+"""Seconds between two tries to read from a webcam that has no frame yet, and until it counts as silent."""
 
 
 @dataclass(frozen=True)
 class VideoFrame:
     """A decoded frame.
 
-    pixels: uint8 (H, W, 3), RGB. number: its index in the video, from 0. time: seconds from the beginning.
+    pixels: uint8 (H, W, 3), RGB, upright. number: its index in the video, from 0. time: seconds from the first frame, by the
+    file's presentation timestamps.
     """
 
     pixels: NDArray[np.uint8]
@@ -55,143 +52,171 @@ class Video:
     """An open video file or webcam.
 
     lost: after `frames` has ended, a sentence on the frames that could not be read; empty if all could. Raises DataError
-    if it cannot be opened, ConfigError if OpenCV is not installed.
+    if it cannot be opened, ConfigError if PyAV is not installed.
     """
 
     def __init__(self, name: str) -> None:
-        self._cv2, self._name, self.lost = _opencv(), name, ""
-        number = name.removeprefix("camera:")
-        self._camera = name != number
-        if self._camera and not (number.isascii() and number.isdigit() and len(number) < 9):
-            raise DataError(f"a webcam is camera:0, camera:1, ...; got {name}")
+        self._name, self.lost = name, ""
+        self._camera = name.startswith("camera:")
         if not self._camera and not Path(name).is_file():
             raise DataError(f"there is no video {name}")
-        if printable(name) != name:
-            raise DataError(f"OpenCV opens no video whose name is not UTF-8; rename {name}")
-        self._capture = _opened(self._cv2, int(number) if self._camera else name)
-        if not self._capture.isOpened():
-            self._capture.release()
-            raise DataError(
-                f"there is no {name}: no webcam of that number can be opened; connect it, or give another number"
-                if self._camera
-                else _UNREADABLE.format(name)
-            )
+        self._container = _webcam(name) if self._camera else _file(name)
+        self._stream = self._container.streams.best("video")
+        if self._stream is None:
+            self._container.close()
+            raise DataError(_UNREADABLE.format(name))
+
+    @property
+    def audio(self) -> bool:
+        """Whether there is sound as well."""
+        return len(self._container.streams.audio) > 0
+
+    @property
+    def time_base(self) -> Fraction:
+        """The unit of the presentation timestamps, seconds."""
+        return Fraction(self._stream.time_base)
+
+    @property
+    def sample_aspect_ratio(self) -> Fraction:
+        """Width of a pixel by its height; 1 for square pixels, and if it is unknown."""
+        return Fraction(self._stream.sample_aspect_ratio or 1) or Fraction(1)
+
+    def timeline(self, most: int | None = None) -> Timeline:
+        """The numbers and times of a file's frames, of the first `most`; reads the file once without decoding it."""
+        with _file(self._name) as container:
+            return scan(container, container.streams.best("video"), most)
 
     def frames(self, most: int | None = None) -> Iterator[VideoFrame]:
         """The frames in order, at most `most`. Raises DataError if there are none."""
         try:
-            numbers = list[int]()
-            for frame in self._live() if self._camera else self._stored():
-                if numbers and most is not None and len(numbers) >= most:
-                    break
-                numbers.append(frame.number)
+            count = 0
+            for frame in self._live() if self._camera else self._stored(most):
+                count += 1
                 yield frame
-            else:
-                most = None
-            if not numbers:
+                if count == most:
+                    break
+            if not count:
                 raise DataError(_UNREADABLE.format(self._name))
-            self.lost = "" if self._camera else self._missing(numbers, whole=most is None)
         finally:
-            self._capture.release()
+            self._container.close()
 
     def _live(self) -> Iterator[VideoFrame]:
-        started = None
-        for number in itertools.count():
-            there, frame = self._capture.read()
-            if not there:
+        started: float | None = None
+        numbers = itertools.count()
+        for packet in _packets_of_webcam(self._container, self._stream):
+            for frame in _decoded(packet):
+                now = frame.time if frame.time is not None else time.monotonic()
+                started = now if started is None else started
+                yield VideoFrame(_upright(frame), next(numbers), round(max(now - started, 0), 6))
+
+    def _stored(self, most: int | None) -> Iterator[VideoFrame]:
+        line = self.timeline(most)
+        got, damaged = list[int](), list[int]()
+        try:
+            for packet in self._packets():
+                for frame in _decoded(packet):
+                    number, seconds = line.place(frame.pts, got[-1] + 1 if got else 0)
+                    got.append(number)
+                    damaged += [number] * bool(frame.is_corrupt)
+                    yield VideoFrame(_upright(frame), number, seconds)
+        finally:
+            lost = line.missing(got, to_end=most is None or len(got) < most)
+            part = f"damaged and decoded in part: {spans(damaged)}" if damaged else ""
+            self.lost = "; ".join(each for each in (lost, part) if each)
+
+    def _packets(self) -> Iterator[Any]:
+        """The packets up to the first that cannot be read."""
+        import av
+
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                packet = None
+            if packet is None:
                 return
-            now = time.monotonic()
-            started = now if started is None else started
-            yield VideoFrame(np.ascontiguousarray(frame[:, :, ::-1]), number, round(now - started, 6))
-
-    def _stored(self) -> Iterator[VideoFrame]:
-        cv2, capture = self._cv2, self._capture
-        numbering, fps = _Numbering(cv2, self._name), float(capture.get(cv2.CAP_PROP_FPS))
-        failed = 0
-        while failed < _TRIES:
-            there, frame = capture.read()
-            failed = 0 if there else failed + 1
-            if there:
-                number = numbering.next(float(capture.get(cv2.CAP_PROP_PTS)))
-                seconds = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-                if (numbering.indexed or (number and not seconds > 0)) and fps > 0:
-                    seconds = number / fps
-                yield VideoFrame(np.ascontiguousarray(frame[:, :, ::-1]), number, round(max(seconds, 0), 6))
-
-    def _missing(self, numbers: Sequence[int], *, whole: bool) -> str:
-        """A sentence on the gaps in `numbers` and, if the file was read `whole`, after the last; empty if there are none."""
-        count = float(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
-        stated = int(count) if whole and 0 < count < 1e9 else 0
-        end = numbers[-1] + 1
-        if Path(self._name).suffix.lower() in _ESTIMATED and stated - end <= max(2, 0.02 * stated):
-            stated = 0
-        gaps = [(a + 1, b - 1) for a, b in itertools.pairwise([-1, *numbers, max(end, stated)]) if b - a > 1]
-        if not gaps:
-            return ""
-        spans = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in gaps[:_MOST_GAPS])
-        more = f" and {len(gaps) - _MOST_GAPS} more gaps" if len(gaps) > _MOST_GAPS else ""
-        what = f"{len(numbers)} of {max(end, stated)} frames could be read, and keep their numbers"
-        return f"{what}; missing, counted from 0: {spans}{more}"
+            yield packet
 
 
-_UNREADABLE = "{} cannot be read as a video; it may be damaged, or of a kind OpenCV does not know"
+_UNREADABLE = "{} cannot be read as a video; it may be damaged, or of a kind FFmpeg does not know"
 
 
-class _Numbering:
-    """Numbers the decoded frames of a file in order. indexed: by an AVI index rather than by timestamps."""
+def _decoded(packet: Any) -> list[Any]:
+    """The frames that a packet completes; none if it is damaged."""
+    import av
 
-    def __init__(self, cv2: Any, name: str) -> None:
-        self._whole = avi.intact_frames(Path(name)) if name.lower().endswith(".avi") else []
-        self.indexed = bool(self._whole)
-        self._times, self._even = ([], False) if self.indexed else _packets(cv2, name)
-        self._done, self._last = 0, -1
-
-    def next(self, pts: float) -> int:
-        """The number of the next frame, whose presentation timestamp is `pts`, in frames."""
-        number = self._last + 1
-        if self.indexed:
-            past = self._done - len(self._whole)
-            number = self._whole[self._done] if past < 0 else self._whole[-1] + 1 + past
-        elif self._times and math.isfinite(pts):
-            number = round(pts - self._times[0]) if self._even else bisect.bisect_left(self._times, pts - 1e-3)
-        self._done, self._last = self._done + 1, max(number, self._last + 1)
-        return self._last
-
-
-def _packets(cv2: Any, name: str) -> tuple[list[float], bool]:
-    """The sorted presentation timestamps of a file's packets, in frames, and whether they are evenly spaced.
-
-    Reads packets without decoding them; only the first few if they are evenly spaced. Empty if unknown or ambiguous.
-    """
-    capture = _opened(cv2, name)
-    times = list[float]()
     try:
-        if not capture.set(cv2.CAP_PROP_FORMAT, -1):
-            return [], False
-        even = True
-        while (len(times) < _EVEN_SAMPLE or not even) and capture.grab():
-            times.append(float(capture.get(cv2.CAP_PROP_PTS)))
-            even = even and abs(times[-1] - times[0] - round(times[-1] - times[0])) < _OFF_GRID
-    finally:
-        capture.release()
-    times.sort()
-    return (times, even) if len(set(times)) == len(times) else ([], False)
+        return list(packet.decode())
+    except av.FFmpegError:
+        return []
 
 
-def _opened(cv2: Any, source: int | str) -> Any:
-    """OpenCV's capture of a file or webcam, with its own log silenced: kptool reports the errors."""
-    logging = cv2.utils.logging
-    before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+def _upright(frame: Any) -> NDArray[np.uint8]:
+    """RGB pixels (H, W, 3), turned as the file says that players should."""
+    pixels: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def _file(name: str) -> Any:
+    """PyAV's container of a file. Raises DataError if FFmpeg cannot open it."""
+    av = _pyav()
     try:
-        return cv2.VideoCapture(source)
-    finally:
-        logging.setLogLevel(before)
+        return av.open(f"file:{name}", options={"format_whitelist": _FORMATS}, metadata_errors="replace")
+    except (av.FFmpegError, UnicodeError, ValueError) as error:
+        if printable(name) != name:
+            raise DataError(f"FFmpeg opens no video whose name is not UTF-8; rename {name}") from error
+        raise DataError(_UNREADABLE.format(name)) from error
 
 
-def _opencv() -> Any:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silences FFmpeg's log
+def _webcam(name: str) -> Any:
+    """PyAV's container of ``camera:N``. Raises DataError if there is none."""
+    number = name.removeprefix("camera:")
+    if not (number.isascii() and number.isdigit() and len(number) < 9):
+        raise DataError(f"a webcam is camera:0, camera:1, ...; got {name}")
+    av = _pyav()
     try:
-        import cv2
+        place, kind, options = _device(int(number))
+        return av.open(place, format=kind, options=options)
+    except (av.FFmpegError, IndexError, KeyError, ValueError) as error:
+        raise DataError(
+            f"there is no {name}: no webcam of that number can be opened; connect it, or give another number"
+        ) from error
+
+
+def _device(number: int) -> tuple[str, str, dict[str, str]]:
+    """What FFmpeg calls webcam `number`: its name, the input format and options of that."""
+    kind = _DEVICES[sys.platform]
+    if kind == "v4l2":
+        return f"/dev/video{number}", kind, {}
+    if kind == "avfoundation":  # its default rate of 29.97 is one that most webcams do not have
+        return str(number), kind, {"framerate": "30"}
+    from av.device import enumerate_input_devices
+
+    names = [each.name for each in enumerate_input_devices(kind) if "video" in each.media_types]
+    return f"video={names[number]}", kind, {}
+
+
+def _packets_of_webcam(container: Any, stream: Any) -> Iterator[Any]:
+    """The packets of a webcam until it ends or is silent; it may say that it has none yet."""
+    import av
+
+    silent = 0.0
+    while silent < _PATIENCE:
+        try:
+            yield from container.demux(stream)
+            return
+        except av.BlockingIOError:
+            time.sleep(_PAUSE)
+            silent += _PAUSE
+        except av.FFmpegError:  # unplugged
+            return
+
+
+def _pyav() -> Any:
+    try:
+        import av
     except ImportError as error:
-        raise ConfigError(f"videos and webcams need OpenCV: {install('video')}") from error
-    return cv2
+        raise ConfigError(f"videos and webcams need PyAV: {install('video')}") from error
+    return av

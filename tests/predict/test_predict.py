@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import collage, synthetic
+from films import film
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -257,12 +258,7 @@ def test_nothing_of_torch_is_loaded_for_a_prediction(group: Path) -> None:
 
 
 def test_videos_frame_by_frame(kptool: Any, in_tmp: Path) -> None:
-    cv2 = pytest.importorskip("cv2", reason="OpenCV is an optional extra: keypoint-toolkit[video]")
-    writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter.fourcc(*"MJPG"), 5, (320, 240))
-    for x in (10, 60, 110):
-        frame = np.asarray(collage(320, 240, [(x, 40, 150)])[0].convert("RGB"))[:, :, ::-1]
-        writer.write(np.ascontiguousarray(frame))
-    writer.release()
+    film("clip.avi", [np.asarray(collage(320, 240, [(x, 40, 150)])[0].convert("RGB")) for x in (10, 60, 110)], rate=5)
     images = kptool("predict", "clip.avi", "--json").json()["images"]
     assert [image["file"] for image in images] == ["clip.avi#0", "clip.avi#1", "clip.avi#2"]
     left = [image["faces"][0]["box"][0] for image in images]
@@ -274,8 +270,8 @@ def test_videos_frame_by_frame(kptool: Any, in_tmp: Path) -> None:
     assert "cannot be read as a video" in ran.err
 
 
-def test_videos_without_opencv(refused: Any, in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", None)
+def test_videos_without_pyav(refused: Any, in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
     Path("clip.mp4").write_bytes(b"")
     assert "keypoint-toolkit[video]" in refused("predict", "clip.mp4")
 
