@@ -19,6 +19,7 @@ from kptool.cli import (
     compare,
     convert,
     defaults,
+    demo,
     doctor,
     evaluate,
     export,
@@ -52,6 +53,7 @@ app = typer.Typer(
     help="Detect keypoints in images with CNNs: extract, train, evaluate, predict, benchmark.",
 )
 for command in (
+    demo,
     extract,
     convert,
     recommend,
