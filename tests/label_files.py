@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -134,6 +136,82 @@ def write_deeplabcut(folder: Path) -> Path:
     return put(folder / "CollectedData_me.csv", "\n".join(",".join(map(str, row)) for row in rows))
 
 
+_SLEAP_POINT: list[tuple[str, Any]] = [("x", "f8"), ("y", "f8"), ("visible", "?"), ("complete", "?")]
+_SLEAP_FRAME: list[tuple[str, Any]] = [
+    ("frame_id", "u8"), ("video", "u4"), ("frame_idx", "u8"), ("instance_id_start", "u8"), ("instance_id_end", "u8"),
+]  # fmt: skip
+_SLEAP_INSTANCE: list[tuple[str, Any]] = [
+    ("instance_id", "i8"), ("instance_type", "u1"), ("frame_id", "u8"), ("skeleton", "u4"), ("track", "i4"),
+    ("from_predicted", "i8"), ("score", "f4"), ("point_id_start", "u8"), ("point_id_end", "u8"),
+]  # fmt: skip
+
+
+def sleap_skeleton(*pairs: tuple[int, int, int]) -> dict[str, Any]:
+    """SLEAP's json of a skeleton of `NAMES`; pairs: (source, target, 1 for an edge and 2 for a symmetry)."""
+    links, known = [], dict[int, int]()
+    for source, target, kind in pairs:
+        spelt = {"py/reduce": [{"py/type": "sleap.skeleton.EdgeType"}, {"py/tuple": [kind]}]}
+        form = {"py/id": known[kind]} if kind in known else spelt
+        known.setdefault(kind, len(known) + 1)
+        links.append({"source": source, "target": target, "type": form})
+    return {"graph": {"name": "face"}, "links": links, "nodes": [{"id": k} for k in range(len(NAMES))]}
+
+
+def sleap_project(
+    path: Path,
+    instances: list[tuple[int, int, int, NDArray[np.float64], NDArray[np.uint8]]],
+    videos: list[dict[str, Any]],
+    version: float = 1.3,
+    **tables: Any,
+) -> Path:
+    """A .slp file. instances: (video, frame, 1 if predicted, points (K, 2), visible (K,)), frames together and in order."""
+    frames: list[list[int]] = []
+    rows: list[tuple[Any, ...]] = []
+    stored: list[list[tuple[Any, ...]]] = [[], []]
+    for number, (video, frame, kind, points, seen) in enumerate(instances):
+        if not frames or frames[-1][1:3] != [video, frame]:
+            frames.append([len(frames), video, frame, number, number])
+        frames[-1][4] = number + 1
+        own = stored[kind]
+        rows.append((number, kind, len(frames) - 1, 0, -1, -1, 0.0, len(own), len(own) + len(points)))
+        own += [(x, y, bool(v), True) for (x, y), v in zip(points.tolist(), seen.tolist(), strict=True)]
+    about = {"skeletons": [sleap_skeleton((2, 3, 1), (0, 1, 2))], "nodes": [{"name": name} for name in NAMES]}
+    with h5py.File(path, "w") as file:
+        metadata = file.create_group("metadata").attrs
+        metadata["format_id"], metadata["json"] = version, np.bytes_(json.dumps(about))
+        file["frames"] = np.array([tuple(row) for row in frames], _SLEAP_FRAME)
+        file["instances"] = np.array(rows, _SLEAP_INSTANCE)
+        file["points"], file["pred_points"] = (np.array(own, _SLEAP_POINT) for own in stored)
+        file["videos_json"] = np.array([json.dumps(video).encode() for video in videos])
+        for name, value in {"tracks_json": [], "suggestions_json": [], **tables}.items():
+            file[name.replace("__", "/")] = value
+    return path
+
+
+def sleap_pictures(path: Path, group: str, frames: list[int], pictures: list[NDArray[np.uint8]], **about: Any) -> None:
+    """Embed `pictures` as png, numbered `frames`, in a .slp file."""
+    with h5py.File(path, "a") as file:
+        data = file.create_dataset(f"{group}/video", (len(frames),), h5py.special_dtype(vlen=np.int8))
+        for k, pixels in enumerate(pictures):
+            stream = io.BytesIO()
+            Image.fromarray(pixels).save(stream, "png")
+            data[k] = np.frombuffer(stream.getvalue(), np.int8)
+        data.attrs.update({"format": "png", **about})
+        file[f"{group}/frame_numbers"] = frames
+
+
+def write_sleap(folder: Path) -> Path:
+    pictures(folder)
+    instances = [(0, 7 + k, 0, np.where(SEEN[k, :, None] > 0, POINTS[k], np.nan), SEEN[k]) for k in range(2)]
+    embedded = {"backend": {"filename": ".", "dataset": "video0/video"}}
+    path = sleap_project(folder / "labels.pkg.slp", instances, [embedded])
+    found = [np.asarray(Image.open(folder / name)) for name in ("a.png", "b.jpg")]
+    for name in ("a.png", "b.jpg"):
+        (folder / name).unlink()
+    sleap_pictures(path, "video0", [7, 8], found)
+    return path
+
+
 def put(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -148,5 +226,6 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "label-studio": write_label_studio,
     "cvat": write_cvat,
     "deeplabcut": write_deeplabcut,
+    "sleap": write_sleap,
 }
 MORE = {**WRITERS, "numbered": write_numbered, "long": write_long}

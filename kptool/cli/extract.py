@@ -16,8 +16,8 @@ def extract(
         Path | None,
         typer.Argument(
             help="Kaggle's training.csv, training.zip or whole zip; COCO json, csv, YOLO yaml, Label Studio json, CVAT xml,"
-            " DeepLabCut csv, h5 or project; or a folder of .pts files. Default: Kaggle's file in . or data/ if there is"
-            " one, else synthetic faces.",
+            " DeepLabCut csv, h5 or project, SLEAP slp or csv; or a folder of .pts files. Default: Kaggle's file in . or"
+            " data/ if there is one, else synthetic faces.",
             show_default=False,
         ),
     ] = None,

@@ -109,7 +109,8 @@ class LabelFile:
 
     names: the K keypoint names. things: the labelled instances. flip_pairs: as the file states them; None leaves them to
     be inferred. files: all files that were read. notes: one sentence for each kind of content that is not used, with
-    counts. folder: the folder that picture names are relative to, if the reader has already found the pictures.
+    counts. folder: the folder that picture names are relative to, if the reader has already found the pictures. edges: pairs
+    of keypoints that the file's skeleton connects with a line.
     """
 
     names: tuple[str, ...]
@@ -118,6 +119,7 @@ class LabelFile:
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     folder: Path | None = None
+    edges: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

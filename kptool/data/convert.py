@@ -171,7 +171,8 @@ def _copy(thing: Labelled, place: Path, staging: Path, stem: str) -> tuple[str, 
 
 def _coco(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     """Write annotations.json, with two extensions: `flip_pairs` of the category (indices from 0), `split` of images."""
-    category: dict[str, Any] = {"id": 1, "name": "thing", "keypoints": list(file.names), "skeleton": []}
+    category: dict[str, Any] = {"id": 1, "name": "thing", "keypoints": list(file.names)}
+    category["skeleton"] = [[a + 1, b + 1] for a, b in file.edges]
     if flips.mirror:
         category["flip_pairs"] = [list(pair) for pair in flips.pairs]
     numbers: dict[str, int] = {}

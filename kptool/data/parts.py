@@ -19,7 +19,7 @@ from kptool.data.lookup import Located, lies_in, locate
 from kptool.data.notes import counted
 from kptool.data.splits import part_of
 
-ENDINGS = {".json", ".csv", ".tsv", ".xml", ".yaml", ".yml"}
+ENDINGS = {".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".slp"}
 _ANNOTATIONS = {"annotations", "annotation", "labels", "annos"}
 _SAMPLE = 16
 """Pictures looked up to decide whether a folder is the pictures' folder."""
@@ -114,7 +114,7 @@ def merged(parts: Mapping[str, Part], skipped: tuple[str, ...] = ()) -> LabelFil
         *skipped,
     )
     files = tuple(file for each in parts.values() for file in (each.file.files or (each.path,)))
-    return LabelFile(first.file.names, things, first.file.flip_pairs, files, notes, folder)
+    return LabelFile(first.file.names, things, first.file.flip_pairs, files, notes, folder, first.file.edges)
 
 
 def _located(part: Part) -> Located:

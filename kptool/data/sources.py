@@ -191,7 +191,7 @@ def _read(path: Path, reader: Dataset, opening: Opening) -> parts.Part:
         raise DataError(f"{path}: {error}") from error
     if not file.things:
         raise DataError(f"{path} holds no labelled pictures; label some, or export again with their keypoints")
-    if file.folder is not None and opening.images is None:
+    if file.folder is not None and (opening.images is None or reader.read_apart is not None):
         return parts.Part(path, file, file.folder)
     return parts.Part(path, file, parts.picture_folder(path, file, opening.images))
 

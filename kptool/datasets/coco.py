@@ -54,8 +54,12 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         _instance(place, row, pictures, points[:, :2], visible)
         for place, row, points, visible in zip(where, rows, flat, seen, strict=True)
     ]
+    edges = _edges(chosen, len(names))
     notes = (
         *_unnamed(chosen, names),
+        *counted(
+            len(chosen.get("skeleton") or ()) - len(edges), "{n} line{s} of the skeleton {are} not between keypoints"
+        ),
         *how,
         *notes,
         *counted(len(crowds), "{n} annotation{s} of crowds {are} not used"),
@@ -63,7 +67,8 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         *_unused_fields(document, rows),
         *(note for ids in (pictures, kinds) for note in ids.notes()),
     )
-    return LabelFile(names, instances, _flip_pairs(path, chosen, len(names)), (path,), notes)
+    pairs = _flip_pairs(path, chosen, len(names))
+    return LabelFile(names, instances, pairs, (path,), notes, None, edges)
 
 
 def _tables(path: Path, document: Any) -> dict[str, list[_Row]]:
@@ -269,6 +274,14 @@ def _flip_pairs(path: Path, category: Mapping[str, Any], count: int) -> tuple[tu
         return tuple((int(a), int(b)) for a, b in stated)
     except (TypeError, ValueError):
         raise DataError(f"{path}: flip_pairs must be pairs of whole numbers below {count}; correct them") from None
+
+
+def _edges(category: Mapping[str, Any], count: int) -> tuple[tuple[int, int], ...]:
+    """The lines of the category's skeleton as index pairs from 0; COCO counts from 1. Those out of range are left out."""
+    stated = category.get("skeleton")
+    pairs = stated if isinstance(stated, list) else []
+    whole = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2 and {type(k) for k in pair} == {int}]
+    return tuple((a - 1, b - 1) for a, b in whole if 1 <= a <= count and 1 <= b <= count)
 
 
 DATASET = Dataset("COCO keypoints (json)", matches, read=read)

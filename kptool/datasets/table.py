@@ -98,11 +98,14 @@ class _Table:
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` is a csv or tsv, and neither Kaggle's, which holds pixels, nor DeepLabCut's."""
+    """Whether `path` is a csv or tsv, and not Kaggle's, which holds pixels, nor DeepLabCut's or SLEAP's."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return False
     header = first_line(path).replace('"', "")
-    return "Image" not in header.split(",") and not re.match("scorer[,;\t]", header)
+    columns = set(header.split(","))
+    if {"frame_idx", "instance.score"} <= columns:
+        return False
+    return "Image" not in columns and not re.match("scorer[,;\t]", header)
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:

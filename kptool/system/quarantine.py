@@ -41,12 +41,13 @@ def check_opens(path: Path) -> None:
         _checked.add(version)
 
 
-def run_isolated(code: str, path: Path, *, capture: bool = True) -> tuple[int, bytes]:
-    """Run Python `code` with `path` as its sys.argv[1] in a subprocess; returns its exit status and standard output.
+def run_isolated(code: str, path: Path, *more: str, capture: bool = True) -> tuple[int, bytes]:
+    """Run Python `code` in a subprocess; returns its exit status and standard output.
 
-    Without `capture` the output is discarded. Raises OSError if no process can be started.
+    `path` is its sys.argv[1], followed by `more`. Without `capture` the output is discarded. Raises OSError if no process
+    can be started.
     """
-    command = [sys.executable, "-P", "-c", code, str(path)]  # -P: import nothing from the current folder
+    command = [sys.executable, "-P", "-c", code, str(path), *more]  # -P: import nothing from the current folder
     paths = os.pathsep.join(entry for entry in sys.path if entry)
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": paths}, check=False, start_new_session=True,

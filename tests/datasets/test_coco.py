@@ -36,6 +36,14 @@ def test_a_plain_file_needs_no_note(tmp_path: Path) -> None:
     assert read(tmp_path, document()).notes == ()
 
 
+def test_lines_of_the_skeleton_count_from_one_and_odd_ones_are_told_of(tmp_path: Path) -> None:
+    content = document()
+    content["categories"][0]["skeleton"] = [[1, 2], [2, 1], [0, 1], [2, 3], "x", [1.0, 2]]
+    file = read(tmp_path, content)
+    assert file.edges == ((0, 1), (1, 0))
+    assert file.notes == ("4 lines of the skeleton are not between keypoints",)
+
+
 @pytest.mark.parametrize("where", ["images", "annotations", "categories"])
 def test_ids_that_are_text_in_one_part_are_matched(where: str, tmp_path: Path) -> None:
     content = document()

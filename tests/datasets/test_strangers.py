@@ -34,9 +34,6 @@ STRANGERS: list[tuple[str, Any, str]] = [
         "a list of COCO results, predictions without images",
     ),
     ("a.json", [{"image": "a.jpg", "annotations": []}], "CreateML's json"),
-    ("a.slp", "\x89HDF", "a project of SLEAP"),
-    ("a.h5", "\x89HDF track_occupancy", "an analysis file of SLEAP"),
-    ("a.csv", "track,frame_idx,instance.score,nose.x,nose.y,nose.score\n,0,0.9,3,4,.9\n", "an analysis csv of SLEAP"),
     ("a.tfrecord", "x", "a TFRecord file"),
     ("a.mat", "x", "a file of MATLAB's"),
 ]
@@ -51,6 +48,22 @@ def test_each_is_called_by_its_name(name: str, content: Any, kind: str, folder: 
     ) as caught:
         find_source(tmp_path if folder else path)
     assert len(str(caught.value)) < 2 * 120 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("a.slp", "\x89HDF", "is not a file of SLEAP's, which is HDF5; it may be damaged or empty"),
+        (
+            "a.h5",
+            "\x89HDF track_occupancy",
+            "is an analysis file of SLEAP, which does not state .* give the project, .slp",
+        ),
+    ],
+)
+def test_files_of_sleap_that_cannot_be_read_say_what_to_give(name: str, text: str, kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"{name} {kind}"):
+        find_source(put(tmp_path / name, text))
 
 
 def test_a_folder_with_a_file_for_each_picture_is_called_by_its_kind(tmp_path: Path) -> None:

@@ -38,7 +38,6 @@ _LISTS: dict[str, Callable[[list[Any]], bool]] = {
     "OpenPose's json": lambda rows: _all(rows, "people"),
 }
 _SUFFIXES = {
-    ".slp": "a project of SLEAP",
     ".tfrecord": "a TFRecord file",
     ".tfrecords": "a TFRecord file",
     ".mat": "a file of MATLAB's",
@@ -86,19 +85,22 @@ def named_file(path: Path) -> str | None:
     """The format of a file, and the fix, by its suffix or its first bytes; None if unknown."""
     suffix = path.suffix.lower()
     kind = _SUFFIXES.get(suffix)
+    if suffix == ".slp":
+        return "is not a file of SLEAP's, which is HDF5; it may be damaged or empty, so save it again in SLEAP"
     if suffix in (".csv", ".tsv"):
         columns = first_line(path).lower()
         if "region_shape_attributes" in columns:
             kind = "VGG Image Annotator's csv (VIA)"
-        elif {"frame_idx", "instance.score"} <= set(columns.replace('"', "").split(",")):
-            kind = "an analysis csv of SLEAP"
         elif all(name in columns for name in ("xmin", "ymin", "xmax", "ymax")) and "_x" not in columns:
             kind = "a csv of boxes without keypoints"
     elif suffix in (".h5", ".hdf5"):
         head = _head(path)
         if b"track_occupancy" in head or b"node_names" in head:
-            kind = "an analysis file of SLEAP"
-        elif b"kptool" in head:
+            return (
+                "is an analysis file of SLEAP, which does not state the numbers of its frames; give the project, .slp, or the"
+                " analysis csv"
+            )
+        if b"kptool" in head:
             return "is a cache that kptool has made already; give it to `kptool train` or `kptool info`"
     return None if kind is None else f"is {kind}, {_FIX}"
 
