@@ -10,23 +10,22 @@ from typing import Any
 
 import h5py
 import numpy as np
+from label_data import BOX, HEIGHT, NAMES, POINTS, SEEN, WIDTH, cells, pictures, put
+from label_tools import (
+    write_dlib,
+    write_labelme,
+    write_matlab,
+    write_mpii,
+    write_openpose,
+    write_supervisely,
+    write_via,
+    write_via_csv,
+    write_wholebody,
+)
 from numpy.typing import NDArray
 from PIL import Image
 
-NAMES = ("left_eye", "right_eye", "nose", "chin")
-POINTS = np.array(
-    [[[70.25, 30], [30, 31.5], [50, 50], [52, 70]], [[60, 20], [20, 22], [40, 40], [0, 0]]], np.float64
-)  # pixels of two pictures of 100x90; an integer is a pixel's centre
-SEEN = np.array([[2, 1, 2, 2], [2, 2, 2, 0]], np.uint8)
-BOX = (9.5, 9.5, 75.0, 70.0)
-WIDTH, HEIGHT = 100, 90
-
-
-def pictures(folder: Path, names: tuple[str, ...] = ("a.png", "b.jpg")) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate(names):
-        ramp = np.add.outer(np.arange(HEIGHT), np.arange(WIDTH)).astype(np.uint8)
-        Image.fromarray(ramp + np.uint8(20 * number % 256)).save(folder / name)
+__all__ = ["BOX", "HEIGHT", "MORE", "NAMES", "POINTS", "SEEN", "WIDTH", "WRITERS", "cells", "pictures", "put"]
 
 
 def write_coco(folder: Path) -> Path:
@@ -61,10 +60,6 @@ def write_numbered(folder: Path) -> Path:
     rows = [["", *range(8)]]
     rows += [[name, *cells(points, seen)] for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True)]
     return put(folder / "numbered.csv", "\n".join(",".join(map(str, row)) for row in rows))
-
-
-def cells(points: NDArray[np.float64], seen: NDArray[np.uint8]) -> list[Any]:
-    return [value if known else "" for point, known in zip(points, seen, strict=True) for value in point]
 
 
 def write_long(folder: Path) -> Path:
@@ -212,12 +207,6 @@ def write_sleap(folder: Path) -> Path:
     return path
 
 
-def put(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "coco": write_coco,
     "table": write_wide,
@@ -227,5 +216,27 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "cvat": write_cvat,
     "deeplabcut": write_deeplabcut,
     "sleap": write_sleap,
+    "labelme": write_labelme,
+    "via": write_via,
+    "dlib": write_dlib,
+    "mpii": write_mpii,
+    "openpose": write_openpose,
+    "supervisely": write_supervisely,
+    "coco-wholebody": write_wholebody,
+    "matlab": write_matlab,
 }
-MORE = {**WRITERS, "numbered": write_numbered, "long": write_long}
+MORE = {**WRITERS, "numbered": write_numbered, "long": write_long, "via-csv": write_via_csv}
+READER = {"numbered": "table", "long": "table", "via-csv": "via"}
+"""The reader of an entry of `MORE`, where it is called otherwise."""
+UNNAMED = ("pts", "numbered", "mpii", "openpose", "matlab")
+"""Formats that do not name the keypoints."""
+FILES = {"matlab": ("im0001.png", "im0002.jpg"), "sleap": ("000007.png", "000008.png")}
+"""Names of the pictures, where they have none of their own, or the format prescribes them."""
+INSIDE = {
+    "pts": "a.pts",
+    "labelme": "a.json",
+    "openpose": "a_keypoints.json",
+    "supervisely": "ds/ann/a.png.json",
+    "yolo": "labels/train/a.txt",
+}
+"""The file with the labels of the first picture, for formats that have one for each."""

@@ -18,7 +18,7 @@ import yaml
 
 from kptool.base.errors import ConfigError, DataError
 from kptool.base.geometry import from_edges, swap_order, to_edges
-from kptool.data import images
+from kptool.data import embedded, images
 from kptool.data.annotations import LabelFile, Labelled, Source
 from kptool.data.boxes import boxes
 from kptool.data.flips import FlipPairs
@@ -158,9 +158,9 @@ def _unused(stem: str, number: int, taken: set[str]) -> str:
 
 
 def _copy(thing: Labelled, place: Path, staging: Path, stem: str) -> tuple[str, tuple[int, int]]:
-    """Copy a picture unchanged, or as PNG if its labels need another orientation; returns its name and size (H, W)."""
+    """Copy a picture unchanged, or as PNG if its labels need another orientation or hold it; returns name and size (H, W)."""
     pixels = read_picture(thing, place).pixels
-    turned = pixels.shape != images.read(place).shape
+    turned = pixels.shape != images.read(place).shape or place.suffix.lower() == embedded.SUFFIX
     name = f"{_IMAGES}/{stem}{'.png' if turned else place.suffix.lower()}"
     if turned:
         (staging / name).write_bytes(images.encode_png(pixels))

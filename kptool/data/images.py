@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from kptool.base.errors import DataError
 from kptool.base.geometry import Size, apply_affine, image_box, invert_affine, scale_affine, to_edges
-from kptool.data import intensity
+from kptool.data import embedded, intensity
 
 MAX_PIXELS, MAX_SIDE = 1 << 26, 65_535
 Pixels = NDArray[np.uint8]
@@ -59,7 +59,7 @@ def decode(source: Path | BinaryIO, name: str = "", *, upright: bool = True) -> 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large sizes, which are checked below
-            with Image.open(source) as image:
+            with Image.open(embedded.stream(source)) as image:
                 if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                     raise DataError(
                         f"{name} has {image.width}x{image.height} pixels; kptool reads up to {MAX_PIXELS:,},"
@@ -87,10 +87,10 @@ def size(source: Path) -> Size | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(source) as image:
+            with Image.open(embedded.stream(source)) as image:
                 turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
                 return image.size if turned else (image.height, image.width)
-    except _UNREADABLE:
+    except (*_UNREADABLE, DataError):
         return None
 
 

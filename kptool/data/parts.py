@@ -19,8 +19,8 @@ from kptool.data.lookup import Located, lies_in, locate
 from kptool.data.notes import counted
 from kptool.data.splits import part_of
 
-ENDINGS = {".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".slp"}
-_ANNOTATIONS = {"annotations", "annotation", "labels", "annos"}
+ENDINGS = {".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".slp", ".mat"}
+_ANNOTATIONS = {"annotations", "annotation", "labels", "annos", "annot"}
 _SAMPLE = 16
 """Pictures looked up to decide whether a folder is the pictures' folder."""
 

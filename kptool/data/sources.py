@@ -99,6 +99,9 @@ def find_reader(path: Path) -> tuple[Path, Dataset]:
         return path, fitting[0][1]
     if len(places) > 1:
         _refuse_several(path, places)
+    if len(fitting) > 1 and path.is_dir() and places == [path]:
+        kinds = " and ".join(reader.summary for _, reader in fitting)
+        raise DataError(f"{path} holds labels in several formats, {kinds}; keep those of one in a folder of their own")
     _refuse_strangers(path, places or candidates, known=bool(fitting))
     return fitting[0]
 
@@ -135,9 +138,14 @@ def _refuse_strangers(path: Path, places: list[Path], *, known: bool) -> None:
         raise DataError(f"{inner} {kind}")
     if not known:
         raise DataError(
-            f"{path} is of no format that kptool reads: give it COCO keypoints, a csv, or another that"
-            " `kptool extract --help` lists"
+            f"{path} is of no format that kptool reads ({', '.join(_readable())}); convert it to COCO keypoints, or to a csv"
+            " with image,NAME_x,NAME_y"
         )
+
+
+def _readable() -> list[str]:
+    """The names of all readers of files."""
+    return [name for name in plugins.names("datasets") if name != "synthetic"]
 
 
 def read_labels(path: Path, reader: Dataset, opening: Opening) -> tuple[LabelFile, Path]:

@@ -20,10 +20,10 @@ from kptool.base.geometry import from_edges
 from kptool.base.skeleton import OCCLUDED, UNLABELLED, VISIBLE
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.data.formats.unread import named_xml
+from kptool.data.formats.xml_kind import is_dlib, read_xml
 from kptool.data.notes import counted
-from kptool.system.text import read_text, starts_with
+from kptool.system.text import starts_with
 
-_MAX_BYTES = 1 << 28
 _SINGLE_POINTS = "points"
 """The category of the single points of an image."""
 _Point = tuple[float, float, int]
@@ -46,8 +46,8 @@ class _Instance:
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` is an XML file."""
-    return path.suffix.lower() == ".xml" and starts_with(path, "<")
+    """Whether `path` is an XML file, other than dlib's."""
+    return path.suffix.lower() == ".xml" and starts_with(path, "<") and not is_dlib(path)
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:
@@ -55,15 +55,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
 
     Raises DataError, naming the image, for invalid labels.
     """
-    text = read_text(path, _MAX_BYTES)
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise DataError(
-            f"{path} defines entities of its own, which CVAT's exports do not; kptool does not read such xml"
-        )
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise DataError(f"{path} is not valid xml ({error}); it may be cut off, so export it again") from error
+    root = read_xml(path)
     other = named_xml(root)
     if other:
         raise DataError(f"{path} {other}")

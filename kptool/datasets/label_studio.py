@@ -19,11 +19,11 @@ from kptool.base.errors import DataError
 from kptool.base.geometry import Box, from_edges, to_edges
 from kptool.base.skeleton import VISIBLE
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
-from kptool.data.formats import rectangles
+from kptool.data.formats import json_kind, rectangles
 from kptool.data.formats.unread import named
 from kptool.data.notes import counted
 from kptool.data.pictures import SUFFIXES
-from kptool.system.text import read_json, starts_with
+from kptool.system.text import read_json
 
 _IMAGE_KEYS = ("image", "img", "picture", "photo", "url", "image_url", "file")
 _OTHER_MEDIA = {".mp4", ".webm", ".avi", ".mov", ".mkv", ".wav", ".mp3", ".flac", ".csv", ".txt", ".pdf", ".html"}
@@ -31,8 +31,8 @@ _POINT, _RECTANGLE = "keypointlabels", "rectanglelabels"
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` is a JSON file that holds a list."""
-    return path.suffix.lower() == ".json" and starts_with(path, "[")
+    """Whether `path` is a JSON file that holds a list, and of no other kind that kptool knows."""
+    return json_kind.kind(path) in (json_kind.LABEL_STUDIO, json_kind.OTHER_LIST)
 
 
 def read(path: Path, category: str | None = None) -> LabelFile:
@@ -190,11 +190,14 @@ def _pixels(where: str, result: Mapping[str, Any]) -> tuple[tuple[int, int], lis
     parts = ("x", "y") if result.get("type") == _POINT else ("x", "y", "width", "height")
     try:
         size = int(result["original_height"]), int(result["original_width"])
-        return size, [float(result["value"][part]) / 100 * size[1 - i % 2] for i, part in enumerate(parts)]
+        places = [float(result["value"][part]) / 100 * size[1 - i % 2] for i, part in enumerate(parts)]
     except (KeyError, TypeError, ValueError, OverflowError):
+        places = []
+    if not places or not np.isfinite(places).all():
         raise DataError(
             f"{where}: a {result.get('type')} lacks {', '.join(parts)} or the picture's size; export it again as JSON"
-        ) from None
+        )
+    return size, places
 
 
 def _picture(where: str, data: Any) -> str | None:

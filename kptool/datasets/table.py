@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from kptool.base.errors import DataError
 from kptool.base.geometry import Box
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
+from kptool.data.formats import via_files
 from kptool.data.formats.columns import BoxColumns, box, not_used, wide
 from kptool.data.formats.visibility import flag_kind, from_columns
 from kptool.data.notes import counted
@@ -98,12 +99,12 @@ class _Table:
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` is a csv or tsv, and not Kaggle's, which holds pixels, nor DeepLabCut's or SLEAP's."""
+    """Whether `path` is a csv or tsv, and not Kaggle's, which holds pixels, nor DeepLabCut's, SLEAP's or VIA's."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return False
     header = first_line(path).replace('"', "")
     columns = set(header.split(","))
-    if {"frame_idx", "instance.score"} <= columns:
+    if {"frame_idx", "instance.score"} <= columns or via_files.is_csv(header):
         return False
     return "Image" not in columns and not re.match("scorer[,;\t]", header)
 

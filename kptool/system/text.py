@@ -190,7 +190,7 @@ def numbers(texts: NDArray[np.object_], comma: bool = False) -> tuple[NDArray[np
 
 def first_line(path: Path) -> str:
     """The first line in the first 64 KiB of a file that is neither blank nor ``sep=;``; empty if there is none."""
-    return _first_line(_start(path))
+    return _first_line(beginning(path))
 
 
 def _first_line(text: str) -> str:
@@ -200,10 +200,10 @@ def _first_line(text: str) -> str:
 
 def starts_with(path: Path, prefix: str) -> bool:
     """Whether the text of a file, after leading whitespace, begins with `prefix`."""
-    return _start(path).lstrip().startswith(prefix)
+    return beginning(path).lstrip().startswith(prefix)
 
 
-def _start(path: Path) -> str:
+def beginning(path: Path) -> str:
     """The first 64 KiB of a text file, decoded according to its byte order mark; empty if it cannot be read."""
     try:
         with path.open("rb") as file:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from label_files import NAMES, POINTS, SEEN, WRITERS, pictures, put, write_label_studio, write_pts
+from label_files import FILES, NAMES, POINTS, SEEN, UNNAMED, WRITERS, pictures, put, write_label_studio, write_pts
 from PIL import Image
 
 from kptool.base.errors import DataError
@@ -183,11 +183,12 @@ def test_every_format_takes_its_pictures_from_where_images_says(name: str, tmp_p
         place.unlink()
     with pytest.raises(DataError):
         find_source(labels)
-    pictures(tmp_path / "far" / "deep")
+    files = FILES.get(name, ("a.png", "b.jpg"))
+    pictures(tmp_path / "far" / "deep", files)
     source = find_source(labels, Opening(images=tmp_path / "far", size=(90, 100), crop="picture"))
-    assert source.originals == [tmp_path / "far" / "deep" / file for file in ("a.png", "b.jpg")]
+    assert source.originals == [tmp_path / "far" / "deep" / file for file in files]
     block = next(source.blocks())
-    order = range(4) if name == "pts" else [source.skeleton.names.index(part) for part in NAMES]
+    order = range(4) if name in UNNAMED else [source.skeleton.names.index(part) for part in NAMES]
     known = (SEEN > 0) & (block.visibility[:, order] > 0)
     assert known.sum() == 7
     assert np.abs(block.keypoints[:, order] - POINTS)[known].max() < 1e-4

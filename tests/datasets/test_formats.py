@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 from label_files import (
     BOX,
+    FILES,
     HEIGHT,
+    INSIDE,
     MORE,
     NAMES,
     POINTS,
+    READER,
     SEEN,
+    UNNAMED,
     WIDTH,
     WRITERS,
     pictures,
@@ -72,16 +76,24 @@ def test_every_format_has_a_writer_here() -> None:
 def test_every_format_gives_the_same_points_in_the_pictures_pixels(name: str, tmp_path: Path) -> None:
     source = find_source(MORE[name](tmp_path), Opening(size=(64, 64)))
     samples = collect(source)
-    order = [source.skeleton.names.index(part) for part in NAMES] if name not in ("pts", "numbered") else range(4)
+    order = [source.skeleton.names.index(part) for part in NAMES] if name not in UNNAMED else range(4)
     points, seen = in_source_pixels(samples)[:, order], samples.visibility[:, order]
     assert samples.images.shape == (2, 64, 64)
     assert source.total == len(samples) == 2
     known = SEEN > 0 if name != "pts" else np.ones_like(SEEN, bool)  # cannot express that a label is missing
     assert np.abs(points - POINTS)[known].max() < 1e-4
     assert np.array_equal(seen > 0, known)
-    if name in ("coco", "yolo", "cvat", "long"):
+    if name not in (
+        "pts",
+        "numbered",
+        "table",
+        "deeplabcut",
+        "label-studio",
+        "dlib",
+        "mpii",
+    ):  # these state no occlusion
         assert np.array_equal(seen, SEEN)
-    if name not in ("pts", "numbered"):
+    if name not in UNNAMED:
         named = {tuple(source.skeleton.names[k] for k in pair) for pair in source.skeleton.flip_pairs}
         assert {tuple(sorted(pair)) for pair in named} == {("left_eye", "right_eye")}
     assert samples.keypoints[samples.visibility == 0].tolist() == [[0, 0]] * int((~known).sum())
@@ -91,18 +103,18 @@ def test_every_format_gives_the_same_points_in_the_pictures_pixels(name: str, tm
 def test_no_reader_but_its_own_takes_a_file(name: str, tmp_path: Path) -> None:
     path = MORE[name](tmp_path)
     taken = [n for n in plugins.names("datasets") if plugins.load("datasets", n).matches(path)]
-    assert taken == [name if name in WRITERS else "table"]
+    assert taken == [READER.get(name, name)]
 
 
 @pytest.mark.parametrize("name", [name for name in MORE if name != "sleap"])  # see test_sleap.py: it starts processes
 def test_cut_off_files_are_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
     path = MORE[name](tmp_path)
-    path = path / "a.pts" if path.is_dir() else path
-    whole = path.read_bytes()
+    cut = path / INSIDE[name] if path.is_dir() else path
+    whole = cut.read_bytes()
     for length in range(0, len(whole), max(1, len(whole) // 40)):
-        path.write_bytes(whole[:length])
+        cut.write_bytes(whole[:length])
         with contextlib.suppress(DataError):  # any other exception is a bug
-            collect(find_source(path.parent if name == "pts" else path, Opening(size=(64, 64))))
+            collect(find_source(path, Opening(size=(64, 64))))
 
 
 @pytest.mark.parametrize("form", convert.FORMATS)
@@ -119,8 +131,7 @@ def test_nothing_is_lost_through_any_pair_of_formats(name: str, form: str, tmp_p
     assert np.abs(in_source_pixels(first) - in_source_pixels(second))[known].max() < 1e-4
     original = find_source(path)
     assert again.skeleton == original.skeleton
-    names = ["000007.png", "000008.png"] if name == "sleap" else ["a.png", "b.jpg"]  # frames have no names of their own
-    assert sorted(p.name for p in (tmp_path / "out" / "images").iterdir()) == names
+    assert sorted(p.name for p in (tmp_path / "out" / "images").iterdir()) == list(FILES.get(name, ("a.png", "b.jpg")))
     assert collect(find_source(tmp_path / "out")).images.shape == second.images.shape  # a folder finds its label file
 
 

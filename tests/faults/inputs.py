@@ -54,11 +54,22 @@ def inputs(folder: Path) -> Iterator[Input]:
 
 
 def _labels(folder: Path) -> Iterator[Input]:
-    structured = {"coco", "label-studio", "cvat"}
+    structured = {
+        "coco",
+        "label-studio",
+        "cvat",
+        "labelme",
+        "via",
+        "dlib",
+        "mpii",
+        "openpose",
+        "supervisely",
+        "coco-wholebody",
+    }
     for name, write in label_files.MORE.items():
         place = folder / name
         path = write(place)
-        damaged = {"pts": "a.pts", "yolo": "labels/train/a.txt"}.get(name, str(path.relative_to(place)))
+        damaged = label_files.INSIDE.get(name, str(path.relative_to(place)))
         opened = str(path.relative_to(place))
         yield Input(name, place, damaged, opened, (_EXTRACT,), name in structured)
         if name == "yolo":

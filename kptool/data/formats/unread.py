@@ -18,19 +18,11 @@ _MOST_BYTES = 1 << 24
 _HEAD = 1 << 20
 _FIX = "which kptool does not read; convert it to COCO keypoints, or to a csv with image,NAME_x,NAME_y"
 _OBJECTS: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "LabelMe's json": lambda d: "shapes" in d and ("imagePath" in d or "imageData" in d),
-    "a project of VGG Image Annotator (VIA)": lambda d: any(str(key).startswith("_via_") for key in d),
-    "VGG Image Annotator's json (VIA)": lambda d: _all(list(d.values()), "regions", "filename"),
-    "a project of VGG Image Annotator 3 (VIA)": lambda d: {"project", "attribute", "file", "metadata"} <= set(d),
-    "OpenPose's json": lambda d: isinstance(d.get("people"), list),
-    "Supervisely's json": lambda d: isinstance(d.get("objects"), list) and isinstance(d.get("size"), dict),
-    "Supervisely's meta.json": lambda d: _all(d.get("classes"), "title", "shape"),
     "Datumaro's json": lambda d: isinstance(d.get("items"), list) and isinstance(d.get("categories"), dict),
     "SLEAP's json": lambda d: "skeletons" in d and ("nodes" in d or "labels" in d),
-    "MPII's json": lambda d: _all(d.get("root"), "joints") or ("joints" in d and "img_paths" in d),
+    "CMU's json of hands or bodies": lambda d: _all(d.get("root"), "joint_self") or _all(d.get("root"), "joints"),
 }
 _LISTS: dict[str, Callable[[list[Any]], bool]] = {
-    "MPII's json": lambda rows: _all(rows, "joints") or _all(rows, "joint_self"),
     "a list of COCO results, predictions without images": lambda rows: _all(rows, "image_id", "keypoints"),
     "CreateML's json": lambda rows: _all(rows, "image", "annotations") and not _all(rows, "data"),
     "Labelbox's json": lambda rows: _all(rows, "data_row") or _all(rows, "Labeled Data"),
@@ -69,9 +61,7 @@ def named(document: Any) -> str | None:
 def named_xml(root: ElementTree.Element) -> str | None:
     """The format of an XML document that no reader accepts, and the fix; None if unknown."""
     kind = None
-    if root.tag == "dataset" and root.find("images/image") is not None:
-        kind = "dlib's xml, as imglab writes it"
-    elif root.tag == "annotation" and root.find("filename") is not None:
+    if root.tag == "annotation" and root.find("filename") is not None:
         kind = "Pascal VOC's xml, with boxes of one picture"
     elif root.tag == "annotations" and root.find("track") is not None and root.find("image") is None:
         return (
@@ -89,9 +79,7 @@ def named_file(path: Path) -> str | None:
         return "is not a file of SLEAP's, which is HDF5; it may be damaged or empty, so save it again in SLEAP"
     if suffix in (".csv", ".tsv"):
         columns = first_line(path).lower()
-        if "region_shape_attributes" in columns:
-            kind = "VGG Image Annotator's csv (VIA)"
-        elif all(name in columns for name in ("xmin", "ymin", "xmax", "ymax")) and "_x" not in columns:
+        if all(name in columns for name in ("xmin", "ymin", "xmax", "ymax")) and "_x" not in columns:
             kind = "a csv of boxes without keypoints"
     elif suffix in (".h5", ".hdf5"):
         head = _head(path)

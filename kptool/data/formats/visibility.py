@@ -66,7 +66,7 @@ def from_numbers(stated: Floats) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     set that has fractions, 1 is a confidence, too, unless the set also holds 2. Raises ValueError with the first number
     that is neither.
     """
-    fraction = stated % 1 != 0
+    fraction = np.where(np.isfinite(stated), stated, 0) % 1 != 0
     wrong = ~np.isfinite(stated) | (stated < 0) | (stated > np.where(fraction, 1, VISIBLE))
     if wrong.any():
         raise ValueError(f"{stated[wrong][0]:g}")
