@@ -15,9 +15,10 @@ def extract(
     source: Annotated[
         Path | None,
         typer.Argument(
-            help="Kaggle's training.csv, training.zip or whole zip; COCO json, csv, YOLO yaml, Label Studio json, CVAT xml,"
-            " DeepLabCut csv, h5 or project, SLEAP slp or csv; or a folder of .pts files. Default: Kaggle's file in . or"
-            " data/ if there is one, else synthetic faces.",
+            help="Kaggle's training.csv, training.zip or whole zip; COCO or COCO-WholeBody json, csv, YOLO yaml, Label Studio"
+            " json, CVAT xml, DeepLabCut csv, h5 or project, SLEAP slp or csv, VIA json or csv, dlib xml, MPII json or mat,"
+            " Leeds Sports mat, a Supervisely project; or a folder of LabelMe json, OpenPose json or .pts files. The format"
+            " is recognised. Default: Kaggle's file in . or data/ if there is one, else synthetic faces.",
             show_default=False,
         ),
     ] = None,

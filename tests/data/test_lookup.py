@@ -176,7 +176,7 @@ def test_pts_take_their_pictures_from_where_images_says(tmp_path: Path) -> None:
         find_source(labels)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "sleap"])  # whose file holds its pictures
 def test_every_format_takes_its_pictures_from_where_images_says(name: str, tmp_path: Path) -> None:
     labels = WRITERS[name](tmp_path / "in")
     for place in [p for p in (tmp_path / "in").rglob("*") if p.suffix in (".png", ".jpg")]:

@@ -55,6 +55,10 @@ def in_source_pixels(samples: Samples) -> NDArray[np.float64]:
     return apply_affine(invert_affine(samples.affines), samples.keypoints.astype(np.float64))
 
 
+NO_OCCLUSION = ("pts", "numbered", "table", "deeplabcut", "label-studio", "dlib", "mpii", "sleap")
+"""Entries of `MORE` that do not say which keypoints are occluded."""
+
+
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """SLEAP's files are opened in this process: a subprocess for each takes too long."""
@@ -83,15 +87,7 @@ def test_every_format_gives_the_same_points_in_the_pictures_pixels(name: str, tm
     known = SEEN > 0 if name != "pts" else np.ones_like(SEEN, bool)  # cannot express that a label is missing
     assert np.abs(points - POINTS)[known].max() < 1e-4
     assert np.array_equal(seen > 0, known)
-    if name not in (
-        "pts",
-        "numbered",
-        "table",
-        "deeplabcut",
-        "label-studio",
-        "dlib",
-        "mpii",
-    ):  # these state no occlusion
+    if name not in NO_OCCLUSION:
         assert np.array_equal(seen, SEEN)
     if name not in UNNAMED:
         named = {tuple(source.skeleton.names[k] for k in pair) for pair in source.skeleton.flip_pairs}
