@@ -13,6 +13,7 @@ import typer
 from kptool.base.errors import ConfigError
 from kptool.cli.options import AsLabelled, Device, Json, ModelName, Plugin
 from kptool.cli.output import complain, emit, emit_json, emit_text, note, progress
+from kptool.cli.video_options import VideoOptions, lines, with_lines
 
 if TYPE_CHECKING:
     from kptool.predict.output import PicturePrediction
@@ -30,7 +31,10 @@ def predict(
     model: ModelName = "unet",
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for pictures with their keypoints drawn, and keypoints.csv.", show_default=False),
+        typer.Option(
+            help="Folder for pictures with their keypoints drawn, and keypoints.csv; or a video such as drawn.mp4.",
+            show_default=False,
+        ),
     ] = None,
     detect: Annotated[
         bool | None,
@@ -48,6 +52,23 @@ def predict(
     names: Annotated[bool, typer.Option("--names", help="Write keypoint numbers and names into the drawings.")] = False,
     frames: Annotated[
         int | None, typer.Option(min=1, help="Read at most this many frames of a video.", show_default=False)
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Treat pictures as a video with this many a second.", show_default=False),
+    ] = None,
+    track: Annotated[bool, typer.Option("--track", help="Number the instances of a video.")] = False,
+    track_gap: Annotated[
+        float | None,
+        typer.Option(metavar="S", min=0, help="Seconds out of sight after which a number ends.", show_default="1"),
+    ] = None,
+    smooth: Annotated[bool, typer.Option("--smooth", help="Smooth keypoints over time, by a 1-euro filter.")] = False,
+    smooth_cutoff: Annotated[
+        float | None, typer.Option(metavar="HZ", min=0.001, help="Its cutoff frequency at rest.", show_default="1")
+    ] = None,
+    smooth_beta: Annotated[
+        float | None,
+        typer.Option(metavar="B", min=0, help="Hz more for a speed of one extent a second.", show_default="10"),
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction for the mirrored picture.")] = False,
     as_labelled: AsLabelled = False,
@@ -77,12 +98,14 @@ def predict(
     from kptool.predict.predictor import Predictor
     from kptool.system import workers
 
-    predictor = Predictor(model, device, detect=False if boxes else detect, flip=tta, as_labelled=as_labelled)
     wanted = reading.expand(pictures)
+    wanted = wanted if fps is None else reading.by_number(wanted)
+    videos = VideoOptions(wanted, out, fps, track, track_gap, smooth, smooth_cutoff, smooth_beta)
+    predictor = Predictor(model, device, detect=False if boxes else detect, flip=tta, as_labelled=as_labelled)
     with workers.join() as mine, ExitStack() as stack:
         if heatmaps and mine.world > 1:
             raise ConfigError("--heatmaps writes one file, so it needs a single process; run it without torchrun")
-        outputs = stack.enter_context(stream.outputs(predictor, out, heatmaps, names=names))
+        outputs = stack.enter_context(stream.outputs(predictor, videos.folder, heatmaps, names=names))
         if mine.rank == 0:
             note(f"kptool: using {predictor.origin}; {predictor.shift.sentence(as_labelled)}")
             for text in predictor.card.caveats:
@@ -90,15 +113,22 @@ def predict(
         bar = stack.enter_context(progress(quiet=json or mine.rank > 0))
         outputs.reserve(wanted)
         part = wanted[mine.rank :: mine.world]
+        outputs.film = videos.open_film(stack, predictor, names=names, world=mine.world)
         one = stream.run(
-            predictor, reading.read(part, frames=frames), len(part), boxes=boxes, outputs=outputs, progress=bar
+            predictor,
+            reading.read(part, frames=frames, fps=fps),
+            len(part),
+            boxes=boxes,
+            outputs=outputs,
+            follow=videos.follower(detected=predictor.detect and boxes is None),
+            progress=with_lines(bar, lambda text: note(f"kptool: {text}")),
         )
         everyone = mine.gather(one)
     if everyone is None:  # under torchrun, only the first process writes
         return
     done = stream.merge(wanted, everyone)
-    stream.write(predictor, done.found, out=out, coco=coco)
-    notes = intensity.remark_notes(done.remarks)
+    stream.write(predictor, done.found, out=videos.folder, coco=coco)
+    notes = [*intensity.remark_notes(done.remarks), *(outputs.film.notes if outputs.film else ())]
     for text in notes:
         note(f"kptool: {text}")
     for picture in done.failed:
@@ -108,7 +138,8 @@ def predict(
     elif csv:
         emit_text(csv_text(done.found, predictor.names))
     else:
-        written = [f"pictures to {out}/"] * bool(out) + [str(path) for path in (coco, heatmaps) if path]
+        written = [f"pictures to {out}/"] * bool(videos.folder)
+        written += [str(path) for path in (videos.film, coco, heatmaps) if path]
         _print(predictor, done, written)
     if done.failed:
         raise typer.Exit(2)
@@ -163,9 +194,9 @@ def _tables(found: list[PicturePrediction], predictor: Predictor) -> list[Any]:
     """One table per face, or if there are many faces, one line per picture."""
     count = sum(len(each.faces) for each in found)
     if count > _TABLES:
-        lines = [f"{each.name}: {len(each.faces)} face{'s' * (len(each.faces) != 1)}" for each in found]
+        each_file = lines(found, lambda n: f"{n} face{'s' * (n != 1)}")
         last = f"{count} faces in {len(found)} pictures, {_about(predictor)}; --csv and --json print their keypoints"
-        return [*lines, last]
+        return [*each_file, last]
     return [part for each in found for part in (_face_tables(each, predictor) or [f"{each.name}: no face found"])]
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEFT, RIGHT, MIDDLE = "#ff9f1c", "#2ec4b6", "#f15bb5"
+TRACKS = ("#e69f00", "#56b4e9", "#f0e442", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#ffffff")
+"""Colours of instances in videos, distinguishable with colour-blind eyes (Okabe and Ito, Color Universal Design, 2008)."""
 _INITIALS = {("l", "r"): True, ("r", "l"): False}
 
 

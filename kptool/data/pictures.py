@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import glob
 import io
+import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ class InputPicture:
 
     name: the file, or ``file#number`` for a frame. pixels: uint8, grey (H, W) or RGB (H, W, 3), or None. error: why there
     are no pixels. remarks: on how it was read, see `kptool.data.intensity.remark_notes`; with neither pixels nor error they
-    are about a video as a whole. frame, time: the frame's index in its video and its time in seconds.
+    are about a video as a whole. frame, time: the frame's index in its video and its time in seconds. of: the number of
+    frames that the video has, if known. video: the video's name; "" for pictures, which may be a sequence.
     """
 
     name: str
@@ -42,6 +44,18 @@ class InputPicture:
     remarks: tuple[str, ...] = ()
     frame: int | None = None
     time: float | None = None
+    of: int | None = None
+    video: str = ""
+
+
+def by_number(names: Sequence[str]) -> list[str]:
+    """File names sorted by the numbers in them: frame2.png before frame10.png."""
+
+    def key(name: str) -> list[tuple[int, int, str]]:
+        parts = re.split(r"([0-9]+)", name)
+        return [(0, int(part), "") if part.isdigit() and part.isascii() else (1, 0, part) for part in parts]
+
+    return sorted(names, key=key)
 
 
 def expand(arguments: Sequence[str]) -> list[str]:
@@ -76,8 +90,16 @@ def _below(folder: Path, *, empty: bool = False) -> list[str]:
     return [str(place) for place in sorted(below)]
 
 
-def read(names: Sequence[str], *, frames: int | None = None) -> Iterator[InputPicture]:
-    """Every picture in order, some read ahead; a video yields its frames, at most `frames` of them."""
+def read(names: Sequence[str], *, frames: int | None = None, fps: float | None = None) -> Iterator[InputPicture]:
+    """Every picture in order, some read ahead; a video yields its frames, at most `frames` of them.
+
+    With `fps`, pictures are frames that are taken as many times a second, from time 0; there must not be any videos.
+    """
+    if fps is not None:
+        some = names[:frames]
+        for number, picture in enumerate(read(some)):
+            yield replace(picture, frame=number, time=round(number / fps, 6), of=len(some))
+        return
     with ThreadPoolExecutor(_READERS) as pool:
         waiting: deque[Future[InputPicture]] = deque()
         for name in names:
@@ -118,6 +140,7 @@ def _frames(name: str, most: int | None) -> Iterator[InputPicture]:
     try:
         film = video.Video(name)
         for frame in film.frames(most):
+            of = min(film.count, most or film.count) if film.count else most
             decoded = images.as_pixels(frame.pixels)
             yield InputPicture(
                 f"{name}#{frame.number}",
@@ -125,6 +148,8 @@ def _frames(name: str, most: int | None) -> Iterator[InputPicture]:
                 remarks=decoded.remarks,
                 frame=frame.number,
                 time=frame.time,
+                of=of,
+                video=name,
             )
         if film.lost:
             yield InputPicture(name, None, remarks=(film.lost,))

@@ -52,11 +52,13 @@ class Video:
     """An open video file or webcam.
 
     lost: after `frames` has ended, a sentence on the frames that could not be read; empty if all could. Raises DataError
-    if it cannot be opened, ConfigError if PyAV is not installed.
+    if it cannot be opened, ConfigError if PyAV is not installed. count: after the first frame, the number of frames that the
+    file should have, among those that are wanted; None for a webcam.
     """
 
     def __init__(self, name: str) -> None:
         self._name, self.lost = name, ""
+        self.count: int | None = None
         self._camera = name.startswith("camera:")
         if not self._camera and not Path(name).is_file():
             raise DataError(f"there is no video {name}")
@@ -77,9 +79,18 @@ class Video:
         return Fraction(self._stream.time_base)
 
     @property
+    def rate(self) -> Fraction:
+        """Frames per second on average; 0 if unknown."""
+        return Fraction(self._stream.average_rate or self._stream.guessed_rate or 0)
+
+    @property
     def sample_aspect_ratio(self) -> Fraction:
         """Width of a pixel by its height; 1 for square pixels, and if it is unknown."""
         return Fraction(self._stream.sample_aspect_ratio or 1) or Fraction(1)
+
+    def close(self) -> None:
+        """Close the file, if its frames are not read."""
+        self._container.close()
 
     def timeline(self, most: int | None = None) -> Timeline:
         """The numbers and times of a file's frames, of the first `most`; reads the file once without decoding it."""
@@ -111,6 +122,7 @@ class Video:
 
     def _stored(self, most: int | None) -> Iterator[VideoFrame]:
         line = self.timeline(most)
+        self.count = line.expected[-1] + 1 if line.expected else None
         got, damaged = list[int](), list[int]()
         try:
             for packet in self._packets():
@@ -161,7 +173,7 @@ def _upright(frame: Any) -> NDArray[np.uint8]:
 
 def _file(name: str) -> Any:
     """PyAV's container of a file. Raises DataError if FFmpeg cannot open it."""
-    av = _pyav()
+    av = pyav()
     try:
         return av.open(f"file:{name}", options={"format_whitelist": _FORMATS}, metadata_errors="replace")
     except (av.FFmpegError, UnicodeError, ValueError) as error:
@@ -175,7 +187,7 @@ def _webcam(name: str) -> Any:
     number = name.removeprefix("camera:")
     if not (number.isascii() and number.isdigit() and len(number) < 9):
         raise DataError(f"a webcam is camera:0, camera:1, ...; got {name}")
-    av = _pyav()
+    av = pyav()
     try:
         place, kind, options = _device(int(number))
         return av.open(place, format=kind, options=options)
@@ -214,7 +226,8 @@ def _packets_of_webcam(container: Any, stream: Any) -> Iterator[Any]:
             return
 
 
-def _pyav() -> Any:
+def pyav() -> Any:
+    """The module `av`. Raises ConfigError if it is not installed."""
     try:
         import av
     except ImportError as error:

@@ -35,17 +35,20 @@ def draw(
     *,
     label: bool = False,
     tints: Sequence[str] | None = None,
+    enlarge: bool = True,
 ) -> Image.Image:
     """Draw boxes and keypoints on a picture, enlarged if it is small; with `label`, also numbers and a list of names.
 
-    `tints` are the keypoints' colours from `kptool.data.colours`, which make a swap of left and right visible.
+    Without `enlarge` the picture keeps its size, and there is no list of names. A face with a `track` gets this number at its
+    box, and the box the number's colour. `tints` are the keypoints' colours from `kptool.data.colours`, which make a swap of
+    left and right visible.
     """
     tints = tints or colours.of(names, ())
     picture = Image.fromarray(image).convert("RGB")
     wanted = _LEAST_SIDE / max(picture.size)
-    if label and faces:
+    if label and faces and enlarge:
         wanted = max(wanted, _LABELLED_FACE / min(min(face.box[2:]) for face in faces))
-    scale = max(1, math.ceil(min(wanted, _MOST_SIDE / max(picture.size))))
+    scale = max(1, math.ceil(min(wanted, _MOST_SIDE / max(picture.size)))) if enlarge else 1
     if scale > 1:
         picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
@@ -53,8 +56,23 @@ def draw(
         x, y = to_edges(np.array(face.box[:2])).tolist()
         x, y, width, height = (value * scale for value in (x, y, *face.box[2:]))
         dot = max(2.0, math.hypot(width, height) / 110)
-        pen.rectangle((x, y, x + width, y + height), outline="white", width=max(1, round(dot / 2)))
-        font = ImageFont.load_default(max(10.0, dot * 3))
+        size = max(10.0, dot * 3)
+        font = ImageFont.load_default(size)
+        track: int | None = getattr(face, "track", None)
+        edge = "white" if track is None else colours.TRACKS[track % len(colours.TRACKS)]
+        pen.rectangle((x, y, x + width, y + height), outline=edge, width=max(1, round(dot / 2)))
+        if track is not None:
+            above = y > 1.8 * size
+            at, anchor = (max(x, 0) + dot, y if above else max(y, 0) + dot), "lb" if above else "lt"
+            pen.text(
+                at,
+                f"#{track}",
+                fill=edge,
+                font=ImageFont.load_default(1.4 * size),
+                anchor=anchor,
+                stroke_width=2,
+                stroke_fill="black",
+            )
         for number, (tint, point) in enumerate(zip(tints, face.keypoints, strict=True)):
             if np.isnan(point).any():
                 continue
@@ -63,7 +81,7 @@ def draw(
             if label:
                 at = (px, py - 1.3 * dot)
                 pen.text(at, str(number), fill="white", font=font, anchor="mb", stroke_width=1, stroke_fill="black")
-    return _with_names(picture, names, tints) if label else picture
+    return _with_names(picture, names, tints) if label and enlarge else picture
 
 
 def _with_names(picture: Image.Image, names: Sequence[str], tints: Sequence[str]) -> Image.Image:

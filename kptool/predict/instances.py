@@ -57,6 +57,7 @@ class Instance:
     90 % of the validation images; around a feature this assumes that the labels' offset is the same for every face; NaN
     if the model does not provide it. affine: float64 (2, 3), picture's pixels -> pixels of the model's input. heatmaps:
     float32 (K, h, w), if requested and the model has them. shown: how a notebook shows it, if it can.
+    track: its number in a video that is tracked. raw: float32 (K, 2), the keypoints before smoothing, if they are smoothed.
     """
 
     box: Box
@@ -66,6 +67,8 @@ class Instance:
     affine: NDArray[np.float64] = field(repr=False)
     heatmaps: NDArray[np.float32] | None = field(default=None, repr=False)
     shown: Shown | None = field(default=None, repr=False, compare=False)
+    track: int | None = None
+    raw: NDArray[np.float32] | None = field(default=None, repr=False)
 
     def _repr_html_(self) -> str | None:
         """The picture with the keypoints, called by IPython; None where the picture is not known."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 CONVENTION = "pixels of the given picture; x to the right, y down; an integer is a pixel's centre"
 COLUMNS = ("file", "face", "keypoint", "x", "y", "score", "radius90", "frame", "time")
+TRACK, RAW = ("track",), ("x_raw", "y_raw")
+"""Further columns, if instances are tracked and if keypoints are smoothed."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class PicturePrediction:
     def describe(self, names: Sequence[str]) -> dict[str, Any]:
         """Plain values, as printed by ``kptool predict --json``."""
         faces = [{"box": [round(v, 4) for v in face.box], "keypoints": _points(face, names)} for face in self.faces]
+        faces = [{**each, **_followed(face)} for each, face in zip(faces, self.faces, strict=True)]
         about = {
             "file": self.name,
             "width": self.size[1],
@@ -55,6 +58,12 @@ class PicturePrediction:
             "time": self.time,
         }
         return {**about, "faces": faces}
+
+
+def _followed(face: Instance) -> dict[str, Any]:
+    """The instance's number in its video, and its keypoints before smoothing, if it was tracked and smoothed."""
+    track = {} if face.track is None else {"track": face.track}
+    return track if face.raw is None else {**track, "raw": [[_number(v) for v in point] for point in face.raw]}
 
 
 def _points(face: Instance, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -76,11 +85,13 @@ def _number(value: float) -> float | None:
 
 
 def rows(found: Sequence[PicturePrediction], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """One row of `COLUMNS` per keypoint; unknown values are empty."""
+    """One row of `COLUMNS`, and `TRACK` and `RAW` if there are, per keypoint; unknown values are empty."""
     for each in found:
         for number, face in enumerate(each.faces):
-            for point in _points(face, names):
-                cells = (printable(each.name), number, *point.values(), each.frame, each.time)
+            for index, point in enumerate(_points(face, names)):
+                more: tuple[float | None, ...] = () if face.track is None else (face.track,)
+                more += () if face.raw is None else tuple(map(_number, face.raw[index]))
+                cells = (printable(each.name), number, *point.values(), each.frame, each.time, *more)
                 yield tuple("" if cell is None else cell for cell in cells)
 
 
@@ -88,7 +99,9 @@ def csv_text(found: Sequence[PicturePrediction], names: Sequence[str]) -> str:
     """The `rows` as csv, with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    faces = [face for each in found for face in each.faces]
+    tracked, smoothed = any(face.track is not None for face in faces), any(face.raw is not None for face in faces)
+    writer.writerow(COLUMNS + TRACK * tracked + RAW * smoothed)
     writer.writerows(rows(found, names))
     return text.getvalue()
 
@@ -131,6 +144,7 @@ def write_coco(path: Path, found: Sequence[PicturePrediction], predictor: Predic
                     "area": round(box[2] * box[3], 4),
                     "iscrowd": 0,
                     "score": round(float(face.scores[known].mean()), 4) if known.any() else 0.0,
+                    **({} if face.track is None else {"track_id": face.track}),
                 }
             )
     write_text(path, json.dumps(document) + "\n")

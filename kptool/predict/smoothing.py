@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +53,21 @@ class Smoother:
         self._settings = settings
         self._value, self._last, self._speed = (np.full((count, 2), np.nan) for _ in range(3))
         self._time = np.full(count, -np.inf)
+        self._extent, self._updated = math.nan, -math.inf
 
     def update(
         self, points: NDArray[np.float32], scores: NDArray[np.float32], extent: float, time: float
     ) -> NDArray[np.float32]:
-        """The smoothed points (K, 2) of the frame at `time`, in seconds; NaN where `points` are."""
+        """The smoothed points (K, 2) of the frame at `time`, in seconds; NaN where `points` are.
+
+        extent: the instance's size in pixels, which is low-passed as well, because it changes as keypoints come and go.
+        """
         settings = self._settings
+        if math.isnan(self._extent):
+            self._extent = extent
+        elif time > self._updated:
+            self._extent += (extent - self._extent) * _weight(settings.speed_cutoff, time - self._updated)
+        self._updated = time
         given = points.astype(np.float64)
         there = np.isfinite(given).all(1)
         believed = there & (scores >= settings.least_score)
@@ -67,22 +77,22 @@ class Smoother:
             state[fresh] = start[fresh]
         going = believed & ~fresh & (step > 0)
         if going.any():
-            self._advance(going, given[going], step[going], extent)
+            self._advance(going, given[going], step[going, None])
         self._time[believed] = time
         held = there & ~believed & (step <= settings.gap)
         result = np.where((believed | held)[:, None], self._value, given)
         return result.astype(np.float32)
 
-    def _advance(self, going: NDArray[np.bool_], points: Array, step: Array, extent: float) -> None:
-        """Filter the points marked by `going`, which were last seen `step` seconds ago."""
+    def _advance(self, going: NDArray[np.bool_], points: Array, step: Array) -> None:
+        """Filter the points (N, 2) marked by `going`, which were last seen `step` (N, 1) seconds ago."""
         settings = self._settings
         speed, value = self._speed[going], self._value[going]
-        speed += _weight(settings.speed_cutoff, step) * ((points - self._last[going]) / step[:, None] - speed)
-        cutoff = settings.cutoff + settings.beta * np.linalg.norm(speed, axis=1) / extent
+        speed += _weight(settings.speed_cutoff, step) * ((points - self._last[going]) / step - speed)
+        cutoff = settings.cutoff + settings.beta * np.linalg.norm(speed, axis=1, keepdims=True) / self._extent
         self._value[going] = value + _weight(cutoff, step) * (points - value)
         self._speed[going], self._last[going] = speed, points
 
 
-def _weight(cutoff: Array | float, step: Array) -> Array:
-    """The weight (N, 1) of a new value, for cutoff frequencies in Hz and steps in seconds."""
-    return np.asarray(1 / (1 + 1 / (2 * np.pi * cutoff * step)))[:, None]
+def _weight(cutoff: Any, step: Any) -> Any:
+    """The weight of a new value, for a cutoff frequency in Hz and a step in seconds, numbers or arrays."""
+    return 1 / (1 + 1 / (2 * math.pi * cutoff * step))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kptool.base.errors import ConfigError
@@ -13,11 +13,13 @@ from kptool.base.geometry import Box, Size
 from kptool.data.images import DecodedImage
 from kptool.data.pictures import InputPicture, collect_remarks
 from kptool.predict import backends, drawing, output
+from kptool.predict.following import Follower
 from kptool.predict.instances import Instance
 from kptool.predict.output import HeatmapFile, PicturePrediction
 from kptool.predict.predictor import Predictor
+from kptool.predict.video_output import VideoOutput
 from kptool.system.files import atomic, write_text
-from kptool.system.progress import Progress, silent
+from kptool.system.progress import FRAMES, Progress, silent
 
 _BATCH = 16
 _BATCH_PIXELS = 40_000_000
@@ -25,7 +27,7 @@ _BATCH_PIXELS = 40_000_000
 
 @dataclass
 class Outputs:
-    """Outputs written picture by picture: drawings into `folder`, heatmaps into a file.
+    """Outputs written picture by picture: drawings into `folder` or a video, heatmaps into a file.
 
     label: write numbers and names into the drawings. tints: the keypoints' colours. taken: file names in use. files: the
     reserved file name of each picture.
@@ -38,6 +40,7 @@ class Outputs:
     tints: Sequence[str] | None = None
     taken: set[str] = field(default_factory=set)
     files: dict[str, str] = field(default_factory=dict)
+    film: VideoOutput | None = None
 
     def reserve(self, pictures: Sequence[str]) -> None:
         """Assign every picture the file name of its drawing, so that processes sharing the pictures never collide."""
@@ -49,6 +52,8 @@ class Outputs:
         assert picture.pixels is not None
         if self.heatmaps is not None:
             self.heatmaps.add(picture.name, faces)
+        if self.film is not None:
+            self.film.add(picture, faces)
         if self.folder is not None:
             with atomic(self.folder / (self.files.get(picture.name) or self._name(picture.name))) as temporary:
                 drawn = drawing.draw(picture.pixels, faces, self.names, label=self.label, tints=self.tints)
@@ -106,9 +111,13 @@ def run(
     *,
     boxes: Sequence[Box] | None = None,
     outputs: Outputs | None = None,
+    follow: Follower | None = None,
     progress: Progress = silent,
 ) -> Predicted:
-    """Predict on each picture. `total` is for progress; `boxes` apply to every picture instead of face detection."""
+    """Predict on each picture. `total` is for progress; `boxes` apply to every picture instead of face detection.
+
+    `follow` tracks instances; every picture must then have a time.
+    """
     done = Predicted()
     maps = outputs is not None and outputs.heatmaps is not None
     for batch in _batches(collect_remarks(pictures, done.remarks)):
@@ -119,15 +128,19 @@ def run(
             boxes=None if boxes is None else [boxes] * len(good),
             heatmaps=maps,
         )
-        for picture, faces in zip(good, each, strict=True):
+        for picture, detected in zip(good, each, strict=True):
             assert picture.pixels is not None
+            faces = detected if follow is None else follow(picture, detected)
             if outputs is not None:
                 outputs.add(picture, faces)
             size = picture.pixels.shape[0], picture.pixels.shape[1]
             light = [_light(face) for face in faces]
             done.found.append(PicturePrediction(picture.name, size, light, picture.frame, picture.time))
         count = len(done.found) + len(done.failed)
-        progress("pictures", count, total if total is None or count <= total else None)
+        if (last := batch[-1]).frame is not None:
+            progress(f"{FRAMES} of {last.video}" if last.video else FRAMES, last.frame + 1, last.of)
+        else:
+            progress("pictures", count, total if total is None or count <= total else None)
     return done
 
 
@@ -147,7 +160,7 @@ def merge(wanted: Sequence[str], parts: Sequence[Predicted]) -> Predicted:
 
 def _light(face: Instance) -> Instance:
     """A face without its heatmaps, which are already written, and its picture."""
-    return Instance(face.box, face.keypoints, face.scores, face.radius90, face.affine)
+    return replace(face, heatmaps=None, shown=None)
 
 
 def _batches(pictures: Iterable[InputPicture]) -> Iterator[list[InputPicture]]:

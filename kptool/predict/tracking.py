@@ -25,7 +25,9 @@ Array = NDArray[np.float64]
 _STEADY = 0.1
 """Time constant of a velocity's average, seconds."""
 _FADE = 0.5
-"""Time constant with which a track that is not seen comes to rest, seconds."""
+"""Time constant with which a track that is not seen comes to rest, as a share of the longest gap."""
+_DRIFT = 0.5
+"""How much farther a track may be found that is not seen, as a share of the way at its last velocity."""
 _RESIZE = 0.5
 """Time constant of an extent's average, seconds."""
 _SIZE_WEIGHT, _AGE_WEIGHT = 0.5, 0.25
@@ -61,11 +63,15 @@ class _Track:
     size: float
     velocity: Array | None = None
 
-    def predicted(self, time: float) -> Array:
-        """Where the points are expected at a time."""
+    def predicted(self, time: float, fade: float) -> Array:
+        """Where the points are expected at a time, if the velocity falls to 1/e in `fade` seconds."""
         if self.velocity is None:
             return self.points
-        return self.points + self.velocity * _FADE * (1 - math.exp((self.time - time) / _FADE))
+        return self.points + self.velocity * fade * (1 - math.exp((self.time - time) / fade))
+
+    def drift(self, hidden: float) -> float:
+        """How much farther from there they may be, pixels, after being `hidden` for as many seconds."""
+        return 0.0 if self.velocity is None else _DRIFT * hidden * math.hypot(*self.velocity)
 
     def see(self, points: Array, size: float, time: float) -> None:
         """Continue with what was seen of this instance at `time`."""
@@ -83,8 +89,9 @@ class Tracker:
 
     gap: the longest time, in seconds, for which an instance may be out of sight and keep its number; from one frame to the
     next it always may. reach: the largest
-    distance from the predicted position at which an instance can continue a track, in extents (see `extent`): it is the root
-    mean square over the keypoints, changes in extent and the time out of sight add to it.
+    distance from the predicted position at which an instance can continue a track, in extents (see `extent`). It is the root
+    mean square over the keypoints; changes in extent and the time out of sight add to it, and with the latter grows what an
+    extent is taken to be.
     """
 
     def __init__(self, gap: float = 1.0, reach: float = 1.0) -> None:
@@ -115,10 +122,11 @@ class Tracker:
 
     def _cost(self, points: Array, size: float, track: _Track, time: float) -> float:
         """How ill an instance continues a track."""
-        squares = ((points - track.predicted(time)) ** 2).sum(1)
-        distance = math.sqrt(float(np.nanmean(squares))) / math.sqrt(size * track.size)
-        hidden = (self._before - track.time) / self._gap if self._before > track.time else 0.0
-        return distance + _SIZE_WEIGHT * abs(math.log(size / track.size)) + _AGE_WEIGHT * hidden
+        hidden = max(self._before - track.time, 0)
+        squares = ((points - track.predicted(time, max(_FADE * self._gap, _STEADY))) ** 2).sum(1)
+        distance = math.sqrt(float(np.nanmean(squares))) / (math.sqrt(size * track.size) + track.drift(hidden))
+        age = hidden / self._gap if hidden else 0.0
+        return distance + _SIZE_WEIGHT * abs(math.log(size / track.size)) + _AGE_WEIGHT * age
 
 
 def _points(instance: Tracked) -> Array:

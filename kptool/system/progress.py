@@ -10,6 +10,9 @@ EPOCHS = "kptool.training.epochs"
 REMARKS = "kptool.remarks"
 """The logger of sentences that the command line prints on stderr unless --quiet is given, level INFO."""
 
+FRAMES = "frames"
+"""How a report on a video's frames begins."""
+
 Progress = Callable[[str, int, int | None], None]
 """``progress(what, done, total)``; `total` is None if unknown."""
 

@@ -96,6 +96,17 @@ def test_a_number_comes_back_within_the_gap() -> None:
     assert after(0.1, 0.0) == 2
 
 
+def test_a_moving_instance_is_found_again_where_it_went_on() -> None:
+    """Hidden for two seconds, in which it moves by three times its extent."""
+    tracker = Tracker(3.0)
+    for frame in range(26):
+        assert tracker.update([thing(50 + 1.8 * frame, 50)], frame / 25) == [0]
+    for frame in range(26, 75):
+        assert tracker.update([], frame / 25) == []
+    assert tracker.update([thing(50 + 1.8 * 75, 50)], 3.0) == [0]
+    assert tracker.update([thing(50, 50)], 3.04) == [1]
+
+
 def test_what_is_far_away_or_of_another_size_is_new() -> None:
     tracker = Tracker()
     assert tracker.update([thing(50, 50)], 0.0) == [0]
