@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from kptool.system.progress import Progress, silent
+from kptool.system.progress import FRAMES, Progress, silent
 
 _INTERVAL = 0.1
 """Least seconds between two updates in a notebook."""
@@ -44,13 +44,27 @@ def in_notebook() -> bool:
 @contextlib.contextmanager
 def _terminal_bar() -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    class Speed(ProgressColumn):
+        """Frames per second of a video; empty for anything else."""
+
+        def render(self, task: Task) -> Text:
+            shown = task.speed is not None and task.description.startswith(FRAMES)
+            return Text(f"{task.speed:.1f}/s" if shown else "")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=sys.stderr.isatty()) as bar:
         task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+        def show(what: str, done: int, total: int | None) -> None:
+            if what.startswith(FRAMES) and bar.tasks[0].description not in ("", what):
+                bar.reset(task)  # another video, whose time left does not follow from this one's
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield show
 
 
 @contextlib.contextmanager
