@@ -14,7 +14,7 @@ from kptool.cli.output import emit, emit_json, note, progress
 def convert(
     source: Annotated[Path, typer.Argument(help="Labels of any format that `kptool extract` reads.")],
     out: Annotated[Path, typer.Option(help="Output folder, a new one.")],
-    to: Annotated[str, typer.Option(help="Output format: coco, yolo or csv.")],
+    to: Annotated[str, typer.Option(help="Output format: coco, yolo, csv, label-studio, cvat, deeplabcut or labelme.")],
     images: Images = None,
     category: Category = None,
     plugin: Plugin = None,

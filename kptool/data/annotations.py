@@ -91,7 +91,7 @@ class Labelled:
     picture; undefined where `visibility` (K,) is 0. box: (x, y, width, height), x and y its left and top edge, or None.
     size: (H, W) of the picture that was labelled, if stated. group: keeps instances together in a split, such as the
     video that the picture is a frame of; None groups by picture. split: "train", "val" or "test" as the file states, else
-    "".
+    "". score, scores (K,): of a prediction and of its keypoints, None if not stated.
     """
 
     picture: str
@@ -101,6 +101,8 @@ class Labelled:
     size: Size | None = None
     group: str | None = None
     split: str = ""
+    score: float | None = None
+    scores: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class LabelFile:
     names: the K keypoint names. things: the labelled instances. flip_pairs: as the file states them; None leaves them to
     be inferred. files: all files that were read. notes: one sentence for each kind of content that is not used, with
     counts. folder: the folder that picture names are relative to, if the reader has already found the pictures. edges: pairs
-    of keypoints that the file's skeleton connects with a line.
+    of keypoints that the file's skeleton connects with a line. predicted_by: the model, if the file holds predictions.
     """
 
     names: tuple[str, ...]
@@ -120,6 +122,7 @@ class LabelFile:
     notes: tuple[str, ...] = ()
     folder: Path | None = None
     edges: tuple[tuple[int, int], ...] = ()
+    predicted_by: str = ""
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def frames_of_video(path: Path, frames: Sequence[int], folder: Path, *, grey: bo
 
     The video is decoded from its beginning, as seeking is inexact in many files. Frames without colour become grey pictures,
     and all frames of a `grey` video, which its coding may have tinted. Raises DataError if the video cannot be read or lacks
-    a frame, ConfigError if OpenCV is not installed.
+    a frame, ConfigError if PyAV is not installed.
     """
 
     def unpack(folder: Path) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 Coordinates are pixels measured from the image's edges. There are three sorts of instances: a skeleton, a points element
 with several points, and all single points of an image together. Those of one label are a category; if categories differ
-in their keypoints, only one of them can be read at a time.
+in their keypoints, only one of them can be read at a time. A box that is grouped with a skeleton is its box.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from kptool.base.errors import DataError
-from kptool.base.geometry import from_edges
+from kptool.base.geometry import Box, box_from_edges, from_edges
 from kptool.base.skeleton import OCCLUDED, UNLABELLED, VISIBLE
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
 from kptool.data.formats.unread import named_xml
@@ -35,7 +35,8 @@ _Points = dict[str, _Point]
 class _Instance:
     """One skeleton, one points element, or the single points of an image.
 
-    element: "skeleton", "points" or "single". size: (H, W) of the image. points: by the keypoints' names.
+    element: "skeleton", "points" or "single". size: (H, W) of the image. points: by the keypoints' names. box: of the
+    same group.
     """
 
     category: str
@@ -43,6 +44,7 @@ class _Instance:
     picture: str
     size: tuple[int, int]
     points: _Points
+    box: Box | None = None
 
 
 def matches(path: Path) -> bool:
@@ -75,7 +77,8 @@ def read(path: Path, category: str | None = None) -> LabelFile:
             for note in counted(n, "{n} instance{s} of the category {name!r} {are} not used", name=name)
         ),
     )
-    return LabelFile(names, [_labelled(names, instance) for instance in chosen], None, (path,), notes)
+    things = [_labelled(names, instance) for instance in chosen]
+    return LabelFile(names, things, None, (path,), notes, edges=_edges(root, wanted, names))
 
 
 def _distinct(instances: list[_Instance]) -> list[_Instance]:
@@ -133,10 +136,14 @@ def _instances(path: Path, image: ElementTree.Element, unused: Counter[str]) -> 
     except ValueError:
         raise DataError(f"{where}: width and height must be whole numbers; export it again") from None
     single: _Points = {}
+    boxes = _grouped_boxes(where, image)
     for shape in image:
         label = shape.get("label", "")
         if shape.tag == "skeleton" and shape.get("outside") != "1":
-            yield _Instance(label, "skeleton", name, size, _skeleton_points(where, label, shape))
+            box = boxes.get(shape.get("group_id", ""), (None, None))[1]
+            yield _Instance(label, "skeleton", name, size, _skeleton_points(where, label, shape), box)
+        elif shape.tag == "box" and any(shape is used for used, _ in boxes.values()):
+            continue
         elif shape.tag == "points" and shape.get("outside") != "1":
             points = _points(where, shape)
             if len(points) > 1:
@@ -150,6 +157,44 @@ def _instances(path: Path, image: ElementTree.Element, unused: Counter[str]) -> 
             unused["outside" if shape.get("outside") == "1" else shape.tag] += 1
     if single:
         yield _Instance(_SINGLE_POINTS, "single", name, size, single)
+
+
+def _grouped_boxes(where: str, image: ElementTree.Element) -> dict[str, tuple[ElementTree.Element, Box]]:
+    """The box of each group that consists of a box and a skeleton, by the group's id."""
+    groups: dict[str, list[ElementTree.Element]] = {}
+    for shape in image:
+        if shape.get("group_id", "0") != "0" and shape.get("outside") != "1":
+            groups.setdefault(shape.get("group_id", ""), []).append(shape)
+    found = {}
+    for group, shapes in groups.items():
+        box = next((shape for shape in shapes if shape.tag == "box"), None)
+        if box is None or sorted(shape.tag for shape in shapes) != ["box", "skeleton"] or box.get("rotation"):
+            continue
+        try:
+            left, top, right, bottom = (float(box.get(side, "")) for side in ("xtl", "ytl", "xbr", "ybr"))
+        except ValueError:
+            raise DataError(f"{where}: xtl, ytl, xbr and ybr of a box must be numbers; export it again") from None
+        found[group] = box, box_from_edges(left, top, right - left, bottom - top)
+    return found
+
+
+def _edges(root: ElementTree.Element, categories: set[str], names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """The lines between keypoints in the drawings of skeletons, which CVAT stores with its labels."""
+    wanted = {category.removeprefix("skeleton:") for category in categories}
+    found: dict[tuple[int, int], None] = {}
+    for label in root.iter("label"):
+        if label.findtext("name") not in wanted or not label.findtext("svg"):
+            continue
+        try:
+            drawing = ElementTree.fromstring(f"<svg>{label.findtext('svg')}</svg>")
+        except ElementTree.ParseError:
+            continue
+        nodes = {circle.get("data-node-id"): circle.get("data-label-name") for circle in drawing.iter("circle")}
+        for line in drawing.iter("line"):
+            ends = [nodes.get(line.get(end)) for end in ("data-node-from", "data-node-to")]
+            known = [names.index(end) for end in ends if end in names]
+            found.update({(known[0], known[1]): None} if len(known) == 2 else {})
+    return tuple(found)
 
 
 def _skeleton_points(where: str, label: str, skeleton: ElementTree.Element) -> _Points:
@@ -198,7 +243,7 @@ def _labelled(names: tuple[str, ...], instance: _Instance) -> Labelled:
     points, seen = np.full((len(names), 2), np.nan), np.zeros(len(names), np.uint8)
     for name, (x, y, visible) in instance.points.items():
         points[names.index(name)], seen[names.index(name)] = (x, y), visible
-    return Labelled(instance.picture, points, seen, None, instance.size)
+    return Labelled(instance.picture, points, seen, instance.box, instance.size)
 
 
 DATASET = Dataset("CVAT for images (xml)", matches, read=read)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
 from kptool.data.annotations import Dataset, LabelFile, Labelled, bounded
-from kptool.data.formats import deeplabcut_frames, pandas_h5
+from kptool.data.formats import deeplabcut_frames, deeplabcut_settings, pandas_h5
 from kptool.data.formats.columns import not_used
 from kptool.data.formats.visibility import flag_kind, from_columns
 from kptool.system.text import first_line, is_file, numbers, pad_rows, read_rows, read_yaml
@@ -90,7 +90,8 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         notes.append(
             "all pictures are in one folder, as frames of one video are; --split similar keeps near-duplicates together"
         )
-    return LabelFile(names, instances, None, tuple(files), tuple(dict.fromkeys(notes)))
+    edges = deeplabcut_settings.edges(settings, names)
+    return LabelFile(names, instances, None, tuple(files), tuple(dict.fromkeys(notes)), edges=edges)
 
 
 def _files(path: Path) -> tuple[list[Path], dict[str, Any], list[str]]:

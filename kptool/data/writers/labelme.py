@@ -1,0 +1,59 @@
+"""LabelMe's JSON, one file beside each picture: points and rectangles, those of one instance with the same `group_id`.
+
+Coordinates are pixels measured from the picture's edges.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kptool.base.geometry import to_edges
+from kptool.base.skeleton import OCCLUDED
+from kptool.data.annotations import LabelFile, Labelled
+from kptool.data.flips import FlipPairs
+from kptool.data.writers.writer import BOXES, IMAGES, OCCLUSION, Writer, by_picture, short
+
+_VERSION = "5.0.0"
+"""The version of LabelMe that introduced nothing that is written here: later ones read it, too."""
+_THING, _OCCLUDED = "thing", "occluded"
+
+
+def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
+    """Write NAME.json beside every picture; returns their folder."""
+    for name, things in by_picture(file.things).items():
+        assert things[0].size is not None
+        document: dict[str, Any] = {
+            "version": _VERSION,
+            "flags": {},
+            "shapes": [
+                shape for group, thing in enumerate(things, start=1) for shape in _shapes(file.names, thing, group)
+            ],
+            "imagePath": Path(name).name,
+            "imageData": None,
+            "imageHeight": things[0].size[0],
+            "imageWidth": things[0].size[1],
+        }
+        text = json.dumps(document, ensure_ascii=False, indent=2)
+        (folder / name).with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    return folder / IMAGES
+
+
+def _shapes(names: Sequence[str], thing: Labelled, group: int) -> Iterator[dict[str, Any]]:
+    """The rectangle of an instance, if it has a box, and its labelled keypoints."""
+    about = {"group_id": group, "description": ""}
+    if thing.box is not None:
+        corner = to_edges(np.array(thing.box[:2]))
+        corners = [[short(v) for v in place] for place in (corner, corner + thing.box[2:])]
+        yield {"label": _THING, "points": corners, **about, "shape_type": "rectangle", "flags": {}}
+    for k in np.flatnonzero(thing.visibility).tolist():
+        flags = {_OCCLUDED: True} if thing.visibility[k] == OCCLUDED else {}
+        place = [short(v) for v in to_edges(thing.keypoints[k])]
+        yield {"label": names[k], "points": [place], **about, "shape_type": "point", "flags": flags}
+
+
+LABELME = Writer("LabelMe's json", write, frozenset({BOXES, OCCLUSION}))
