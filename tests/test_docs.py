@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shlex
 import subprocess
@@ -13,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import site_links
+from conftest import once
 
 from kptool.datasets import synthetic
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+RUN = ("first-model", "guide", "init", "predict", "own-points", "tune")
+"""The pages whose commands and code run."""
+GENERATED = ("commands.md", "settings.md")
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -31,11 +37,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         return made.open(path, count=min(count, 60), **options)
 
     monkeypatch.setattr(synthetic, "DATASET", replace(made, open=fewer))
-    monkeypatch.setattr(unet, "MODEL", replace(unet.MODEL, default_width=4))
+    recipe = {**unet.MODEL.recipe, "decoder": "argmax"}  # exporting the default one takes three times as long
+    monkeypatch.setattr(unet, "MODEL", replace(unet.MODEL, default_width=4, recipe=recipe))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("page", ["guide", "init", "predict", "own-points"])
+@pytest.mark.parametrize("page", RUN)
 def test_what_a_page_says_runs(
     page: str, kptool: Any, in_tmp: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,26 +80,37 @@ def parse(line: str) -> tuple[str, list[str], Path | None, Path | None]:
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text()
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        if "://" not in link and link not in ("commands.md", "settings.md"):
+        if "://" not in link and link not in GENERATED:
             assert (page.parent / link).exists(), link
 
 
-def test_the_documentation_builds_with_every_command_in_it(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs", reason="mkdocs is part of the docs extra")
-    command = [
-        sys.executable,
-        "-m",
-        "mkdocs",
-        "build",
-        "-q",
-        "-f",
-        str(ROOT / "mkdocs.yml"),
-        "-d",
-        str(tmp_path / "site"),
-    ]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    page = (tmp_path / "site" / "commands" / "index.html").read_text()
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    pytest.importorskip("material", reason="Material for MkDocs is part of the docs extra")
+
+    def make(folder: Path) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "-q",
+            "-f",
+            str(ROOT / "mkdocs.yml"),
+            "-d",
+            str(folder / "built"),
+        ]
+        environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+        assert ran.returncode == 0, ran.stderr
+
+    return once(tmp_path_factory, "site", make) / "built"
+
+
+@pytest.mark.long
+def test_the_reference_holds_every_command_and_setting(site: Path) -> None:
+    page = (site / "commands" / "index.html").read_text()
     from kptool.cli.main import app
 
     names = [command.name for command in app.registered_commands]
@@ -100,10 +118,57 @@ def test_the_documentation_builds_with_every_command_in_it(tmp_path: Path) -> No
     assert all(f"kptool {name}" in page for name in names)
     from kptool.base.config import known_settings
 
-    page = (tmp_path / "site" / "settings" / "index.html").read_text()
+    page = (site / "settings" / "index.html").read_text()
     assert all(
         f"<code>{key}</code>" in page and each.setting.meaning[:20] in page for key, each in known_settings().items()
     )
+
+
+@pytest.mark.long
+def test_the_python_page_documents_what_the_package_offers(site: Path) -> None:
+    import kptool
+
+    page = (site / "python" / "index.html").read_text()
+    offered = set(kptool.__all__) - {"__version__"}
+    assert {name for name in offered if not re.search(rf'id="kptool\.([a-z.]+\.)?{name}"', page)} == set()
+    assert 'id="kptool.heatmaps.render"' in page
+    assert 'id="kptool.plugins.Model"' in page
+
+
+@pytest.mark.long
+def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    done = site_links.check(site)
+    assert done.problems == []
+    assert done.pages > 20
+    assert done.anchors > 500
+
+
+def test_pages_name_commands_and_options_that_exist() -> None:
+    """In blocks and in the text, also of pages whose commands do not run."""
+    from typer.main import get_command
+
+    from kptool.cli.main import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    options = {
+        name: {"--help", *(option for each in command.params for option in (*each.opts, *each.secondary_opts))}
+        for name, command in commands.items()
+    }
+    mentioned = 0
+    for page in (ROOT / "README.md", *PAGES):
+        for name, rest in re.findall(r"(?<![\w/.-])kptool ([a-z][a-z-]*)((?:[ ][^\n`|&;#]*)?)", "\n".join(code(page))):
+            assert name in options, f"{page.name}: kptool {name}"
+            for option in re.findall(r"(?<=\s)--[a-z][a-z0-9-]*", rest):
+                assert option in options[name] or name in ("help", "plugin"), f"{page.name}: kptool {name} {option}"
+                mentioned += 1
+    assert mentioned > 50
+
+
+def code(page: Path) -> list[str]:
+    """The code of a page, blocks and spans; an output that a block quotes begins with its program's name and a colon."""
+    text = page.read_text()
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [*blocks, *re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))]
 
 
 def test_every_option_is_explained() -> None:
