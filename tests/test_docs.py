@@ -21,7 +21,7 @@ from kptool.datasets import synthetic
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-RUN = ("first-model", "guide", "init", "predict", "own-points", "tune")
+RUN = ("first-model", "guide", "init", "predict", "own-points", "tune", "video")
 """The pages whose commands and code run."""
 GENERATED = ("commands.md", "settings.md")
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -64,11 +64,11 @@ def predict(
     ] = None,
     smooth: Annotated[bool, typer.Option("--smooth", help="Smooth keypoints over time, by a 1-euro filter.")] = False,
     smooth_cutoff: Annotated[
-        float | None, typer.Option(metavar="HZ", min=0.001, help="Its cutoff frequency at rest.", show_default="1")
+        float | None, typer.Option(metavar="HZ", min=0.001, help="Its cutoff frequency at rest.", show_default="2")
     ] = None,
     smooth_beta: Annotated[
         float | None,
-        typer.Option(metavar="B", min=0, help="Hz more for a speed of one extent a second.", show_default="10"),
+        typer.Option(metavar="B", min=0, help="Hz more for a speed of one extent a second.", show_default="20"),
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average with the prediction for the mirrored picture.")] = False,
     as_labelled: AsLabelled = False,

@@ -34,8 +34,8 @@ class OneEuro:
     stays where it was for at most `gap`. Raises ConfigError unless cutoffs are above 0 and the others at least 0.
     """
 
-    cutoff: float = 1.0
-    beta: float = 10.0
+    cutoff: float = 2.0
+    beta: float = 20.0
     speed_cutoff: float = 1.0
     gap: float = 1.0
     least_score: float = 0.1

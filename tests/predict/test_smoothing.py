@@ -61,14 +61,14 @@ def test_the_lag_of_a_steady_motion_is_bounded(rate: int, speed: float) -> None:
     path = np.stack([0.6 * speed * times, 0.8 * speed * times], 1)
     lag = np.linalg.norm(path - smoothed(path, times.tolist(), extent, it), axis=1)[-1]
     assert lag == pytest.approx(speed / (2 * np.pi * (it.cutoff + it.beta * speed / extent)), rel=0.01)
-    assert lag < extent / (2 * np.pi * it.beta) < 0.016 * extent
+    assert lag < extent / (2 * np.pi * it.beta) < 0.008 * extent
 
 
 def test_noise_falls_at_rest_at_any_scale() -> None:
     noise = np.random.default_rng(1).normal(0, 0.5, (400, 2))
     times = (np.arange(400) / 30).tolist()
     one = smoothed(100 + noise, times, 100.0, OneEuro())[100:] - 100
-    assert one.std() < 0.55 * noise.std()
+    assert one.std() < 0.65 * noise.std()
     ten = smoothed(1000 + 10 * noise, times, 1000.0, OneEuro())[100:] - 1000
     assert np.allclose(ten, 10 * one, atol=2e-3)
 
