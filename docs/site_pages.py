@@ -70,6 +70,7 @@ def shown(output: dict[str, Any]) -> str:
         png = "".join(data["image/png"]).strip()
         return f'<img alt="output of the cell above" src="data:image/png;base64,{png}">'
     if "text/html" in data:
-        return re.sub(r"\n\s*\n", "\n", "".join(data["text/html"]))
+        inner = re.sub(r"\n\s*\n", "\n", "".join(data["text/html"]))
+        return f'<div class="output">{inner}</div>' if inner else ""
     text = "".join(data.get("text/plain", output.get("text", [])))
     return f"<pre>{html.escape(text)}</pre>" if text else ""
