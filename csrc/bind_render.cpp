@@ -22,20 +22,30 @@ using OptionalArray = std::optional<py::array>;
 constexpr double least_sigma = 0.1, most_sigma = 1000.0;
 constexpr std::size_t least_pooled = std::size_t{1} << 20;
 
+// (N, K, ...) as (N, 1, K, ...), and (N, M, K, ...) as it is.
+template <class T, std::size_t D>
+View<const T, D + 1> with_instances(const py::array& array, const std::string& name) {
+    if (array.ndim() == D + 1) return input<T, D + 1>(array, name);
+    const View<const T, D> single = input<T, D>(array, name);
+    View<const T, D + 1> view{single.data, {single.shape[0], 1}};
+    std::copy_n(single.shape.begin() + 1, D - 1, view.shape.begin() + 2);
+    return view;
+}
+
 RenderPlan checked_plan(const py::array& centers, const py::array& sigma, const OptionalArray& visibility,
                         double window, std::size_t threads) {
-    const auto points = input<double, 3>(centers, "centers");
+    const auto points = with_instances<double, 3>(centers, "centers");
     const auto sigmas = input<double, 1>(sigma, "sigma");
-    require(points.shape[2] == 2, "centers: the last axis is not (x, y)");
-    require(sigmas.shape[0] == points.shape[1], "sigma: not one value per keypoint");
+    require(points.shape[3] == 2, "centers: the last axis is not (x, y)");
+    require(sigmas.shape[0] == points.shape[2], "sigma: not one value per keypoint");
     for (std::size_t k = 0; k < sigmas.shape[0]; ++k) {
         require(sigmas.data[k] >= least_sigma && sigmas.data[k] <= most_sigma, "sigma: not from 0.1 to 1000");
     }
     const std::uint8_t* visible = nullptr;
     if (visibility) {
-        const auto view = input<std::uint8_t, 2>(*visibility, "visibility");
-        require(view.shape[0] == points.shape[0] && view.shape[1] == points.shape[1],
-                "visibility: not (N, K)");
+        const auto view = with_instances<std::uint8_t, 2>(*visibility, "visibility");
+        require(std::equal(view.shape.begin(), view.shape.end(), points.shape.begin()),
+                "visibility: not (N, K), or (N, M, K)");
         visible = view.data;
     }
     return {points, sigmas.data, visible, window, threads};
@@ -45,7 +55,7 @@ RenderPlan checked_plan(const py::array& centers, const py::array& sigma, const 
 template <class Draw>
 void dispatch(const RenderPlan& plan, py::array& out, const Draw& draw) {
     const auto run = [&](auto maps) {
-        require(maps.shape[0] == plan.centers.shape[0] && maps.shape[1] == plan.centers.shape[1],
+        require(maps.shape[0] == plan.centers.shape[0] && maps.shape[1] == plan.centers.shape[2],
                 "out: its first axes are not those of centers");
         require(maps.shape[2] > 0 && maps.shape[3] > 0, "out: an axis is empty");
         // Releasing the GIL is safe: the arguments keep the arrays alive, and the kernel only accesses
@@ -88,11 +98,12 @@ class Canvas {
         require(out_.ndim() == 4 && std::equal(shape_.begin(), shape_.end(), out_.shape()),
                 "out: its shape was changed");
         if (process_ != process()) start_anew();
-        dispatch(checked_plan(centers, sigma, visibility, window, threads), out_,
-                 [this](const RenderPlan& plan, auto maps) {
-                     const std::scoped_lock lock(*mutex_);  // needed because the GIL is released
-                     redraw(plan, maps, drawn_.data());
-                 });
+        const RenderPlan plan = checked_plan(centers, sigma, visibility, window, threads);
+        require(plan.centers.shape[1] == 1, "centers: several instances");
+        dispatch(plan, out_, [this](const RenderPlan& plan, auto maps) {
+            const std::scoped_lock lock(*mutex_);  // needed because the GIL is released
+            redraw(plan, maps, drawn_.data());
+        });
     }
 
   private:

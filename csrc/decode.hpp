@@ -6,11 +6,10 @@
 #include <cstdint>
 
 #include "half.hpp"
+#include "locate.hpp"
 #include "view.hpp"
 
 namespace kptool {
-
-enum class Method : std::uint8_t { argmax, centroid, centroid_global, dark, gaussian };
 
 // Fills coords (N, K, 2), x and y in heatmap pixels, and scores (N, K), the value of each peak. A map that
 // is constant, nowhere positive, or not finite gives its centre and score 0. T is float, Half, or

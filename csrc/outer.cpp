@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "dispatch.hpp"
+#include "order.hpp"
 
 #if KPTOOL_X86
 #include <cpuid.h>
@@ -11,6 +12,14 @@
 
 namespace kptool {
 namespace {
+
+template <class O, class T>
+KPTOOL_INLINE void raise_each(T* map, std::size_t pitch, const T* values, Extent extent) {
+    for (std::size_t y = 0; y < extent.height; ++y, map += pitch, values += extent.width) {
+        for (std::size_t x = 0; x < extent.width; ++x)
+            map[x] = O::key(map[x]) < O::key(values[x]) ? values[x] : map[x];
+    }
+}
 
 void halves(Half* map, std::size_t pitch, const Factors& f, std::size_t first) {
     for (std::size_t y = 0; y < f.height; ++y) {
@@ -115,6 +124,17 @@ KPTOOL_VERSIONS void outer(std::uint8_t* map, std::size_t pitch, const Factors& 
             line[x] = static_cast<std::uint8_t>(static_cast<std::int32_t>(scale * row[x] + 0.5f));
         }
     }
+}
+
+// The bits of floating-point numbers that are not negative have the same order as these.
+KPTOOL_VERSIONS void raise(float* map, std::size_t pitch, const float* values, Extent extent) {
+    raise_each<Order<float>>(map, pitch, values, extent);
+}
+KPTOOL_VERSIONS void raise(Half* map, std::size_t pitch, const Half* values, Extent extent) {
+    raise_each<Order<Half>>(map, pitch, values, extent);
+}
+KPTOOL_VERSIONS void raise(std::uint8_t* map, std::size_t pitch, const std::uint8_t* values, Extent extent) {
+    raise_each<Order<std::uint8_t>>(map, pitch, values, extent);
 }
 
 void outer(Half* map, std::size_t pitch, const Factors& factors) { best_halves(map, pitch, factors); }

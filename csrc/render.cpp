@@ -1,6 +1,7 @@
 #include "render.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <type_traits>
 #include <vector>
 
@@ -73,6 +74,17 @@ class Painter {
         return wide;
     }
 
+    // Raises the pixels of the patch that are below the blob.
+    void merge(T* map, const Blob& blob) {
+        place(blob);
+        if (where_.area() == 0) return;
+        fill_gaussian(column_.data(), where_.y, blob.y, blob.sigma, Format<T>::one);
+        const std::size_t width = where_.x.size(), height = where_.y.size();
+        scratch_.resize(std::max(scratch_.size(), width * height));
+        outer(scratch_.data(), width, {column_.data(), height, row_.data() + where_.x.begin, width});
+        raise(map + where_.y.begin * width_ + where_.x.begin, width_, scratch_.data(), {height, width});
+    }
+
     void erase(T* map, const Patch& where, bool direct) {
         put(map, where, zeros_.data(), zeros_.data(), direct);
     }
@@ -125,19 +137,49 @@ void for_maps(const RenderPlan& plan, View<T, 4> maps, const Work& work) {
     });
 }
 
-Blob blob(const RenderPlan& plan, std::size_t i) {
-    const double* center = plan.centers.data + 2 * i;
-    return {center[0], center[1], plan.sigma[i % plan.centers.shape[1]], plan.window};
+// What to draw of an instance into map i: its index among the centers.
+std::size_t index_of(const RenderPlan& plan, std::size_t i, std::size_t instance) {
+    const std::size_t keypoints = plan.centers.shape[2];
+    return (i / keypoints * plan.centers.shape[1] + instance) * keypoints + i % keypoints;
 }
 
-bool hidden(const RenderPlan& plan, std::size_t i) {
-    return plan.visibility != nullptr && plan.visibility[i] == 0;
+Blob blob(const RenderPlan& plan, std::size_t index) {
+    const double* center = plan.centers.data + 2 * index;
+    return {center[0], center[1], plan.sigma[index % plan.centers.shape[2]], plan.window};
+}
+
+bool hidden(const RenderPlan& plan, std::size_t index) {
+    return plan.visibility != nullptr && plan.visibility[index] == 0;
+}
+
+template <class T>
+void render_instances(const RenderPlan& plan, View<T, 4> maps) {
+    const std::size_t area = maps.template stride<2>(), instances = plan.centers.shape[1];
+    for_maps(plan, maps, [&](Painter<T>& painter, std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i) {
+            T* const map = maps.data + i * area;
+            bool empty = true;
+            for (std::size_t m = 0; m < instances; ++m) {
+                const std::size_t index = index_of(plan, i, m);
+                if (hidden(plan, index)) continue;
+                if (empty) {
+                    Writer to(map, false);
+                    painter.draw(to, blob(plan, index));
+                    empty = false;
+                } else {
+                    painter.merge(map, blob(plan, index));
+                }
+            }
+            if (empty) std::memset(map, 0, area * sizeof(T));
+        }
+    });
 }
 
 }  // namespace
 
 template <class T>
 void render(const RenderPlan& plan, View<T, 4> maps) {
+    if (plan.centers.shape[1] != 1) return render_instances(plan, maps);
     const std::size_t area = maps.template stride<2>();
     const bool direct = maps.template stride<0>() * sizeof(T) > last_level_cache();
     for_maps(plan, maps, [&](Painter<T>& painter, std::size_t begin, std::size_t end) {

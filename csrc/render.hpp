@@ -11,14 +11,15 @@
 namespace kptool {
 
 struct RenderPlan {
-    View<const double, 3> centers;   // (N, K, 2), x and y in heatmap pixels, finite
+    View<const double, 4> centers;   // (N, M, K, 2), of M instances; x and y in heatmap pixels, finite
     const double* sigma;             // (K), in heatmap pixels, at least 0.1
-    const std::uint8_t* visibility;  // (N, K), 0 leaves a map empty; or null
+    const std::uint8_t* visibility;  // (N, M, K), 0 is not drawn; or null
     double window;                   // in sigmas, along each axis; may be infinite
     std::size_t threads;             // 0: all available
 };
 
-// Writes every element of `maps` (N, K, h, w). T is float, Half, or std::uint8_t, where 255 means 1.
+// Writes every element of `maps` (N, K, h, w), which hold the largest value of any instance. T is float,
+// Half, or std::uint8_t, where 255 means 1.
 template <class T>
 void render(const RenderPlan& plan, View<T, 4> maps);
 
@@ -29,8 +30,8 @@ struct Patch {
     std::size_t area() const { return x.size() * y.size(); }
 };
 
-// Like `render`, for maps that are zero outside `drawn` (N, K), the patches that the previous call drew.
-// Updates `drawn`.
+// Like `render`, of a single instance, for maps that are zero outside `drawn` (N, K), the patches that the
+// previous call drew. Updates `drawn`.
 template <class T>
 void redraw(const RenderPlan& plan, View<T, 4> maps, Patch* drawn);
 

@@ -38,6 +38,9 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def clear_pool() -> None: ...
 def decode(heatmaps: NDArray[Any], method: str, threads: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+def find_peaks(
+    heatmaps: NDArray[Any], threshold: float, distance: int, most: int, method: str, threads: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]: ...
 def parse_rows(
     data: Buffer,
     columns: int,

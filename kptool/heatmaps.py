@@ -17,6 +17,7 @@ from kptool.base.geometry import Size, heatmap_size, to_heatmap
 
 DTYPES: tuple[str, ...] = ("float32", "float16", "uint8")
 METHODS: tuple[str, ...] = _core.METHODS
+_PEAK_METHODS = tuple(name for name in METHODS if name != "centroid-global")
 SIGMA_RANGE = (0.1, 1000.0)
 MAX_SIDE = 1 << 16
 
@@ -35,10 +36,11 @@ def render(
 ) -> NDArray[Any]:
     """Render a Gaussian for every keypoint.
 
-    keypoints (N, K, 2): finite x, y in image pixels; a keypoint far outside leaves its map empty.
+    keypoints (N, K, 2): finite x, y in image pixels; a keypoint far outside leaves its map empty. Or (N, M, K, 2), those of
+        M instances in each image: every pixel is the largest value of any of them.
     size: (H, W) of the image; the maps are (ceil(H / stride), ceil(W / stride)).
     sigma: a number or (K,), 0.1 to 1000 heatmap pixels.
-    visibility (N, K): 0 leaves a map all zero; None renders all.
+    visibility (N, K) or (N, M, K): 0 is not rendered, which leaves a map without any other all zero; None renders all.
     dtype: float32 (within 2e-7 of the exact value), float16 or uint8 (255 is 1), both rounded to nearest.
     out (N, K, h, w): a C-contiguous, writable array of `dtype` to render into.
     threads: the largest number of threads; 0 is as many as the process may use. The result does not depend on it.
@@ -48,13 +50,15 @@ def render(
     freed: up to two blocks, of at most 2 GiB together, are kept for later calls; `clear_pool` releases them.
     Raises DataError for keypoints or visibility, ConfigError for any other argument.
     """
-    points = _checked_points(keypoints)
-    count = points.shape[:2]
-    maps = _checked_out(out, (*count, *_checked_size(size, stride)), dtype)
+    several = np.ndim(keypoints) == 4
+    points = _checked_points(keypoints, several)
+    flags = _checked_visibility(visibility, points.shape[:-1])
+    count = points.shape[-2]
+    maps = _checked_out(out, (len(points), count, *_checked_size(size, stride)), dtype)
     _core.render(
         _centers(points, stride),
-        _checked_sigma(sigma, count[1]),
-        _checked_visibility(visibility, count),
+        _checked_sigma(sigma, count),
+        flags,
         _checked_window(window),
         maps,
         _checked_threads(threads),
@@ -136,13 +140,51 @@ def decode(
     """
     if method not in METHODS:
         raise ConfigError(f"no decoding method {method!r}; choose one of {', '.join(METHODS)}")
-    maps = np.asarray(heatmaps)
-    if maps.dtype.name not in DTYPES:
-        raise DataError(f"heatmaps have dtype {maps.dtype}, expected {', '.join(DTYPES)}; convert them with astype")
-    if maps.ndim != 4 or 0 in maps.shape[2:]:
-        raise DataError(f"heatmaps have shape {maps.shape}, expected (N, K, h, w), h and w of 1 or more; reshape them")
-    fitting = np.require(maps, dtype=maps.dtype.newbyteorder("="), requirements=("C", "A"))
-    return _core.decode(fitting, method, _checked_threads(threads))
+    return _core.decode(_checked_maps(heatmaps), method, _checked_threads(threads))
+
+
+def find_peaks(
+    heatmaps: NDArray[Any],
+    threshold: float = 0.3,
+    min_distance: int = 2,
+    max_count: int = 100,
+    *,
+    method: str = "gaussian",
+    threads: int = 0,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Locate every peak in heatmaps that show any number of objects.
+
+    A peak is a pixel, or a flat top of 4-connected pixels of the same value, that is at least `threshold` and has no
+    higher pixel within `min_distance` of it along both axes. Pixels outside the map count for nothing, so there may be
+    peaks at its border. Of several equally high peaks whose middle pixels lie within `min_distance` of each other, the
+    first in row-major order is returned.
+
+    heatmaps (N, K, h, w): float32, float16, or uint8 (255 is 1).
+    threshold: above 0; at most 1 for uint8.
+    min_distance: 1 to 65536 heatmap pixels.
+    max_count: the largest number of peaks per map; the highest are returned.
+    method: how a peak is located between pixels, as in `decode`, except "centroid-global". The windows of "centroid"
+        and "gaussian" also cover what is nearby: they are accurate for peaks that are six sigma apart.
+    threads: as in `render`.
+
+    Returns (coords, scores, counts), where coords (N, K, max_count, 2) and scores (N, K, max_count), float32, are sorted
+    from the highest peak to the lowest, ties in row-major order, and zero after the last; counts (N, K), int64, are the
+    numbers of peaks. A map that is constant, or holds NaN or infinity, has none.
+    Raises DataError for heatmaps, ConfigError for any other argument.
+    Reference: `tests/reference.py` implements the definition in NumPy.
+    """
+    if method not in _PEAK_METHODS:
+        raise ConfigError(f"no method {method!r} to locate a peak; choose one of {', '.join(_PEAK_METHODS)}")
+    maps = _checked_maps(heatmaps)
+    highest = 1.0 if maps.dtype == np.uint8 else 1e30
+    if not 0 < threshold <= highest:
+        raise ConfigError(f"threshold is {threshold!r}, expected above 0 and at most {highest:g}; 0.3 is usual")
+    for name, value in (("min_distance", min_distance), ("max_count", max_count)):
+        if not isinstance(value, int | np.integer) or not 1 <= value <= MAX_SIDE:
+            raise ConfigError(f"{name} is {value!r}, expected a whole number from 1 to {MAX_SIDE}")
+    return _core.find_peaks(
+        maps, float(threshold), int(min_distance), int(max_count), method, _checked_threads(threads)
+    )
 
 
 def clear_pool() -> None:
@@ -150,18 +192,28 @@ def clear_pool() -> None:
     _core.clear_pool()
 
 
-def _checked_points(keypoints: NDArray[Any]) -> NDArray[np.float64]:
+def _checked_maps(heatmaps: NDArray[Any]) -> NDArray[Any]:
+    maps = np.asarray(heatmaps)
+    if maps.dtype.name not in DTYPES:
+        raise DataError(f"heatmaps have dtype {maps.dtype}, expected {', '.join(DTYPES)}; convert them with astype")
+    if maps.ndim != 4 or 0 in maps.shape[2:]:
+        raise DataError(f"heatmaps have shape {maps.shape}, expected (N, K, h, w), h and w of 1 or more; reshape them")
+    return np.require(maps, dtype=maps.dtype.newbyteorder("="), requirements=("C", "A"))
+
+
+def _checked_points(keypoints: NDArray[Any], several: bool = False) -> NDArray[np.float64]:
     points = np.asarray(keypoints)
-    if points.ndim != 3 or points.shape[2] != 2:
+    if points.ndim != 3 + several or points.shape[-1] != 2:
         raise DataError(f"keypoints have shape {points.shape}, expected (N, K, 2) of x, y; reshape them")
     if points.dtype.kind not in "fiu":
         raise DataError(f"keypoints have dtype {points.dtype}, expected numbers; convert them with astype")
     points = np.ascontiguousarray(points, dtype=np.float64)
     if not np.isfinite(points).all():
-        n, k = np.argwhere(~np.isfinite(points))[0, :2]
-        x, y = points[n, k]
+        *sample, k = np.argwhere(~np.isfinite(points))[0, :-1].tolist()
+        x, y = points[*sample, k]
+        where = f"{sample[0]}, instance {sample[1]}," if several else f"{sample[0]}"
         raise DataError(
-            f"keypoint {k} of sample {n} is ({x}, {y}), expected finite numbers; set it and visibility to 0"
+            f"keypoint {k} of sample {where} is ({x}, {y}), expected finite numbers; set it and visibility to 0"
         )
     return points
 

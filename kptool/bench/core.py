@@ -5,7 +5,6 @@ The floors that memory bandwidth sets: memset of the same bytes for rendering, n
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool import heatmaps
-from kptool.bench import peers
-from kptool.bench.timing import Row, Work, medians
+from kptool.bench import peaks, peers
+from kptool.bench.timing import Row, Work, medians, one_torch_thread
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ def run(quick: bool = False) -> list[Row]:
     for load in (SMALL, W2) if quick else (W0, W1, W2):
         rows += [*render_floors(load, seconds), *decode_floors(load, seconds)]
     peer_load = SMALL if quick else W0
-    return [*rows, *render_peers(peer_load, seconds, compiled=not quick), *decode_peers(peer_load, seconds)]
+    rows += [*render_peers(peer_load, seconds, compiled=not quick), *decode_peers(peer_load, seconds)]
+    return rows + peaks.run(quick)
 
 
 def _against(group: str, floor: str, floor_work: Work, works: dict[str, Work], seconds: float) -> Iterator[Row]:
@@ -141,16 +141,3 @@ def decode_peers(load: Workload, seconds: float) -> Iterator[Row]:
 
 def _decoding(maps: NDArray[np.float32], method: str) -> Work:
     return lambda: heatmaps.decode(maps, method, threads=1)
-
-
-@contextlib.contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Run torch with one thread inside the block, as kptool is measured."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,3 +88,16 @@ def markdown(command: str, rows: Sequence[Row]) -> str:
                 times = f"{row.ours:.3g} | {row.peer} | {row.theirs:.3g}"
                 lines.append(f"| {row.task} | {times} | {row.ratio:.2f} | {row.note} |")
     return "\n".join(lines) + "\n"
+
+
+@contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Run torch with one thread inside the block, as kptool is measured."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -106,7 +106,7 @@ def test_coarse_numbers_are_placed_as_finely_as_others() -> None:
         assert np.array_equal(maps, heatmaps.render(points.astype(np.float64), (40, 40), 0.5, stride=3))
 
 
-@pytest.mark.parametrize("points", [POINTS.astype(complex), POINTS > 3, np.zeros((2, 2, 3)), np.zeros((1, 2, 2, 2))])
+@pytest.mark.parametrize("points", [POINTS.astype(complex), POINTS > 3, np.zeros((2, 2, 3)), np.zeros((1, 2, 2, 2, 2))])
 def test_points_that_are_no_points(points: np.ndarray) -> None:
     with pytest.raises(DataError, match="keypoints have"):
         heatmaps.render(points, (9, 9))
