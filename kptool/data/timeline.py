@@ -9,6 +9,7 @@ place of a packet in the file.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,7 +31,8 @@ class Timeline:
     """The frames that a file should have, found by `scan`.
 
     start: timestamp of the first frame, in units of `base` seconds. numbers: the number of the frame of each timestamp.
-    expected: the numbers of all frames, also of those that cannot be decoded, ascending. remarks: sentences on a file that
+    count: how many frames there should be, also those that cannot be decoded. repeats: the numbers of those that only repeat the
+    frame before, and are not stored. remarks: sentences on a file that
     ends before its header says, or whose lost frames cannot be counted. indexed: timestamps count packets, and say nothing
     of lost ones.
     """
@@ -38,9 +40,10 @@ class Timeline:
     start: int
     base: Fraction
     numbers: dict[int, int]
-    expected: Sequence[int]
+    count: int
     remarks: tuple[str, ...] = ()
     indexed: bool = False
+    repeats: frozenset[int] = frozenset()
 
     def place(self, stamp: int | None, least: int) -> tuple[int, float]:
         """The number of the frame with a timestamp, at least `least`, and its time in seconds from the first, rounded to 1e-6.
@@ -59,24 +62,33 @@ class Timeline:
         return Fraction(max(self.numbers) - self.start, last) if last and not self.indexed else Fraction(1)
 
     def missing(self, got: Sequence[int], *, to_end: bool) -> str:
-        """What is expected but not among `got`, up to the last of these or, with `to_end`, the file's end; "" for nothing."""
-        there, end = set(got), max(got, default=0)
-        lost = [number for number in self.expected if number not in there and (to_end or number <= end)]
+        """What should be there but is not among `got`, up to the last of these or, with `to_end`, the end; "" for nothing."""
+        end = max(got, default=-1) + 1
+        there = sorted({-1, *got, *self.repeats, max(end, self.count) if to_end else end})
+        lost = [
+            (a + 1, b - 1) for a, b in itertools.pairwise(there) if b - a > 1
+        ]  # spans: a header may state any count
         told = list(self.remarks) if to_end else []
         if lost:
-            what = f"{len(there)} of {len(there) + len(lost)} frames could be read, and keep their numbers"
-            told.insert(0, f"{what}; missing, counted from 0: {spans(lost)}")
+            whole = len(set(got)) + sum(b - a + 1 for a, b in lost)
+            what = f"{len(set(got))} of {whole} frames could be read, and keep their numbers"
+            told.insert(0, f"{what}; missing, counted from 0: {in_words(lost)}")
         return "; ".join(told)
 
 
-def spans(numbers: Sequence[int]) -> str:
-    """Ascending numbers as "3, 7 to 9", at most `_MOST_SPANS` of the runs and how many more there are."""
+def spans(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """The runs of ascending numbers, each as its first and last."""
     runs = list[tuple[int, int]]()
     for number in numbers:
         if runs and runs[-1][1] == number - 1:
             runs[-1] = (runs[-1][0], number)
         else:
             runs.append((number, number))
+    return runs
+
+
+def in_words(runs: Sequence[tuple[int, int]]) -> str:
+    """Runs as "3, 7 to 9", at most `_MOST_SPANS` of them and how many more there are."""
     text = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in runs[:_MOST_SPANS])
     return text if len(runs) <= _MOST_SPANS else f"{text} and {len(runs) - _MOST_SPANS} more gaps"
 
@@ -89,11 +101,11 @@ def scan(container: Any, stream: Any, most: int | None = None) -> Timeline:
     base, kind = Fraction(stream.time_base), str(container.format.name)
     ordered = sorted(set(stamps))
     if not ordered:
-        return Timeline(0, base, {}, ())
+        return Timeline(0, base, {}, 0)
     if kind == "avi" and not stream.codec_context.has_b_frames and (index := _by_index(stream, stamps, places)):
-        numbers, full = index
-        last = max(numbers.values())
-        return Timeline(ordered[0], base, numbers, [each for each in full if whole or each <= last], indexed=True)
+        numbers, repeats = index
+        count = len(stream.index_entries) if whole else max(numbers.values()) + 1
+        return Timeline(ordered[0], base, numbers, count, indexed=True, repeats=repeats)
     numbers = {stamp: number for number, stamp in enumerate(ordered)}
     if traceless := kind not in ("avi", _MOV):
         step = _step(ordered)
@@ -104,7 +116,7 @@ def scan(container: Any, stream: Any, most: int | None = None) -> Timeline:
     remarks = [_DAMAGED.format(damage)] * (traceless and bool(damage))
     if whole and stated == count:
         remarks += _ends_early(container, stream, ordered, base)
-    return Timeline(ordered[0], base, numbers, range(stated), tuple(remarks))
+    return Timeline(ordered[0], base, numbers, stated, tuple(remarks))
 
 
 _DAMAGED = "the file is damaged ({}), and frames lost there are not counted, because its frame rate varies"
@@ -138,15 +150,15 @@ def _packets(container: Any, stream: Any, most: int | None) -> tuple[list[int], 
 
 def _by_index(
     stream: Any, stamps: Sequence[int], places: Sequence[int | None]
-) -> tuple[dict[int, int], Sequence[int]] | None:
-    """The numbers of an AVI's packets by its index, and all numbers that are not repetitions; None without an index."""
+) -> tuple[dict[int, int], frozenset[int]] | None:
+    """The numbers of an AVI's packets by its index, and those of frames that repeat the one before; None without an index."""
     index = list(stream.index_entries)
     rank = {entry.pos + _AVI_HEADER: number for number, entry in enumerate(index)}
     found = [rank.get(-1 if place is None else place) for place in places]
     numbers = {stamp: number for stamp, number in zip(stamps, found, strict=True) if number is not None}
     if len(numbers) < len(stamps) or len(index) < stream.frames:  # a cut file has lost its index
         return None
-    return numbers, [number for number, entry in enumerate(index) if entry.size]  # an empty chunk repeats a frame
+    return numbers, frozenset(number for number, entry in enumerate(index) if not entry.size)  # empty chunks
 
 
 def _step(ordered: Sequence[int]) -> Fraction | None:
@@ -170,10 +182,9 @@ def _stated(stream: Any, kind: str) -> int:
 
 def _ends_early(container: Any, stream: Any, ordered: Sequence[int], base: Fraction) -> list[str]:
     """A sentence if the stream's stated duration is longer than its frames, by more than 2 frames and 2 per cent."""
-    text = stream.metadata.get("DURATION", "")  # Matroska
-    if text.count(":") == 2:
-        hours, minutes, seconds = map(float, text.split(":"))
-        stated = 3600 * hours + 60 * minutes + seconds
+    text = re.fullmatch(r"([0-9]+):([0-9]+):([0-9]+(?:\.[0-9]*)?)", stream.metadata.get("DURATION", ""))  # Matroska
+    if text is not None:
+        stated = 3600 * int(text[1]) + 60 * int(text[2]) + float(text[3])
     elif stream.duration is None and len(container.streams) == 1 and container.duration:
         stated = container.duration / 1e6
     else:

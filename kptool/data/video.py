@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import ConfigError, DataError
 from kptool.base.version import install
-from kptool.data.timeline import Timeline, scan, spans
+from kptool.data.timeline import Timeline, in_words, scan, spans
 from kptool.system.printable import printable
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"}
@@ -64,7 +64,7 @@ class Video:
             raise DataError(f"there is no video {name}")
         self._container = _webcam(name) if self._camera else _file(name)
         self._stream = self._container.streams.best("video")
-        if self._stream is None:
+        if self._stream is None or self._stream.codec_context is None:  # no video, or one of an unknown codec
             self._container.close()
             raise DataError(_UNREADABLE.format(name))
 
@@ -122,7 +122,7 @@ class Video:
 
     def _stored(self, most: int | None) -> Iterator[VideoFrame]:
         line = self.timeline(most)
-        self.count = line.expected[-1] + 1 if line.expected else None
+        self.count = line.count or None
         got, damaged = list[int](), list[int]()
         try:
             for packet in self._packets():
@@ -133,7 +133,7 @@ class Video:
                     yield VideoFrame(_upright(frame), number, seconds)
         finally:
             lost = line.missing(got, to_end=most is None or len(got) < most)
-            part = f"damaged and decoded in part: {spans(damaged)}" if damaged else ""
+            part = f"damaged and decoded in part: {in_words(spans(damaged))}" if damaged else ""
             self.lost = "; ".join(each for each in (lost, part) if each)
 
     def _packets(self) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image
 
 from kptool.base.errors import DataError
 from kptool.data import pictures, video
+from kptool.data.timeline import Timeline, in_words, spans
 
 UNEVEN = (0.0, 0.033, 0.067, 0.1, 0.15, 0.167, 0.2, 1.7, 1.733, 1.767, 1.85, 1.9)
 """Times of a telephone's video: jitter, and a pause."""
@@ -112,6 +114,18 @@ def test_frames_behind_a_hole_keep_their_numbers(in_tmp: Path, name: str) -> Non
     lost = sorted(set(range(COUNT)) - set(numbers))
     assert f"{len(frames)} of {COUNT} frames" in one.lost
     assert str(lost[0]) in one.lost
+
+
+def test_spans_of_lost_frames_at_any_count() -> None:
+    """A damaged header may state any number of frames."""
+    line = Timeline(0, Fraction(1, 10), {n: n for n in range(10)}, 4_000_000_000, repeats=frozenset({4}))
+    assert line.missing([0, 1, 3, 5, 9], to_end=False) == (
+        "5 of 9 frames could be read, and keep their numbers; missing, counted from 0: 2, 6 to 8"
+    )
+    assert line.missing([0, 9], to_end=True).endswith("counted from 0: 1 to 3, 5 to 8, 10 to 3999999999")
+    assert line.place(7, 0) == (7, 0.7)
+    assert line.place(None, 8) == (8, 0.8)
+    assert in_words(spans(range(0, 20, 2))) == "0, 2, 4, 6, 8 and 5 more gaps"
 
 
 def test_predict_tells_of_frames(kptool: Any, in_tmp: Path) -> None:
