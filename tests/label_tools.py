@@ -141,6 +141,30 @@ def write_wholebody(folder: Path) -> Path:
     return put(folder / "labels.json", json.dumps({"images": images, "annotations": rows, "categories": kinds}))
 
 
+def predicted(file: str, instances: list[tuple[Any, Any, Any]], **more: Any) -> dict[str, Any]:
+    """A picture in kptool's own json. instances: points (K, 2), visibility (K,) and scores (K,)."""
+    found = []
+    for points, seen, scores in instances:
+        marked = zip(NAMES, points, seen, scores, strict=True)
+        keypoints = [
+            {"name": name, "x": x if v else None, "y": y if v else None, "score": s if v else None, "radius90": None}
+            for name, (x, y), v, s in marked
+        ]
+        found.append({"box": list(BOX), "keypoints": keypoints})
+    return {"file": file, "width": WIDTH, "height": HEIGHT, "frame": None, "time": None, "faces": found, **more}
+
+
+def write_predictions(folder: Path) -> Path:
+    pictures(folder)
+    scores = [0.9, 0.8, 0.7, 0.6]
+    images = [
+        predicted(name, [(points.tolist(), seen.tolist(), scores)])
+        for name, points, seen in zip(("a.png", "b.jpg"), POINTS, SEEN, strict=True)
+    ]
+    document = {"model": "runs/unet", "points": "features", "coordinates": "pixels", "images": images, "failed": []}
+    return put(folder / "predictions.json", json.dumps(document))
+
+
 def write_matlab(folder: Path) -> Path:
     """The layout of Leeds Sports Pose."""
     pictures(folder / "images", ("im0001.png", "im0002.jpg"))

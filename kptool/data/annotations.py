@@ -113,6 +113,7 @@ class LabelFile:
     be inferred. files: all files that were read. notes: one sentence for each kind of content that is not used, with
     counts. folder: the folder that picture names are relative to, if the reader has already found the pictures. edges: pairs
     of keypoints that the file's skeleton connects with a line. predicted_by: the model, if the file holds predictions.
+    empty: pictures that are stated to show no instance, as instances without a keypoint; only conversion uses them.
     """
 
     names: tuple[str, ...]
@@ -123,6 +124,7 @@ class LabelFile:
     folder: Path | None = None
     edges: tuple[tuple[int, int], ...] = ()
     predicted_by: str = ""
+    empty: Sequence[Labelled] = ()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from kptool.data.sources import Opening, find_reader, read_labels
 from kptool.data.splits import SPLITS, TEST
 from kptool.data.writers.formats import WRITERS
 from kptool.data.writers.losses import losses
-from kptool.data.writers.writer import Writer
+from kptool.data.writers.writer import BARE, Writer
 from kptool.system.files import sync
 from kptool.system.progress import Progress, silent
 
@@ -78,20 +78,20 @@ def _write(path: Path, staging: Path, out: Path, writer: Writer, opening: Openin
     else:
         file, folder = read_labels(path, reader, opening)
         file, places = locate_pictures(path, file, folder)
-        file = replace(file, things=list(_copied(file, places, staging, writer.folders(file.things), progress)))
         flips = flips_of(file)
+        file = _copied(file, [*places, *(folder / thing.picture for thing in file.empty)], staging, writer, progress)
     lost = losses(writer, file, flips)
-    file = _boxed(file, writer.boxed)
+    file = _boxed(file if BARE in writer.keeps else replace(file, empty=()), writer.boxed)
     file = replace(file, notes=(*file.notes, *lost))
     written = writer.write(staging, file, flips)
     staging.chmod(0o755)
-    for place in (written, *{(staging / thing.picture).parent for thing in file.things}, staging):
+    for place in (written, *{(staging / thing.picture).parent for thing in (*file.things, *file.empty)}, staging):
         sync(place)
     if out.exists():
         out.rmdir()
     staging.rename(out)
     labelled = sum(int((thing.visibility > 0).sum()) for thing in file.things)
-    pictures = len({thing.picture for thing in file.things})
+    pictures = len({thing.picture for thing in (*file.things, *file.empty)})
     place = out / written.relative_to(staging)
     return Converted(len(file.things), labelled, pictures, flips.why, place, file.notes)
 
@@ -137,21 +137,26 @@ def _boxed(file: LabelFile, which: str) -> LabelFile:
     return replace(file, things=things, notes=(*file.notes, *made.notes, *notes))
 
 
-def _copied(
-    file: LabelFile, places: Sequence[Path], staging: Path, folders: Sequence[str], progress: Progress
-) -> Iterator[Labelled]:
-    """Copy the pictures into `folders` (of each instance) under names that are unique in a folder; yields the instances
-    with the new names and the picture sizes."""
+def _copied(file: LabelFile, places: Sequence[Path], staging: Path, writer: Writer, progress: Progress) -> LabelFile:
+    """Copy the pictures under names that are unique in a folder; returns the labels with these names and the sizes.
+
+    places: of the pictures of the instances, and of those without any, which are copied only if the format states them.
+    """
+    empty = file.empty if BARE in writer.keeps else ()
+    things = (*file.things, *empty)
     done: dict[Path, tuple[str, tuple[int, int]]] = {}
     stems: dict[str, set[str]] = {}
-    for number, (thing, place, folder) in enumerate(zip(file.things, places, folders, strict=True)):
+    copied = []
+    for number, (thing, place, folder) in enumerate(zip(things, places, writer.folders(things), strict=False)):
         if place not in done:
             (staging / folder).mkdir(parents=True, exist_ok=True)
             stem = _unused(place.stem, len(done), stems.setdefault(folder, set()))
             done[place] = _copy(thing, place, staging, f"{folder}/{stem}")
         name, size = done[place]
-        yield replace(thing, picture=name, size=size)
-        progress("pictures", number + 1, len(places))
+        copied.append(replace(thing, picture=name, size=size))
+        progress("pictures", number + 1, len(things))
+    count = len(file.things)
+    return replace(file, things=copied[:count], empty=copied[count:] if empty else file.empty)
 
 
 def _unused(stem: str, number: int, taken: set[str]) -> str:

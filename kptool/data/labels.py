@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,9 @@ from kptool.data.annotations import ANY_SUFFIX, LabelFile, Labelled, Samples, So
 from kptool.data.boxes import Boxes, boxes
 from kptool.data.flips import FlipPairs, infer
 from kptool.data.lookup import locate
+from kptool.data.notes import counted
 from kptool.data.splits import own_split
+from kptool.system.text import is_file
 
 CROPS = ("auto", "box", "picture")
 _BLOCK, _READERS = 32, 2
@@ -137,7 +139,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
         originals=places,
         groups=np.array([numbers[each] for each in groups], dtype=np.int64),
         margin=view.margin if boxed else None,
-        notes=(*file.notes, *how),
+        notes=(*file.notes, *counted(len(file.empty), "{n} picture{s} without an instance {are} not used"), *how),
         split=own_split([thing.split for thing in things]),
     )
 
@@ -145,18 +147,30 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
 def locate_pictures(path: Path, file: LabelFile, folder: Path) -> tuple[LabelFile, list[Path]]:
     """The labels with complete picture names and further notes, and the path of each instance's picture.
 
+    Pictures without an instance are kept if they are in `folder` under their exact names.
     Raises DataError for missing or ambiguous pictures, and for labels that do not fit their pictures.
     """
     if not file.things:
         raise DataError(f"{path} holds no labelled pictures; label some, or export again with their keypoints")
-    found = locate(path, [thing.picture for thing in file.things], folder)
+    empty = [thing for thing in file.empty if _is_below(folder, thing.picture)]
+    found = locate(path, [thing.picture for thing in (*file.things, *empty)], folder)
+    places = found.places[: len(file.things)]
     things = [
         replace(thing, picture=place.relative_to(folder).as_posix()) if thing.picture.endswith(ANY_SUFFIX) else thing
-        for thing, place in zip(file.things, found.places, strict=True)
+        for thing, place in zip(file.things, places, strict=True)
     ]
-    file = replace(file, things=things)
-    odd = pixel_check.check(path, file, found.places)
-    return replace(file, notes=(*file.notes, *found.notes, *odd)), found.places
+    absent = counted(
+        len(file.empty) - len(empty), "{n} picture{s} without an instance {are} not in {folder}", folder=folder
+    )
+    file = replace(file, things=things, empty=empty)
+    odd = pixel_check.check(path, file, places)
+    return replace(file, notes=(*file.notes, *found.notes, *absent, *odd)), places
+
+
+def _is_below(folder: Path, name: str) -> bool:
+    """Whether `name` is a file's path below `folder`, as it stands."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and parts[0] != "/" and ".." not in parts and is_file(folder / name)
 
 
 def flips_of(file: LabelFile) -> FlipPairs:

@@ -111,6 +111,9 @@ def merged(parts: Mapping[str, Part], skipped: tuple[str, ...] = ()) -> LabelFil
     notes = (
         *(f"{parts[part].path.name}: {note}" for part, its in notes_of.items() for note in its),
         *counted(twice, "{n} label{s} of pictures that several parts name {are} used for validation or test alone"),
+        *counted(
+            sum(len(each.file.empty) for each in parts.values()), "{n} picture{s} without an instance {are} not used"
+        ),
         *skipped,
     )
     files = tuple(file for each in parts.values() for file in (each.file.files or (each.path,)))

@@ -55,7 +55,7 @@ def in_source_pixels(samples: Samples) -> NDArray[np.float64]:
     return apply_affine(invert_affine(samples.affines), samples.keypoints.astype(np.float64))
 
 
-NO_OCCLUSION = ("pts", "numbered", "table", "deeplabcut", "label-studio", "dlib", "mpii", "sleap")
+NO_OCCLUSION = ("pts", "numbered", "table", "deeplabcut", "label-studio", "dlib", "mpii", "sleap", "predictions")
 """Entries of `MORE` that do not say which keypoints are occluded."""
 
 

@@ -18,6 +18,7 @@ from kptool.base.errors import DataError
 from kptool.base.geometry import box_from_edges
 from kptool.base.skeleton import VISIBLE, numbered_names
 from kptool.data.annotations import LabelFile, Labelled, bounded
+from kptool.data.formats import coco_extras
 from kptool.data.formats.unread import named
 from kptool.data.formats.visibility import drop_placeholders, from_numbers
 from kptool.data.notes import counted
@@ -47,7 +48,7 @@ def labels(path: Path, document: Any, category: str | None = None) -> LabelFile:
         _instance(place, row, pictures, points[:, :2], visible)
         for place, row, points, visible in zip(where, rows, flat, seen, strict=True)
     ]
-    edges = _edges(chosen, len(names))
+    edges = coco_extras.edges(chosen, len(names))
     notes = (
         *_unnamed(chosen, names),
         *counted(
@@ -61,7 +62,9 @@ def labels(path: Path, document: Any, category: str | None = None) -> LabelFile:
         *(note for ids in (pictures, kinds) for note in ids.notes()),
     )
     pairs = _flip_pairs(path, chosen, len(names))
-    return LabelFile(names, instances, pairs, (path,), notes, None, edges)
+    model = coco_extras.model(document)
+    model, empty = coco_extras.model(document), coco_extras.empty(tables, pictures.key, pictures.rows, names)
+    return LabelFile(names, instances, pairs, (path,), notes, edges=edges, predicted_by=model, empty=empty)
 
 
 def _tables(path: Path, document: Any) -> dict[str, list[_Row]]:
@@ -224,7 +227,8 @@ def _instance(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: n
     valid = box is not None and bool(np.isfinite(box).all()) and box[2] > 0 and box[3] > 0
     edges = box_from_edges(*box.tolist()) if box is not None and valid else None
     part = part_of(str(picture.get("split", "")))
-    return Labelled(picture["file_name"], points, seen, edges, size, split=part)
+    score = float(row["score"]) if isinstance(row.get("score"), int | float) else None
+    return Labelled(picture["file_name"], points, seen, edges, size, split=part, score=score)
 
 
 def _unused_annotations(
@@ -267,11 +271,3 @@ def _flip_pairs(path: Path, category: Mapping[str, Any], count: int) -> tuple[tu
         return tuple((int(a), int(b)) for a, b in stated)
     except (TypeError, ValueError):
         raise DataError(f"{path}: flip_pairs must be pairs of whole numbers below {count}; correct them") from None
-
-
-def _edges(category: Mapping[str, Any], count: int) -> tuple[tuple[int, int], ...]:
-    """The lines of the category's skeleton as index pairs from 0; COCO counts from 1. Those out of range are left out."""
-    stated = category.get("skeleton")
-    pairs = stated if isinstance(stated, list) else []
-    whole = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2 and {type(k) for k in pair} == {int}]
-    return tuple((a - 1, b - 1) for a, b in whole if 1 <= a <= count and 1 <= b <= count)

@@ -16,7 +16,7 @@ from kptool.system.walking import files_below
 
 COCO, COCO_WHOLEBODY, LABEL_STUDIO = "coco", "coco-wholebody", "label-studio"
 LABELME, VIA, MPII, OPENPOSE, SUPERVISELY = "labelme", "via", "mpii", "openpose", "supervisely"
-SUPERVISELY_META = "supervisely-meta"
+SUPERVISELY_META, PREDICTIONS = "supervisely-meta", "predictions"
 OTHER_OBJECT, OTHER_LIST = "object", "list"
 _TOKEN = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(\s*:)?|[{}\[\]]', re.DOTALL)
 _CHUNK, _ENCODINGS = 1 << 22, ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
@@ -32,6 +32,7 @@ _OBJECTS: tuple[tuple[str, Callable[[Keys, Keys], bool]], ...] = (
     (LABELME, lambda keys, _: "imageData" in keys and not {"images", "annotations"} & keys),
     (LABELME, lambda keys, inner: "shapes" in keys and {"label", "points"} <= inner),
     (OPENPOSE, lambda keys, _: "people" in keys and not {"images", "annotations"} & keys),
+    (PREDICTIONS, lambda keys, _: {"model", "coordinates"} <= keys and not {"annotations", "categories"} & keys),
     (COCO, lambda keys, _: bool({"images", "annotations"} & keys)),
     (VIA, lambda _, inner: {"filename", "regions"} <= inner),
 )

@@ -11,25 +11,44 @@ import numpy as np
 from kptool.base.geometry import to_edges
 from kptool.data.annotations import LabelFile
 from kptool.data.flips import FlipPairs
-from kptool.data.writers.writer import BOXES, EDGES, EMPTY, FLIPS, OCCLUSION, ORDER, SCORES, SPLIT, Writer, short
+from kptool.data.formats.coco_extras import PREDICTED_BY
+from kptool.data.writers.writer import (
+    BARE,
+    BOXES,
+    EDGES,
+    EMPTY,
+    FLIPS,
+    OCCLUSION,
+    ORDER,
+    PREDICTED,
+    SCORES,
+    SPLIT,
+    Writer,
+    by_picture,
+    short,
+)
 
 
 def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
-    """Write annotations.json, with two extensions: `flip_pairs` of the category (indices from 0), `split` of images."""
+    """Write annotations.json, with extensions: `flip_pairs` of the category (indices from 0), `split` of images, and for
+    predictions a `score` of each annotation, and in `info` by which model they are."""
     category: dict[str, Any] = {"id": 1, "name": "thing", "keypoints": list(file.names)}
     category["skeleton"] = [[a + 1, b + 1] for a, b in file.edges]
     if flips.mirror:
         category["flip_pairs"] = [list(pair) for pair in flips.pairs]
-    numbers: dict[str, int] = {}
-    pictures: list[dict[str, Any]] = []
+    numbers = {picture.name: number for number, picture in enumerate(by_picture(file), start=1)}
+    pictures = [
+        {
+            "id": numbers[picture.name],
+            "file_name": Path(picture.name).name,
+            "width": picture.size[1],
+            "height": picture.size[0],
+            **({"split": picture.split} if picture.split else {}),
+        }
+        for picture in by_picture(file)
+    ]
     annotations: list[dict[str, Any]] = []
     for thing in file.things:
-        if thing.picture not in numbers:
-            numbers[thing.picture] = len(numbers) + 1
-            assert thing.size is not None
-            name, size = Path(thing.picture).name, {"width": thing.size[1], "height": thing.size[0]}
-            part = {"split": thing.split} if thing.split else {}
-            pictures.append({"id": numbers[thing.picture], "file_name": name, **size, **part})
         seen = thing.visibility > 0
         points = np.where(seen[:, None], thing.keypoints, 0)
         flat = np.column_stack([points, thing.visibility]).ravel().tolist()
@@ -45,13 +64,14 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
                 "bbox": [short(v) for v in (*to_edges(np.array([x, y])), width, height)],
                 "area": short(width * height),
                 "iscrowd": 0,
+                **({} if thing.score is None else {"score": short(thing.score)}),
             }
         )
-    document = {"images": pictures, "annotations": annotations, "categories": [category]}
+    info = {"info": {"description": f"{PREDICTED_BY}{file.predicted_by}"}} if file.predicted_by else {}
+    document = {**info, "images": pictures, "annotations": annotations, "categories": [category]}
     (folder / "annotations.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
     return folder / "annotations.json"
 
 
-COCO = Writer(
-    "COCO's json", write, frozenset({BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, ORDER, SCORES, EMPTY}), boxed="always"
-)
+_KEEPS = {BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, ORDER, PREDICTED, SCORES, EMPTY, BARE}
+COCO = Writer("COCO's json", write, frozenset(_KEEPS), boxed="always")

@@ -20,7 +20,7 @@ from kptool.base.geometry import to_edges
 from kptool.base.skeleton import OCCLUDED, UNLABELLED
 from kptool.data.annotations import LabelFile, Labelled
 from kptool.data.flips import FlipPairs
-from kptool.data.writers.writer import BOXES, EDGES, EMPTY, OCCLUSION, ORDER, Writer, by_picture, short
+from kptool.data.writers.writer import BARE, BOXES, EDGES, EMPTY, OCCLUSION, ORDER, PREDICTED, Writer, by_picture, short
 
 _THING, _BOX = "thing", "box"
 """The labels of skeletons and of boxes. CVAT wants a label of its own for every type of shape."""
@@ -40,13 +40,11 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
     _labels(ElementTree.SubElement(task, "labels"), file)
     source, group = "auto" if file.predicted_by else "manual", 0
-    for number, (name, things) in enumerate(by_picture(file.things).items()):
-        assert things[0].size is not None
-        height, width = things[0].size
-        image = ElementTree.SubElement(
-            root, "image", id=str(number), name=_NOT_XML.sub("_", Path(name).name), width=str(width), height=str(height)
-        )
-        for thing in things:
+    for number, picture in enumerate(by_picture(file)):
+        about = {"id": str(number), "name": _NOT_XML.sub("_", Path(picture.name).name)}
+        about |= {"width": str(picture.size[1]), "height": str(picture.size[0])}
+        image = ElementTree.SubElement(root, "image", about)
+        for thing in picture.things:
             group += thing.box is not None
             _add(image, file.names, thing, source, group if thing.box is not None else 0)
     (folder / "setup").mkdir()  # beside annotations.xml it would be taken for labels in another format
@@ -124,4 +122,4 @@ def _add(image: ElementTree.Element, names: Sequence[str], thing: Labelled, sour
         )  # fmt: skip
 
 
-CVAT = Writer("CVAT's xml", write, frozenset({BOXES, OCCLUSION, EDGES, ORDER, EMPTY}))
+CVAT = Writer("CVAT's xml", write, frozenset({BOXES, OCCLUSION, EDGES, ORDER, PREDICTED, EMPTY, BARE}))

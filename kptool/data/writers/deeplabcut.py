@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
+from kptool.base.geometry import Size
 from kptool.data.annotations import LabelFile, Labelled
 from kptool.data.flips import FlipPairs
-from kptool.data.writers.writer import EDGES, EMPTY, GROUPS, ORDER, Writer, by_picture, short
+from kptool.data.writers.writer import EDGES, EMPTY, GROUPS, ORDER, Picture, Writer, by_picture, short
 
 _SCORER, _LABELS = "kptool", "labeled-data"
 _ALONE = "pictures"
@@ -43,19 +44,21 @@ def _numbered(text: str) -> Iterator[str]:
 
 def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     """Write config.yaml and the csv of each folder."""
-    pictures = by_picture(file.things)
-    most = max(len(things) for things in pictures.values())
+    pictures = by_picture(file)
+    most = max(len(picture.things) for picture in pictures)
     individuals = [f"individual{k + 1}" for k in range(most)] if most > 1 else []
-    for video in dict.fromkeys(str(PurePosixPath(name).parent) for name in pictures):
-        own = {name: things for name, things in pictures.items() if str(PurePosixPath(name).parent) == video}
+    videos: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        videos.setdefault(str(PurePosixPath(picture.name).parent), []).append(picture)
+    for video, own in videos.items():
         with (folder / video / f"CollectedData_{_SCORER}.csv").open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows(_rows(file.names, individuals, own))
-    settings = _settings(file, pictures, individuals)
+    settings = _settings(file, {PurePosixPath(video).name: own[0].size for video, own in videos.items()}, individuals)
     (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return folder / "config.yaml"
 
 
-def _rows(names: Sequence[str], individuals: Sequence[str], own: dict[str, list[Labelled]]) -> Iterator[list[Any]]:
+def _rows(names: Sequence[str], individuals: Sequence[str], own: Sequence[Picture]) -> Iterator[list[Any]]:
     """The header, and a row for each picture. Row names take three columns."""
     columns = [(one, name, axis) for one in individuals or [""] for name in names for axis in "xy"]
     yield ["scorer", "", "", *[_SCORER] * len(columns)]
@@ -63,18 +66,16 @@ def _rows(names: Sequence[str], individuals: Sequence[str], own: dict[str, list[
         yield ["individuals", "", "", *(one for one, _, _ in columns)]
     yield ["bodyparts", "", "", *(name for _, name, _ in columns)]
     yield ["coords", "", "", *(axis for _, _, axis in columns)]
-    for picture, things in own.items():
+    for picture in own:
         cells: list[Any] = []
-        for thing in things:
+        for thing in picture.things:
             for place, seen in zip(thing.keypoints, thing.visibility, strict=True):
                 cells += [short(v) for v in place] if seen else ["", ""]
-        yield [*PurePosixPath(picture).parts, *cells, *[""] * (len(columns) - len(cells))]
+        yield [*PurePosixPath(picture.name).parts, *cells, *[""] * (len(columns) - len(cells))]
 
 
-def _settings(file: LabelFile, pictures: dict[str, list[Labelled]], individuals: Sequence[str]) -> dict[str, Any]:
-    """The project's settings: those that DeepLabCut needs to go on from the labels."""
-    sizes = {str(PurePosixPath(name).parent): things[0].size for name, things in pictures.items()}
-    crops = {f"videos/{PurePosixPath(video).name}.mp4": size for video, size in sizes.items()}
+def _settings(file: LabelFile, videos: dict[str, Size], individuals: Sequence[str]) -> dict[str, Any]:
+    """The project's settings: those that DeepLabCut needs to go on from the labels of `videos`, frames of one size each."""
     settings: dict[str, Any] = {
         "Task": "kptool",
         "scorer": _SCORER,
@@ -83,9 +84,7 @@ def _settings(file: LabelFile, pictures: dict[str, list[Labelled]], individuals:
         "identity": False if individuals else None,
         "project_path": ".",
         "engine": "pytorch",
-        "video_sets": {
-            video: {"crop": f"0, {size[1]}, 0, {size[0]}"} for video, size in crops.items() if size is not None
-        },
+        "video_sets": {f"videos/{name}.mp4": {"crop": f"0, {size[1]}, 0, {size[0]}"} for name, size in videos.items()},
         "bodyparts": "MULTI!" if individuals else list(file.names),
         "start": 0,
         "stop": 1,

@@ -18,7 +18,7 @@ import numpy as np
 from kptool.base.geometry import to_edges
 from kptool.data.annotations import LabelFile, Labelled
 from kptool.data.flips import FlipPairs
-from kptool.data.writers.writer import BOXES, SCORES, Writer, by_picture
+from kptool.data.writers.writer import BARE, BOXES, PREDICTED, SCORES, Picture, Writer, by_picture
 
 _POINTS, _BOXES, _IMAGE = "keypoints", "instances", "image"
 """Names of the controls and of the object that they label, in the configuration and in every result."""
@@ -30,7 +30,7 @@ _LOCAL = "/data/local-files/?d="
 
 def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     """Write tasks.json, and setup/labeling-config.xml."""
-    tasks = [_task(n, name, things, file) for n, (name, things) in enumerate(by_picture(file.things).items(), start=1)]
+    tasks = [_task(number, picture, file) for number, picture in enumerate(by_picture(file), start=1)]
     (folder / "tasks.json").write_text(json.dumps(tasks) + "\n", encoding="utf-8")
     boxed = any(thing.box for thing in file.things)
     (folder / "setup").mkdir()  # beside tasks.json it would be taken for labels in another format
@@ -38,10 +38,11 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     return folder / "tasks.json"
 
 
-def _task(number: int, picture: str, things: Sequence[Labelled], file: LabelFile) -> dict[str, Any]:
+def _task(number: int, picture: Picture, file: LabelFile) -> dict[str, Any]:
     """One picture with all its instances, as one annotation or as one prediction."""
+    things = picture.things
     results = [result for k, thing in enumerate(things) for result in _results(f"{number}-{k + 1}", thing, file.names)]
-    task: dict[str, Any] = {"id": number, "data": {"image": _LOCAL + quote(picture)}}
+    task: dict[str, Any] = {"id": number, "data": {"image": _LOCAL + quote(picture.name)}}
     if not file.predicted_by:
         return {**task, "annotations": [{"result": results}]}
     scores = [thing.score for thing in things if thing.score is not None]
@@ -74,7 +75,8 @@ def _results(key: str, thing: Labelled, names: Sequence[str]) -> Iterator[dict[s
     for k in np.flatnonzero(thing.visibility).tolist():
         x, y = to_edges(thing.keypoints[k]).tolist()
         spot = {"x": 100 * x / width, "y": 100 * y / height, "width": _WIDTH, "keypointlabels": [names[k]]}
-        score = {} if thing.scores is None else {"score": round(float(thing.scores[k]), 4)}
+        known = thing.scores is not None and np.isfinite(thing.scores[k])
+        score = {"score": round(float(thing.scores[k]), 4)} if known and thing.scores is not None else {}
         yield {
             "id": f"{key}-{k + 1}",
             "type": "keypointlabels",
@@ -103,4 +105,4 @@ def _configuration(names: Sequence[str], boxed: bool) -> str:
     return ElementTree.tostring(view, "unicode") + "\n"
 
 
-LABEL_STUDIO = Writer("Label Studio's json", write, frozenset({BOXES, SCORES}), boxed="several")
+LABEL_STUDIO = Writer("Label Studio's json", write, frozenset({BOXES, PREDICTED, SCORES, BARE}), boxed="several")

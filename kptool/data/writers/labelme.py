@@ -16,7 +16,7 @@ from kptool.base.geometry import to_edges
 from kptool.base.skeleton import OCCLUDED
 from kptool.data.annotations import LabelFile, Labelled
 from kptool.data.flips import FlipPairs
-from kptool.data.writers.writer import BOXES, IMAGES, OCCLUSION, Writer, by_picture, short
+from kptool.data.writers.writer import BARE, BOXES, IMAGES, OCCLUSION, Writer, by_picture, short
 
 _VERSION = "5.0.0"
 """The version of LabelMe that introduced nothing that is written here: later ones read it, too."""
@@ -25,21 +25,22 @@ _THING, _OCCLUDED = "thing", "occluded"
 
 def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     """Write NAME.json beside every picture; returns their folder."""
-    for name, things in by_picture(file.things).items():
-        assert things[0].size is not None
+    for picture in by_picture(file):
         document: dict[str, Any] = {
             "version": _VERSION,
             "flags": {},
             "shapes": [
-                shape for group, thing in enumerate(things, start=1) for shape in _shapes(file.names, thing, group)
+                shape
+                for group, thing in enumerate(picture.things, start=1)
+                for shape in _shapes(file.names, thing, group)
             ],
-            "imagePath": Path(name).name,
+            "imagePath": Path(picture.name).name,
             "imageData": None,
-            "imageHeight": things[0].size[0],
-            "imageWidth": things[0].size[1],
+            "imageHeight": picture.size[0],
+            "imageWidth": picture.size[1],
         }
         text = json.dumps(document, ensure_ascii=False, indent=2)
-        (folder / name).with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+        (folder / picture.name).with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     return folder / IMAGES
 
 
@@ -56,4 +57,4 @@ def _shapes(names: Sequence[str], thing: Labelled, group: int) -> Iterator[dict[
         yield {"label": names[k], "points": [place], **about, "shape_type": "point", "flags": flags}
 
 
-LABELME = Writer("LabelMe's json", write, frozenset({BOXES, OCCLUSION}))
+LABELME = Writer("LabelMe's json", write, frozenset({BOXES, OCCLUSION, BARE}))

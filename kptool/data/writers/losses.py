@@ -11,14 +11,27 @@ from kptool.base.skeleton import OCCLUDED
 from kptool.data.annotations import LabelFile
 from kptool.data.flips import FlipPairs, infer
 from kptool.data.notes import counted, listed
-from kptool.data.writers.writer import BOXES, EDGES, EMPTY, FLIPS, GROUPS, OCCLUSION, ORDER, SCORES, SPLIT, Writer
+from kptool.data.writers.writer import (
+    BARE,
+    BOXES,
+    EDGES,
+    EMPTY,
+    FLIPS,
+    GROUPS,
+    OCCLUSION,
+    ORDER,
+    PREDICTED,
+    SCORES,
+    SPLIT,
+    Writer,
+)  # fmt: skip
 
 
 def losses(writer: Writer, file: LabelFile, flips: FlipPairs) -> tuple[str, ...]:
     """A sentence for each kind of content in `file` that the format loses, with counts and what helps."""
     things, noun = file.things, writer.noun
     alone = max(Counter(thing.picture for thing in things).values()) == 1
-    lost = {BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, GROUPS, ORDER, SCORES, EMPTY} - writer.keeps
+    lost = {BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, GROUPS, ORDER, PREDICTED, SCORES, EMPTY, BARE} - writer.keeps
     lost -= writer.keeps_alone if alone else frozenset()
     boxes = sum(thing.box is not None for thing in things)
     occluded = sum(int((thing.visibility == OCCLUDED).sum()) for thing in things)
@@ -49,8 +62,12 @@ def losses(writer: Writer, file: LabelFile, flips: FlipPairs) -> tuple[str, ...]
             list(file.names) != sorted(file.names),
             f"{noun} cannot state the order of keypoints, which are read from it by name",
         ),
+        PREDICTED: _if(bool(file.predicted_by), f"{noun} cannot mark predictions, so these look like labels in it"),
         SCORES: _if(
-            bool(file.predicted_by), f"{noun} cannot mark predictions, so these look like labels, without scores"
+            any(thing.score is not None for thing in things), f"{noun} cannot state scores, which are left out"
+        ),
+        BARE: counted(
+            len(file.empty), "{noun} cannot state pictures without instances, so {n} {are} not written", noun=noun
         ),
         EMPTY: counted(empty, "{noun} cannot state instances without a keypoint, so {n} {are} not written", noun=noun),
     }

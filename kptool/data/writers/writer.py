@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kptool.base.geometry import Size
 from kptool.data.annotations import LabelFile, Labelled
 from kptool.data.flips import FlipPairs
 
 IMAGES = "images"
 """The folder of the pictures, unless a format has its own."""
-BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, GROUPS, ORDER, SCORES, EMPTY = (
-    "boxes", "split", "occlusion", "flips", "edges", "groups", "order", "scores", "empty",
+BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, GROUPS, ORDER, PREDICTED, SCORES, EMPTY, BARE = (
+    "boxes", "split", "occlusion", "flips", "edges", "groups", "order", "predicted", "scores", "empty", "bare",
 )  # fmt: skip
 """What a format may keep: boxes; training, validation and test parts; occluded keypoints; flip pairs; lines of the skeleton;
-groups of pictures; the order of the keypoints; predictions with scores; instances without a labelled keypoint."""
+groups of pictures; the order of the keypoints; that labels are predictions; their scores; instances without a labelled
+keypoint; pictures without an instance."""
 
 
 def all_in_images(things: Sequence[Labelled]) -> list[str]:
@@ -48,9 +50,24 @@ def short(value: float) -> float | int:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def by_picture(things: Sequence[Labelled]) -> dict[str, list[Labelled]]:
-    """The instances of each picture, in order."""
+@dataclass(frozen=True)
+class Picture:
+    """A picture's name, size (H, W) and part of the data set, and its instances, of which there may be none."""
+
+    name: str
+    size: Size
+    split: str
+    things: tuple[Labelled, ...]
+
+
+def by_picture(file: LabelFile) -> list[Picture]:
+    """The pictures with their instances, in order; those without any last."""
     found: dict[str, list[Labelled]] = {}
-    for thing in things:
+    for thing in (*file.things, *file.empty):
         found.setdefault(thing.picture, []).append(thing)
-    return found
+    bare = {thing.picture for thing in file.empty}
+    pictures = []
+    for name, things in found.items():
+        assert things[0].size is not None
+        pictures.append(Picture(name, things[0].size, things[0].split, () if name in bare else tuple(things)))
+    return pictures

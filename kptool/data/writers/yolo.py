@@ -13,7 +13,7 @@ from kptool.base.geometry import swap_order, to_edges
 from kptool.data.annotations import LabelFile
 from kptool.data.flips import FlipPairs
 from kptool.data.splits import PARTS
-from kptool.data.writers.writer import BOXES, EMPTY, FLIPS, IMAGES, OCCLUSION, ORDER, SPLIT, Writer
+from kptool.data.writers.writer import BARE, BOXES, EMPTY, FLIPS, IMAGES, OCCLUSION, ORDER, SPLIT, Writer, by_picture
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,9 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
         for (px, py), visible in zip(points.tolist(), thing.visibility.tolist(), strict=True):
             cells += [f"{px:.10g}", f"{py:.10g}", str(visible)]
         lines.setdefault(thing.picture, []).append(" ".join(cells))
-    for picture, rows in lines.items():
-        (folder / _LABELS / Path(picture).with_suffix(".txt").name).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    for picture in by_picture(file):
+        text = "".join(f"{line}\n" for line in lines.get(picture.name, ()))
+        (folder / _LABELS / Path(picture.name).with_suffix(".txt").name).write_text(text, encoding="utf-8")
     if outside:
         log.warning("%d keypoints lie outside their pictures, which Ultralytics does not take", outside)
     settings: dict[str, Any] = {
@@ -58,7 +59,7 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
 
 def _parts(folder: Path, file: LabelFile) -> dict[str, str]:
     """The yaml's entries for the parts: written lists of pictures if the source states a part for each, else the folder."""
-    parts = {thing.picture: thing.split for thing in file.things}
+    parts = {picture.name: picture.split for picture in by_picture(file)}
     if not {"train", "val"} <= set(parts.values()) or "" in parts.values():
         return {"train": IMAGES, "val": IMAGES}
     lists = {part: [p for p, its in parts.items() if its == part] for part in PARTS.values()}
@@ -68,4 +69,5 @@ def _parts(folder: Path, file: LabelFile) -> dict[str, str]:
     return {part: f"{part}.txt" for part in lists}
 
 
-YOLO = Writer("YOLO's text files", write, frozenset({BOXES, SPLIT, OCCLUSION, FLIPS, ORDER, EMPTY}), boxed="always")
+_KEEPS = {BOXES, SPLIT, OCCLUSION, FLIPS, ORDER, EMPTY, BARE}
+YOLO = Writer("YOLO's text files", write, frozenset(_KEEPS), boxed="always")
