@@ -193,7 +193,7 @@ def _about(predictor: Predictor) -> str:
 def _tables(found: list[PicturePrediction], predictor: Predictor) -> list[Any]:
     """One table per face, or if there are many faces, one line per picture."""
     count = sum(len(each.faces) for each in found)
-    if count > _TABLES:
+    if count > _TABLES or sum(each.frame is not None for each in found) > _TABLES:
         each_file = lines(found, lambda n: f"{n} face{'s' * (n != 1)}")
         last = f"{count} faces in {len(found)} pictures, {_about(predictor)}; --csv and --json print their keypoints"
         return [*each_file, last]

@@ -63,7 +63,7 @@ def draw(
         pen.rectangle((x, y, x + width, y + height), outline=edge, width=max(1, round(dot / 2)))
         if track is not None:
             above = y > 1.8 * size
-            at, anchor = (max(x, 0) + dot, y if above else max(y, 0) + dot), "lb" if above else "lt"
+            at, anchor = (max(x, 0) + dot, y - dot / 2 if above else max(y, 0) + dot), "lb" if above else "lt"
             pen.text(
                 at,
                 f"#{track}",

@@ -87,6 +87,11 @@ def test_what_cannot_be_written(refused: Any, in_tmp: Path) -> None:
     assert Path("a.mp4").read_bytes() == before
 
 
+def test_a_long_video_without_faces_is_one_line(kptool: Any, in_tmp: Path) -> None:
+    film("empty.mp4", grey(7), codec="libx264")
+    assert kptool("predict", "empty.mp4").out.splitlines()[0] == "empty.mp4: 0 faces in 7 frames"
+
+
 def test_progress_in_lines() -> None:
     told, shown, now = list[str](), list[tuple[Any, ...]](), [0.0]
     report = video_options.with_lines(lambda *given: shown.append(given), told.append, clock=lambda: now[0])
