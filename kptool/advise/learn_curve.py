@@ -114,7 +114,7 @@ def measure(
         trained = train_part(split.train, part, model, seeded, steps=plan.steps, progress=bar)
         found = split.evaluate(trained)
         if len(part) == len(groups):
-            body = split.describe(found, model.names, config.epochs)
+            body = split.describe(found, model, config.epochs)
             path = full(out, repeat) / cards.WEIGHTS
             checkpoint.save_weights(
                 path, trained, cards.Card(model, to_dict(seeded), data, body, plugins=provenance.of(model))

@@ -18,6 +18,8 @@ from kptool.base.geometry import Size
 from kptool.base.settings import Setting, check, settings_of
 from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
 
+IGNORE, EMPTY = "ignore", "empty"
+"""Values of the setting ``absent``."""
 MAX_SIDE = 4096
 """Largest width and height of a network's input, in pixels."""
 
@@ -147,6 +149,14 @@ class TrainConfig:
         bool,
         Setting("measure the labels' systematic offset from their mirror images, and remove it for training"),
     ] = True
+    absent: Annotated[
+        str,
+        Setting(
+            "what a keypoint without a label is taught: ignore: nothing; empty: an empty heatmap, as it is not there;"
+            " models with heatmaps only",
+            choices=(IGNORE, EMPTY),
+        ),
+    ] = IGNORE
     amp: Annotated[
         str,
         Setting(

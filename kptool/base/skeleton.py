@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kptool.base.errors import DataError
 
@@ -22,13 +22,15 @@ def numbered_names(count: int) -> tuple[str, ...]:
 class Skeleton:
     """The names of the K keypoints, in order, and the index pairs that swap when an image is mirrored.
 
-    `mirror` is False if the flip pairs are not known; then images are never mirrored. Raises DataError for empty or
-    repeated names, and for flip pairs that are out of range or share a keypoint.
+    `mirror` is False if the flip pairs are not known; then images are never mirrored. `edges` are the index pairs
+    that are drawn as lines, if the source states any; skeletons that differ in them alone are equal. Raises DataError
+    for empty or repeated names, for flip pairs that are out of range or share a keypoint, and for edges out of range.
     """
 
     names: tuple[str, ...]
     flip_pairs: tuple[tuple[int, int], ...] = ()
     mirror: bool = True
+    edges: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         paired = [index for pair in self.flip_pairs for index in pair]
@@ -38,6 +40,8 @@ class Skeleton:
             raise DataError(
                 f"flip pairs must name each of {len(self.names)} keypoints at most once; got {self.flip_pairs}"
             )
+        if any(a == b or not (0 <= a < len(self.names) and 0 <= b < len(self.names)) for a, b in self.edges):
+            raise DataError(f"edges must join two of {len(self.names)} keypoints; got {self.edges}")
 
     def __len__(self) -> int:
         return len(self.names)

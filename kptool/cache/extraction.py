@@ -24,7 +24,7 @@ from kptool.base.errors import ConfigError, DataError
 from kptool.base.version import __version__
 from kptool.cache.corrections import apply_patch, correction_note
 from kptool.cache.image_writer import ImageWriter
-from kptool.cache.layout import check_heatmaps
+from kptool.cache.layout import MAX_CATEGORY, check_heatmaps
 from kptool.cache.remarks import RemarkCollector, label_notes
 from kptool.cache.splitter import Splitter, without_test
 from kptool.cache.store import CacheWriter, Info
@@ -159,6 +159,8 @@ def _info(source: Source, options: Options, val: float) -> Info:
         mirror=source.skeleton.mirror,
         margin=source.margin,
         grouped=options.groups is not None or span_pictures(source.groups, source.pictures),
+        category=None if source.category is None else printable(source.category)[:MAX_CATEGORY],
+        edges=source.skeleton.edges,
     )
 
 

@@ -7,6 +7,7 @@ datasets that are not stored; only what `kptool.cache.store.CacheWriter` writes 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import sys
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ ROWS = {
 _MAX_DATASETS, _MAX_DESCRIPTION = 64, 1 << 22
 _FILTERS = {h5z.FILTER_FLETCHER32, h5z.FILTER_DEFLATE}
 _MAX_COORDINATE = 1e6
+MAX_CATEGORY = 100
+"""Characters that a category's name may have."""
 
 
 def check_heatmaps(kind: str, sigma: float, stride: int) -> None:
@@ -61,7 +64,8 @@ class Info:
     size: (H, W) of the images in pixels. sigma: of the heatmaps, in heatmap pixels. heatmaps: their dtype or "none".
     val: fraction of samples for validation. source_sha256: hash of the source's files. mirror: whether the flip pairs are
     known. margin: the margin around the boxes that the images were cropped to; None for whole pictures. grouped: /group
-    holds known groups (people, videos), not only samples of the same picture and near-duplicates.
+    holds known groups (people, videos), not only samples of the same picture and near-duplicates. category: what an
+    instance is, such as "bee", None if the source does not name it. edges: the index pairs of the skeleton's lines.
     """
 
     names: tuple[str, ...]
@@ -79,9 +83,11 @@ class Info:
     mirror: bool = True
     margin: float | None = None
     grouped: bool = False
+    category: str | None = None
+    edges: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        Skeleton(self.names, self.flip_pairs)
+        Skeleton(self.names, self.flip_pairs, edges=self.edges)
         if len(self.names) > MAX_KEYPOINTS or self.channels not in (1, 3):
             raise ConfigError(
                 f"at most {MAX_KEYPOINTS} keypoints, and 1 or 3 channels; got {len(self.names)} and {self.channels}"
@@ -92,8 +98,13 @@ class Info:
 
     @property
     def skeleton(self) -> Skeleton:
-        """The keypoints' names and flip pairs."""
-        return Skeleton(self.names, self.flip_pairs, self.mirror)
+        """The keypoints' names, flip pairs and edges."""
+        return Skeleton(self.names, self.flip_pairs, self.mirror, self.edges)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values that a cache stores; those that an older kptool does not know are left out while they say nothing."""
+        values = dataclasses.asdict(self)
+        return {key: value for key, value in values.items() if value or key not in ("category", "edges")}
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -173,14 +184,17 @@ def _info(values: dict[str, Any]) -> Info:
     """`Info` of JSON values. Raises ValueError, TypeError or KeyError for a value that is missing or of another type."""
     kinds: dict[str, Any] = {"sigma": int | float, "val": int | float, "stride": int, "channels": int, "seed": int}
     kinds |= {"heatmaps": str, "source": str, "source_sha256": str, "version": str}
-    kinds |= {"mirror": bool, "margin": int | float | None, "grouped": bool}
+    kinds |= {"mirror": bool, "margin": int | float | None, "grouped": bool, "category": str | None}
     for name, kind in kinds.items():
         if name in values and (not isinstance(values[name], kind) or (kind is int and values[name] is True)):
             raise ValueError(f"{name} is {values[name]!r:.60}")
+    if len(values.get("category") or "") > MAX_CATEGORY:
+        raise ValueError(f"category has {len(values['category'])} characters")
     height, width = values["size"]
     fixed = {
         "names": tuple(map(str, values["names"])),
         "flip_pairs": tuple((int(a), int(b)) for a, b in values["flip_pairs"]),
+        "edges": tuple((int(a), int(b)) for a, b in values.get("edges", ())),
         "size": (int(height), int(width)),
     }
     return Info(**{**values, **fixed})

@@ -18,7 +18,6 @@ readable by HDF5's own gzip filter.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,7 +122,7 @@ class CacheWriter:
         with self._file.writing():
             self._file.create_dataset("split", data=split, chunks=(len(split),), fletcher32=True)
             self._file.create_dataset("group", data=groups, chunks=(len(groups),), fletcher32=True)
-            self._file.attrs["kptool"] = json.dumps(dataclasses.asdict(self.info))
+            self._file.attrs["kptool"] = json.dumps(self.info.to_dict())
             self._file.attrs["schema"] = SCHEMA
         self._file.close()
         quarantine.mark_checked(self._path)

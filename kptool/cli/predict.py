@@ -44,7 +44,13 @@ def predict(
     ] = None,
     box: Annotated[
         list[str] | None,
-        typer.Option(metavar="X,Y,W,H", help="The box of a face, instead of detection; repeatable."),
+        typer.Option(metavar="X,Y,W,H", help="The box of a face or other object, instead of detection; repeatable."),
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", min=0, max=1, help="Report keypoints with a score below S as absent.", show_default=False
+        ),
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print a csv, one row per keypoint.")] = False,
     coco: Annotated[Path | None, typer.Option(help="Write COCO keypoints json.", show_default=False)] = None,
@@ -76,7 +82,7 @@ def predict(
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
-    """Find faces and predict their keypoints.
+    """Predict keypoints: of every face that is found, or, for models of other things, of the whole picture.
 
     Coordinates are in pixels of the given picture, an integer is a pixel's centre; left and right are the subject's. Points
     are where the features are, as far as the offset of the training data's labels is known; with --as-labelled, where labels
@@ -86,7 +92,7 @@ def predict(
         raise ConfigError("--csv and --json both write to stdout; choose one")
     boxes = [_box(text) for text in box] if box else None
     if boxes and detect:
-        raise ConfigError("--box gives the faces, so --detect has nothing to find; leave one out")
+        raise ConfigError("--box says where to look, so --detect has nothing to find; leave one out")
     if device not in ("auto", "cpu"):  # refuse an unavailable device before anything is printed
         from kptool.system import devices
 
@@ -98,18 +104,17 @@ def predict(
     from kptool.predict.predictor import Predictor
     from kptool.system import workers
 
-    wanted = reading.expand(pictures)
+    wanted, counts = reading.expand_counted(pictures)
     wanted = wanted if fps is None else reading.by_number(wanted)
     videos = VideoOptions(wanted, out, fps, track, track_gap, smooth, smooth_cutoff, smooth_beta)
-    predictor = Predictor(model, device, detect=False if boxes else detect, flip=tta, as_labelled=as_labelled)
+    find = False if boxes else detect
+    predictor = Predictor(model, device, detect=find, flip=tta, as_labelled=as_labelled, min_score=min_score)
     with workers.join() as mine, ExitStack() as stack:
         if heatmaps and mine.world > 1:
             raise ConfigError("--heatmaps writes one file, so it needs a single process; run it without torchrun")
         outputs = stack.enter_context(stream.outputs(predictor, videos.folder, heatmaps, names=names))
         if mine.rank == 0:
-            note(f"kptool: using {predictor.origin}; {predictor.shift.sentence(as_labelled)}")
-            for text in predictor.card.caveats:
-                note(f"kptool: {text}")
+            _introduce(predictor, counts)
         bar = stack.enter_context(progress(quiet=json or mine.rank > 0))
         outputs.reserve(wanted)
         part = wanted[mine.rank :: mine.world]
@@ -129,6 +134,7 @@ def predict(
     done = stream.merge(wanted, everyone)
     stream.write(predictor, done.found, out=videos.folder, coco=coco)
     notes = [*intensity.remark_notes(done.remarks), *(outputs.film.notes if outputs.film else ())]
+    notes += _unlikely(predictor, done)
     for text in notes:
         note(f"kptool: {text}")
     for picture in done.failed:
@@ -136,13 +142,43 @@ def predict(
     if json:
         _json(predictor, done, notes)
     elif csv:
-        emit_text(csv_text(done.found, predictor.names))
+        emit_text(csv_text(done.found, predictor.names, predictor.thing.column))
     else:
         written = [f"pictures to {out}/"] * bool(videos.folder)
         written += [str(path) for path in (videos.film, coco, heatmaps) if path]
         _print(predictor, done, written)
     if done.failed:
         raise typer.Exit(2)
+
+
+def _introduce(predictor: Predictor, counts: Sequence[str]) -> None:
+    """Say whose weights are used and what they lack, and how many pictures there are."""
+    from kptool.network.presence import MISSING
+
+    note(f"kptool: using {predictor.origin}; {predictor.shift.sentence(predictor.as_labelled)}")
+    for text in predictor.card.caveats:
+        note(f"kptool: {text}")
+    if predictor.min_score is not None and not predictor.calibrated.all():
+        why = predictor.card.metrics.get(MISSING)
+        because = f"; {why}" if isinstance(why, str) else ""
+        note(f"kptool: --min-score is compared with scores of which each is {predictor.scores}{because}")
+    for text in counts:
+        note(f"# {text}")
+
+
+def _unlikely(predictor: Predictor, done: Predicted) -> tuple[str, ...]:
+    """A note on keypoints that are more likely absent than there, if they are reported nevertheless."""
+    from kptool.data.notes import counted
+
+    if predictor.min_score is not None or not predictor.calibrated.any():
+        return ()
+    scores = [face.scores[predictor.calibrated] for each in done.found for face in each.faces]
+    count = sum(int((each < 0.5).sum()) for each in scores)
+    return counted(
+        count,
+        "{n} of {all} keypoints {are} more likely absent than there, with a score below 0.5; --min-score 0.5 reports them so",
+        all=len(scores) * len(predictor.names),
+    )
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
@@ -168,8 +204,11 @@ def _json(predictor: Predictor, done: Predicted, notes: Sequence[str]) -> None:
             "points": predictor.points,
             "labels": predictor.shift.describe(),
             "radius90": RADIUS,
+            "scores": predictor.scores,
+            "min_score": predictor.min_score,
+            "category": predictor.thing.name,
             "coordinates": CONVENTION,
-            "images": [each.describe(predictor.names) for each in done.found],
+            "images": [each.describe(predictor.names, predictor.thing.key) for each in done.found],
             "failed": [{"file": picture.name, "error": picture.error} for picture in done.failed],
             "notes": [*predictor.card.caveats, *notes],
         }
@@ -191,23 +230,25 @@ def _about(predictor: Predictor) -> str:
 
 
 def _tables(found: list[PicturePrediction], predictor: Predictor) -> list[Any]:
-    """One table per face, or if there are many faces, one line per picture."""
-    count = sum(len(each.faces) for each in found)
+    """One table per instance, or if there are many, one line per picture."""
+    thing, count = predictor.thing, sum(len(each.faces) for each in found)
     if count > _TABLES or sum(each.frame is not None for each in found) > _TABLES:
-        each_file = lines(found, lambda n: f"{n} face{'s' * (n != 1)}")
-        last = f"{count} faces in {len(found)} pictures, {_about(predictor)}; --csv and --json print their keypoints"
-        return [*each_file, last]
-    return [part for each in found for part in (_face_tables(each, predictor) or [f"{each.name}: no face found"])]
+        whole = f"{thing.counted(count)} in {len(found)} pictures"
+        last = f"{whole}, {_about(predictor)}; --csv and --json print their keypoints"
+        return [*lines(found, thing.counted), last]
+    nothing = f"no {thing.name} found"
+    return [part for each in found for part in (_instance_tables(each, predictor) or [f"{each.name}: {nothing}"])]
 
 
-def _face_tables(found: PicturePrediction, predictor: Predictor) -> list[Any]:
-    """One table of keypoints per face, titled with the picture's name."""
+def _instance_tables(found: PicturePrediction, predictor: Predictor) -> list[Any]:
+    """One table of keypoints per instance, titled with the picture's name."""
     from rich.table import Table
 
     tables = []
     described = found.describe(predictor.names)["faces"]
     for number, face in enumerate(described):
-        title = f"{found.name if len(described) == 1 else f'{found.name}, face {number}'}, {_about(predictor)}"
+        which = found.name if len(described) == 1 else f"{found.name}, {predictor.thing.name} {number}"
+        title = f"{which}, {_about(predictor)}"
         table = Table("keypoint", title=title, title_justify="left")
         for head in ("x", "y", "score", "90 % within, px"):
             table.add_column(head, justify="right")

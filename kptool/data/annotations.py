@@ -62,7 +62,7 @@ class Source:
     of the boxes that images were cropped to, None for whole pictures. part: ``part(i, n)`` iterates over every n-th block
     from the i-th on; given if skipping the others saves work. notes: one sentence each on unused content and on how
     ambiguous content was read. split: int8 (total,), the data set's own split (see `kptool.data.splits.own_split`) or
-    None.
+    None. category: what an instance is, such as "bee"; None if the source does not name it.
     """
 
     label: str
@@ -81,6 +81,7 @@ class Source:
     part: Callable[[int, int], Iterator[Samples]] | None = None
     notes: tuple[str, ...] = ()
     split: NDArray[np.int8] | None = None
+    category: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class LabelFile:
     counts. folder: the folder that picture names are relative to, if the reader has already found the pictures. edges: pairs
     of keypoints that the file's skeleton connects with a line. predicted_by: the model, if the file holds predictions.
     empty: pictures that are stated to show no instance, as instances without a keypoint; only conversion uses them.
+    category: what an instance is, such as "bee", if the file names one thing only.
     """
 
     names: tuple[str, ...]
@@ -125,6 +127,7 @@ class LabelFile:
     edges: tuple[tuple[int, int], ...] = ()
     predicted_by: str = ""
     empty: Sequence[Labelled] = ()
+    category: str | None = None
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
     cropper = _Cropper(path, size, channels, cuts.edges, boxed, view.margin)
     return Source(
         label=str(path),
-        skeleton=Skeleton(file.names, flips.pairs, flips.mirror),
+        skeleton=Skeleton(file.names, flips.pairs, flips.mirror, file.edges),
         size=size,
         channels=channels,
         blocks=partial(_blocks, things, places, cropper),
@@ -141,6 +141,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
         margin=view.margin if boxed else None,
         notes=(*file.notes, *counted(len(file.empty), "{n} picture{s} without an instance {are} not used"), *how),
         split=own_split([thing.split for thing in things]),
+        category=file.category,
     )
 
 

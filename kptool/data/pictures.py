@@ -82,6 +82,22 @@ def expand(arguments: Sequence[str]) -> list[str]:
     return names
 
 
+def expand_counted(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """As `expand`, and for each folder and pattern how much was found, such as "312 pictures in photos"."""
+    names: list[str] = []
+    counts = []
+    for argument in arguments:
+        some = expand([argument])
+        names += some
+        folder = Path(argument).is_dir()
+        if folder or (glob.has_magic(argument) and not Path(argument).exists()):
+            films = sum(video.is_video(name) for name in some)
+            kinds = [(len(some) - films, "picture"), (films, "video")]
+            what = " and ".join(f"{n} {kind}{'s' * (n != 1)}" for n, kind in kinds if n)
+            counts.append(f"{what} {'in' if folder else 'matching'} {argument}")
+    return names, tuple(counts)
+
+
 def _below(folder: Path, *, empty: bool = False) -> list[str]:
     """The pictures and videos below a folder, sorted. Raises DataError if there are none, unless it may be `empty`."""
     below = [p for p in files_below(folder, broken=True) if p.suffix.lower() in SUFFIXES | video.SUFFIXES]

@@ -194,7 +194,7 @@ def _read(path: Path, reader: Dataset, opening: Opening) -> parts.Part:
     except (AttributeError, TypeError, KeyError, IndexError, ValueError, OverflowError) as error:
         raise DataError(f"{path} is not laid out as {reader.summary} ({error}); export it again") from error
     try:
-        Skeleton(file.names, file.flip_pairs or ())
+        Skeleton(file.names, file.flip_pairs or (), edges=file.edges)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     if not file.things:

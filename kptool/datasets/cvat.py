@@ -77,8 +77,9 @@ def read(path: Path, category: str | None = None) -> LabelFile:
             for note in counted(n, "{n} instance{s} of the category {name!r} {are} not used", name=name)
         ),
     )
-    things = [_labelled(names, instance) for instance in chosen]
-    return LabelFile(names, things, None, (path,), notes, edges=_edges(root, wanted, names))
+    kinds = {each.category.split(":")[-1] for each in chosen if each.element != "single"}
+    things, kind = [_labelled(names, instance) for instance in chosen], kinds.pop() if len(kinds) == 1 else None
+    return LabelFile(names, things, None, (path,), notes, edges=_edges(root, wanted, names), category=kind)
 
 
 def _distinct(instances: list[_Instance]) -> list[_Instance]:

@@ -112,7 +112,11 @@ def _read(
         *_unmatched_notes(set(labels.values())),
     )
     pairs = _flip_pairs(path, settings.get("flip_idx"), shape[0])
-    return LabelFile(_keypoint_names(settings, shape[0]), instances, pairs, (path,), notes, pictures.folder)
+    kinds = {classes.get(int(line.values[0])) for line in lines}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return LabelFile(
+        _keypoint_names(settings, shape[0]), instances, pairs, (path,), notes, pictures.folder, category=kind
+    )
 
 
 def _settings(path: Path) -> dict[str, Any]:

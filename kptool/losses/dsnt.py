@@ -3,7 +3,8 @@
 The softmax p of the output is a distribution over pixels; its mean is the predicted point. The loss is the distance from
 that point to the true one plus the Kullback-Leibler divergence KL(t || p), the sum of t (log t - log p) over the pixels,
 where t is the target Gaussian, normalised to sum 1. The paper uses KL(p || t); the gradient of KL(t || p) with respect to
-the output is p - t, as for cross-entropy.
+the output is p - t, as for cross-entropy. For an empty target, of a keypoint that is not there, t is uniform, which gives
+the lowest possible peak, and there is no distance.
 """
 
 import math
@@ -15,7 +16,7 @@ from kptool.plugins import Loss
 
 
 def dsnt(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
-    """Distance in units of half the map plus KL(t || p) in nats, (N, K)."""
+    """Distance in units of half the map plus KL(t || p) in nats, (N, K); only KL(t || p) for an empty target."""
     height, width = output.shape[-2:]
     log_p = output.float().flatten(2).log_softmax(-1)
     p = log_p.exp().view(output.shape)
@@ -25,9 +26,10 @@ def dsnt(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
     offset = (torch.stack([x, y], -1) - points) * scale
     distance = (offset.square().sum(-1) + 1e-8).sqrt()
     truth = target.float().flatten(2)
-    truth = truth / truth.sum(-1, keepdim=True).clamp_min(1e-6)
+    total = truth.sum(-1, keepdim=True)
+    truth = torch.where(total > 0, truth / total.clamp_min(1e-6), 1 / (height * width))
     divergence = (torch.xlogy(truth, truth) - truth * log_p).sum(-1)
-    return distance + divergence
+    return torch.where(total[..., 0] > 0, distance, 0.0) + divergence
 
 
 def activate(raw: Tensor, sigma: float) -> Tensor:

@@ -20,12 +20,13 @@ from kptool.base.config import ModelConfig, model_from_dict, to_dict
 from kptool.base.errors import CheckpointError, ConfigError, DataError
 from kptool.data.notes import listed
 from kptool.network.label_shift import LabelShift
+from kptool.network.presence import Presence
 from kptool.system.text import strict_json
 
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
-_MOST_CHARACTERS = 1 << 25
+_MOST_CHARACTERS, _LONGEST_NAME = 1 << 25, 100
 WEIGHTS, STATE, GRAPH = "model.safetensors", "last.ckpt", "model.onnx"
 CLEARLY = 0.8
 """A run is clearly better than its mean shape where its RMSE is below this share of the mean shape's; good runs reach a
@@ -49,6 +50,27 @@ class Card:
     def shift(self) -> LabelShift:
         """How far the training data's labels lie from the features."""
         return LabelShift.of(self.labels, len(self.config.names))
+
+    @property
+    def presence(self) -> Presence | None:
+        """The map from peak heights to the probability that a keypoint is there; None where scores are not calibrated."""
+        return Presence.of(self.metrics, len(self.config.names))
+
+    @property
+    def category(self) -> str | None:
+        """What an instance is, such as "bee"; None where the training data do not name it."""
+        name = self.data.get("category")
+        return name if isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable() else None
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """The index pairs of the skeleton's lines; empty where the training data state none."""
+        stored = self.data.get("edges")
+        try:
+            edges = tuple((int(a), int(b)) for a, b in stored) if isinstance(stored, list) else ()
+        except (TypeError, ValueError):
+            return ()
+        return edges if all(0 <= each < len(self.config.names) for edge in edges for each in edge) else ()
 
     @property
     def unlearnt(self) -> tuple[str, ...]:

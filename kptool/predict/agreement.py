@@ -19,7 +19,7 @@ from kptool.datasets.synthetic import render_face
 from kptool.evaluation import evaluation
 from kptool.network.keypoint_model import KeypointModel
 from kptool.predict import crops
-from kptool.predict.backends import OnnxBackend
+from kptool.predict.backends import OnnxBackend, calibrated
 
 ASPECTS = {"tall": (2.6, 0.7), "wide": (0.6, 2.3), "tiny": (0.3, 0.2), "large": (4.1, 3.3)}
 """Heights and widths of the additional test pictures, as multiples of the model's input size."""
@@ -81,7 +81,7 @@ def difference(graph: Path, model: KeypointModel, shown: NDArray[np.uint8]) -> D
     backend = OnnxBackend(graph)
     ours, theirs = backend.run(shown), evaluation.run([model], shown)
     aspects = {"model": float(np.abs(ours.points - theirs.points).max())}
-    scores = [float(np.abs(ours.scores - theirs.scores).max())]
+    scores = [float(np.abs(ours.scores - calibrated(theirs.scores, backend.card)).max())]
     some = shown[np.unique(np.linspace(0, len(shown) - 1, _EACH).astype(int))]
     for name, factors in ASPECTS.items():
         height, width = (max(1, round(f * side)) for f, side in zip(factors, model.config.size, strict=True))
@@ -110,7 +110,8 @@ def _on_stretched(
     stack = np.stack([one if one.ndim == 2 else np.moveaxis(one, -1, 0) for one in stretched])
     ours = backend.run(stack)
     points = ours.points * affine[0, 0] + affine[:, 2] - theirs.points
-    return float(np.abs(points).max()), float(np.abs(ours.scores - theirs.scores).max())
+    scores = calibrated(theirs.scores, backend.card)
+    return float(np.abs(points).max()), float(np.abs(ours.scores - scores).max())
 
 
 def _stretched(one: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kptool.base.errors import CheckpointError, ConfigError
 from kptool.network.cards import Card, parse_card, read_card
 from kptool.network.label_shift import AS_LABELLED, FEATURE
+from kptool.network.presence import KEY
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ _BATCH = 64
 class Output:
     """Model output: points (N, K, 2) and radius90 (N, K) in pixels of the images, scores (N, K) in 0..1; float32.
 
-    Points are as labelled, i.e. they include the labels' offset from the features, which `card.shift` describes.
+    Points are as labelled, i.e. they include the labels' offset from the features, which `card.shift` describes. Scores are
+    calibrated where `card.presence` is known, else heights of peaks.
 
     heatmaps: float32 (N, K, h, w) if requested; None for direct regression, which has none.
     """
@@ -52,10 +54,11 @@ class Output:
 
 
 class Backend(Protocol):
-    """Runs a model. `name` is "onnxruntime" or "torch"."""
+    """Runs a model. `name` is "onnxruntime" or "torch"; `has_heatmaps` is False for direct regression."""
 
     card: Card
     name: str
+    has_heatmaps: bool
 
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
         """Predict on images uint8 (N, H, W) or (N, C, H, W) of the model's input size."""
@@ -111,6 +114,12 @@ def radius_quantiles(card: Card) -> Floats:
     return np.where(np.isfinite(quantiles) & (quantiles > 0), quantiles, np.nan).astype(np.float32)
 
 
+def calibrated(heights: Floats, card: Card) -> Floats:
+    """Scores from heights of peaks (N, K): calibrated as far as the card says how."""
+    presence = card.presence
+    return heights if presence is None else presence.apply(heights)
+
+
 class TorchBackend:
     """Runs a weights file with torch, on any device."""
 
@@ -124,6 +133,7 @@ class TorchBackend:
         self._inference = Inference(flip)
         self.model, self.card = checkpoint.load_model(path, devices.pick(device))
         self._quantiles = radius_quantiles(self.card)
+        self.has_heatmaps = self.model.plugin.output == "heatmap"
 
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
         """See `Backend.run`. Heatmaps are those of the image itself, even if `flip` averages the points."""
@@ -133,13 +143,13 @@ class TorchBackend:
 
         found = evaluation.require_finite(evaluation.run([self.model], images, self._inference))
         maps = None
-        if heatmaps and self.model.plugin.output == "heatmap":
+        if heatmaps and self.has_heatmaps:
             device = self.model.offset.device
             stacked = torch.from_numpy(_stack(images))
             with torch.inference_mode():
                 parts = [self.model.output(part.to(device)).cpu().numpy() for part in torch.split(stacked, _BATCH)]
             maps = np.concatenate(parts)
-        return Output(found.points, found.scores, self._quantiles * found.std, maps)
+        return Output(found.points, calibrated(found.scores, self.card), self._quantiles * found.std, maps)
 
 
 class OnnxBackend:
@@ -168,6 +178,9 @@ class OnnxBackend:
         """What the graph's own points are; `run` always returns them as labelled."""
         self._shift = self.card.shift.vector() if self.points == FEATURE else np.float32(0)
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self.has_heatmaps = "heatmaps" in self._outputs
+        self._calibrated = metadata.get("scores") == KEY
+        """whether the graph's own scores are; otherwise, `run` calibrates them"""
         expected, config = {"points", "scores", "radius90"}, self.card.config
         inputs = [(put.name, put.shape[1]) for put in self._session.get_inputs() if len(put.shape) > 1]
         if not expected <= set(self._outputs) or inputs != [("images", config.channels)]:
@@ -180,11 +193,12 @@ class OnnxBackend:
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
         """See `Backend.run`."""
         names = ["points", "scores", "radius90"]
-        names += ["heatmaps"] if heatmaps and "heatmaps" in self._outputs else []
+        names += ["heatmaps"] if heatmaps and self.has_heatmaps else []
         stacked = _stack(images)
         parts = [self._run(names, stacked[start : start + _BATCH]) for start in range(0, len(stacked), _BATCH)]
-        points, *others = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return Output(points + self._shift * self._scale(stacked), *others)
+        points, scores, *others = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        scores = scores if self._calibrated else calibrated(scores, self.card)
+        return Output(points + self._shift * self._scale(stacked), scores, *others)
 
     def _scale(self, images: NDArray[np.uint8]) -> np.float32:
         """Image pixels per model input pixel: the graph letterboxes images of any size, keeping their aspect."""

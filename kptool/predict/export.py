@@ -3,7 +3,8 @@
 images uint8 (n, C, H, W), any size -> letterbox -> normalise -> network -> activation -> sub-pixel decoder
     -> points float32 (n, K, 2) in the given images' pixels, scores (n, K), radius90 (n, K), heatmaps (n, K, h, w)
 
-Points are the features' positions, or the labels'; the graph's metadata say which, under the key ``points``.
+Points are the features' positions, or the labels'; the graph's metadata say which, under the key ``points``. Scores are
+calibrated (see `kptool.network.presence`) where the metadata hold ``scores`` = ``presence``, else heights of peaks.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from kptool.network import checkpoint
 from kptool.network.cards import Card
 from kptool.network.keypoint_model import KeypointModel, heatmap_std, normalised_to_pixels
 from kptool.network.label_shift import FEATURE
+from kptool.network.presence import FLOOR, KEY
 from kptool.predict import agreement, halving
 from kptool.predict.agreement import Difference
 from kptool.predict.backends import radius_quantiles, weights_hash
@@ -65,6 +67,12 @@ class Graph(nn.Module):
         self.decoder = plugins.load_decoder(model.config.decoder).function
         self.register_buffer("quantiles", torch.from_numpy(radius_quantiles(card)))
         self.quantiles: Tensor
+        self.presence = card.presence
+        shift = np.zeros(1) if self.presence is None else self.presence.shift
+        self.register_buffer("known", torch.from_numpy(np.isfinite(shift)))
+        self.register_buffer("odds", torch.from_numpy(np.nan_to_num(shift).astype(np.float32)))
+        self.known: Tensor
+        self.odds: Tensor
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Images uint8 (n, C, H, W) -> points, scores, radius90 and, for heatmap models, heatmaps; see the module."""
@@ -79,7 +87,14 @@ class Graph(nn.Module):
         stride = self.model.plugin.stride
         points = (found + 0.5) * stride - 0.5 + self.shift  # geometry.from_heatmap
         radius = self.quantiles * heatmap_std(output) * stride
-        return box.back(points), scores.clamp(0, 1), (radius / box.scale).float(), output
+        return box.back(points), self._scores(scores.clamp(0, 1)), (radius / box.scale).float(), output
+
+    def _scores(self, heights: Tensor) -> Tensor:
+        """`Presence.apply`."""
+        if self.presence is None:
+            return heights
+        odds = self.presence.scale * heights.clamp_min(FLOOR).log() + self.odds
+        return torch.where(self.known, odds.sigmoid(), heights)
 
 
 def export(
@@ -162,7 +177,10 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
     _strip(proto)
     if half:
         halving.store(proto)
-    onnx.helper.set_model_props(proto, {"kptool": card.to_json(), "weights": weights, "points": graph.points})
+    about = {"kptool": card.to_json(), "weights": weights, "points": graph.points}
+    if graph.presence is not None and graph.model.plugin.output == "heatmap":
+        about["scores"] = KEY
+    onnx.helper.set_model_props(proto, about)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, str(path))
 

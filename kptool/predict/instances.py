@@ -6,7 +6,7 @@ import base64
 import html
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,16 +48,18 @@ class Shown:
 
 @dataclass(frozen=True)
 class Instance:
-    """One face in one picture, in pixels of that picture; an integer coordinate is a pixel's centre.
+    """One face or other object in one picture, in pixels of that picture; an integer coordinate is a pixel's centre.
 
-    box: (x, y, width, height) of the face as detected or given; x and y are its left and top edges. keypoints: float32
-    (K, 2), the features' positions or the labels', as `Predictor.points` says; NaN, with score 0, for a keypoint that no
-    training image had labelled. scores: float32 (K,), 0..1, the height of the heatmap's peak; 1 for direct regression,
-    which has no heatmaps. radius90: float32 (K,), the radius in pixels around each keypoint that contained the label for
-    90 % of the validation images; around a feature this assumes that the labels' offset is the same for every face; NaN
-    if the model does not provide it. affine: float64 (2, 3), picture's pixels -> pixels of the model's input. heatmaps:
-    float32 (K, h, w), if requested and the model has them. shown: how a notebook shows it, if it can.
-    track: its number in a video that is tracked. raw: float32 (K, 2), the keypoints before smoothing, if they are smoothed.
+    box: (x, y, width, height) as detected or given; x and y are its left and top edges. keypoints: float32 (K, 2), the
+    features' positions or the labels', as `Predictor.points` says; NaN, with score 0, for a keypoint that no training image
+    had labelled, and NaN for one that is `absent`. scores: float32 (K,), 0..1: the probability that the keypoint is there,
+    if the model is calibrated, otherwise the height of the heatmap's peak, as `Predictor.scores` says; 1 for direct
+    regression, which has no heatmaps. radius90: float32 (K,), the radius in pixels around each keypoint that contained the
+    label for 90 % of the validation images; around a feature this assumes that the labels' offset is the same in every
+    picture; NaN if the model does not provide it. affine: float64 (2, 3), picture's pixels -> pixels of the model's input.
+    heatmaps: float32 (K, h, w), if requested and the model has them. shown: how a notebook shows it, if it can. absent:
+    bool (K,), the keypoints whose scores are below the predictor's `min_score`; None without one. track: its number in a
+    video that is tracked. raw: float32 (K, 2), the keypoints before smoothing, if they are smoothed.
     """
 
     box: Box
@@ -69,6 +71,15 @@ class Instance:
     shown: Shown | None = field(default=None, repr=False, compare=False)
     track: int | None = None
     raw: NDArray[np.float32] | None = field(default=None, repr=False)
+    absent: NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    def without_absent(self, min_score: float) -> Instance:
+        """The same instance without position and radius for keypoints with a score below `min_score`."""
+        learnt = np.isfinite(self.keypoints).all(1)
+        absent = learnt & (self.scores < min_score)
+        nan = np.float32(np.nan)
+        points, radius = np.where(absent[:, None], nan, self.keypoints), np.where(absent, nan, self.radius90)
+        return replace(self, keypoints=points, radius90=radius, absent=absent)
 
     def _repr_html_(self) -> str | None:
         """The picture with the keypoints, called by IPython; None where the picture is not known."""

@@ -38,7 +38,8 @@ TRACK, RAW = ("track",), ("x_raw", "y_raw")
 
 @dataclass(frozen=True)
 class PicturePrediction:
-    """The faces of one picture of `size` (H, W). `frame` (number) and `time` (seconds) are set for video frames."""
+    """The instances of one picture of `size` (H, W), of faces or other things. `frame` (number) and `time` (seconds) are set
+    for video frames."""
 
     name: str
     size: tuple[int, int]
@@ -46,8 +47,11 @@ class PicturePrediction:
     frame: int | None = None
     time: float | None = None
 
-    def describe(self, names: Sequence[str]) -> dict[str, Any]:
-        """Plain values, as printed by ``kptool predict --json``."""
+    def describe(self, names: Sequence[str], key: str = "faces") -> dict[str, Any]:
+        """Plain values, as printed by ``kptool predict --json``; `key` is the name of the list of instances.
+
+        It is repeated under "faces", its only name in kptool 0.1.
+        """
         faces = [{"box": [round(v, 4) for v in face.box], "keypoints": _points(face, names)} for face in self.faces]
         faces = [{**each, **_followed(face)} for each, face in zip(faces, self.faces, strict=True)]
         about = {
@@ -57,7 +61,7 @@ class PicturePrediction:
             "frame": self.frame,
             "time": self.time,
         }
-        return {**about, "faces": faces}
+        return {**about, key: faces, "faces": faces}
 
 
 def _followed(face: Instance) -> dict[str, Any]:
@@ -67,15 +71,20 @@ def _followed(face: Instance) -> dict[str, Any]:
 
 
 def _points(face: Instance, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Name, x, y, score and radius90 of each keypoint; an absent one has only a score, and one that was not learnt nothing."""
+    finite = np.isfinite(face.keypoints).all(1)
+    scored = np.asarray(finite if face.absent is None else finite | face.absent)
     return [
         {
             "name": name,
             "x": _number(x),
             "y": _number(y),
-            "score": None if np.isnan(x) else _number(score),
+            "score": _number(score) if known else None,
             "radius90": _number(radius),
         }
-        for name, (x, y), score, radius in zip(names, face.keypoints, face.scores, face.radius90, strict=True)
+        for name, (x, y), score, radius, known in zip(
+            names, face.keypoints, face.scores, face.radius90, scored, strict=True
+        )
     ]
 
 
@@ -95,33 +104,38 @@ def rows(found: Sequence[PicturePrediction], names: Sequence[str]) -> Iterator[t
                 yield tuple("" if cell is None else cell for cell in cells)
 
 
-def csv_text(found: Sequence[PicturePrediction], names: Sequence[str]) -> str:
-    """The `rows` as csv, with a header."""
+def csv_text(found: Sequence[PicturePrediction], names: Sequence[str], column: str = "face") -> str:
+    """The `rows` as csv, with a header in which `column` is the name of the instance's number."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     faces = [face for each in found for face in each.faces]
     tracked, smoothed = any(face.track is not None for face in faces), any(face.raw is not None for face in faces)
-    writer.writerow(COLUMNS + TRACK * tracked + RAW * smoothed)
+    columns = [column if name == "face" else name for name in COLUMNS]
+    writer.writerow([*columns, *TRACK * tracked, *RAW * smoothed])
     writer.writerows(rows(found, names))
     return text.getvalue()
 
 
 def write_coco(path: Path, found: Sequence[PicturePrediction], predictor: Predictor) -> None:
-    """Write COCO's keypoint format: one category, one annotation per face; keypoints that the model has learnt are visible.
+    """Write COCO's keypoint format: one category, one annotation per instance; keypoints have `v` 2, or 0 if they are absent or
+    the model has not learnt them.
 
-    Boxes are measured from the picture's edges, keypoints, as in all outputs, from the first pixel's centre.
+    Boxes are measured from the picture's edges, keypoints, as in all outputs, from the first pixel's centre. An
+    annotation's score is the mean score of its keypoints with `v` 2.
     """
-    about, names = f"{CONVENTION}; boxes from the picture's edges", predictor.names
+    about = f"{CONVENTION}; boxes from the picture's edges"
     document: dict[str, Any] = {
         "info": {
             "description": f"predicted by kptool {__version__} with {printable(predictor.origin)}",
             "coordinates": about,
             "points": predictor.points,
             "labels": predictor.shift.describe(),
+            "scores": predictor.scores,
+            "min_score": predictor.min_score,
         },
         "images": [],
         "annotations": [],
-        "categories": [{"id": 1, "name": "face", "supercategory": "person", "keypoints": list(names), "skeleton": []}],
+        "categories": [_category(predictor)],
     }
     for image_id, each in enumerate(found, start=1):
         height, width = each.size
@@ -150,11 +164,25 @@ def write_coco(path: Path, found: Sequence[PicturePrediction], predictor: Predic
     write_text(path, json.dumps(document) + "\n")
 
 
-class HeatmapFile:
-    """An HDF5 file of heatmaps and the keypoints decoded from them, written face by face.
+def _category(predictor: Predictor) -> dict[str, Any]:
+    """COCO's category: the thing's name, the keypoints and edges, numbered from 1, and `flip_pairs`, indices from 0, with which
+    kptool extends the format."""
+    name, config = predictor.thing.name, predictor.card.config
+    return {
+        "id": 1,
+        "name": name,
+        "supercategory": "person" if name == "face" else name,
+        "keypoints": list(predictor.names),
+        "skeleton": [[a + 1, b + 1] for a, b in predictor.card.edges],
+        **({"flip_pairs": [list(pair) for pair in config.flip_pairs]} if config.mirror else {}),
+    }
 
-    /heatmaps float16 (F, K, h, w) for F faces; /keypoints float32 (F, K, 2), /scores and /radius90 float32 (F, K);
-    /affine float64 (F, 2, 3), picture's pixels -> pixels of the model's input; /file, the name of each face's picture.
+
+class HeatmapFile:
+    """An HDF5 file of heatmaps and the keypoints decoded from them, written instance by instance.
+
+    /heatmaps float16 (F, K, h, w) for F instances; /keypoints float32 (F, K, 2), /scores and /radius90 float32 (F, K);
+    /affine float64 (F, 2, 3), picture's pixels -> pixels of the model's input; /file, the name of each one's picture.
     The heatmaps are the model's raw output: they include the vertical offset of its labels, but not the horizontal one.
     """
 
@@ -189,7 +217,7 @@ class HeatmapFile:
             }
 
     def add(self, name: str, faces: Sequence[Instance]) -> None:
-        """Append the faces of one picture, which must have heatmaps."""
+        """Append the instances of one picture, which must have heatmaps."""
         with self._file.writing():
             for face in faces:
                 assert face.heatmaps is not None

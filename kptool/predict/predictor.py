@@ -18,13 +18,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.base.config import require
 from kptool.base.errors import ConfigError, DataError
 from kptool.base.geometry import Box, apply_affine, invert_affine
 from kptool.data import colours, images, intensity
+from kptool.data.notes import listed
 from kptool.network import cards
+from kptool.network.presence import CALIBRATED, CONSTANT, HEIGHT
 from kptool.predict import backends, crops, faces
 from kptool.predict.backends import Output
 from kptool.predict.instances import Instance, Instances, Shown
+from kptool.predict.things import Thing
 from kptool.system.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -52,8 +56,9 @@ class Predictor:
     selects between detecting faces and treating the whole picture as one; None detects if the model's keypoints are a
     face's. `flip` averages with the prediction for the mirrored picture. Keypoints are the features' positions, as far as
     the offset of the training data's labels is known; with `as_labelled`, the positions where labels would be. `points`
-    says which of the two they are, `shift` describes the offset. Raises CheckpointError if the model does not exist,
-    ConfigError if it does not support the options.
+    says which of the two they are, `shift` describes the offset. Keypoints with a score below `min_score`, 0..1, are
+    absent: they have NaN for a position; `scores` says in words what a score is. Raises CheckpointError if the model does
+    not exist, ConfigError if it does not support the options.
 
     >>> import numpy as np
     >>> predictor = Predictor("unet")
@@ -72,7 +77,9 @@ class Predictor:
         detect: bool | None = None,
         flip: bool = False,
         as_labelled: bool = False,
+        min_score: float | None = None,
     ) -> None:
+        require(min_score is None or 0 <= min_score <= 1, f"min_score must be 0 to 1; got {min_score}")
         path, self.origin = cards.resolve(str(model))
         self.backend = backends.load(path, device, flip=flip)
         self.card = self.backend.card
@@ -83,12 +90,34 @@ class Predictor:
         self._off = np.zeros_like(self.shift.vector()) if as_labelled else self.shift.vector()
         self._off[np.isin(self.names, self.card.unlearnt)] = np.nan
         self._aligner = crops.Aligner.of(self.card)
+        self.thing, self.min_score = Thing.of(self.card), min_score
+        require(
+            min_score is None or self.backend.has_heatmaps,
+            f"{self.origin} predicts coordinates and its scores are all 1, so --min-score has no meaning; leave it out",
+        )
         self.detect = self._aligner is not None if detect is None else detect
         if self.detect and self._aligner is None:
             raise ConfigError(
                 f"{self.origin} cannot find faces: its keypoints are not a face's, or it was trained by an older kptool;"
                 " use --no-detect or --box"
             )
+
+    @property
+    def calibrated(self) -> NDArray[np.bool_]:
+        """The keypoints (K,) whose scores are probabilities of being there."""
+        presence = self.card.presence
+        known = np.zeros(len(self.names), np.bool_) if presence is None else presence.known
+        return known & ~np.isin(self.names, self.card.unlearnt) & self.backend.has_heatmaps
+
+    @property
+    def scores(self) -> str:
+        """What a keypoint's score is, in words."""
+        if not self.backend.has_heatmaps:
+            return CONSTANT
+        if not self.calibrated.any():
+            return HEIGHT
+        others = [n for n, k in zip(self.names, self.calibrated, strict=True) if not (k or n in self.card.unlearnt)]
+        return f"{CALIBRATED}; of {listed(others)} it is {HEIGHT}" if others else CALIBRATED
 
     @cached_property
     def tints(self) -> list[str]:
@@ -97,10 +126,11 @@ class Predictor:
         return colours.of(config.names, config.flip_pairs, data.get("turned_shape") or data.get("mean_shape"))
 
     def predict(self, image: object, *, boxes: Sequence[Box] | None = None, heatmaps: bool = False) -> Instances:
-        """The faces in a picture, from left to right. `image` is a path, a Pillow image, or an array (H, W) or (H, W, 3).
+        """The faces or other objects in a picture, from left to right.
 
-        Arrays of other types than uint8 are scaled to 0..255 as pictures are, see `kptool.data.intensity`. `boxes` (x, y,
-        width, height), in pixels, replace face detection. Raises DataError for an invalid picture or box.
+        `image` is a path, a Pillow image, or an array (H, W) or (H, W, 3). Arrays of other types than uint8 are scaled to
+        0..255 as pictures are, see `kptool.data.intensity`. `boxes` (x, y, width, height), in pixels, replace face
+        detection. Raises DataError for an invalid picture or box.
         """
         return self.predict_many([image], boxes=None if boxes is None else [boxes], heatmaps=heatmaps)[0]
 
@@ -130,7 +160,8 @@ class Predictor:
         if self._aligner is not None and (self.detect or boxes is not None):
             regions, output = self._refine(regions, arrays, output, heatmaps)
         for i, region in enumerate(regions):
-            found[region.picture].append(_face(region, output, i, self._off, found[region.picture].shown))
+            one = _face(region, output, i, self._off, found[region.picture].shown)
+            found[region.picture].append(one if self.min_score is None else one.without_absent(self.min_score))
         return found
 
     def _first_crops(self, number: int, image: NDArray[np.uint8], boxes: Sequence[Box] | None) -> list[_Crop]:
@@ -203,7 +234,7 @@ def _pixels(pictures: Sequence[object]) -> list[NDArray[np.uint8]]:
 
 
 def _face(region: _Crop, output: Output, i: int, off: NDArray[np.float32], shown: Shown) -> Instance:
-    """The `i`-th face in its picture's pixels; `off` (K, 2), pixels of the crop, is subtracted from its points.
+    """The `i`-th instance in its picture's pixels; `off` (K, 2), pixels of the crop, is subtracted from its points.
 
     It is NaN for keypoints that no training image had labelled.
     """

@@ -114,7 +114,7 @@ def run(
     follow: Follower | None = None,
     progress: Progress = silent,
 ) -> Predicted:
-    """Predict on each picture. `total` is for progress; `boxes` apply to every picture instead of face detection.
+    """Predict on each picture. `total` is for progress; `boxes` apply to every picture instead of detection.
 
     `follow` tracks instances; every picture must then have a time.
     """
@@ -159,7 +159,7 @@ def merge(wanted: Sequence[str], parts: Sequence[Predicted]) -> Predicted:
 
 
 def _light(face: Instance) -> Instance:
-    """A face without its heatmaps, which are already written, and its picture."""
+    """An instance without its heatmaps, which are already written, and its picture."""
     return replace(face, heatmaps=None, shown=None)
 
 
@@ -182,6 +182,6 @@ def write(
 ) -> None:
     """Write the files of all predictions: OUT/keypoints.csv, and the COCO json."""
     if out is not None:
-        write_text(out / "keypoints.csv", output.csv_text(found, predictor.names))
+        write_text(out / "keypoints.csv", output.csv_text(found, predictor.names, predictor.thing.column))
     if coco is not None:
         output.write_coco(coco, found, predictor)

@@ -1,4 +1,4 @@
-"""`kptool report`: several runs on one self-contained HTML page, with tables, curves and example faces."""
+"""`kptool report`: several runs on one self-contained HTML page, with tables, curves and example images."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def write_page(measured: Sequence[Measured], cache: Cache, split: str) -> str:
         parts += [html.heading("Training"), html.chart(charts.histories(histories), "validation error by epoch")]
     for each in measured:
         figure = figures.predictions(cache, split, each.evaluation)
-        parts += [html.heading(f"{each.label}: best to worst"), html.chart(figure, "faces with predictions")]
+        parts += [html.heading(f"{each.label}: best to worst"), html.chart(figure, "images with predictions")]
     return html.standalone("kptool report", parts)
 
 

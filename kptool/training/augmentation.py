@@ -28,11 +28,18 @@ DRAWS = 18 + 2 * _CONTROL**2
 
 @dataclass(frozen=True)
 class Batch:
-    """images: float32 (n, C, H, W), 0..255. points: float32 (n, K, 2), in pixels. labelled: bool (n, K)."""
+    """images: float32 (n, C, H, W), 0..255. points: float32 (n, K, 2), in pixels. labelled: bool (n, K). absent: bool (n, K),
+    the keypoints whose heatmaps are to be empty, None if there are none."""
 
     images: Tensor
     points: Tensor
     labelled: Tensor
+    absent: Tensor | None = None
+
+    @property
+    def learnt(self) -> Tensor:
+        """The keypoints (n, K) that the loss counts."""
+        return self.labelled if self.absent is None else self.labelled | self.absent
 
 
 def augment(
@@ -45,7 +52,7 @@ def augment(
 ) -> Batch:
     """Augment a batch by `draws` (n, DRAWS), uniform in 0..1, and by white noise from a generator on the device.
 
-    swap: the order of keypoints in a mirrored image. A keypoint that leaves the image loses its label.
+    swap: the order of keypoints in a mirrored image. A keypoint that leaves the image loses its label, and is not absent.
     """
     signed = draws * 2 - 1
     size = (batch.images.shape[-2], batch.images.shape[-1])
@@ -58,11 +65,15 @@ def augment(
     images = _add_noise(images, draws[:, 9] * config.noise, noise, workers or Workers())
     images = _erase(images, draws[:, 10:16], config.erase)
     points = torch.where(mirrored[:, None, None], batch.points[:, swap], batch.points)
-    labelled = torch.where(mirrored[:, None], batch.labelled[:, swap], batch.labelled)
+    labelled, absent = (
+        None if flags is None else torch.where(mirrored[:, None], flags[:, swap], flags)
+        for flags in (batch.labelled, batch.absent)
+    )
+    assert labelled is not None
     points = move(points, forward, field, _steps(size, config))
     corner = points.new_tensor([from_edges(size[1]), from_edges(size[0])])
     inside = ((points >= from_edges(0)) & (points <= corner)).all(-1)
-    return Batch(images.clamp(0, 255), points, labelled & inside)
+    return Batch(images.clamp(0, 255), points, labelled & inside, absent)
 
 
 def _forward_maps(signed: Tensor, mirrored: Tensor, size: Size, config: AugmentConfig) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kptool.base.config import AugmentConfig
 from kptool.base.geometry import swap_order
+from kptool.data.absence import countable
 from kptool.system.workers import Workers
 from kptool.training.augmentation import DRAWS, Batch, augment
 
@@ -26,12 +27,14 @@ class TrainingSet:
     """Training images on a device. images: uint8 (N, C, H, W); points: float32 (N, K, 2); labelled: bool (N, K).
 
     linear: float32 (N, 2, 2), the linear part of the maps from the images' pixels to source pixels; None: the identity.
+    absent: bool (N, K), the keypoints that are taught to be absent; None: none.
     """
 
     images: Tensor
     points: Tensor
     labelled: Tensor
     linear: Tensor | None = None
+    absent: Tensor | None = None
 
     @classmethod
     def upload(
@@ -47,19 +50,26 @@ class TrainingSet:
         arrays = [points, visibility > 0, *([] if back is None else [back[:, :, :2].astype(np.float32)])]
         return cls(pixels.to(device), *(torch.from_numpy(array).to(device) for array in arrays))
 
+    def teaching_absence(self) -> TrainingSet:
+        """The same images, with every keypoint without a label taught to be absent, but for those that
+        `kptool.data.absence.left_out` finds."""
+        labelled = self.labelled.cpu().numpy()
+        absent = ~labelled & countable(labelled)
+        return replace(self, absent=torch.from_numpy(absent).to(self.images.device))
+
     def __len__(self) -> int:
         return len(self.images)
 
     def subset(self, index: Tensor) -> TrainingSet:
         """The samples at `index` (n,)."""
         index = index.to(self.images.device)
-        linear = None if self.linear is None else self.linear[index]
-        return TrainingSet(self.images[index], self.points[index], self.labelled[index], linear)
+        linear, absent = (None if each is None else each[index] for each in (self.linear, self.absent))
+        return TrainingSet(self.images[index], self.points[index], self.labelled[index], linear, absent)
 
     def take(self, index: Tensor) -> Batch:
         """The samples at `index` (n,) as a batch, not augmented."""
         part = self.subset(index)
-        return Batch(part.images.float(), part.points, part.labelled)
+        return Batch(part.images.float(), part.points, part.labelled, part.absent)
 
 
 class Epochs:

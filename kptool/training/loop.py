@@ -128,7 +128,7 @@ class Loop:
         if metrics.rmse < best:
             for other in trainer.history:
                 other["best"] = 0
-            trainer.best = self.data.describe(evaluation, trainer.model.config.names, trainer.epoch)
+            trainer.best = self.data.describe(evaluation, trainer.model.config, trainer.epoch)
             self.folder.write_weights(trainer.average, trainer.best)
         trainer.history.append({**row, "best": int(metrics.rmse < best)})
         return trainer.history[-1]

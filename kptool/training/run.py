@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from kptool.base.config import ModelConfig, TrainConfig, require, to_dict
+from kptool.base.config import EMPTY, ModelConfig, TrainConfig, require, to_dict
 from kptool.cache.store import Cache
 from kptool.network import cards
 from kptool.system import devices
@@ -87,7 +87,9 @@ def train(
         data.check(cache_path)
         trainer = Trainer(model, config, chosen, workers)
         settings = {"config": to_dict(model), "training": to_dict(config), "data": describe_data(cache, data)}
-        epochs = Epochs(data.train, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
+        teach = config.absent == EMPTY and trainer.model.plugin.output == "heatmap"
+        shown = data.train.teaching_absence() if teach else data.train
+        epochs = Epochs(shown, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
         trainer.schedule = Schedule(config.epochs * epochs.steps)
         folder = RunFolder(out, settings, resumed=resume)
         if resume:

@@ -35,6 +35,7 @@ epoch_lines = logging.getLogger(EPOCHS)
 HISTORY, CONFIG, LOG = "metrics.csv", "config.toml", "train.log"
 _FILES = (cards.WEIGHTS, cards.STATE, HISTORY, CONFIG, LOG)
 _BEFORE = ".kptool-before"
+_NOT_COMPARED = {"kptool", "category", "edges"}
 RESUMABLE = ("epochs", "patience")
 """Settings that may change when a training is resumed."""
 
@@ -178,7 +179,8 @@ def changed(part: str, then: Any, now: Mapping[str, Any]) -> list[str]:
     """The keys whose values in the settings table `now` differ from those `then`, which were read from a file and may be
     anything.
 
-    A setting that the writer of `then` did not know takes its default; kptool's version is not compared.
+    A setting that the writer of `then` did not know takes its default; kptool's version is not compared, nor are the words
+    and lines for an instance, which older releases did not store.
     """
     fill = {"config": lambda values: to_dict(model_from_dict(values)), "training": _training}.get(part, dict)
     new = json.loads(json.dumps(now))
@@ -188,7 +190,7 @@ def changed(part: str, then: Any, now: Mapping[str, Any]) -> list[str]:
             old["mean_shape"] = _unlabelled_as_now(old["mean_shape"], new["mean_shape"])
     except (KptoolError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         old = {}
-    return [key for key in new if key != "kptool" and (key not in old or old[key] != new[key])]
+    return [key for key in new if key not in _NOT_COMPARED and (key not in old or old[key] != new[key])]
 
 
 def _unlabelled_as_now(then: list[Any], now: list[Any]) -> list[Any]:

@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from kptool.base.config import require
+from kptool import plugins
+from kptool.base.config import ModelConfig, require
 from kptool.base.version import __version__
 from kptool.cache.store import Cache
-from kptool.data import shapes
+from kptool.data import absence, shapes
 from kptool.data.notes import never_labelled
 from kptool.data.splits import folds
+from kptool.evaluation import presence
 from kptool.evaluation.conformal import reason
 from kptool.evaluation.evaluation import Evaluation, evaluate_arrays, read_truth
 from kptool.evaluation.metrics import GroundTruth, Metrics, mean_shape, measure_mean_shape
 from kptool.network.keypoint_model import KeypointModel
+from kptool.network.presence import KEY, MISSING
 from kptool.training.batches import TrainingSet
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,8 @@ class Split:
 
     mean_shape: (K, 2) of the training images, NaN without a label; baseline: its metrics on the validation images, None
     where no keypoint is labelled in both; val_rows: the validation images' rows in the source; images: uint8 (N, H, W) or
-    (N, C, H, W); truth: their labels. In a cache without validation images, `val_rows` is empty, and `images` and `truth`
+    (N, C, H, W); truth: their labels; countable: bool (K,), the keypoints of which a missing label means that they are not
+    there, see `kptool.data.absence`. In a cache without validation images, `val_rows` is empty, and `images` and `truth`
     are the training images'.
     """
 
@@ -44,6 +48,7 @@ class Split:
     val_rows: list[int]
     images: np.ndarray
     truth: GroundTruth
+    countable: np.ndarray
 
     @classmethod
     def load(cls, cache: Cache, device: torch.device, fold: Fold | None = None) -> Split:
@@ -62,6 +67,10 @@ class Split:
         if missing is not None and len(train):
             log.warning("%s; a keypoint without labels is not learnt", missing)
         truth = read_truth(cache, val)
+        known = np.concatenate([labels.labelled, truth.labelled])
+        together = absence.left_out_note(info.names, known)
+        if together is not None:
+            log.warning("%s", together)
         baseline = measure_mean_shape(shape, truth, info.names, info.size)
         return cls(
             TrainingSet.upload(cache.read("images", train), labels.points, labels.visibility, device, labels.back),
@@ -70,6 +79,7 @@ class Split:
             rows,
             cache.read("images", val),
             truth,
+            absence.countable(known) & labels.labelled.any(0),
         )
 
     @property
@@ -90,9 +100,9 @@ class Split:
         """Measure a model on the validation images."""
         return evaluate_arrays([model], self.images, self.truth)
 
-    def describe(self, found: Evaluation, names: tuple[str, ...], epoch: int) -> dict[str, Any]:
-        """The `metrics` of a card: those of `epoch`, the mean shape's RMSE, and the quantiles of the 90 % radius or why
-        there are none."""
+    def describe(self, found: Evaluation, model: ModelConfig, epoch: int) -> dict[str, Any]:
+        """The `metrics` of a card: those of `epoch`, the mean shape's RMSE, and the quantiles of the 90 % radius and the
+        calibration of the scores, or why there are none."""
         held_out = bool(self.val_rows)
         quantiles = found.quantiles if held_out else None
         return {
@@ -101,8 +111,19 @@ class Split:
             "best_epoch": epoch,
             "mean_shape_rmse": self.baseline_rmse,
             "radius90": quantiles,
-            "radius90_missing": reason(found.quantiles, names, held_out=held_out),
+            "radius90_missing": reason(found.quantiles, model.names, held_out=held_out),
+            **self._presence(found.predictions.scores, model, held_out),
         }
+
+    def _presence(self, heights: np.ndarray, model: ModelConfig, held_out: bool) -> dict[str, Any]:
+        """The calibration of the scores, or why there is none; empty where every keypoint is labelled."""
+        heatmaps, there = plugins.load_model(model.model).output == "heatmap", self.truth.labelled
+        counted = presence.counted_labels(self.truth.points, there, model.size, self.countable)
+        calibrated = presence.calibrate(heights, there, counted) if heatmaps and held_out else None
+        if calibrated is not None:
+            return {KEY: calibrated}
+        why = presence.reason(there, counted, heatmaps=heatmaps, held_out=held_out)
+        return {} if why is None else {MISSING: why}
 
 
 def _plain(shape: np.ndarray | None) -> list[list[float | None]] | None:
@@ -124,5 +145,7 @@ def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
         "mean_shape": _plain(data.mean_shape),
         "turned_shape": _plain(turned),  # the mean of shapes that were first rotated onto each other
         "margin": info.margin,
+        **({"category": info.category} if info.category else {}),
+        **({"edges": [list(edge) for edge in info.edges]} if info.edges else {}),
         "kptool": __version__,
     }

@@ -210,7 +210,7 @@ class Trainer:
         return whole
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean loss over the labelled keypoints of a batch.
+        """The mean loss over the keypoints of a batch that are labelled, or taught to be absent.
 
         With several processes, `batch` is this process's share, and its summed loss is divided by the keypoints of all
         shares and multiplied by `world`: DDP averages gradients over processes, which then gives the whole batch's.
@@ -219,10 +219,10 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             raw = self.network(batch.images)
         each = self.model.loss.function(raw.float(), target, points)
-        count = batch.labelled.sum()
+        count = batch.learnt.sum()
         if self.workers.world > 1:
             dist.all_reduce(count)
-        return torch.where(batch.labelled, each, 0.0).sum() * self.workers.world / count.clamp_min(1)
+        return torch.where(batch.learnt, each, 0.0).sum() * self.workers.world / count.clamp_min(1)
 
     def state(self) -> dict[str, Any]:
         """All that resuming needs, as plain data; the keys are those of last.ckpt."""

@@ -171,3 +171,37 @@ def test_labels_without_a_place_and_empty_boxes_are_counted(tmp_path: Path) -> N
         "1 keypoint at -1,-1 is marked as labelled, but taken as missing",
         "1 keypoint at 0,0 is marked as labelled, and used",
     )
+
+
+def test_the_category_names_the_thing_and_its_lines(tmp_path: Path) -> None:
+    content = document()
+    content["categories"][0]["skeleton"] = [[1, 2]]
+    file = read(tmp_path, content)
+    assert (file.category, file.edges, file.notes) == ("leaf", ((0, 1),), ())
+    content["categories"][0]["skeleton"] = [[0, 1]]  # counted from 0
+    assert read(tmp_path, content).edges == ((0, 1),)
+    content["categories"][0]["skeleton"] = [[1, 2], [1, 3], [2, 2]]
+    file = read(tmp_path, content)
+    assert (file.edges, file.notes) == (((0, 1),), ("2 lines of the skeleton are not between keypoints",))
+    content["categories"] = [{"id": i, "name": f"leaf{i}", "keypoints": ["tip", "base"]} for i in (1, 2)]
+    content["annotations"][0]["category_id"] = 2
+    assert read(tmp_path, content).category is None  # two kinds of things
+
+
+def test_what_the_source_says_of_the_thing_goes_into_the_cache_and_the_weights(tmp_path: Path) -> None:
+    import torch
+
+    from kptool.cache.extraction import Options, extract
+    from kptool.cache.store import Cache
+    from kptool.data.sources import find_source
+    from kptool.training.split import Split, describe_data
+
+    content = document()
+    content["categories"][0]["skeleton"] = [[2, 1]]
+    pictures(tmp_path, tuple(f"{i}.png" for i in range(3)))
+    source = find_source(put(tmp_path / "labels.json", json.dumps(content)), Opening(size=(16, 16)))
+    done = extract(source, tmp_path / "out", Options(val=0.3, heatmaps="none"))
+    with Cache(done.cache) as cache:
+        assert (cache.info.category, cache.info.edges, cache.info.skeleton.edges) == ("leaf", ((1, 0),), ((1, 0),))
+        described = describe_data(cache, Split.load(cache, torch.device("cpu")))
+    assert (described["category"], described["edges"]) == ("leaf", [[1, 0]])

@@ -103,3 +103,17 @@ def test_losses_on_heatmaps(name: str, seed: int, height: int, width: int, sigma
 def test_every_loss_has_a_reference(name: str) -> None:
     """Add the formula of a new loss here."""
     assert name in {"mse", "wing", "heatmap-mse", "bce", "adaptive-wing", "dsnt"}
+
+
+def test_dsnt_of_an_empty_target_is_lowest_for_a_uniform_map() -> None:
+    """KL(u || p) = -ln n - mean ln p, whatever the point is."""
+    rng = np.random.default_rng(0)
+    raw = torch.from_numpy(rng.normal(size=(2, 1, 5, 7)).astype(np.float32)).requires_grad_()
+    function = plugins.load_loss("dsnt").function
+    empty, nowhere = torch.zeros_like(raw), torch.full((2, 1, 2), 1e4)
+    loss = function(raw, empty, nowhere)
+    expected = -math.log(35) - torch.log_softmax(raw.flatten(2), -1).mean(-1)
+    assert torch.allclose(loss, expected, atol=1e-5)
+    assert torch.allclose(function(torch.full_like(raw, 3.0), empty, nowhere), torch.zeros(2, 1), atol=1e-5)
+    loss.sum().backward()
+    assert torch.allclose(raw.grad, raw.detach().flatten(2).softmax(-1).view_as(raw) - 1 / 35, atol=1e-6)

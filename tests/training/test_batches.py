@@ -132,3 +132,22 @@ def test_every_step_is_full_and_every_image_is_seen(count: int, batch_size: int,
     assert len(batches) == epochs.steps == steps
     assert all(len(batch.images) == batch_size for batch in batches)
     assert len({tuple(p.flatten().tolist()) for batch in batches for p in batch.points.round(decimals=2)}) == count
+
+
+def test_absent_keypoints_are_taught_where_a_missing_label_means_something() -> None:
+    """The fourth keypoint is never labelled, so nothing is known of it; a mirrored image swaps what is absent."""
+    images, points = dots(12)
+    visibility = np.full((12, 4), 2, np.uint8)
+    visibility[:5, 0], visibility[:, 3] = 0, 0
+    data = TrainingSet.upload(images, np.repeat(points, 2, axis=1), visibility, torch.device("cpu")).teaching_absence()
+    assert data.absent is not None
+    assert data.absent.nonzero().tolist() == [[i, 0] for i in range(5)]
+    batch, generator = data.take(torch.arange(12)), torch.Generator()
+    assert batch.learnt.sum() == 12 * 3
+    flip = AugmentConfig(**{**vars(STILL), "flip": 1.0})
+    mirrored = augment(batch, torch.zeros(12, DRAWS), [1, 0, 2, 3], flip, generator)
+    assert mirrored.absent is not None
+    assert mirrored.absent.nonzero().tolist() == [[i, 1] for i in range(5)]
+    far = Batch(batch.images, batch.points + 100, batch.labelled, batch.absent)
+    moved = augment(far, torch.zeros(12, DRAWS), [0, 1, 2, 3], STILL, generator)
+    assert moved.learnt.nonzero().tolist() == [[i, 0] for i in range(5)]  # to leave the image is not to be absent

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,10 @@ def labels(path: Path, document: Any, category: str | None = None) -> LabelFile:
         *(note for ids in (pictures, kinds) for note in ids.notes()),
     )
     pairs = _flip_pairs(path, chosen, len(names))
-    model = coco_extras.model(document)
     model, empty = coco_extras.model(document), coco_extras.empty(tables, pictures.key, pictures.rows, names)
-    return LabelFile(names, instances, pairs, (path,), notes, edges=edges, predicted_by=model, empty=empty)
+    kind = coco_extras.kind(kinds.key, kinds.rows, rows)
+    file = LabelFile(names, instances, pairs, (path,), notes, edges=edges, category=kind)
+    return replace(file, predicted_by=model, empty=empty)
 
 
 def _tables(path: Path, document: Any) -> dict[str, list[_Row]]:

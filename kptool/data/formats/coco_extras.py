@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,26 @@ def model(document: Mapping[str, Any]) -> str:
     return text.removeprefix(PREDICTED_BY) if text.startswith(PREDICTED_BY) else ""
 
 
+def kind(
+    key: Callable[[Any], Any], categories: Mapping[Any, dict[str, Any]], rows: Sequence[dict[str, Any]]
+) -> str | None:
+    """The name of the category, if all annotations `rows` have the same. key: the id in `categories` that a reference means."""
+    names = {str((categories.get(key(row.get("category_id"))) or {}).get("name", "")) for row in rows}
+    return names.pop() or None if len(names) == 1 else None
+
+
 def edges(category: Mapping[str, Any], count: int) -> tuple[tuple[int, int], ...]:
-    """The lines of the category's skeleton as index pairs from 0; COCO counts from 1. Those out of range are left out."""
+    """The lines of the category's skeleton as index pairs from 0. Those that join no two keypoints are left out.
+
+    COCO counts keypoints from 1; a skeleton with a 0 and without the highest number counts them from 0.
+    """
     stated = category.get("skeleton")
     pairs = stated if isinstance(stated, list) else []
     whole = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2 and {type(k) for k in pair} == {int}]
-    return tuple((a - 1, b - 1) for a, b in whole if 1 <= a <= count and 1 <= b <= count and a != b)
+    numbers = {k for pair in whole for k in pair}
+    first = 0 if 0 in numbers and count not in numbers else 1
+    lines = [(a - first, b - first) for a, b in whole]
+    return tuple((a, b) for a, b in lines if a != b and 0 <= a < count and 0 <= b < count)
 
 
 def empty(
