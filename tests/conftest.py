@@ -94,6 +94,7 @@ def refused(kptool: Any) -> Any:
             "kptool: do not rely on ",
             "kptool: training unet on ",
             "kptool: no SOURCE was given",
+            "# ",  # how many pictures there are
         )
         lines = [line for line in ran.err.splitlines() if not line.startswith(remarks)]
         assert len(lines) == 1, ran.err
