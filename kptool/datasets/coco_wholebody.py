@@ -1,26 +1,32 @@
 """COCO-WholeBody: COCO's JSON with keypoints of the feet, the face and both hands beside the body's, 133 in all.
 
-Coordinates and visibility are as in COCO. Parts that the file marks as not valid are all zeros, and so unlabelled. A part can
-be chosen as a category, cropped to its own box; "body" are COCO's 17 keypoints alone.
+Coordinates and visibility are as in COCO; but in a part where 1 is the highest visibility of all, as in the published faces, it
+only says that there is a label, and is read as visible. Parts that the file marks as not valid are all zeros, and so
+unlabelled. A part can be chosen as a category, cropped to its own box; "body" are COCO's 17 keypoints alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
 from kptool.data.annotations import Dataset, LabelFile
 from kptool.data.formats import coco_document, human, json_kind, values
 from kptool.data.formats.human import Layout
-from kptool.data.notes import counted
+from kptool.data.formats.visibility import from_confidence
+from kptool.data.notes import counted, listed
 from kptool.system.text import read_json
 
 _Row = dict[str, Any]
 _BODY, _WHOLE = "body", "whole body"
+_HANDS = ("left-hand", "right-hand")
 _BODY_PARTS = (_BODY, *human.WHOLE_BODY)
 
 
@@ -37,19 +43,19 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     rows = values.objects(str(path), "annotations", document.get("annotations"))
     layouts = _layouts(path, document, rows, category)
     layout = human.joined(list(layouts.values()))
+    stated = [_parts(f"{path}, annotation {row.get('id', k)}", row, layouts) for k, row in enumerate(rows)]
+    graded = [part for part in layouts if part != _BODY and _is_graded(stated, part)]
     counts: Counter[str] = Counter()
-    kept = [
-        row
-        for number, row in enumerate(rows)
-        for row in _row(f"{path}, annotation {row.get('id', number)}", row, layouts, counts)
-    ]
-    stated = {"id": 1, "name": category or _WHOLE, "keypoints": list(layout.names)}
-    file = coco_document.labels(path, {**document, "annotations": kept, "categories": [stated]})
+    kept = [each for row, parts in zip(rows, stated, strict=True) for each in _row(row, parts, graded, counts)]
+    named = {"id": 1, "name": category or _WHOLE, "keypoints": list(layout.names)}
+    file = coco_document.labels(path, {**document, "annotations": kept, "categories": [named]})
+    faint = [part for part in layouts if part != _BODY and part not in graded]
     notes = (
         *counted(counts["invalid"], "{n} part{s} that the file marks as not valid {are} unlabelled"),
         *counted(counts["absent"], "{n} annotation{s} without keypoints of the {part} {are} not used", part=category),
+        *((f"no keypoint of {listed(faint)} has a visibility of 2, so 1 is read as visible there",) if faint else ()),
     )
-    return replace(file, flip_pairs=layout.pairs, notes=(*file.notes, *notes))
+    return replace(file, flip_pairs=layout.pairs, edges=human.edges(layout), notes=(*file.notes, *notes))
 
 
 def _layouts(path: Path, document: Mapping[str, Any], rows: list[_Row], category: str | None) -> dict[str, Layout]:
@@ -93,21 +99,38 @@ def _field(part: str) -> str:
     return "keypoints" if part == _BODY else f"{human.WHOLE_BODY[part][0]}_kpts"
 
 
-def _row(where: str, row: _Row, layouts: Mapping[str, Layout], counts: Counter[str]) -> Iterator[_Row]:
-    """The annotation as COCO's with the keypoints of all parts; none if it lacks the only part that is wanted."""
-    flat: list[float] = []
+def _parts(where: str, row: _Row, layouts: Mapping[str, Layout]) -> dict[str, NDArray[np.float64]]:
+    """x, y, v of the keypoints of each part, (K, 3); zeros for parts that the annotation lacks."""
+    found = {}
     for part, layout in layouts.items():
         stated = row.get(_field(part))
-        flat += values.numbers(where, _field(part), stated, 3 * len(layout)) if stated else [0.0] * (3 * len(layout))
+        flat = values.numbers(where, _field(part), stated, 3 * len(layout)) if stated else (0.0,) * (3 * len(layout))
+        found[part] = np.array(flat).reshape(-1, 3)
+    return found
+
+
+def _is_graded(stated: Sequence[Mapping[str, NDArray[np.float64]]], part: str) -> bool:
+    """Whether a part's visibility, or that of the other hand, tells visible from occluded: it exceeds 1 somewhere."""
+    same = [name for name in stated[0] if name == part or (part in _HANDS and name in _HANDS)] if stated else []
+    return any((parts[name][:, 2] > 1).any() for parts in stated for name in same)
+
+
+def _row(
+    row: _Row, parts: Mapping[str, NDArray[np.float64]], graded: Sequence[str], counts: Counter[str]
+) -> Iterator[_Row]:
+    """The annotation as COCO's with the keypoints of all parts; none if it lacks the only part that is wanted."""
+    flat: list[float] = []
+    for part, points in parts.items():
+        seen = points[:, 2] if part == _BODY or part in graded else from_confidence(points[:, 2])
+        flat += np.column_stack([points[:, :2], seen]).ravel().tolist()
         counts["invalid"] += part != _BODY and row.get(f"{human.WHOLE_BODY[part][0]}_valid") is False
-    alone = next(iter(layouts)) if len(layouts) == 1 else None
+    alone = next(iter(parts)) if len(parts) == 1 else None
+    if alone is not None and not any(flat[2::3]):
+        counts["absent"] += 1
+        return
     box = row.get(f"{human.WHOLE_BODY[alone][0]}_box") if alone in human.WHOLE_BODY else row.get("bbox")
-    if not any(flat[2::3]):
-        counts["absent"] += alone is not None
-        if alone is not None:
-            return
     fields = {key: value for key, value in row.items() if not key.endswith(("_kpts", "_valid", "_box"))}
-    yield {**fields, "keypoints": flat, "bbox": box if box and any(box) else None, "category_id": 1}
+    yield {**fields, "keypoints": flat, "bbox": box or None, "category_id": 1}
 
 
 DATASET = Dataset("COCO-WholeBody (json)", matches, read=read)

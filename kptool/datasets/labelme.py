@@ -67,7 +67,9 @@ def _picture(file: Path, base: Path, unused: Counter[str], embedded: bool) -> Pi
         raise DataError(f"{file} is not LabelMe's json, an object with shapes and imagePath; save it again")
     place = PurePosixPath(file.relative_to(base).parent.as_posix())
     stated = document.get("imagePath")
-    name = str(place / (stated.replace("\\", "/") if isinstance(stated, str) and stated else file.stem + ANY_SUFFIX))
+    name = file.stem + ANY_SUFFIX
+    if isinstance(stated, str) and stated:
+        name = str(place / stated.replace("\\", "/"))
     if embedded and isinstance(document.get("imageData"), str) and not is_file(base / name):
         name = str(place / file.name)
         unused["embedded"] += 1

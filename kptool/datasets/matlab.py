@@ -47,7 +47,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         raise DataError(f"{path} has neither joints nor RELEASE; save the labels as a csv with image,NAME_x,NAME_y")
     if wanted.is_struct:
         return mpii_release.read(path, mat_files.struct(path, wanted.name))
-    others = [one.name for one in mat_header.variables(path) if one.name != wanted.name]
+    others = [one.name for one in mat_header.variables(path) if one.name not in ("", wanted.name)]
     file = _leeds(path, mat_files.array(path, wanted.name))
     unused = counted(len(others), "{n} other variable{s} {are} not used ({names})", names=", ".join(others[:5]))
     return replace(file, notes=(*file.notes, *unused))
@@ -102,7 +102,7 @@ def _leeds(path: Path, stated: NDArray[np.float64]) -> LabelFile:
         *counted(against, "{n} joint{s} {have} a place and a flag that says not labelled; {they_are} not used"),
         *((f"the last {len(rows) - _TRAINED} pictures are for testing, as the data set's authors say",) if own else ()),
     )
-    return LabelFile(layout.names, things, layout.pairs, (path,), notes)
+    return LabelFile(layout.names, things, layout.pairs, (path,), notes, edges=human.edges(layout))
 
 
 DATASET = Dataset("Leeds Sports' or MPII's mat (MATLAB)", matches, read=read)

@@ -55,7 +55,7 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         ),
         *counted(counts["boxless"], "{n} person{s} {have} no valid center and scale, and so no box"),
     )
-    return LabelFile(layout.names, things, layout.pairs, (path,), notes)
+    return LabelFile(layout.names, things, layout.pairs, (path,), notes, edges=human.edges(layout))
 
 
 def _person(where: str, row: Mapping[str, Any], counts: Counter[str]) -> Labelled:

@@ -72,7 +72,9 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         for row in kept
         for p in (people[row],)
     ]
-    return LabelFile(layout.names, things, layout.pairs, tuple(files), (*notes, *_notes(counts, others)))
+    return LabelFile(
+        layout.names, things, layout.pairs, tuple(files), (*notes, *_notes(counts, others)), edges=human.edges(layout)
+    )
 
 
 def _people(file: Path, base: Path, counts: Counter[str]) -> list[_Person]:

@@ -52,7 +52,10 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     others = ", ".join(f"{kind[:40]} {n}" for kind, n in unused.most_common(8))
     notes = (*counted(sum(unused.values()), "{n} object{s} {are} not used ({others})", others=others), *how)
     read_files = (*files, *((meta_path,) if meta_path else ()))
-    return named_points.label_file(path, moved, None, read_files, notes, meta.nodes(chosen))
+    file = named_points.label_file(path, moved, None, read_files, notes, meta.nodes(chosen))
+    index = {name: k for k, name in enumerate(file.names)}
+    lines = [(index[a], index[b]) for a, b in meta.lines.get(chosen, ()) if a in index and b in index]
+    return replace(file, edges=tuple(lines))
 
 
 def _annotations(base: Path) -> Iterator[Path]:

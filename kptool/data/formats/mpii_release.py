@@ -41,7 +41,7 @@ def read(path: Path, release: Any) -> LabelFile:
         *counted(counts["boxless"], "{n} person{s} {have} no scale and position, and so no box"),
         "the boxes of heads, activities and videos are not used",
     )
-    return LabelFile(human.MPII.names, things, human.MPII.pairs, (path,), notes)
+    return LabelFile(human.MPII.names, things, human.MPII.pairs, (path,), notes, edges=human.edges(human.MPII))
 
 
 def _people(path: Path, number: int, picture: Any, counts: Counter[str]) -> Iterator[Labelled]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +16,11 @@ META = "meta.json"
 
 @dataclass(frozen=True)
 class Meta:
-    """shapes: of each class. labels: for each class the names of its graph's nodes by key, in order."""
+    """shapes: of each class. labels: for each class the names of its graph's nodes by key, in order. lines: pairs of names."""
 
     shapes: Mapping[str, str]
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    lines: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
 
     def name(self, title: str, key: str) -> str:
         """The name of a node, else its key."""
@@ -44,10 +45,15 @@ def read(path: Path) -> Meta:
     document = read_json(path)
     if not isinstance(document, dict):
         raise DataError(f"{path} is not a project's meta.json, an object with classes; export the project again")
-    shapes, labels = {}, {}
+    shapes, labels, lines = {}, {}, {}
     for row in objects(str(path), "classes", document.get("classes")):
         title = str(row.get("title"))
         shapes[title] = str(row.get("shape"))
-        nodes = mapping(mapping(row.get("geometry_config")).get("nodes"))
-        labels[title] = {key: str(mapping(node).get("label") or key) for key, node in nodes.items()}
-    return Meta(shapes, labels)
+        graph = mapping(row.get("geometry_config"))
+        labels[title] = {
+            key: str(mapping(node).get("label") or key) for key, node in mapping(graph.get("nodes")).items()
+        }
+        links = objects(str(path), "edges", graph.get("edges"))
+        ends = [tuple(labels[title].get(str(link.get(end)), "") for end in ("src", "dst")) for link in links]
+        lines[title] = [(a, b) for a, b in ends if a and b]
+    return Meta(shapes, labels, lines)

@@ -45,20 +45,21 @@ class Roles:
 def roles(path: Path, groups: Sequence[Sequence[Attributes]]) -> Roles:
     """The roles of the attributes of the points of each picture.
 
-    The name is the attribute that all points have and that repeats least within pictures and instances; of several, the
+    The name is the attribute that most points have and that repeats least within pictures and instances; of several, the
     usual key, else the first. Raises DataError if there is none, and pictures differ in their number of points.
     """
     keys = list(dict.fromkeys(key for group in groups for each in group for key in each))
     instance = next((key for word in _INSTANCES for key in keys if key.casefold() == word), "")
     rest = [key for key in keys if key != instance and flag_kind(key) is None]
-    full = [key for key in rest if all(each.get(key) for group in groups for each in group)]
+    total = sum(map(len, groups))
+    full = [key for key in rest if 2 * sum(bool(each.get(key)) for group in groups for each in group) >= total]
     name = min(full, key=lambda key: (_repeats(groups, key, instance), _usual(key)), default="")
     if not name:
         counts = {len(group) for group in groups if group}
         if len(counts) > 1 or rest:
             raise DataError(
-                f"{path}: its points have no name that all of them state, and pictures have {min(counts)} to {max(counts)}"
-                " points; give every point a region attribute called name"
+                f"{path}: its points have no attribute with their name, and pictures have {min(counts)} to {max(counts)} points;"
+                " give every point a region attribute called name"
             )
     return Roles(name, instance, tuple(key for key in rest if key != name))
 

@@ -171,8 +171,7 @@ def _texts(stated: Any) -> dict[str, str]:
 def _split(stated: Any, unused: Counter[str]) -> str:
     """The part of the data set that file attributes state; others are counted."""
     texts = _texts(stated)
-    for key in _SPLIT:
-        if texts.get(key, "").lower() in PARTS:
-            return PARTS[texts.pop(key).lower()]
+    key = next((key for key in _SPLIT if texts.get(key, "").lower() in PARTS), None)
+    part = PARTS[texts.pop(key).lower()] if key else ""
     unused["files"] += bool(texts)
-    return ""
+    return part
