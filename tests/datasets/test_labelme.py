@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from label_data import pictures, put
-from test_formats import collect
+from label_files import SEEN, pictures, put, write_wide
+from test_formats import collect, in_source_pixels
 
 from kptool.base.errors import DataError
 from kptool.data import convert
@@ -127,3 +127,12 @@ def test_paths_are_relative_to_the_json_in_any_notation(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(shapes: list[Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         read(save(tmp_path / "a.json", *shapes))
+
+
+def test_what_convert_writes_comes_back(tmp_path: Path) -> None:
+    path = write_wide(tmp_path / "in")
+    done = convert.convert(path, tmp_path / "out", "labelme", Opening())
+    first, again = find_source(path), find_source(done.file)
+    assert again.skeleton == first.skeleton
+    assert np.array_equal(collect(again).visibility, collect(first).visibility)
+    assert np.abs(in_source_pixels(collect(again)) - in_source_pixels(collect(first)))[SEEN > 0].max() < 1e-4

@@ -68,8 +68,8 @@ def test_points_are_named_by_their_class_and_grouped_by_rectangles(tmp_path: Pat
     points = [shape("tip", "point", place) for place in ([5, 6], [55, 56 - 40])]
     save(tmp_path, "ds/ann/a.png.json", *rectangles, *points, shape("end", "point", [60, 10], instance=""))
     file = read(tmp_path)
-    assert file.names == ("end", "tip")
-    assert [one.visibility.tolist() for one in file.things] == [[0, 2], [2, 2]]
+    assert file.names == ("tip", "end")
+    assert [one.visibility.tolist() for one in file.things] == [[2, 0], [2, 2]]
     assert find_source(tmp_path / "ds").total == 2
     save(tmp_path, "ds/ann/b.jpg.json", graph(k1=[1, 1]))
     with pytest.raises(DataError, match=r"several categories with different keypoints; .* --category: points, cat"):

@@ -74,7 +74,8 @@ def label_file(
 ) -> LabelFile:
     """The instances of all pictures, or of rectangles labelled `category`.
 
-    order: names that come first, in this order; the others follow, numbers in names by their value. notes: further notes.
+    order: names that come first, in this order. The others follow as in the instance with most points; if all have
+    numbers, by their values. notes: further notes.
     Raises DataError for names that an instance has twice, and if there are no points.
     """
     counts: Counter[str] = Counter()
@@ -83,7 +84,7 @@ def label_file(
         known = f"choose one of {', '.join(sorted(labels)[:20])}" if labels else "it has no rectangles with labels"
         raise DataError(f"{path} has no rectangle labelled {category!r}; {known}")
     found = [instance for picture in pictures for instance in _instances(picture, category, counts)]
-    names = tuple(sorted({name for one in found for name in one.points}, key=lambda name: _rank(name, order)))
+    names = _ordered(found, order)
     if not names:
         details = f" ({'; '.join(notes)})" if notes else ""
         raise DataError(
@@ -94,15 +95,19 @@ def label_file(
     return LabelFile(names, things, None, tuple(files) or (path,), (*notes, *_notes(counts, category), *remarks))
 
 
-def _rank(name: str, order: Sequence[str]) -> tuple[object, ...]:
-    """Sort key: the position in `order`, then the name with its numbers by value."""
-    known = order.index(name) if name in order else len(order)
-    pieces = [(piece.isdecimal(), int(piece[:18]) if piece.isdecimal() else 0, piece) for piece in _pieces(name)]
-    return known, pieces
+def _ordered(found: Sequence[_Instance], order: Sequence[str]) -> tuple[str, ...]:
+    """The names of all points, in the order that `label_file` describes."""
+    fullest = sorted(found, key=lambda one: -len(one.points))
+    used = tuple(dict.fromkeys(name for one in fullest for name in one.points))
+    stated = tuple(name for name in order if name in used)
+    rest = tuple(name for name in used if name not in stated)
+    return (*stated, *(sorted(rest, key=_by_numbers) if all(re.search("[0-9]", name) for name in rest) else rest))
 
 
-def _pieces(name: str) -> list[str]:
-    return [piece for piece in re.split("([0-9]+)", name) if piece]
+def _by_numbers(name: str) -> list[tuple[bool, int, str]]:
+    """A sort key that compares numbers in names by their values."""
+    pieces = [piece for piece in re.split("([0-9]+)", name) if piece]
+    return [(piece.isdecimal(), int(piece[:18]) if piece.isdecimal() else 0, piece) for piece in pieces]
 
 
 def _instances(picture: Picture, category: str | None, counts: Counter[str]) -> Iterator[_Instance]:
