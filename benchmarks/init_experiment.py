@@ -116,23 +116,24 @@ def run(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def table(points: list[dict[str, Any]]) -> str:
-    """A row per data set, number of images and number of steps: means over the seeds with both runs."""
+    """A row per data set, number of images and number of steps: means over the seeds with all the runs of that row."""
     lines = [
-        "| data | images | steps | seeds | mean shape | from scratch | with `--init` | change |",
-        "|---|---|---|---|---|---|---|---|",
+        "| data | images | steps | seeds | mean shape | from scratch | with `--init` | change | and `--freeze` |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for data, steps, images in sorted({(p["data"], p["steps"], p["images"]) for p in points}):
         here = [p for p in points if (p["data"], p["steps"], p["images"]) == (data, steps, images)]
-        by = {way: {p["seed"]: p["rmse"] for p in here if p["way"] == way} for way in (SCRATCH, FROM_WEIGHTS)}
+        by = {way: {p["seed"]: p["rmse"] for p in here if p["way"] == way} for way in (SCRATCH, FROM_WEIGHTS, FROZEN)}
         seeds = sorted(set(by[SCRATCH]) & set(by[FROM_WEIGHTS]))
         if not seeds:
             continue
         plain, begun = (np.array([by[way][seed] for seed in seeds]) for way in (SCRATCH, FROM_WEIGHTS))
         change = (begun - plain) / plain
         spread = f" ({change.min():+.0%} to {change.max():+.0%})" if len(seeds) > 1 else ""
+        frozen = f"{np.mean([by[FROZEN][seed] for seed in seeds]):.2f}" if set(seeds) <= set(by[FROZEN]) else ""
         lines.append(
             f"| {data} | {images} | {steps} | {len(seeds)} | {here[0]['mean_shape']:.2f} | {plain.mean():.2f}"
-            f" | {begun.mean():.2f} | {change.mean():+.0%}{spread} |"
+            f" | {begun.mean():.2f} | {change.mean():+.0%}{spread} | {frozen} |"
         )
     return "\n".join(lines)
 
