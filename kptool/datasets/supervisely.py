@@ -50,7 +50,12 @@ def read(path: Path, category: str | None = None) -> LabelFile:
     pictures = [_picture(file, base, document, meta, chosen, unused) for file, document in documents]
     moved, how = _in_pixels(pictures)
     others = ", ".join(f"{kind[:40]} {n}" for kind, n in unused.most_common(8))
-    notes = (*counted(sum(unused.values()), "{n} object{s} {are} not used ({others})", others=others), *how)
+    hidden = sum(bool(point.flags) for picture in pictures for point in picture.points)
+    notes = (
+        *counted(sum(unused.values()), "{n} object{s} {are} not used ({others})", others=others),
+        *counted(hidden, "{n} disabled node{s} {are} read as occluded"),
+        *how,
+    )
     read_files = (*files, *((meta_path,) if meta_path else ()))
     file = named_points.label_file(path, moved, None, read_files, notes, meta.nodes(chosen))
     index = {name: k for k, name in enumerate(file.names)}
