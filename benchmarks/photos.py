@@ -75,6 +75,7 @@ def main() -> None:
         "--as-labelled", action="store_true", help="compare the positions that kptool's labels would have"
     )
     parser.add_argument("--unseen", nargs=2, type=Path, metavar=("TRAINED", "EVERYONE"))
+    parser.add_argument("--repeats", type=int, default=1, help="times are those of the fastest of so many calls")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     document = json.loads(arguments.annotations.read_text())
@@ -89,7 +90,7 @@ def main() -> None:
     paths = [files[document["annotations"][i]["image_id"]] for i in chosen]
     predictor = Predictor("unet", "cpu", as_labelled=arguments.as_labelled)
     finders = {"kptool": _finder(predictor), **{name: peers.load(name) for name in arguments.others}}
-    errors, seconds = measure(finders, predictor, paths, truth[chosen])
+    errors, seconds = measure(finders, predictor, paths, truth[chosen], arguments.repeats)
     print(f"{len(chosen)} photos of {len(set(person[chosen].tolist()))} people; {machine()}")
     rows = summaries(errors, seconds, person[chosen])
     for row in rows:
@@ -99,12 +100,13 @@ def main() -> None:
 
 
 def measure(
-    finders: dict[str, peers.Find], predictor: Predictor, paths: list[Path], truth: Floats
-) -> tuple[dict[str, Floats], dict[str, list[float]]]:
-    """Errors (N, 15, 2) by toolkit, in pixels of a 96x96 face, NaN where it found no face; and the seconds of each photo."""
+    finders: dict[str, peers.Find], predictor: Predictor, paths: list[Path], truth: Floats, repeats: int
+) -> tuple[dict[str, Floats], dict[str, list[tuple[float, float]]]]:
+    """Errors (N, 15, 2) by toolkit, in pixels of a 96x96 face, NaN where it found no face; and the seconds of each
+    photo, elapsed and of processor time, the fastest of `repeats`."""
     shape = np.array(predictor.card.data["mean_shape"])
     errors = {name: np.full(truth.shape, np.nan) for name in finders}
-    seconds: dict[str, list[float]] = {name: [] for name in finders}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in finders}
     for number, (path, points) in enumerate(zip(paths, truth, strict=True)):
         with Image.open(path) as picture:
             image = np.asarray(picture.convert("RGB"))
@@ -112,9 +114,12 @@ def measure(
         for name, find in finders.items():
             if number == 0:
                 find(image)  # the first call loads models and allocates
-            started = time.perf_counter()
-            found = find(image)
-            seconds[name].append(time.perf_counter() - started)
+            taken = []
+            for _ in range(repeats):
+                started, worked = time.perf_counter(), time.process_time()
+                found = find(image)
+                taken.append((time.perf_counter() - started, time.process_time() - worked))
+            seconds[name].append(min(taken))
             each = [np.array([face[key] for key in FACE15.names]) for face in found]
             near = [p for p in each if np.linalg.norm(p.mean(0) - points.mean(0)) < 0.3 * np.ptp(points, 0).max()]
             if near:
@@ -123,7 +128,7 @@ def measure(
 
 
 def summaries(
-    errors: dict[str, Floats], seconds: dict[str, list[float]], person: NDArray[np.int64]
+    errors: dict[str, Floats], seconds: dict[str, list[tuple[float, float]]], person: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
     """A row of figures for each toolkit; the interval is a bootstrap over people."""
     shared = np.all([np.isfinite(each).all((1, 2)) for each in errors.values()], axis=0)
@@ -142,8 +147,8 @@ def summaries(
                 "rmse_shared": round(rms(same), 3),
                 "rmse_shared_bias_removed": round(rms(same - same.mean(0)), 3),
                 "interval_95": [round(low, 3), round(high, 3)],
-                "median_ms": round(1e3 * float(np.median(seconds[name])), 1),
-                "90th_ms": round(1e3 * float(np.percentile(seconds[name], 90)), 1),
+                "median_ms": round(1e3 * float(np.median([wall for wall, _ in seconds[name]])), 1),
+                "median_processor_ms": round(1e3 * float(np.median([cpu for _, cpu in seconds[name]])), 1),
             }
         )
     return rows
