@@ -12,7 +12,9 @@ from kptool.cli.output import emit, emit_json, note, progress
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="Labels of any format that `kptool extract` reads.")],
+    source: Annotated[
+        Path, typer.Argument(help="Labels of any format that `kptool extract` reads, or what `predict --json` printed.")
+    ],
     out: Annotated[Path, typer.Option(help="Output folder, a new one.")],
     to: Annotated[str, typer.Option(help="Output format: coco, yolo, csv, label-studio, cvat, deeplabcut or labelme.")],
     images: Images = None,
@@ -22,7 +24,8 @@ def convert(
 ) -> None:
     """Convert labels to another format.
 
-    Pictures are copied into the output folder. The source is not changed.
+    Pictures are copied into the output folder. The source is not changed. Predictions become predictions again in Label
+    Studio, CVAT and COCO, so that people can correct them.
     """
     from kptool.data import convert as library
     from kptool.data.sources import Opening

@@ -65,6 +65,7 @@ def _labels(folder: Path) -> Iterator[Input]:
         "openpose",
         "supervisely",
         "coco-wholebody",
+        "predictions",
     }
     for name, write in label_files.MORE.items():
         place = folder / name
