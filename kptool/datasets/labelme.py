@@ -2,7 +2,7 @@
 
 Coordinates are pixels measured from the image's edges. Shapes with the same `group_id` are one instance. `imagePath` is
 relative to the JSON file; if there is no such picture, the one embedded as `imageData` is used. A point is occluded if one of
-its flags says so, or if X-AnyLabeling marks it as difficult.
+its flags says so, if X-AnyLabeling marks it as difficult, or if the model that placed it gave it a score below 0.6.
 """
 
 from __future__ import annotations
@@ -105,7 +105,10 @@ def _text(value: Any) -> str:
 
 
 def _flags(shape: Mapping[str, Any], unused: Counter[str]) -> dict[str, str]:
-    """Texts by the kind of visibility flag; other flags that are set are counted."""
+    """Texts by the kind of visibility flag; other flags that are set are counted.
+
+    A field `visible` of the shape itself is a setting of X-AnyLabeling's display.
+    """
     found: dict[str, str] = {}
     stated = {**values.mapping(shape.get("attributes")), **values.mapping(shape.get("flags"))}
     for name, value in stated.items():
@@ -116,6 +119,9 @@ def _flags(shape: Mapping[str, Any], unused: Counter[str]) -> dict[str, str]:
             unused["flags"] += 1
     if shape.get("difficult") is True:
         found.setdefault("occluded", "true")
+    score = shape.get("score")
+    if isinstance(score, int | float) and not isinstance(score, bool) and 0 < score <= 1:
+        found.setdefault("confidence", str(score))
     return found
 
 

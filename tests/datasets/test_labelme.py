@@ -71,11 +71,12 @@ def test_flags_on_visibility_count_and_others_are_told(tmp_path: Path) -> None:
         tmp_path / "a.json",
         shape("p1", (1, 2), flags={"occluded": True}), shape("p2", (1, 3), flags={"visible": False, "checked": True}),
         shape("p10", (1, 4), difficult=True), shape("p9", (1, 5), attributes={"visibility": 2}),
+        shape("p11", (1, 6), score=0.4, visible=False),
         shape("line", (1, 5), (1, 9), kind="line"), shape("blob", (1, 5), (1, 9), (4, 4), kind=None),
     )  # fmt: skip
     file = read(path)
-    assert file.names == ("p1", "p2", "p9", "p10")
-    assert file.things[0].visibility.tolist() == [1, 1, 2, 1]
+    assert file.names == ("p1", "p2", "p9", "p10", "p11")
+    assert file.things[0].visibility.tolist() == [1, 1, 2, 1, 1]
     assert file.notes[0] == "2 shapes other than points and rectangles are not used (line 1, polygon 1)"
     assert file.notes[1] == "1 flag of points is not used, as only those on visibility have a meaning"
 
