@@ -197,7 +197,7 @@ def test_what_is_wrong_is_named(text: str, says: str, tmp_path: Path) -> None:
         deeplabcut.read(put(tmp_path / "CollectedData.csv", text))
 
 
-def write_h5(path: Path, **changes: Any) -> Path:
+def write_h5(path: Path, heads: tuple[bytes, ...] = (b"scorer", b"bodyparts", b"coords"), **changes: Any) -> Path:
     """What `pandas.DataFrame.to_hdf(path, key="df_with_missing")` writes for two frames and two body parts."""
     parts: dict[str, Any] = {
         "axis0_level0": np.array([b"me"]), "axis0_label0": np.zeros(4, np.int8),
@@ -215,7 +215,7 @@ def write_h5(path: Path, **changes: Any) -> Path:
         for name, value in (parts | changes).items():
             if value is not None:
                 group[name] = value
-        for k, name in enumerate((b"scorer", b"bodyparts", b"coords")):
+        for k, name in enumerate(heads):
             group[f"axis0_level{k}"].attrs["name"] = name
     return path
 
@@ -235,6 +235,21 @@ def test_an_h5_without_its_csv_is_read_and_with_it_is_not(tmp_path: Path) -> Non
     source = find_source(path)
     assert source.total == 1
     assert source.notes[0] == "CollectedData_me.csv is read instead of CollectedData_me.h5 beside it"
+
+
+def test_an_h5_of_several_animals_has_an_instance_for_each(tmp_path: Path) -> None:
+    levels = [b"me"], [b"m1", b"m2", b"single"], [b"corner", b"tip"], [b"x", b"y"]
+    labels = [0] * 6, [0, 0, 1, 1, 2, 2], [1, 1, 1, 1, 0, 0], [0, 1] * 3
+    changes: dict[str, Any] = {"block0_values": np.array([[1.5, 2, 3, 4, 5, 6], [np.nan, np.nan, 7, 8, 5, 6]])}
+    for k, (level, label) in enumerate(zip(levels, labels, strict=True)):
+        for axis in ("axis0", "block0_items"):
+            changes |= {f"{axis}_level{k}": np.array(level), f"{axis}_label{k}": np.array(label, np.int8)}
+    path = tmp_path / "CollectedData_me.h5"
+    file = deeplabcut.read(write_h5(path, (b"scorer", b"individuals", b"bodyparts", b"coords"), **changes))
+    assert file.names == ("tip",)
+    places = [(thing.picture[-5:], thing.keypoints.tolist()) for thing in file.things]
+    assert places == [("a.png", [[1.5, 2]]), ("a.png", [[3, 4]]), ("b.jpg", [[7, 8]])]
+    assert "2 labels of body parts that belong to no animal (corner) are not used" in " ".join(file.notes)
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,24 @@ def test_links_out_of_the_file_and_newer_formats_are_refused(tmp_path: Path) -> 
         sleap.read(path)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "last"), [("frames", "instance_id_end", 3), ("instances", "point_id_end", 9)]
+)
+def test_rows_that_are_not_there_or_belong_to_another_are_refused(
+    table: str, column: str, last: int, tmp_path: Path
+) -> None:
+    path = project(tmp_path, (0, 0, 0), (0, 1, 0))
+    for value in (last, 2**40, -1):
+        with h5py.File(path, "a") as file:
+            rows = file[table][()]
+            rows = rows.astype([(name, "i8" if name == column else rows.dtype[name]) for name in rows.dtype.names])
+            rows[column][0] = value
+            del file[table]
+            file[table] = rows
+        with pytest.raises(DataError, match=f"its {table} refer to rows that are not there, or are another's"):
+            sleap.read(path)
+
+
 def test_cut_off_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
     path = write_sleap(tmp_path)
     whole = path.read_bytes()

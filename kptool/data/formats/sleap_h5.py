@@ -48,6 +48,7 @@ _OTHERS = ("masks", "rois", "bboxes", "centroids", "label_images", "negative_fra
 """Further tables, which are counted."""
 _ERRORS = (
     OSError, KeyError, RuntimeError, TypeError, IndexError, AttributeError, OverflowError, MemoryError, DataError,
+    json.JSONDecodeError, UnicodeDecodeError,
 )  # fmt: skip
 _FIX = "save it again in SLEAP"
 
@@ -162,6 +163,10 @@ def _instances(file: h5py.File, videos: list[Any], kind: int, version: float) ->
     frames = _table(file, "frames", "video", "frame_idx", "instance_id_start", "instance_id_end")
     rows = _table(file, "instances", "instance_type", "skeleton", "point_id_start", "point_id_end")
     points = _table(file, "points" if kind == LABELLED else "pred_points", "x", "y", "visible")
+    _check_ranges("frames", frames["instance_id_start"], frames["instance_id_end"], len(rows["skeleton"]))
+    _check_ranges(
+        "instances", rows["point_id_start"], rows["point_id_end"], len(points["x"]), rows["instance_type"] == kind
+    )
     place = np.column_stack([points["x"], points["y"]]).astype(np.float64)
     if version < _CENTRED:
         place = np.asarray(from_edges(place), np.float64)
@@ -180,6 +185,13 @@ def _instances(file: h5py.File, videos: list[Any], kind: int, version: float) ->
             ]
             found.append([order[int(video)], int(frame), int(rows["skeleton"][row]), listed])
     return found, bare
+
+
+def _check_ranges(what: str, first: NDArray[Any], last: NDArray[Any], count: int, used: Any = True) -> None:
+    """Raise ValueError unless the ranges that are used lie in 0..count and overlap so little that memory stays bounded."""
+    starts, ends = (np.asarray(each, np.float64)[np.broadcast_to(used, each.shape)] for each in (first, last))
+    if not (((starts >= 0) & (starts <= ends) & (ends <= count)).all() and (ends - starts).sum() <= count):
+        raise ValueError(f"its {what} refer to rows that are not there, or are another's")
 
 
 def _order(videos: list[Any], used: NDArray[Any]) -> dict[int, int]:
