@@ -17,6 +17,7 @@ from kptool.data.annotations import LabelFile
 from kptool.data.formats import sleap_h5
 from kptool.data.sources import Opening, find_source
 from kptool.datasets import sleap
+from kptool.system import quarantine
 
 POINTS = np.array([[10.25, 20], [30, 40], [50, 60.5], [70, 80]])
 SEEN = np.array([1, 1, 1, 0], np.uint8)
@@ -168,11 +169,18 @@ def test_a_package_is_read_in_a_subprocess(isolated: None, tmp_path: Path) -> No
     source = find_source(write_sleap(tmp_path), Opening(size=(90, 100)))
     assert source.pictures == ["video0/000007.png", "video0/000008.png"]
     assert next(source.blocks()).images.shape == (2, 90, 100)
-    (tmp_path / "labels.pkg.slp").write_bytes(sleap_h5._MAGIC + b"x" * 100)
-    with pytest.raises(
-        DataError, match=r"cannot be read: it is not laid out as SLEAP's files are .*; save it again in SLEAP"
-    ):
-        find_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "reason"),
+    [(-11, b"", "it is damaged"), (0, b'"it is odd"', "it is odd"), (0, b"{", "it is damaged")],
+)
+def test_what_the_subprocess_reports_becomes_one_sentence(
+    isolated: None, status: int, answer: bytes, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "run_isolated", lambda code, path, *more: (status, answer))
+    with pytest.raises(DataError, match=rf"p\.slp cannot be read: {reason}; save it again in SLEAP"):
+        sleap.read(project(tmp_path, (0, 0, 0)))
 
 
 def test_pictures_of_several_videos_are_grouped_by_video(tmp_path: Path) -> None:
