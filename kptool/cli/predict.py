@@ -233,7 +233,8 @@ def _tables(found: list[PicturePrediction], predictor: Predictor) -> list[Any]:
     """One table per instance, or if there are many, one line per picture."""
     thing, count = predictor.thing, sum(len(each.faces) for each in found)
     if count > _TABLES or sum(each.frame is not None for each in found) > _TABLES:
-        whole = f"{thing.counted(count)} in {len(found)} pictures"
+        pictures = "frames" if all(each.frame is not None for each in found) else "pictures"
+        whole = f"{thing.counted(count)} in {len(found)} {pictures}"
         last = f"{whole}, {_about(predictor)}; --csv and --json print their keypoints"
         return [*lines(found, thing.counted), last]
     nothing = f"no {thing.name} found"
