@@ -40,7 +40,7 @@ def read_apart(path: Path, category: str | None, images: Path) -> LabelFile:
 
 
 def _read(path: Path, category: str | None, *, embedded: bool) -> LabelFile:
-    files, others = json_kind.files_of(path, json_kind.LABELME)
+    files, others = json_kind.files_of(path, json_kind.LABELME, "LabelMe's json")
     base = path if path.is_dir() else path.parent
     unused: Counter[str] = Counter()
     pictures = [_picture(file, base, unused, embedded) for file in files]

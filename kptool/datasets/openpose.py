@@ -52,7 +52,7 @@ def matches(path: Path) -> bool:
 
 def read(path: Path, category: str | None = None) -> LabelFile:
     """All people with all parts that occur, or only the part `category`. Raises DataError, naming the file and person."""
-    files, others = json_kind.files_of(path, json_kind.OPENPOSE)
+    files, others = json_kind.files_of(path, json_kind.OPENPOSE, "OpenPose's json")
     base = path if path.is_dir() else path.parent
     if category is not None and category not in _PARTS:
         raise DataError(f"{path} has no part {category!r}; choose one of {', '.join(_PARTS)}")

@@ -73,7 +73,7 @@ def _annotations(base: Path) -> Iterator[Path]:
 def _document(file: Path) -> dict[str, Any]:
     """The labels of one picture. Raises DataError if they are not Supervisely's."""
     document = read_json(file)
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or "objects" not in document:
         raise DataError(f"{file} is not Supervisely's json, an object with size and objects; export it again")
     values.objects(str(file), "objects", document.get("objects"))
     return document

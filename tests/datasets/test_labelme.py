@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from label_files import SEEN, pictures, put, write_wide
+from label_files import SEEN, pictures, put, write_labelme, write_wide
 from test_formats import collect, in_source_pixels
 
 from kptool.base.errors import DataError
@@ -137,3 +137,13 @@ def test_what_convert_writes_comes_back(tmp_path: Path) -> None:
     assert again.skeleton == first.skeleton
     assert np.array_equal(collect(again).visibility, collect(first).visibility)
     assert np.abs(in_source_pixels(collect(again)) - in_source_pixels(collect(first)))[SEEN > 0].max() < 1e-4
+
+
+def test_a_damaged_file_beside_its_picture_is_not_passed_over(tmp_path: Path) -> None:
+    write_labelme(tmp_path)
+    for text in ("{}", "null", '{"version": "5', "[]", "words"):
+        put(tmp_path / "a.json", text)
+        with pytest.raises(DataError, match=r"a\.json is not LabelMe's json, as others in its folder are"):
+            find_source(tmp_path)
+    put(tmp_path / "a.json", json.dumps({"shapes": None, "imagePath": "a.png"}))
+    assert find_source(tmp_path).total == 1

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from kptool.system.text import beginning
+from kptool.base.errors import DataError
+from kptool.data.pictures import SUFFIXES
+from kptool.system.text import beginning, is_file
 from kptool.system.walking import files_below
 
 COCO, COCO_WHOLEBODY, LABEL_STUDIO = "coco", "coco-wholebody", "label-studio"
@@ -113,15 +115,20 @@ def is_folder_of(folder: Path, wanted: str) -> bool:
     return kinds == {wanted}
 
 
-def files_of(path: Path, wanted: str) -> tuple[list[Path], int]:
+def files_of(path: Path, wanted: str, what: str) -> tuple[list[Path], int]:
     """The label files of one kind at `path`, a file or folder, and the number of other JSON files there.
 
-    Those in subfolders are used if there is no JSON file in the folder itself.
+    Those in subfolders are used if there is no JSON file in the folder itself. what: the kind, in messages. Raises
+    DataError for another file that should be of this kind: it is named after a picture beside it, or is no JSON at all.
     """
     if not path.is_dir():
         return [path], 0
     files = _json_files(path, None)
     found = [file for file in files if kind(file) == wanted]
+    for file in sorted(set(files) - set(found)):
+        stem = file.stem.removesuffix("_keypoints")
+        if kind(file) is None or stem != file.stem or any(is_file(file.with_suffix(suffix)) for suffix in SUFFIXES):
+            raise DataError(f"{file} is not {what}, as others in its folder are; export it again, or move it elsewhere")
     return found, len(files) - len(found)
 
 
