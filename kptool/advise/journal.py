@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FILE = "study.journal"
 FAILED, SECONDS = "failed", "seconds"
 """User attributes of a trial: why it failed, and how long it trained."""
+_BEST_TRIALS = 5
+"""The least number of best trials whose settings are compared with those of all."""
 
 
 def load_optuna() -> Any:
@@ -110,6 +112,23 @@ def trial(study: optuna.Study, number: int, *, resume: bool, seed: int) -> optun
     if not resume:
         return study.ask()
     return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """Each setting's share of the importance, which add up to 1, largest first; empty with fewer than 10 complete trials.
+
+    By PED-ANOVA (Watanabe, Bansal & Hutter, IJCAI 2023): how far the settings of the best trials, at least 5 of them, are
+    from those of all complete trials, setting by setting.
+    """
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.trial import TrialState
+
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < 2 * _BEST_TRIALS or len({trial.value for trial in complete}) == 1:
+        return {}
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, _BEST_TRIALS / len(complete)))
+    found = get_param_importances(study, evaluator=evaluator, params=list(complete[0].params))
+    return {key: float(value) for key, value in found.items()} if sum(found.values()) > 0 else {}
 
 
 def prune(study: optuna.Study, trial: optuna.Trial, *, failed: str | None = None) -> None:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from kptool.advise import powerlaw
 from kptool.advise.powerlaw import Fitted, Forecast
+from kptool.base import palette
 from kptool.base.config import ModelConfig, TrainConfig, require, to_dict
 from kptool.base.errors import CheckpointError
 from kptool.cache.store import Cache
@@ -246,22 +247,22 @@ def words(points: Sequence[Point], law: Fitted | None, forecasts: Sequence[Forec
 
 def figure(points: Sequence[Point], law: Fitted | None) -> Figure:
     """A plot of the points, the fitted law up to the largest forecast, and its 95 % interval."""
-    drawn = Figure(figsize=(7, 4), layout="constrained", facecolor="white")
+    drawn = Figure(figsize=(7, 4), layout="constrained", facecolor=palette.PAPER)
     axis = drawn.subplots()
     images, errors = np.array([p.images for p in points]), np.array([p.rmse for p in points])
     if law is not None:
         counts = np.geomspace(images.min(), images.max() * powerlaw.MOST, 200)
         low, high = law.band(counts)
-        inside = counts <= images.max()
-        axis.fill_between(counts, low, high, color="#1f6feb", alpha=0.15, linewidth=0, label="95 % interval")
+        inside, colour = counts <= images.max(), palette.SERIES[0]
+        axis.fill_between(counts, low, high, color=colour, alpha=0.15, linewidth=0, label="95 % interval")
         a, b, c = law.law.a, law.law.b, law.law.c
-        axis.plot(counts[inside], law.law(counts[inside]), color="#1f6feb", label=f"{a:.2f} + {b:.3g} n^-{c:.2f}")
-        axis.plot(counts[~inside], law.law(counts[~inside]), color="#1f6feb", linestyle="--")
-        axis.axvline(images.max(), color="black", linewidth=0.8, alpha=0.4)
-    axis.scatter(images, errors, color="#d1242f", s=18, zorder=3, label="measured")
+        axis.plot(counts[inside], law.law(counts[inside]), color=colour, label=f"{a:.2f} + {b:.3g} n^-{c:.2f}")
+        axis.plot(counts[~inside], law.law(counts[~inside]), color=colour, linestyle="--", label="forecast")
+        axis.axvline(images.max(), color=palette.MUTED, linewidth=0.8)
+    axis.scatter(images, errors, color=palette.SERIES[1], marker="D", s=20, zorder=3, label="measured")
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
-    axis.set(xlabel="training images", ylabel="validation RMSE, px")
-    axis.grid(alpha=0.3)
-    axis.legend()
+    axis.set(xlabel="training images, logarithmic", ylabel="validation RMSE, px")
+    axis.grid(True, color=palette.GRID, linewidth=0.7)
+    axis.legend(fontsize=9)
     return drawn

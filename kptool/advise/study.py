@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Study:
     """The trials so far, best first, and the searched dimensions.
 
     epochs: of a complete trial. mean_shape_rmse: the RMSE of predicting the training images' mean shape, for comparison.
+    importances: each setting's share, largest first, see `kptool.advise.journal.importances`; empty with too few trials.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Study:
     dimensions: tuple[Dimension, ...]
     epochs: int
     mean_shape_rmse: float | None
+    importances: dict[str, float] = field(default_factory=dict)
 
     @property
     def best(self) -> Trial | None:

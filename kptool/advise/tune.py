@@ -192,7 +192,8 @@ class _Search:
     def record(self) -> Study:
         """Write trials.csv and, once a trial is complete, best.toml; returns the study so far."""
         trials = best_first(self._trial(each) for each in self.study.get_trials(deepcopy=False) if each.params)
-        study = Study(self.network.model, trials, self.dimensions, self.config.epochs, self._baseline)
+        shares = journal.importances(self.study)
+        study = Study(self.network.model, trials, self.dimensions, self.config.epochs, self._baseline, shares)
         write_table(self.out / TABLE, study)
         if study.best is not None:
             given = {key: read(key, self.network, self.config) for key in self._given}

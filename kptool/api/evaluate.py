@@ -66,11 +66,18 @@ class EvaluateResult(Result):
         }
 
     def plot(self) -> Figure:
-        """The cumulative distribution of the images' NME."""
-        from kptool.report import charts, figures
+        """The cumulative distribution of the images' NME, and that of the mean shape."""
+        from kptool.evaluation.evaluation import mean_shape_nme
+        from kptool.report import about, charts, figures
 
         with Cache(self.cache) as cache:
-            return charts.cumulative({self.model: figures.per_image_nme(cache, self.split, self.evaluation)})
+            baseline = None if self.mean_shape is None else mean_shape_nme(cache, self.split)
+            return charts.cumulative(
+                {self.model: figures.per_image_nme(cache, self.split, self.evaluation)},
+                baseline,
+                normaliser=self.metrics.normaliser,
+                note=about.measured(cache, self.split),
+            )
 
     def plot_predictions(self, count: int = 16) -> Figure:
         """`count` images from best to worst by NME, with the predictions in colour over the labels in white."""

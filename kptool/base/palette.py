@@ -12,6 +12,8 @@ LEFT, RIGHT, MIDDLE = "#ffa21a", "#3a86ff", "#a3125f"
 """Keypoints on photos: the left and the right one of a flip pair, and those without a partner."""
 TRUTH, OUTLINE = "#ffffff", "#000000"
 """Labels beside predictions; and the line around light marks, so that they show on any photo."""
+TRACKS = ("#e69f00", "#56b4e9", "#f0e442", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#ffffff")
+"""Boxes of tracked instances, which have their number beside them (Okabe and Ito, Color Universal Design, 2008)."""
 FINDING = "#ff2d2d"
 """Rings and crosses of `kptool doctor`, told from keypoints by their size and shape."""
 SHAPES = {LEFT: "circle", RIGHT: "square", MIDDLE: "diamond"}

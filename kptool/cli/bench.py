@@ -53,7 +53,9 @@ def bench(
         from kptool.report.charts import bars
         from kptool.report.figures import save
 
-        save(bars([(f"{row.group}: {row.task} vs {row.peer}", row.ratio) for row in rows]), plot)
+        facts = machine()
+        about = f"{facts['cpu']}, {facts['date']}. Medians of runs taken in turns{', a quick run' if quick else ''}."
+        save(bars([(f"{row.group}: {row.task} vs {row.peer}", row.ratio) for row in rows], note=about), plot)
         note(f"kptool: wrote {plot}")
     if report is not None:
         from kptool.bench.timing import markdown

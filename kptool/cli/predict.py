@@ -56,6 +56,12 @@ def predict(
     coco: Annotated[Path | None, typer.Option(help="Write COCO keypoints json.", show_default=False)] = None,
     heatmaps: Annotated[Path | None, typer.Option(help="Write heatmaps to an HDF5 file.", show_default=False)] = None,
     names: Annotated[bool, typer.Option("--names", help="Write keypoint numbers and names into the drawings.")] = False,
+    circles: Annotated[
+        bool,
+        typer.Option(
+            "--circles", help="Draw each keypoint's 90 % radius as a circle, the fainter the lower its score."
+        ),
+    ] = False,
     frames: Annotated[
         int | None, typer.Option(min=1, help="Read at most this many frames of a video.", show_default=False)
     ] = None,
@@ -90,6 +96,8 @@ def predict(
     """
     if csv and json:
         raise ConfigError("--csv and --json both write to stdout; choose one")
+    if circles and out is None:
+        raise ConfigError("--circles draws on the pictures that --out writes; give --out")
     boxes = [_box(text) for text in box] if box else None
     if boxes and detect:
         raise ConfigError("--box says where to look, so --detect has nothing to find; leave one out")
@@ -112,13 +120,13 @@ def predict(
     with workers.join() as mine, ExitStack() as stack:
         if heatmaps and mine.world > 1:
             raise ConfigError("--heatmaps writes one file, so it needs a single process; run it without torchrun")
-        outputs = stack.enter_context(stream.outputs(predictor, videos.folder, heatmaps, names=names))
+        outputs = stack.enter_context(stream.outputs(predictor, videos.folder, heatmaps, names=names, circles=circles))
         if mine.rank == 0:
             _introduce(predictor, counts)
         bar = stack.enter_context(progress(quiet=json or mine.rank > 0))
         outputs.reserve(wanted)
         part = wanted[mine.rank :: mine.world]
-        outputs.film = videos.open_film(stack, predictor, names=names, world=mine.world)
+        outputs.film = videos.open_film(stack, predictor, names=names, circles=circles, world=mine.world)
         one = stream.run(
             predictor,
             reading.read(part, frames=frames, fps=fps),

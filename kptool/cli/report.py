@@ -32,9 +32,12 @@ def report(
 
     with Cache(cache) as opened, progress(quiet=json) as bar:
         measured = measure_all(models, opened, split=split, flip=tta, progress=bar)
-        write_text(out, write_page(measured, opened, split))
+        write_text(out, write_page(measured, opened, split, flip=tta))
     if json:
-        rows = [{"model": each.label, **each.evaluation.metrics.to_dict()} for each in measured]
+        rows = [
+            {"model": each.label, **each.evaluation.metrics.to_dict(), "rmse_interval95": each.intervals.rmse}
+            for each in measured
+        ]
         emit_json({"page": str(out), "models": rows})
         return
     emit(f"wrote {out}")

@@ -57,19 +57,25 @@ def _show_cache(path: Path, out: Path, count: int) -> list[Path]:
 
 def _show_run(model: str, path: Path, out: Path, count: int) -> list[Path]:
     from kptool.cache.store import Cache
-    from kptool.evaluation.evaluation import evaluate_cache
+    from kptool.evaluation.evaluation import evaluate_cache, mean_shape_nme
     from kptool.network import cards, checkpoint
-    from kptool.report import charts, figures
+    from kptool.report import about, charts, figures
 
     weights, origin = cards.resolve(model, measuring=True)
     note(f"kptool: using {origin}")
-    loaded, _ = checkpoint.load_model(weights)
+    loaded, card = checkpoint.load_model(weights)
     with Cache(path) as cache:
         split = "val" if len(cache.index("val")) else "all"
         found = evaluate_cache([loaded], cache, split)
-        written = [figures.save(figures.predictions(cache, split, found, count), out)]
-        errors = {loaded.config.model: figures.per_image_nme(cache, split, found)}
-    written.append(figures.save(charts.cumulative(errors), _beside(out, "errors")))
+        words = about.run(card)
+        written = [figures.save(figures.predictions(cache, split, found, count, words), out)]
+        errors = charts.cumulative(
+            {loaded.config.model: figures.per_image_nme(cache, split, found)},
+            mean_shape_nme(cache, split),
+            normaliser=found.metrics.normaliser,
+            note=f"{words} {about.measured(cache, split)}",
+        )
+    written.append(figures.save(errors, _beside(out, "errors")))
     if (weights.parent / "metrics.csv").is_file():
         written.append(figures.save(charts.curves(weights.parent), _beside(out, "curves")))
     return written

@@ -127,6 +127,7 @@ def _write_page(study: Study, cache: Path, out: Path) -> None:
         [each.key for each in study.dimensions if each.log],
         histories,
         study.mean_shape_rmse,
+        study.importances,
     )
     write_text(out / "tune.html", write_page(page))
 
@@ -141,6 +142,7 @@ def _document(study: Study, out: Path, trials: int) -> dict[str, Any]:
         "searched": {each.key: str(each) for each in study.dimensions},
         "recipe": study.recipe,
         "best": best,
+        "importances": study.importances,
         "trials": study.trials,
         "config": None if best is None else out / "best.toml",
         "csv": out / "trials.csv",

@@ -90,7 +90,9 @@ class VideoOptions:
         chosen = {name: value for name, value in given.items() if value is not None}
         return Follower(gap, OneEuro(gap=gap, **chosen) if self.smooths else None, fixed=not detected)
 
-    def open_film(self, stack: ExitStack, predictor: Predictor, *, names: bool, world: int) -> VideoOutput | None:
+    def open_film(
+        self, stack: ExitStack, predictor: Predictor, *, names: bool, circles: bool, world: int
+    ) -> VideoOutput | None:
         """The video to write, which is finished when `stack` is closed. Raises ConfigError if it cannot be."""
         if world > 1 and (self.film or self.fps is not None):
             raise ConfigError(
@@ -100,7 +102,8 @@ class VideoOptions:
             return None
         from kptool.predict.video_output import drawn
 
-        one = drawn(self.film, self.pictures, predictor.names, predictor.tints, fps=self.fps, label=names)
+        look = {"label": names, "circles": circles}
+        one = drawn(self.film, self.pictures, predictor.names, predictor.tints, fps=self.fps, **look)
         return stack.enter_context(one)
 
 

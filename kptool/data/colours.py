@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-LEFT, RIGHT, MIDDLE = "#ff9f1c", "#2ec4b6", "#f15bb5"
-TRACKS = ("#e69f00", "#56b4e9", "#f0e442", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#ffffff")
-"""Colours of instances in videos, distinguishable with colour-blind eyes (Okabe and Ito, Color Universal Design, 2008)."""
+from kptool.base.palette import LEFT, MIDDLE, RIGHT
+
 _INITIALS = {("l", "r"): True, ("r", "l"): False}
 
 
@@ -36,10 +35,20 @@ def of(names: Sequence[str], pairs: Sequence[tuple[int, int]], shape: object = N
     return result
 
 
-def legend(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> str:
-    """A legend for the colours."""
+def sides(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> dict[str, str]:
+    """What the colours mean, each of them that occurs among the keypoints: "left", "right" and "midline"."""
+    if not pairs:
+        return {MIDDLE: "keypoint"}
     named = any(left_first(names[a], names[b]) is not None for a, b in pairs)
-    return "left orange, right teal" if named else "one side orange, the other teal"
+    both = ("left", "right") if named else ("one side", "the other side")
+    alone = {MIDDLE: "midline"} if len(names) > len({k for pair in pairs for k in pair}) else {}
+    return {LEFT: both[0], RIGHT: both[1], **alone}
+
+
+def legend(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> str:
+    """The colours and shapes in words."""
+    marks = {LEFT: "orange circles", RIGHT: "blue squares", MIDDLE: "red diamonds"}
+    return ", ".join(f"{what}: {marks[tint]}" for tint, what in sides(names, pairs).items())
 
 
 def left_first(one: str, other: str) -> bool | None:

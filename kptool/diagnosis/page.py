@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from kptool.base.palette import FINDING
+from kptool.base.version import __version__
 from kptool.cache.store import Cache
 from kptool.diagnosis.examine import CHECKS, Examination, Finding
-from kptool.report import figures, html
+from kptool.report import about, figures, html
 from kptool.report.canvas import Figure
+from kptool.report.tiles import HOLLOW, Key, Ring, Tile, figure_of
 
 _SHOWN, _COLUMNS = 24, 6
 _TITLES = {
@@ -28,7 +30,11 @@ _TITLES = {
 
 def write_page(done: Examination, cache: Cache) -> str:
     """The findings as a self-contained HTML page, check by check, with the labels drawn on pictures."""
-    parts = [html.heading(f"{len(done.findings)} findings in {cache.path}", level=1)]
+    count = len(done.findings)
+    parts = [
+        html.heading(f"{count} finding{'s' * (count != 1)} in {cache.path}", level=1),
+        html.paragraph(f"{about.data(cache)} Checked by kptool {__version__}."),
+    ]
     for check in CHECKS:
         mine = [finding for finding in done.findings if finding.check == check]
         parts += _section(check, mine, done, cache) if mine else []
@@ -44,9 +50,12 @@ def overview(done: Examination, cache: Cache, count: int) -> Figure:
         if finding.sample is not None:
             images.setdefault(finding.sample, []).append(finding)
     if images:
-        return _figure(list(images.values())[:count], cache, done.groups, others=False)
-    suspects = done.suspicion.ranking()[:count].tolist()
-    return _figure([[Finding("label", sample, None, "")] for sample in suspects], cache, done.groups)
+        tiles = _tiles(list(images.values())[:count], cache, done.groups, others=False)
+    else:
+        suspects = done.suspicion.ranking()[:count].tolist()
+        tiles = _tiles([[Finding("label", sample, None, "")] for sample in suspects], cache, done.groups)
+    columns = max(1, min(_COLUMNS, len(tiles)))
+    return figure_of(tiles, columns=columns, keys=_keys(tiles, cache), note=about.data(cache))
 
 
 def _section(check: str, findings: Sequence[Finding], done: Examination, cache: Cache) -> list[str]:
@@ -67,7 +76,8 @@ def _section(check: str, findings: Sequence[Finding], done: Examination, cache: 
             )
         )
     if shown:
-        parts.append(html.chart(_figure(shown, cache, done.groups), _TITLES[check]))
+        tiles = _tiles(shown, cache, done.groups)
+        parts.append(html.tiles(tiles, _keys(tiles, cache)))
     listed = [finding for finding in findings if finding.sample is None] + [f for some in shown for f in some]
     parts.append(html.bullets([_line(finding) for finding in listed]))
     if len(images) > _SHOWN:
@@ -79,40 +89,43 @@ def _line(finding: Finding) -> str:
     return finding.detail if finding.row is None else f"row {finding.row}: {finding.detail}"
 
 
-def _figure(
+def _tiles(
     findings: Sequence[Sequence[Finding]], cache: Cache, known: NDArray[np.int64] | None, *, others: bool = True
-) -> Figure:
-    """Pictures of images with their labels and findings; with `others`, each followed by the one it was compared with.
+) -> list[Tile]:
+    """Images with their labels and findings; with `others`, each followed by the one it was compared with.
 
     `findings` holds the findings image by image; `known` are the groups (N,), -1 for none.
     """
     pairs = [(some, sample) for some in findings for sample in (some[0].sample, some[0].other if others else None)]
     cells = [(some, sample) for some, sample in pairs if sample is not None]
-    figure, axes = figures.grid(len(cells), columns=min(_COLUMNS, len(cells)))
-    rows, tint = cache.read("row"), figures.tints(cache)
-    for axis, (some, sample) in zip(axes, cells, strict=False):
+    rows, tint, tiles = cache.read("row"), figures.tints(cache), []
+    for some, sample in cells:
         one = np.array([sample])
         image, points, visibility = (cache.read(name, one)[0] for name in ("images", "keypoints", "visibility"))
-        figures.draw_image(axis, image)
-        figures.draw_points(axis, points, visibility, tint, size=5)
-        if sample == some[0].sample:
-            _mark(axis, some, points)
         group = "" if known is None or known[sample] < 0 else f", group {known[sample]}"
-        like = "" if sample == some[0].sample else "similar: "
-        axis.set_title(f"{like}row {rows[sample]}{group}", fontsize=7, pad=1)
-    for axis in axes[len(cells) :]:
-        axis.set_axis_off()
-    return figure
+        mine = sample == some[0].sample
+        caption = f"{'' if mine else 'similar: '}row {rows[sample]}{group}"
+        rings = _rings(some, points) if mine else ()
+        tiles.append(Tile(image, caption, points, visibility, tint, cache.info.names, rings=rings))
+    return tiles
 
 
-def _mark(axis: Axes, findings: Sequence[Finding], points: NDArray[np.float32]) -> None:
-    """Draw a ring around each keypoint with a finding, and a line to a cross at its expected position."""
+def _keys(tiles: Sequence[Tile], cache: Cache) -> list[Key]:
+    """The legend of the tiles: sides, occluded labels, and the marks of findings that occur."""
+    keys = figures.keys(cache, occluded=any((tile.levels == HOLLOW).any() for tile in tiles))
+    expected = [where for tile in tiles for _, where in tile.rings]
+    if expected:
+        keys.append(Key("finding", FINDING, "ring"))
+    if any(where is not None for where in expected):
+        keys.append(Key("to the expected position", FINDING, "line"))
+    return keys
+
+
+def _rings(findings: Sequence[Finding], points: NDArray[np.float32]) -> list[Ring]:
+    """A ring around each keypoint with a finding, and its expected position."""
+    found: list[Ring] = []
     for finding in findings:
-        if finding.keypoint is None:
-            continue
-        x, y = points[finding.keypoint]
-        axis.scatter([x], [y], s=60, facecolors="none", edgecolors="red", linewidths=1.2)
-        if finding.suggested is not None:
-            to_x, to_y = finding.suggested
-            axis.scatter([to_x], [to_y], marker="x", s=40, c="red", linewidths=1.2)
-            axis.plot([x, to_x], [y, to_y], color="red", linewidth=0.6)
+        if finding.keypoint is not None:
+            x, y = points[finding.keypoint].tolist()
+            found.append(((x, y), finding.suggested))
+    return found

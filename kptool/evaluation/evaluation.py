@@ -23,9 +23,11 @@ from kptool.evaluation.metrics import (
     Metrics,
     diagonals,
     distances,
+    image_nme,
     mean_shape,
     measure,
     measure_mean_shape,
+    normaliser,
 )
 from kptool.network import cards
 from kptool.network.keypoint_model import DEFAULT_INFERENCE, Inference, KeypointModel
@@ -189,6 +191,19 @@ def mean_shape_baseline(cache: Cache, split: str = "val") -> Metrics | None:
     train = read_truth(cache, cache.index("train"))
     truth = read_truth(cache, split_index(cache, split))
     return measure_mean_shape(mean_shape(train.points, train.visibility), truth, cache.info.names, cache.info.size)
+
+
+def mean_shape_nme(cache: Cache, split: str = "val") -> NDArray[np.float64]:
+    """The NME (N,) of each image of a split, with the training images' mean shape as its prediction; NaN where no keypoint is
+    labelled that has a mean position."""
+    train, truth = read_truth(cache, cache.index("train")), read_truth(cache, split_index(cache, split))
+    shape = mean_shape(train.points, train.visibility)
+    known = np.asarray(np.isfinite(shape).all(-1))
+    back = truth.back
+    guess = apply_affine(back, np.broadcast_to(np.where(known[:, None], shape, 0), truth.points.shape))
+    points = apply_affine(back, truth.points)
+    scale, _ = normaliser(points, truth.labelled, cache.info.names, diagonals(cache.info.size, back))
+    return image_nme(distances(guess, points), truth.labelled & known, scale)
 
 
 def trained_on(data: dict[str, object], cache: Cache, split: str) -> int:

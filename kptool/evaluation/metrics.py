@@ -128,9 +128,11 @@ def _outer_eye_corners(names: Sequence[str]) -> tuple[int, int] | None:
     return (face68.PARTS[left][0], face68.PARTS[right][0]) if face68.is_face68(names) else None
 
 
-def cumulative_errors(nme: NDArray[np.float64], steps: int = 200) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Thresholds from 0 to 0.08, and the share of images at or below each: the CED curve. NaN is left out."""
-    thresholds = np.linspace(0.0, FAILURE, steps + 1)
+def cumulative_errors(
+    nme: NDArray[np.float64], steps: int = 200, *, limit: float = FAILURE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Thresholds from 0 to `limit`, and the share of images at or below each: the CED curve. NaN is left out."""
+    thresholds = np.linspace(0.0, limit, steps + 1)
     known = np.sort(nme[~np.isnan(nme)])
     return thresholds, np.searchsorted(known, thresholds, side="right") / max(len(known), 1)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from kptool.base.errors import ConfigError
 from kptool.base.geometry import Box, Size
@@ -29,8 +30,8 @@ _BATCH_PIXELS = 40_000_000
 class Outputs:
     """Outputs written picture by picture: drawings into `folder` or a video, heatmaps into a file.
 
-    label: write numbers and names into the drawings. tints: the keypoints' colours. taken: file names in use. files: the
-    reserved file name of each picture.
+    label: write numbers and names into the drawings. tints: the keypoints' colours. circles: draw scores and 90 % radii.
+    taken: file names in use. files: the reserved file name of each picture.
     """
 
     names: Sequence[str]
@@ -38,6 +39,7 @@ class Outputs:
     heatmaps: HeatmapFile | None = None
     label: bool = False
     tints: Sequence[str] | None = None
+    circles: bool = False
     taken: set[str] = field(default_factory=set)
     files: dict[str, str] = field(default_factory=dict)
     film: VideoOutput | None = None
@@ -56,7 +58,8 @@ class Outputs:
             self.film.add(picture, faces)
         if self.folder is not None:
             with atomic(self.folder / (self.files.get(picture.name) or self._name(picture.name))) as temporary:
-                drawn = drawing.draw(picture.pixels, faces, self.names, label=self.label, tints=self.tints)
+                look: dict[str, Any] = {"label": self.label, "tints": self.tints, "circles": self.circles}
+                drawn = drawing.draw(picture.pixels, faces, self.names, **look)
                 drawn.save(temporary, "PNG", compress_level=1)
 
     def _name(self, picture: str) -> str:
@@ -74,7 +77,7 @@ def _numbers() -> Iterator[str]:
 
 @contextmanager
 def outputs(
-    predictor: Predictor, folder: Path | None, heatmaps: Path | None, *, names: bool = False
+    predictor: Predictor, folder: Path | None, heatmaps: Path | None, *, names: bool = False, circles: bool = False
 ) -> Iterator[Outputs]:
     """Open the outputs of a prediction; an existing heatmap file is replaced only if the block succeeds.
 
@@ -84,7 +87,7 @@ def outputs(
         file = None
         if heatmaps is not None:
             file = stack.enter_context(output.heatmap_file(heatmaps, predictor, heatmap_size(predictor)))
-        yield Outputs(predictor.names, folder, file, names, predictor.tints)
+        yield Outputs(predictor.names, folder, file, names, predictor.tints, circles)
 
 
 def heatmap_size(predictor: Predictor) -> Size:

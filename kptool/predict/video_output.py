@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,15 +20,18 @@ from kptool.predict.instances import Instance
 class VideoOutput:
     """Draws into a video frame by frame. notes: sentences on what the video lacks or changes, complete at the end."""
 
-    def __init__(self, writer: VideoWriter, names: Sequence[str], tints: Sequence[str], *, label: bool) -> None:
-        self._writer, self._names, self._tints, self._label = writer, names, tints, label
+    def __init__(
+        self, writer: VideoWriter, names: Sequence[str], tints: Sequence[str], *, label: bool, circles: bool = False
+    ) -> None:
+        self._writer, self._names = writer, names
+        self._look: dict[str, Any] = {"label": label, "tints": tints, "circles": circles, "enlarge": False}
         self.notes = writer.notes
 
     def add(self, picture: InputPicture, faces: Sequence[Instance]) -> None:
         """Append a frame, which has pixels and a time. Raises DataError if its size differs from the first."""
         assert picture.pixels is not None
         assert picture.time is not None
-        drawn = drawing.draw(picture.pixels, faces, self._names, label=self._label, tints=self._tints, enlarge=False)
+        drawn = drawing.draw(picture.pixels, faces, self._names, **self._look)
         self._writer.add(np.asarray(drawn), picture.time)
 
 
@@ -50,7 +54,14 @@ def check(out: Path, pictures: Sequence[str], fps: float | None) -> None:
 
 @contextmanager
 def drawn(
-    out: Path, pictures: Sequence[str], names: Sequence[str], tints: Sequence[str], *, fps: float | None, label: bool
+    out: Path,
+    pictures: Sequence[str],
+    names: Sequence[str],
+    tints: Sequence[str],
+    *,
+    fps: float | None,
+    label: bool,
+    circles: bool = False,
 ) -> Iterator[VideoOutput]:
     """The video drawn from one video, or from pictures that are taken `fps` times a second.
 
@@ -58,7 +69,7 @@ def drawn(
     """
     source, sound = _source(pictures[0], fps)
     with video_writer.writing(out, source) as writer:
-        film = VideoOutput(writer, names, tints, label=label)
+        film = VideoOutput(writer, names, tints, label=label, circles=circles)
         if sound:
             film.notes.append(f"the sound of {pictures[0]} is not copied to {out.name}")
         yield film

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from kptool.base.errors import DataError
 from kptool.base.geometry import to_edges
+from kptool.base.palette import LEFT, MIDDLE, RIGHT, TRUTH
 from kptool.base.version import __version__
 from kptool.data.images import DecodedImage
 from kptool.data.pictures import InputPicture
 from kptool.predict.predictor import Predictor
-from kptool.report import html, peers
+from kptool.report import charts, html, peers
+from kptool.report.canvas import per_cent
 from kptool.report.peers import Find, Points
+from kptool.report.tiles import FILLED, Key, Tile
 from kptool.system.progress import Progress, silent
 
-_OURS, _THEIRS = "#ff9f1c", "#2ec4b6"
+_SIDE = 240
+"""Width of the crops on the page, pixels."""
 _WORST = 12
 """Cases shown on the page."""
+_EYES = "% of the interocular distance"
+_UNIT = f"Distances are in {_EYES}"
+_KEYS = (
+    Key("kptool, left", LEFT),
+    Key("kptool, right", RIGHT),
+    Key("kptool, midline", MIDDLE),
+    Key("the other toolkit", TRUTH, "hollow"),
+    Key("distance", TRUTH, "line"),
+)
 _SAME_FACE = 0.5
 """Largest mean distance of two toolkits' points that are taken for one face, as a share of the interocular distance."""
 
@@ -57,12 +70,12 @@ class Tally:
 
 @dataclass(frozen=True)
 class Case:
-    """A face found by both kptool and another toolkit, and the mean distance of their points."""
+    """A face found by both kptool and another toolkit, the mean distance of their points, and a crop with both."""
 
     picture: str
     other: str
     distance: float
-    crop: Image.Image
+    crop: Tile
 
 
 def compare(
@@ -81,6 +94,7 @@ def compare(
     finders: dict[str, Find] = {"kptool": _finder(predictor), **{name: peers.load(name) for name in others}}
     tallies = {name: Tally(name) for name in finders}
     cases: list[Case] = []
+    tints = dict(zip(predictor.names, predictor.tints, strict=True))
     done = 0
     for picture in pictures:
         if picture.pixels is None:
@@ -88,7 +102,7 @@ def compare(
         colour = np.asarray(Image.fromarray(picture.pixels).convert("RGB"))
         found = {name: _timed(find, colour, tallies[name], warm=done == 0) for name, find in finders.items()}
         for name in others:
-            cases += _pair(picture.name, colour, found["kptool"], found[name], tallies[name])
+            cases += _pair(picture.name, colour, (found["kptool"], found[name]), tallies[name], tints)
         cases = sorted(cases, key=lambda case: -case.distance)[:_WORST]
         done += 1
         progress("pictures", done, total)
@@ -119,9 +133,15 @@ def _timed(find: Find, image: NDArray[np.uint8], tally: Tally, *, warm: bool) ->
     return found
 
 
-def _pair(picture: str, image: NDArray[np.uint8], ours: list[Points], theirs: list[Points], tally: Tally) -> list[Case]:
+def _pair(
+    picture: str,
+    image: NDArray[np.uint8],
+    found: tuple[list[Points], list[Points]],
+    tally: Tally,
+    tints: Mapping[str, str],
+) -> list[Case]:
     """Match the faces of two toolkits by their points, tally the distances, and return a case for each match."""
-    cases = []
+    cases, (ours, theirs) = [], found
     for mine in ours:
         near = [(distances(mine, other), other) for other in theirs]
         near = [(apart, other) for apart, other in near if apart and np.mean(list(apart.values())) < _SAME_FACE]
@@ -131,7 +151,7 @@ def _pair(picture: str, image: NDArray[np.uint8], ours: list[Points], theirs: li
         tally.shared += 1
         for name, value in apart.items():
             tally.apart.setdefault(name, []).append(value)
-        cases.append(Case(picture, tally.name, float(np.mean(list(apart.values()))), _draw(image, mine, other)))
+        cases.append(Case(picture, tally.name, float(np.mean(list(apart.values()))), _crop(image, mine, other, tints)))
     return cases
 
 
@@ -143,19 +163,19 @@ def distances(a: Points, b: Points) -> dict[str, float]:
     return {name: float(np.linalg.norm(a[name] - b[name])) / max(eyes, 1e-9) for name in a if name in b}
 
 
-def _draw(image: NDArray[np.uint8], ours: Points, theirs: Points, side: int = 240) -> Image.Image:
-    """A square crop of the face, `side` pixels wide, with kptool's points filled and the other toolkit's hollow."""
+def _crop(image: NDArray[np.uint8], ours: Points, theirs: Points, tints: Mapping[str, str]) -> Tile:
+    """A square crop of the face, with kptool's points in their colours and, joined to them, the other toolkit's in white."""
     points = np.array([*ours.values(), *theirs.values()])
     middle, reach = (points.min(0) + points.max(0)) / 2, max(float(np.ptp(points, axis=0).max()) * 0.75, 4.0)
-    low = middle - reach
+    low, scale = middle - reach, _SIDE / (2 * reach)
     box = tuple(float(v) for v in (*to_edges(low), *to_edges(low + 2 * reach)))
-    crop = Image.fromarray(image).transform((side, side), Image.Transform.EXTENT, box, Image.Resampling.BICUBIC)
-    pen, scale = ImageDraw.Draw(crop), side / (2 * reach)
-    for kind, colour, fill in ((theirs, _THEIRS, None), (ours, _OURS, _OURS)):
-        for point in kind.values():
-            x, y = (point - low) * scale
-            pen.ellipse((x - 3, y - 3, x + 3, y + 3), outline=colour, fill=fill, width=2)
-    return crop
+    crop = Image.fromarray(image).transform((_SIDE, _SIDE), Image.Transform.EXTENT, box, Image.Resampling.BICUBIC)
+    names = list(ours)
+    mine = (np.array(list(ours.values())) - low) * scale
+    other = np.array([theirs.get(name, np.full(2, np.nan)) for name in names])
+    truth = (other - low) * scale
+    levels, tint = np.full(len(names), FILLED), [tints.get(name, MIDDLE) for name in names]
+    return Tile(np.asarray(crop), "", mine, levels, tint, names, truth=truth)
 
 
 def write_page(tallies: Sequence[Tally], cases: Sequence[Case], pictures: int, model: str) -> str:
@@ -169,14 +189,32 @@ def write_page(tallies: Sequence[Tally], cases: Sequence[Case], pictures: int, m
     parts = [
         html.heading(f"kptool beside {', '.join(tally.name for tally in tallies[1:])}", level=1),
         html.paragraph(about),
+        html.heading("Toolkits"),
         _toolkits(rows),
-        html.heading("Distance from kptool's points, by keypoint"),
-        _keypoints(rows[1:]),
+        *_by_keypoint(rows[1:], pictures),
         html.heading("Largest distances"),
-        html.paragraph("kptool's points are filled, orange; the other toolkit's are hollow, teal."),
-        *(html.captioned(each.crop, f"{each.picture}, {each.other}: {each.distance:.1%}") for each in cases),
+        html.tiles(
+            [replace(each.crop, caption=_caption(each)) for each in cases], _KEYS, f"{_UNIT}, averaged over a face."
+        ),
     ]
     return html.standalone("kptool compare", parts)
+
+
+def _caption(case: Case) -> str:
+    return f"{case.picture}, {case.other}: {case.distance:.1%}"
+
+
+def _by_keypoint(rows: Sequence[dict[str, Any]], pictures: int) -> list[str]:
+    """The part on single keypoints, if any face was found by two toolkits."""
+    apart = {row["name"]: row["per_keypoint"] for row in rows if row["per_keypoint"]}
+    if not apart:
+        return []
+    note = f"Means over the faces that both found in {pictures} pictures. {_UNIT}."
+    chart = charts.keypoint_bars(apart, unit=f"distance from kptool's points, {_EYES}", note=note)
+    for axis in chart.axes:
+        axis.xaxis.set_major_formatter(per_cent())
+    title = "Distance from kptool's points, by keypoint"
+    return [html.heading(title), html.chart(chart, title), _keypoints(rows)]
 
 
 def _toolkits(rows: Sequence[dict[str, Any]]) -> str:
@@ -186,7 +224,8 @@ def _toolkits(rows: Sequence[dict[str, Any]]) -> str:
         shared = "" if row is rows[0] else str(row["shared_faces"])
         distance = "" if row["mean_distance"] is None else f"{row['mean_distance']:.1%}"
         cells.append((row["name"], str(row["faces"]), shared, f"{row['median_ms']:.1f}", distance))
-    return html.table(("toolkit", "faces found", "of kptool's", "ms per picture", "mean distance"), cells)
+    heads = ("toolkit", "faces found", "of kptool's", "ms per picture", "mean distance")
+    return html.wide_table(heads, cells, "faces, time and distances by toolkit")
 
 
 def _keypoints(rows: Sequence[dict[str, Any]]) -> str:
@@ -194,4 +233,4 @@ def _keypoints(rows: Sequence[dict[str, Any]]) -> str:
     names = sorted({name for row in rows for name in row["per_keypoint"]})
     columns = [row["per_keypoint"] for row in rows]
     cells = [(name, *(f"{column[name]:.1%}" if name in column else "-" for column in columns)) for name in names]
-    return html.table(("keypoint", *(row["name"] for row in rows)), cells)
+    return html.wide_table(("keypoint", *(row["name"] for row in rows)), cells, "mean distances by keypoint")

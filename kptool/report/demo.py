@@ -12,7 +12,7 @@ from kptool.cache.store import Cache
 from kptool.evaluation.evaluation import evaluate_cache, mean_shape_baseline
 from kptool.evaluation.metrics import Metrics
 from kptool.network import cards, checkpoint
-from kptool.report import charts, figures, html, tables
+from kptool.report import about, charts, figures, html, tables
 
 _ENLARGED = 3
 """Factor by which drawn pictures are enlarged on the page."""
@@ -39,32 +39,37 @@ def write_page(cache_path: Path, run: Path, drawn: Sequence[Path], steps: Sequen
     with Cache(cache_path) as cache:
         found = evaluate_cache([model], cache, "val")
         baseline = mean_shape_baseline(cache, "val")
+        examples = figures.example_tiles(cache)
         data = [
             html.heading("The data"),
-            html.chart(figures.examples(cache), "synthetic faces with their keypoints"),
+            html.tiles(examples, figures.keys(cache, occluded=True), about.data(cache)),
             html.paragraph(
                 "The network learns to predict a Gaussian around each keypoint; here all of a face in one picture."
             ),
-            html.chart(figures.example_heatmaps(cache), "target heatmaps"),
+            html.picture(figures.example_heatmaps(cache), "target heatmaps"),
         ]
-        best_to_worst = html.chart(figures.predictions(cache, "val", found), "validation faces with predictions")
+        best_to_worst = html.tiles(figures.prediction_tiles(cache, "val", found), figures.prediction_keys(cache))
+    shape = None if baseline is None else baseline.per_keypoint
+    bars = charts.keypoint_bars({"unet": found.metrics.per_keypoint}, shape, note=about.run(card))
     parts = [
         html.heading("kptool demo", level=1),
         html.paragraph(_summary(card, found.metrics, baseline)),
         html.heading("What was run"),
-        html.table(("command", "seconds"), [(step.command, f"{step.seconds:.1f}") for step in steps]),
+        html.wide_table(
+            ("command", "seconds"), [(s.command, f"{s.seconds:.1f}") for s in steps], "commands and seconds"
+        ),
         *data,
         html.heading("The training"),
         html.chart(charts.curves(run), "loss and validation error by epoch"),
         html.heading("The errors on faces kept apart"),
         _metrics(found.metrics, baseline),
-        html.chart(charts.keypoint_bars({"unet": found.metrics.per_keypoint}), "RMSE of each keypoint"),
+        html.chart(bars, "RMSE of each keypoint"),
         html.heading("Predictions, from the best to the worst"),
         best_to_worst,
         html.heading("What predict draws"),
         *(html.captioned(_enlarged(path), path.name) for path in drawn),
         html.heading("What to run next"),
-        html.table(("command", "for"), _NEXT),
+        html.wide_table(("command", "for"), _NEXT, "commands to run next"),
     ]
     return html.standalone("kptool demo", parts)
 
@@ -82,7 +87,7 @@ def _summary(card: cards.Card, metrics: Metrics, baseline: Metrics | None) -> st
 def _metrics(metrics: Metrics, baseline: Metrics | None) -> str:
     columns = [each.to_dict() for each in (metrics, baseline) if each is not None]
     heads = ("", "U-Net", "mean shape")[: len(columns) + 1]
-    return html.table(heads, tables.metric_rows(columns, keypoints=False))
+    return html.wide_table(heads, tables.metric_rows(columns, keypoints=False), "metrics")
 
 
 def _enlarged(path: Path) -> Image.Image:

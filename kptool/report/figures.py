@@ -1,35 +1,34 @@
 """Figures of images with keypoints: examples of a cache, flip pairs, heatmaps, predictions.
 
-Drawn with matplotlib's object interface, without a display or global state. Keypoints have the colours of
-`kptool.data.colours`, one for each side of the flip pairs, which makes a swap of left and right visible.
+Keypoints have the colours and shapes of `kptool.data.colours`, one for each side of the flip pairs, which makes a swap of left
+and right visible.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import figure
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from kptool import heatmaps
 from kptool.base.errors import DataError
 from kptool.base.geometry import apply_affine, flip_points, invert_affine, swap_order
+from kptool.base.palette import TRUTH
 from kptool.cache.store import Cache
 from kptool.data import colours, shapes
 from kptool.evaluation.evaluation import Evaluation
 from kptool.evaluation.metrics import diagonals, distances, image_nme, normaliser
+from kptool.report import about
 from kptool.report.canvas import Figure
+from kptool.report.tiles import FILLED, Key, Tile, figure_of, grid, side_keys
 from kptool.system.files import atomic
 
-TRUTH = "#ffffff"
 _SAMPLE = 2000
 """Images that the mean shape is computed from, which decides on left and right in pictures."""
-_FLIPPED = "{pairs} pairs are swapped in the mirrored row below: with the object upright, both rows have {colours}"
+_FLIPPED = "{pairs} pairs are swapped in the mirrored row below: with the object upright, each colour is on the same side in both"
 
 
 def save(drawn: figure.Figure, path: Path) -> Path:
@@ -46,53 +45,34 @@ def tints(cache: Cache) -> list[str]:
     return colours.of(info.names, info.flip_pairs, mean)
 
 
-_LETTER = 0.09
-"""Width of a title's letter, inches; rather too large."""
+def keys(cache: Cache, *, occluded: bool = False) -> list[Key]:
+    """The legend of a cache's labels; `occluded`: some are."""
+    sides = side_keys(colours.sides(cache.info.names, cache.info.flip_pairs))
+    return [*sides, *([Key("hollow: occluded", sides[0].tint, "hollow")] if occluded else [])]
 
 
-def grid(count: int, *, columns: int = 0, cell: float = 1.6, title: str = "") -> tuple[Figure, list[Axes]]:
-    """A figure with `count` square cells without axes, each `cell` inches wide; `columns` 0: about as many as rows."""
-    columns = columns or max(1, math.ceil(math.sqrt(count)))
-    rows = max(1, math.ceil(count / columns))
-    lines = math.ceil(len(title) * _LETTER / (columns * cell))
-    figure = Figure(figsize=(columns * cell, rows * cell + 0.2 + 0.2 * max(1, lines)))
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for axis in axes:
-        axis.set_axis_off()
-    if title:
-        figure.suptitle(title, fontsize=11, wrap=True)  # a long one is cut off at both ends otherwise
-    return figure, axes
+def prediction_keys(cache: Cache) -> list[Key]:
+    """The legend of predictions beside labels."""
+    sides = side_keys(colours.sides(cache.info.names, cache.info.flip_pairs), "predicted, ")
+    return [*sides, Key("label", TRUTH, "hollow"), Key("error", TRUTH, "line")]
 
 
-def draw_image(axis: Axes, image: NDArray[np.uint8]) -> None:
-    """Draw an image (H, W), (3, H, W) or (H, W, 3) without interpolation."""
-    pixels = np.moveaxis(image, 0, -1) if image.ndim == 3 and image.shape[0] == 3 else image
-    axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-
-
-def draw_points(
-    axis: Axes, points: NDArray[Any], visibility: NDArray[Any], colour: Sequence[str], size: float = 9
-) -> None:
-    """Draw labelled keypoints (K, 2) as dots in their colours; occluded ones (visibility 1) are hollow."""
-    tint = np.array(colour)
-    for level, faces in ((2, tint), (1, np.full(len(tint), "none"))):
-        chosen = visibility == level
-        axis.scatter(
-            points[chosen, 0], points[chosen, 1], c=faces[chosen], edgecolors=tint[chosen], s=size, linewidths=0.7
-        )
+def example_tiles(cache: Cache, count: int = 16) -> list[Tile]:
+    """Images spread evenly over a cache, with their keypoints, titled by the row in the source."""
+    index = _spread(len(cache), count)
+    read = (cache.read(name, index) for name in ("images", "keypoints", "visibility", "row"))
+    tint, names = tints(cache), cache.info.names
+    return [
+        Tile(image, f"row {row}", points, seen, tint, names) for image, points, seen, row in zip(*read, strict=True)
+    ]
 
 
 def examples(cache: Cache, count: int = 16) -> Figure:
     """Images spread evenly over a cache, with their keypoints."""
-    index = _spread(len(cache), count)
-    images, points, visibility = (cache.read(name, index) for name in ("images", "keypoints", "visibility"))
-    tint = tints(cache)
-    legend = f" ({colours.legend(cache.info.names, cache.info.flip_pairs)})" if cache.info.flip_pairs else ""
-    figure, axes = grid(len(index), title=f"{len(cache)} images, {len(cache.info.names)} keypoints{legend}")
-    for axis, image, place, seen in zip(axes, images, points, visibility, strict=False):
-        draw_image(axis, image)
-        draw_points(axis, place, seen, tint)
-    return figure
+    tiles = example_tiles(cache, count)
+    occluded = any((tile.levels == 1).any() for tile in tiles)
+    title = f"{len(cache)} images, {len(cache.info.names)} keypoints"
+    return figure_of(tiles, title=title, keys=keys(cache, occluded=occluded), note=about.data(cache))
 
 
 def flip_pairs(cache: Cache, count: int = 6) -> Figure:
@@ -102,39 +82,24 @@ def flip_pairs(cache: Cache, count: int = 6) -> Figure:
     training.
     """
     info, index = cache.info, _spread(len(cache), count)
-    images, points, visibility = (cache.read(name, index) for name in ("images", "keypoints", "visibility"))
+    read = [cache.read(name, index) for name in ("images", "keypoints", "visibility", "row")]
     order, tint = swap_order(len(info.names), info.flip_pairs), tints(cache)
-    title = _FLIPPED.format(pairs=len(info.flip_pairs), colours=colours.legend(info.names, info.flip_pairs))
+    title = _FLIPPED.format(pairs=len(info.flip_pairs))
     if not info.flip_pairs:
         title = "no keypoints are swapped in the mirrored row below"
     if not info.mirror:
         title = "images are not mirrored in training: left and right are unknown"
-    rows = 2 if info.mirror else 1
-    figure, axes = grid(rows * len(index), columns=len(index), title=title)
-    for i in range(len(index)):
-        _draw_pairs(axes[i], images[i], points[i], visibility[i], tint=tint, pairs=info.flip_pairs)
-        if info.mirror:
-            mirrored = flip_points(points[i], info.size[1], info.flip_pairs)
-            seen, below = visibility[i][order], axes[len(index) + i]
-            _draw_pairs(below, images[i][..., ::-1], mirrored, seen, tint=tint, pairs=info.flip_pairs)
-    return figure
-
-
-def _draw_pairs(
-    axis: Axes,
-    image: NDArray[np.uint8],
-    points: NDArray[Any],
-    visibility: NDArray[Any],
-    *,
-    tint: Sequence[str],
-    pairs: Sequence[tuple[int, int]],
-) -> None:
-    """Draw an image, its labelled keypoints, and a line between the two of each flip pair."""
-    draw_image(axis, image)
-    draw_points(axis, points, visibility, tint)
-    for pair in pairs:
-        if (visibility[list(pair)] > 0).all():
-            axis.plot(*points[list(pair)].T, color="white", linewidth=0.3, alpha=0.6)
+    pairs, upper, lower = info.flip_pairs, [], []
+    for image, points, seen, row in zip(*read, strict=True):
+        upper.append(Tile(image, f"row {row}", points, seen, tint, info.names, joined=pairs))
+        mirrored = flip_points(points, info.size[1], pairs)
+        flipped = np.ascontiguousarray(image[..., ::-1])
+        lower.append(Tile(flipped, "mirrored", mirrored, seen[order], tint, info.names, joined=pairs))
+    tiles = [*upper, *(lower if info.mirror else [])]
+    occluded = bool((read[2] == 1).any())
+    return figure_of(
+        tiles, columns=len(index), title=title, keys=keys(cache, occluded=occluded), note=about.data(cache)
+    )
 
 
 def example_heatmaps(cache: Cache, count: int = 16) -> Figure:
@@ -147,11 +112,12 @@ def example_heatmaps(cache: Cache, count: int = 16) -> Figure:
     else:
         maps = cache.read("heatmaps", index).astype(np.float32) / (255 if info.heatmaps == "uint8" else 1)
     title = f"heatmaps, sigma {info.sigma:g}, stride {info.stride}"
-    figure, axes = grid(len(index), title=title)
+    figure, axes = grid(len(index), title=title, note=f"The maximum over keypoints, on the images. {about.data(cache)}")
     height, width = info.size
     reach = info.heatmap_shape[1] * info.stride - 0.5, info.heatmap_shape[2] * info.stride - 0.5
     for axis, image, stack in zip(axes, images, maps, strict=False):
-        draw_image(axis, image)
+        pixels = np.moveaxis(image, 0, -1) if image.ndim == 3 else image
+        axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         shown = stack.max(0)
         axis.imshow(
             shown,
@@ -166,27 +132,35 @@ def example_heatmaps(cache: Cache, count: int = 16) -> Figure:
     return figure
 
 
-def predictions(cache: Cache, split: str, found: Evaluation, count: int = 16) -> Figure:
-    """Images of a split from best to worst by NME, with predictions in colour over the ground truth in white."""
-    index = cache.index(split)
-    info = cache.info
+def prediction_tiles(cache: Cache, split: str, found: Evaluation, count: int = 16) -> list[Tile]:
+    """Images of a split from best to worst by NME, with predictions, labels, and a line for each error."""
+    index, info, tint = cache.index(split), cache.info, tints(cache)
     visibility, affines = cache.read("visibility", index), cache.read("affine", index)
     truth, points = cache.read("keypoints", index), apply_affine(affines, found.points)
     nme = per_image_nme(cache, split, found)
     order = np.argsort(nme, kind="stable")
     chosen = order[_spread(len(order), count)]
+    rows, images = cache.read("row", index), _read_unordered(cache, "images", index[chosen])
+    tiles = []
+    for i, image in zip(chosen, images, strict=True):
+        labels = np.where(visibility[i][:, None] > 0, truth[i], np.nan)
+        caption = f"row {rows[i]}: " + ("no labels" if np.isnan(nme[i]) else f"{nme[i]:.1%}")
+        every = np.full(len(info.names), FILLED)
+        tiles.append(Tile(image, caption, points[i], every, tint, info.names, truth=labels))
+    return tiles
+
+
+def predictions(cache: Cache, split: str, found: Evaluation, count: int = 16, note: str = "") -> Figure:
+    """Images of a split from best to worst by NME, with predictions in colour beside the ground truth in white.
+
+    note: a sentence on the model, for the small print.
+    """
     metrics = found.metrics
-    figure, axes = grid(
-        len(chosen), title=f"best to worst: RMSE {metrics.rmse:.2f} px, NME {metrics.nme:.2%}, ground truth in white"
-    )
-    for axis, i, image in zip(axes, chosen, _read_unordered(cache, "images", index[chosen]), strict=False):
-        draw_image(axis, image)
-        known = visibility[i] > 0
-        x, y = truth[i][known].T
-        axis.scatter(x, y, s=14, facecolors="none", edgecolors=TRUTH, linewidths=0.7)
-        draw_points(axis, points[i], np.full(len(info.names), 2), tints(cache), size=5)
-        axis.set_title(f"{nme[i]:.1%}", fontsize=7, pad=1)
-    return figure
+    title = f"best to worst: RMSE {metrics.rmse:.2f} px, NME {metrics.nme:.2%}, ground truth in white"
+    unit = f"Each image's error is in {about.relative(metrics.normaliser)}."
+    small = " ".join(filter(None, (note, unit, about.measured(cache, split))))
+    tiles = prediction_tiles(cache, split, found, count)
+    return figure_of(tiles, title=title, keys=prediction_keys(cache), note=small)
 
 
 def per_image_nme(cache: Cache, split: str, found: Evaluation) -> NDArray[np.float64]:

@@ -1,38 +1,72 @@
-"""Self-contained HTML pages: style and pictures are embedded."""
+"""Self-contained HTML pages: style, pictures, charts and the script that sorts tables are embedded, and nothing is loaded.
+
+Pages follow the reader's colour scheme, fit any window (wide tables scroll within themselves), list their contents, and are
+complete without the script. Everything that is passed as text is escaped.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 from PIL import Image
 
+from kptool.report import svg
 from kptool.report.canvas import Figure
+from kptool.report.tiles import Key, Tile
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328 }
-table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid #d1d9e0; text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-td.best { font-weight: 600; color: #1a7f37 }
-img { max-width: 100%; height: auto }
-figure { display: inline-block; margin: .5rem }
-figcaption { font-size: 13px }
-"""
+_STYLE_FILE, _SCRIPT_FILE = "page.css", "page.js"
 
 
 def standalone(title: str, parts: Sequence[str]) -> str:
     """A self-contained HTML page; `parts` are HTML already, `title` is text."""
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
-    body = "\n".join(parts)
+    script, style = _file(_SCRIPT_FILE), _variables() + _file(_STYLE_FILE)
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'"
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f'<meta HTTP-EQUIV="Content-Security-Policy" content="{policy}">'
+        f"<title>{html.escape(title)}</title><style>{style}</style>"
+    )
+    contents, body = _contents("\n".join(parts))
+    body = f"{contents}<main>\n{body}\n</main>\n<script>{script}</script>"
     return f'<!doctype html><html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 
 
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
+
+
+def _variables() -> str:
+    """The colours as variables, for light and for dark pages."""
+    light, dark = ("".join(f"--{name}:{pair[i]};" for name, pair in svg.VARIABLES.items()) for i in (0, 1))
+    return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
+
+
+def _contents(body: str) -> tuple[str, str]:
+    """The table of contents, and the body with an id for each of its second-level headings."""
+    titles: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        titles.append(found[1])
+        return f'<h2 id="part-{len(titles)}">{found[1]}</h2>'
+
+    body = re.sub(r"<h2>(.*?)</h2>", number, body)
+    if len(titles) < 2:
+        return "", body
+    items = "".join(f'<li><a href="#part-{i}">{text}</a></li>' for i, text in enumerate(titles, 1))
+    return f'<nav aria-label="Contents"><p>Contents</p><ol>{items}</ol></nav>\n', body
+
+
 def heading(text: str, level: int = 2) -> str:
-    """A heading of text."""
+    """A heading of text; those of level 2 are listed in the page's contents."""
     return f"<h{level}>{html.escape(text)}</h{level}>"
 
 
@@ -47,17 +81,40 @@ def bullets(lines: Sequence[str]) -> str:
 
 
 def chart(figure: Figure, alt: str) -> str:
-    """A matplotlib figure as an embedded PNG."""
+    """A matplotlib figure of lines and bars as vector graphics, above its note."""
+    return f'<figure class="chart">{svg.chart(figure, alt)}{_caption(figure.small_print)}</figure>'
+
+
+def side_by_side(charts: Sequence[str]) -> str:
+    """Charts beside each other where the window is wide enough."""
+    return f'<div class="charts">{"".join(charts)}</div>'
+
+
+def picture(figure: Figure, alt: str) -> str:
+    """A matplotlib figure of images as an embedded PNG, above its note."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return f"<p>{_image(buffer, alt)}</p>"
+    figure.without_note().savefig(buffer, format="png", dpi=110)
+    return f'<figure class="picture">{_image(buffer, alt)}{_caption(figure.small_print)}</figure>'
 
 
-def captioned(picture: Image.Image, caption: str) -> str:
+def tiles(drawn: Sequence[Tile], keys: Sequence[Key], note: str = "") -> str:
+    """Tiles in as many columns as fit, above their legend and a note."""
+    each = "".join(
+        f"<figure>{svg.tile(one)}<figcaption>{html.escape(one.caption)}</figcaption></figure>" for one in drawn
+    )
+    small = f'<p class="note">{html.escape(note)}</p>' if note else ""
+    return f'{svg.legend(list(keys))}<div class="tiles">{each}</div>{small}'
+
+
+def captioned(shown: Image.Image, caption: str) -> str:
     """A picture as an embedded PNG above its caption."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    shown.save(buffer, "PNG")
     return f"<figure>{_image(buffer, caption)}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _caption(note: str) -> str:
+    return f"<figcaption>{html.escape(note)}</figcaption>" if note else ""
 
 
 def _image(png: io.BytesIO, alt: str) -> str:
@@ -65,20 +122,37 @@ def _image(png: io.BytesIO, alt: str) -> str:
     return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], best: Mapping[int, Any] | None = None) -> str:
-    """A table of text. `best` maps a column to min or max, which chooses the number to highlight in it."""
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], best: Mapping[int, Any] | None = None, *, first: int = 0
+) -> str:
+    """A table of text. `best` maps a column to min or max, which chooses the number to highlight in it, among the rows from
+    `first` on, unless they are all the same."""
     winners = {
-        column: choose((row[column] for row in rows), key=lambda cell: float(cell.rstrip("%")))
+        column: choose((row[column] for row in rows[first:]), key=lambda cell: float(cell.rstrip("%")))
         for column, choose in (best or {}).items()
+        if len({row[column] for row in rows[first:]}) > 1
     }
     head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
     body = "".join(
         "<tr>"
         + "".join(
-            f"<td{' class=best' if winners.get(column) == cell else ''}>{html.escape(cell)}</td>"
+            f"<td{' class=best' if number >= first and winners.get(column) == cell else ''}>{html.escape(cell)}</td>"
             for column, cell in enumerate(row)
         )
         + "</tr>"
-        for row in rows
+        for number, row in enumerate(rows)
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def wide_table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    what: str,
+    best: Mapping[int, Any] | None = None,
+    *,
+    first: int = 0,
+) -> str:
+    """A `table` that scrolls where the window is too narrow, and that readers can sort by a column. `what` describes it."""
+    made = table(heads, rows, best, first=first)
+    return f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(what)}">{made}</div>'

@@ -21,7 +21,7 @@ from kptool import plugins
 from kptool.base.errors import ConfigError
 from kptool.cache.store import Cache
 from kptool.network import cards, checkpoint
-from kptool.report import figures
+from kptool.report import figures, tiles
 from kptool.training.run_folder import CONFIG
 
 log = logging.getLogger(__name__)
@@ -111,14 +111,15 @@ def example_predictions(cache_path: Path, weights: Path, epoch: int) -> NDArray[
         images, truth, visible = (cache.read(name, index) for name in ("images", "keypoints", "visibility"))
         batch = torch.from_numpy(images if images.ndim == 4 else images[:, None])
         points = model.points(batch)[0].numpy()
-        tints = figures.tints(cache)
+        tints, row, keys = figures.tints(cache), cache.read("row", index), figures.prediction_keys(cache)
+    labels = np.where(visible[..., None] > 0, truth, np.nan)
+    every = np.full(points.shape[1], tiles.FILLED)
+    shown = [
+        tiles.Tile(image, f"row {number}", found, every, tints, truth=label)
+        for image, number, found, label in zip(images, row, points, labels, strict=True)
+    ]
     title = f"epoch {epoch}" + ("" if len(held_out) else ", training images")
-    figure, axes = figures.grid(len(index), title=title)
-    for axis, image, found, label, seen in zip(axes, images, points, truth, visible, strict=False):
-        figures.draw_image(axis, image)
-        x, y = label[seen > 0].T
-        axis.scatter(x, y, s=14, facecolors="none", edgecolors=figures.TRUTH, linewidths=0.7)
-        figures.draw_points(axis, found, np.full(len(found), 2), tints, size=5)
+    figure = tiles.figure_of(shown, title=title, keys=keys)
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -136,7 +136,8 @@ def test_a_report_is_one_page_that_needs_nothing_else(
     assert f"{made.json()['models'][0]['rmse']:.3f}" in page
     assert "&lt;other&gt;" in page
     assert "<other>" not in page
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 36  # 12 validation images of each
+    assert page.count('<figure class="chart">') == 5  # errors of images and keypoints; trainings: both, and each
     assert "http" not in re.sub('base64,[^"]*', "", page)  # random pixels may contain any byte sequence
     assert "neither a weights file" in refused("report", "nothing", "--cache", faces)
 

@@ -39,7 +39,8 @@ def test_a_search_prints_its_trials_and_writes_a_page(in_tmp: Path, cache: Path,
     assert "the training images' mean shape" in ran.out
     assert "kptool train --config runs/tune-unet/best.toml" in ran.out
     page = (in_tmp / "runs/tune-unet/tune.html").read_text()
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count('<figure class="chart">') == 4  # by trial, by epoch, by lr and by loss
+    assert "it takes 10 complete trials of different errors; there are 2" in page
 
     again = kptool(*arguments, "--json").json()
     assert again["finished"]

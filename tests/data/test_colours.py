@@ -16,7 +16,7 @@ def test_the_left_one_of_a_pair_is_told_by_its_names() -> None:
     names = ["eyeR", "eyeL", "upright", "bright_spot", "leftover"]
     assert colours.of(names, [(0, 1)]) == [RIGHT, LEFT, MIDDLE, MIDDLE, MIDDLE]
     assert colours.of(["lf_paw", "rf_paw"], [(0, 1)]) == [LEFT, RIGHT]
-    assert colours.legend(names, [(0, 1)]) == "left orange, right teal"
+    assert colours.legend(names, [(0, 1)]) == "left: orange circles, right: blue squares, midline: red diamonds"
 
 
 def test_pairs_without_sides_in_their_names_have_one_colour_on_each_side() -> None:
@@ -33,7 +33,8 @@ def test_pairs_without_sides_in_their_names_have_one_colour_on_each_side() -> No
         RIGHT,
         MIDDLE,
     ]
-    assert colours.legend(["a", "b"], [(0, 1)]) == "one side orange, the other teal"
+    assert colours.legend(["a", "b"], [(0, 1)]) == "one side: orange circles, the other side: blue squares"
+    assert colours.sides(["a", "b"], []) == {MIDDLE: "keypoint"}
     for nonsense in (None, [[1, 2]], "shape", [[None, None]] * 5):
         assert colours.of(["a", "b", "c", "d", "e"], [(0, 1), (2, 3)], nonsense) == [LEFT, RIGHT, LEFT, RIGHT, MIDDLE]
 
