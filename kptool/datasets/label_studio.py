@@ -55,7 +55,9 @@ def read(path: Path, category: str | None = None) -> LabelFile:
         details = f" ({'; '.join(notes)})" if notes else ""
         raise DataError(f"{path} has no keypointlabels{details}; export a project with keypoints as JSON, not JSON-MIN")
     bounded(path, names, len(found))
-    return LabelFile(names, [_labelled(names, instance) for instance in found], None, (path,), notes)
+    kinds = {instance.label for instance in found} - {None}
+    kind = category or (kinds.pop() if len(kinds) == 1 else None)
+    return LabelFile(names, [_labelled(names, instance) for instance in found], None, (path,), notes, category=kind)
 
 
 def _check_percentages(path: Path, found: list[_Instance]) -> None:
@@ -102,12 +104,14 @@ class _Unused:
 
 @dataclass(frozen=True)
 class _Instance:
-    """One object in an image of `size` (H, W): its keypoints by name, and the rectangle around it, if there is one."""
+    """One object in an image of `size` (H, W): its keypoints by name, and the rectangle around it, if there is one, with its
+    label."""
 
     picture: str
     size: tuple[int, int]
     places: rectangles.Places
     box: Box | None
+    label: str | None = None
 
 
 def _instances(path: Path, task: Mapping[str, Any], category: str | None, unused: _Unused) -> Iterator[_Instance]:
@@ -139,7 +143,8 @@ def _instances(path: Path, task: Mapping[str, Any], category: str | None, unused
     unused.counts["loose"] += len(groups.get(None, ())) if boxes else 0
     for owner, places in groups.items():
         if owner is None or owner in wanted:
-            yield _Instance(picture, size, places, None if owner is None else sized[owner])
+            kind = next(iter(_value(boxes[owner]).get(_RECTANGLE) or ()), None) if owner is not None else None
+            yield _Instance(picture, size, places, None if owner is None else sized[owner], kind)
         else:
             unused.counts["unwanted"] += len(places)
 

@@ -73,7 +73,18 @@ def _read(path: Path, category: str | None, images: Path | None) -> LabelFile:
         f"these are predictions by {model}, not labels; correct them before you train with them",
         *counted(len(failed) if isinstance(failed, list) else 0, "{n} picture{s} could not be read and {are} not used"),
     )
-    return LabelFile(names, things, None, (path,), notes, folder, predicted_by=model, empty=tuple(empty))
+    kind = document.get("category")
+    return LabelFile(
+        names,
+        things,
+        None,
+        (path,),
+        notes,
+        folder,
+        category=kind if isinstance(kind, str) and kind else None,
+        predicted_by=model,
+        empty=tuple(empty),
+    )
 
 
 def _picture(path: Path, stated: Mapping[str, Any]) -> _Picture:

@@ -87,7 +87,8 @@ def pairs(result: Read) -> set[frozenset[str]]:
 def test_what_a_format_states_comes_back_and_the_rest_is_told(name: str, tmp_path: Path) -> None:
     first = read(write_source(tmp_path / "in"))
     done = convert.convert(tmp_path / "in" / "labels.json", tmp_path / "out", name, Opening())
-    again, keeps, noun = read(done.file), WRITERS[name].keeps, WRITERS[name].noun
+    again, noun = read(done.file), WRITERS[name].noun
+    keeps = WRITERS[name].keeps | WRITERS[name].keeps_whole | WRITERS[name].keeps_boxed
     assert (done.things, done.keypoints, done.pictures) == (4, 14, 3)
     assert again.things.keys() == first.things.keys()
     assert set(again.file.names) == set(NAMES)
@@ -108,8 +109,10 @@ def test_what_a_format_states_comes_back_and_the_rest_is_told(name: str, tmp_pat
         kinds.FLIPS: "left/right pairs, which (wing_a,wing_b) are not written; give them again with --flips",
         kinds.EDGES: "a skeleton, so its 2 lines are not written",
         kinds.ORDER: "the order of keypoints, which are read from it by name",
+        kinds.CATEGORY: "what an instance is, so 'fly' is not written",
     }
     assert told == [f"{noun} cannot state {text}" for kind, text in wanted.items() if kind not in keeps]
+    assert again.file.category == ("fly" if kinds.CATEGORY in keeps else None)
     if kinds.ORDER in keeps:
         assert again.file.names == NAMES
     if kinds.EDGES in keeps:
@@ -197,13 +200,13 @@ def test_the_setup_of_a_labelling_project_names_all_keypoints(tmp_path: Path) ->
     source = write_source(tmp_path / "in")
     convert.convert(source, tmp_path / "ls", "label-studio", Opening())
     text = (tmp_path / "ls" / "setup" / "labeling-config.xml").read_text(encoding="utf-8")
-    assert '<Label value="thing" />' in text
+    assert '<Label value="fly" />' in text
     assert all(f'<Label value="{name}" model_index="{k}" />' in text for k, name in enumerate(NAMES))
     convert.convert(source, tmp_path / "cvat", "cvat", Opening())
     skeleton, box = json.loads((tmp_path / "cvat" / "setup" / "labels.json").read_text(encoding="utf-8"))
     assert [part["name"] for part in skeleton["sublabels"]] == list(NAMES)
     assert skeleton["svg"].count("<line ") == 2
-    assert box["type"] == "rectangle"
+    assert (skeleton["name"], box["name"], box["type"]) == ("fly", "box", "rectangle")
 
 
 def test_a_name_that_xml_cannot_hold_is_refused(tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ def test_a_picture_without_instances_is_written_or_told_of(name: str, tmp_path: 
     assert any("cannot mark predictions, so these look like labels in it" in note for note in done.notes) != marks
 
 
+def test_training_with_predictions_is_possible_and_told_of(tmp_path: Path) -> None:
+    source = find_source(write(tmp_path))
+    assert source.total == 3
+    assert source.notes[0].startswith("these are predictions by runs/unet, not labels")
+    assert "1 picture without an instance is not used" in source.notes
+
+
 def test_pictures_are_found_from_the_folder_in_which_they_were_predicted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,9 @@ def label_file(
         )
     bounded(path, names, len(found))
     things, remarks = _labelled(names, found)
-    return LabelFile(names, things, None, tuple(files) or (path,), (*notes, *_notes(counts, category), *remarks))
+    notes = (*notes, *_notes(counts, category), *remarks)
+    kind = category or (next(iter(labels)) if len(labels) == 1 else None)
+    return LabelFile(names, things, None, tuple(files) or (path,), notes, category=kind)
 
 
 def _ordered(found: Sequence[_Instance], order: Sequence[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from kptool.data.formats.coco_extras import PREDICTED_BY
 from kptool.data.writers.writer import (
     BARE,
     BOXES,
+    CATEGORY,
     EDGES,
     EMPTY,
     FLIPS,
@@ -32,7 +33,7 @@ from kptool.data.writers.writer import (
 def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     """Write annotations.json, with extensions: `flip_pairs` of the category (indices from 0), `split` of images, and for
     predictions a `score` of each annotation, and in `info` by which model they are."""
-    category: dict[str, Any] = {"id": 1, "name": "thing", "keypoints": list(file.names)}
+    category: dict[str, Any] = {"id": 1, "name": file.category or "thing", "keypoints": list(file.names)}
     category["skeleton"] = [[a + 1, b + 1] for a, b in file.edges]
     if flips.mirror:
         category["flip_pairs"] = [list(pair) for pair in flips.pairs]
@@ -73,5 +74,5 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     return folder / "annotations.json"
 
 
-_KEEPS = {BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, ORDER, PREDICTED, SCORES, EMPTY, BARE}
+_KEEPS = {CATEGORY, BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, ORDER, PREDICTED, SCORES, EMPTY, BARE}
 COCO = Writer("COCO's json", write, frozenset(_KEEPS), boxed="always")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,10 +19,21 @@ from kptool.base.geometry import to_edges
 from kptool.base.skeleton import OCCLUDED, UNLABELLED
 from kptool.data.annotations import LabelFile, Labelled
 from kptool.data.flips import FlipPairs
-from kptool.data.writers.writer import BARE, BOXES, EDGES, EMPTY, OCCLUSION, ORDER, PREDICTED, Writer, by_picture, short
+from kptool.data.writers.writer import (
+    BARE,
+    BOXES,
+    CATEGORY,
+    EDGES,
+    EMPTY,
+    OCCLUSION,
+    ORDER,
+    PREDICTED,
+    THING,
+    Writer,
+    by_picture,
+    short,
+)
 
-_THING, _BOX = "thing", "box"
-"""The labels of skeletons and of boxes. CVAT wants a label of its own for every type of shape."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -46,7 +56,7 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
         image = ElementTree.SubElement(root, "image", about)
         for thing in picture.things:
             group += thing.box is not None
-            _add(image, file.names, thing, source, group if thing.box is not None else 0)
+            _add(image, file, thing, source, group if thing.box is not None else 0)
     (folder / "setup").mkdir()  # beside annotations.xml it would be taken for labels in another format
     text = json.dumps(_constructor(file), indent=2)
     (folder / "setup" / "labels.json").write_text(text + "\n", encoding="utf-8")
@@ -55,10 +65,17 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     return folder / "annotations.xml"
 
 
+def _names(file: LabelFile) -> tuple[str, str]:
+    """The labels of skeletons and of boxes: CVAT wants a label of its own for each type of shape."""
+    thing = _NOT_XML.sub("_", file.category or THING)
+    return thing, "box" if thing != "box" else "rectangle"
+
+
 def _labels(parent: ElementTree.Element, file: LabelFile) -> None:
     """The labels of the task: the skeleton with its drawing, its points, and the box if there are boxes."""
-    kinds = [(_THING, "skeleton", ""), *((name, "points", _THING) for name in file.names)]
-    kinds += [(_BOX, "rectangle", "")] if any(thing.box for thing in file.things) else []
+    thing, box = _names(file)
+    kinds = [(thing, "skeleton", ""), *((name, "points", thing) for name in file.names)]
+    kinds += [(box, "rectangle", "")] if any(thing.box for thing in file.things) else []
     for name, kind, skeleton in kinds:
         label = ElementTree.SubElement(parent, "label")
         ElementTree.SubElement(label, "name").text = name
@@ -73,9 +90,10 @@ def _labels(parent: ElementTree.Element, file: LabelFile) -> None:
 def _constructor(file: LabelFile) -> list[dict[str, Any]]:
     """The labels in the form that a new task takes in CVAT's "Raw" tab."""
     points = [{"name": name, "type": "points", "attributes": []} for name in file.names]
-    skeleton = {"name": _THING, "type": "skeleton", "attributes": [], "svg": _drawing(file), "sublabels": points}
+    thing, box = _names(file)
+    skeleton = {"name": thing, "type": "skeleton", "attributes": [], "svg": _drawing(file), "sublabels": points}
     boxed = any(thing.box for thing in file.things)
-    return [skeleton, *([{"name": _BOX, "type": "rectangle", "attributes": []}] if boxed else [])]
+    return [skeleton, *([{"name": box, "type": "rectangle", "attributes": []}] if boxed else [])]
 
 
 def _drawing(file: LabelFile) -> str:
@@ -103,7 +121,7 @@ def _spots(count: int) -> list[tuple[float, float]]:
     return [(round(50 - 40 * math.sin(turn), 2), round(50 - 40 * math.cos(turn), 2)) for turn in turns]
 
 
-def _add(image: ElementTree.Element, names: Sequence[str], thing: Labelled, source: str, group: int) -> None:
+def _add(image: ElementTree.Element, file: LabelFile, thing: Labelled, source: str, group: int) -> None:
     """Add an instance to an image: its box, if it has one, and its skeleton. Points without a label are "outside"."""
     about = {"source": source, "z_order": "0"}
     about |= {"group_id": str(group)} if group else {}
@@ -112,9 +130,9 @@ def _add(image: ElementTree.Element, names: Sequence[str], thing: Labelled, sour
         left, top = to_edges(np.array(thing.box[:2])).tolist()
         edges = {"xtl": left, "ytl": top, "xbr": left + thing.box[2], "ybr": top + thing.box[3]}
         stated = {key: str(short(value)) for key, value in edges.items()}
-        ElementTree.SubElement(image, "box", {"label": _BOX, "occluded": "0", **stated, **about})
-    skeleton = ElementTree.SubElement(image, "skeleton", {"label": _THING, **about})
-    for name, place, seen in zip(names, thing.keypoints, thing.visibility.tolist(), strict=True):
+        ElementTree.SubElement(image, "box", {"label": _names(file)[1], "occluded": "0", **stated, **about})
+    skeleton = ElementTree.SubElement(image, "skeleton", {"label": _names(file)[0], **about})
+    for name, place, seen in zip(file.names, thing.keypoints, thing.visibility.tolist(), strict=True):
         x, y = (to_edges(place) if seen else middle).tolist()
         ElementTree.SubElement(
             skeleton, "points", label=name, source=source, outside=str(int(seen == UNLABELLED)),
@@ -122,4 +140,4 @@ def _add(image: ElementTree.Element, names: Sequence[str], thing: Labelled, sour
         )  # fmt: skip
 
 
-CVAT = Writer("CVAT's xml", write, frozenset({BOXES, OCCLUSION, EDGES, ORDER, PREDICTED, EMPTY, BARE}))
+CVAT = Writer("CVAT's xml", write, frozenset({BOXES, OCCLUSION, EDGES, ORDER, PREDICTED, EMPTY, BARE, CATEGORY}))

@@ -7,7 +7,7 @@ have it as their parent. Predictions are written as such, so that the tool shows
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +18,7 @@ import numpy as np
 from kptool.base.geometry import to_edges
 from kptool.data.annotations import LabelFile, Labelled
 from kptool.data.flips import FlipPairs
-from kptool.data.writers.writer import BARE, BOXES, PREDICTED, SCORES, Picture, Writer, by_picture
+from kptool.data.writers.writer import BARE, BOXES, CATEGORY, PREDICTED, SCORES, THING, Picture, Writer, by_picture
 
 _POINTS, _BOXES, _IMAGE = "keypoints", "instances", "image"
 """Names of the controls and of the object that they label, in the configuration and in every result."""
@@ -34,14 +34,14 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     (folder / "tasks.json").write_text(json.dumps(tasks) + "\n", encoding="utf-8")
     boxed = any(thing.box for thing in file.things)
     (folder / "setup").mkdir()  # beside tasks.json it would be taken for labels in another format
-    (folder / "setup" / "labeling-config.xml").write_text(_configuration(file.names, boxed), encoding="utf-8")
+    (folder / "setup" / "labeling-config.xml").write_text(_configuration(file, boxed), encoding="utf-8")
     return folder / "tasks.json"
 
 
 def _task(number: int, picture: Picture, file: LabelFile) -> dict[str, Any]:
     """One picture with all its instances, as one annotation or as one prediction."""
     things = picture.things
-    results = [result for k, thing in enumerate(things) for result in _results(f"{number}-{k + 1}", thing, file.names)]
+    results = [result for k, thing in enumerate(things) for result in _results(f"{number}-{k + 1}", thing, file)]
     task: dict[str, Any] = {"id": number, "data": {"image": _LOCAL + quote(picture.name)}}
     if not file.predicted_by:
         return {**task, "annotations": [{"result": results}]}
@@ -54,7 +54,7 @@ def _task(number: int, picture: Picture, file: LabelFile) -> dict[str, Any]:
     }
 
 
-def _results(key: str, thing: Labelled, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _results(key: str, thing: Labelled, file: LabelFile) -> Iterator[dict[str, Any]]:
     """The rectangle of an instance, if it has a box, and its labelled keypoints."""
     assert thing.size is not None
     height, width = thing.size
@@ -68,13 +68,13 @@ def _results(key: str, thing: Labelled, names: Sequence[str]) -> Iterator[dict[s
             "width": 100 * wide / width,
             "height": 100 * high / height,
         }
-        value = {**place, "rotation": 0, "rectanglelabels": [_THING]}
+        value = {**place, "rotation": 0, "rectanglelabels": [file.category or THING]}
         score = {} if thing.score is None else {"score": round(thing.score, 4)}
         yield {"id": key, "type": "rectanglelabels", "from_name": _BOXES, **about, "value": value, **score}
         parent = {"parentID": key}
     for k in np.flatnonzero(thing.visibility).tolist():
         x, y = to_edges(thing.keypoints[k]).tolist()
-        spot = {"x": 100 * x / width, "y": 100 * y / height, "width": _WIDTH, "keypointlabels": [names[k]]}
+        spot = {"x": 100 * x / width, "y": 100 * y / height, "width": _WIDTH, "keypointlabels": [file.names[k]]}
         known = thing.scores is not None and np.isfinite(thing.scores[k])
         score = {"score": round(float(thing.scores[k]), 4)} if known and thing.scores is not None else {}
         yield {
@@ -88,21 +88,26 @@ def _results(key: str, thing: Labelled, names: Sequence[str]) -> Iterator[dict[s
         }
 
 
-_THING = "thing"
-
-
-def _configuration(names: Sequence[str], boxed: bool) -> str:
+def _configuration(file: LabelFile, boxed: bool) -> str:
     """The labelling interface as XML: the picture, its keypoints, and rectangles if instances have boxes."""
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", name=_IMAGE, value="$image", zoom="true")
     if boxed:
         control = ElementTree.SubElement(view, "RectangleLabels", name=_BOXES, toName=_IMAGE)
-        ElementTree.SubElement(control, "Label", value=_THING)
+        ElementTree.SubElement(control, "Label", value=file.category or THING)
     control = ElementTree.SubElement(view, "KeyPointLabels", name=_POINTS, toName=_IMAGE)
-    for k, name in enumerate(names):  # the index orders the keypoints in Label Studio's own exports to COCO and YOLO
+    for k, name in enumerate(
+        file.names
+    ):  # the index orders the keypoints in Label Studio's own exports to COCO and YOLO
         ElementTree.SubElement(control, "Label", value=name, model_index=str(k))
     ElementTree.indent(view)
     return ElementTree.tostring(view, "unicode") + "\n"
 
 
-LABEL_STUDIO = Writer("Label Studio's json", write, frozenset({BOXES, PREDICTED, SCORES, BARE}), boxed="several")
+LABEL_STUDIO = Writer(
+    "Label Studio's json",
+    write,
+    frozenset({BOXES, PREDICTED, SCORES, BARE}),
+    boxed="several",
+    keeps_boxed=frozenset({CATEGORY}),
+)

@@ -6,7 +6,7 @@ Coordinates are pixels measured from the picture's edges.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from kptool.base.geometry import to_edges
 from kptool.base.skeleton import OCCLUDED
 from kptool.data.annotations import LabelFile, Labelled
 from kptool.data.flips import FlipPairs
-from kptool.data.writers.writer import BARE, BOXES, IMAGES, OCCLUSION, Writer, by_picture, short
+from kptool.data.writers.writer import BARE, BOXES, CATEGORY, IMAGES, OCCLUSION, ORDER, THING, Writer, by_picture, short
 
 _VERSION = "5.0.0"
 """The version of LabelMe that introduced nothing that is written here: later ones read it, too."""
-_THING, _OCCLUDED = "thing", "occluded"
+_OCCLUDED = "occluded"
 
 
 def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
@@ -30,9 +30,7 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
             "version": _VERSION,
             "flags": {},
             "shapes": [
-                shape
-                for group, thing in enumerate(picture.things, start=1)
-                for shape in _shapes(file.names, thing, group)
+                shape for group, thing in enumerate(picture.things, start=1) for shape in _shapes(file, thing, group)
             ],
             "imagePath": Path(picture.name).name,
             "imageData": None,
@@ -44,17 +42,23 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     return folder / IMAGES
 
 
-def _shapes(names: Sequence[str], thing: Labelled, group: int) -> Iterator[dict[str, Any]]:
+def _shapes(file: LabelFile, thing: Labelled, group: int) -> Iterator[dict[str, Any]]:
     """The rectangle of an instance, if it has a box, and its labelled keypoints."""
     about = {"group_id": group, "description": ""}
     if thing.box is not None:
         corner = to_edges(np.array(thing.box[:2]))
         corners = [[short(v) for v in place] for place in (corner, corner + thing.box[2:])]
-        yield {"label": _THING, "points": corners, **about, "shape_type": "rectangle", "flags": {}}
+        yield {"label": file.category or THING, "points": corners, **about, "shape_type": "rectangle", "flags": {}}
     for k in np.flatnonzero(thing.visibility).tolist():
         flags = {_OCCLUDED: True} if thing.visibility[k] == OCCLUDED else {}
         place = [short(v) for v in to_edges(thing.keypoints[k])]
-        yield {"label": names[k], "points": [place], **about, "shape_type": "point", "flags": flags}
+        yield {"label": file.names[k], "points": [place], **about, "shape_type": "point", "flags": flags}
 
 
-LABELME = Writer("LabelMe's json", write, frozenset({BOXES, OCCLUSION, BARE}))
+LABELME = Writer(
+    "LabelMe's json",
+    write,
+    frozenset({BOXES, OCCLUSION, BARE}),
+    keeps_whole=frozenset({ORDER}),
+    keeps_boxed=frozenset({CATEGORY}),
+)

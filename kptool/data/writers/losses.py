@@ -12,8 +12,10 @@ from kptool.data.annotations import LabelFile
 from kptool.data.flips import FlipPairs, infer
 from kptool.data.notes import counted, listed
 from kptool.data.writers.writer import (
+    ALL,
     BARE,
     BOXES,
+    CATEGORY,
     EDGES,
     EMPTY,
     FLIPS,
@@ -24,16 +26,18 @@ from kptool.data.writers.writer import (
     SCORES,
     SPLIT,
     Writer,
-)  # fmt: skip
+)
 
 
 def losses(writer: Writer, file: LabelFile, flips: FlipPairs) -> tuple[str, ...]:
     """A sentence for each kind of content in `file` that the format loses, with counts and what helps."""
     things, noun = file.things, writer.noun
     alone = max(Counter(thing.picture for thing in things).values()) == 1
-    lost = {BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, GROUPS, ORDER, PREDICTED, SCORES, EMPTY, BARE} - writer.keeps
+    lost = ALL - writer.keeps
     lost -= writer.keeps_alone if alone else frozenset()
+    lost -= writer.keeps_whole if any(thing.visibility.all() for thing in things) else frozenset()
     boxes = sum(thing.box is not None for thing in things)
+    lost -= writer.keeps_boxed if boxes else frozenset()
     occluded = sum(int((thing.visibility == OCCLUDED).sum()) for thing in things)
     empty = sum(not thing.visibility.any() for thing in things)
     groups = len({thing.group for thing in things if thing.group is not None})
@@ -65,6 +69,9 @@ def losses(writer: Writer, file: LabelFile, flips: FlipPairs) -> tuple[str, ...]
         PREDICTED: _if(bool(file.predicted_by), f"{noun} cannot mark predictions, so these look like labels in it"),
         SCORES: _if(
             any(thing.score is not None for thing in things), f"{noun} cannot state scores, which are left out"
+        ),
+        CATEGORY: _if(
+            bool(file.category), f"{noun} cannot state what an instance is, so {file.category!r} is not written"
         ),
         BARE: counted(
             len(file.empty), "{noun} cannot state pictures without instances, so {n} {are} not written", noun=noun

@@ -10,14 +10,15 @@ from kptool.base.geometry import Size
 from kptool.data.annotations import LabelFile, Labelled
 from kptool.data.flips import FlipPairs
 
-IMAGES = "images"
-"""The folder of the pictures, unless a format has its own."""
-BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, GROUPS, ORDER, PREDICTED, SCORES, EMPTY, BARE = (
-    "boxes", "split", "occlusion", "flips", "edges", "groups", "order", "predicted", "scores", "empty", "bare",
+IMAGES, THING = "images", "thing"
+"""The folder of the pictures, unless a format has its own, and what an instance is called, unless the source names it."""
+BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, GROUPS, ORDER, PREDICTED, SCORES, EMPTY, BARE, CATEGORY = (
+    "boxes", "split", "occlusion", "flips", "edges", "groups", "order", "predicted", "scores", "empty", "bare", "category",
 )  # fmt: skip
 """What a format may keep: boxes; training, validation and test parts; occluded keypoints; flip pairs; lines of the skeleton;
 groups of pictures; the order of the keypoints; that labels are predictions; their scores; instances without a labelled
-keypoint; pictures without an instance."""
+keypoint; pictures without an instance; what an instance is."""
+ALL = frozenset({BOXES, SPLIT, OCCLUSION, FLIPS, EDGES, GROUPS, ORDER, PREDICTED, SCORES, EMPTY, BARE, CATEGORY})
 
 
 def all_in_images(things: Sequence[Labelled]) -> list[str]:
@@ -33,6 +34,7 @@ class Writer:
     in `folder` under the names in `file`, with their sizes, and returns the main one. keeps: what the format can state, of
     the constants above; the rest is told in notes. boxed: whether every instance needs a box: "always", "several" (in
     pictures with several instances) or "never". keeps_alone: what else is kept if no picture has several instances.
+    keeps_whole: what else is kept if some instance has all keypoints. keeps_boxed: what else if some instance has a box.
     folders: the folder, relative to that of the labels, of each instance's picture.
     """
 
@@ -41,6 +43,8 @@ class Writer:
     keeps: frozenset[str]
     boxed: str = "never"
     keeps_alone: frozenset[str] = frozenset()
+    keeps_whole: frozenset[str] = frozenset()
+    keeps_boxed: frozenset[str] = frozenset()
     folders: Callable[[Sequence[Labelled]], list[str]] = all_in_images
 
 

@@ -13,7 +13,19 @@ from kptool.base.geometry import swap_order, to_edges
 from kptool.data.annotations import LabelFile
 from kptool.data.flips import FlipPairs
 from kptool.data.splits import PARTS
-from kptool.data.writers.writer import BARE, BOXES, EMPTY, FLIPS, IMAGES, OCCLUSION, ORDER, SPLIT, Writer, by_picture
+from kptool.data.writers.writer import (
+    BARE,
+    BOXES,
+    CATEGORY,
+    EMPTY,
+    FLIPS,
+    IMAGES,
+    OCCLUSION,
+    ORDER,
+    SPLIT,
+    Writer,
+    by_picture,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +59,7 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
     settings: dict[str, Any] = {
         "path": ".",
         **_parts(folder, file),
-        "names": {0: "thing"},
+        "names": {0: file.category or "thing"},
         "kpt_shape": [len(file.names), 3],
         "kpt_names": {0: list(file.names)},
     }
@@ -69,5 +81,5 @@ def _parts(folder: Path, file: LabelFile) -> dict[str, str]:
     return {part: f"{part}.txt" for part in lists}
 
 
-_KEEPS = {BOXES, SPLIT, OCCLUSION, FLIPS, ORDER, EMPTY, BARE}
+_KEEPS = {CATEGORY, BOXES, SPLIT, OCCLUSION, FLIPS, ORDER, EMPTY, BARE}
 YOLO = Writer("YOLO's text files", write, frozenset(_KEEPS), boxed="always")
