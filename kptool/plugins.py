@@ -74,7 +74,8 @@ class Loss:
     """A loss plugin.
 
     `function(output, target, points)` returns the loss (N, K) of each keypoint; the trainer averages over those that
-    have a label, so a loss need not handle visibility. For coordinates, `output` and `target` are (N, K, 2), normalised,
+    have a label, so a loss need not handle visibility; with the setting ``absent=empty`` also over absent ones, whose target
+    heatmap is 0 everywhere. For coordinates, `output` and `target` are (N, K, 2), normalised,
     and `points` is `target`; for heatmaps, `output` (raw) and `target` (peak 1) are (N, K, h, w) and `points` (N, K, 2)
     are the true positions in heatmap pixels. `activation(raw, sigma)` turns raw heatmaps into those that decoders read,
     with a peak of about 1; None for coordinates. `summary` describes the loss in a line.

@@ -23,6 +23,7 @@ from kptool.base.errors import ConfigError
 from kptool.base.geometry import Size
 from kptool.base.skeleton import Skeleton
 from kptool.cache.store import Cache
+from kptool.data import absence
 from kptool.data.notes import never_labelled
 
 FACES, BATCH = 1928, 16
@@ -32,7 +33,7 @@ SPACING = 8.5
 CHOICES = (("unet", 1), ("unet", 2), ("resnet", 1), ("resnet", 2))
 """Models, and divisors of their default widths: from the most accurate to the one that needs the least memory."""
 _GPU_BATCH, _LEAST_BATCH, _LARGE_SIDE, _SAMPLE = 64, 8, 256, 256
-_LEAST_EPOCHS, _MOST_EPOCHS, _FEW_VAL = 10, 400, 50
+_LEAST_EPOCHS, _MOST_EPOCHS, _FEW_VAL, _SOME_ABSENT = 10, 400, 50, 0.01
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Facts:
     """Facts of a cache. images, val: numbers of training and validation images; unlabelled: the share of keypoints without a
     label, among those labelled in any training image; spacing: the median distance in pixels to the nearest other
     keypoint, None without one; groups: of the training images, 0 where unknown; never: a sentence on keypoints that no
-    training image has a label of."""
+    training image has a label of; absent: the share of keypoints that are not there, as far as a missing label means that;
+    left_out: a sentence on the keypoints of which it does not."""
 
     images: int
     val: int
@@ -72,6 +74,8 @@ class Facts:
     spacing: float | None
     groups: int
     never: str | None = None
+    absent: float = 0.0
+    left_out: str | None = None
 
     @classmethod
     def of(cls, cache: Cache) -> Facts:
@@ -92,6 +96,8 @@ class Facts:
             spacing=spacing(cache.read("keypoints", train[some]), labelled[some]),
             groups=len(np.unique(groups[groups >= 0])),
             never=never_labelled(info.names, labelled.sum(0), len(train), "training images"),
+            absent=float((~labelled & absence.countable(labelled)).mean()),
+            left_out=absence.left_out_note(info.names, labelled),
         )
 
 
@@ -245,6 +251,13 @@ def advice(facts: Facts, probe: Probe, memory: float) -> tuple[str, ...]:
         found.append("two images of this size may not fit the memory; extract smaller ones with --size")
     if facts.never is not None:
         found.append(f"{facts.never}: label some, or remove those keypoints, which cannot be learnt")
+    if facts.left_out is not None:
+        found.append(facts.left_out)
+    if facts.absent >= _SOME_ABSENT and probe.model.output == "heatmap":
+        found.append(
+            f"{facts.absent:.0%} of the keypoints have no label in some images and one in others: scores are calibrated to tell"
+            " them, for `kptool predict --min-score 0.5`; absent=empty may tell them better, at a cost in accuracy"
+        )
     if not facts.groups:
         found.append("the images have no groups: if several show the same person or object, extract with --groups")
     if facts.val < _FEW_VAL:

@@ -237,3 +237,13 @@ def test_models_of_plugins_are_named_as_not_measured(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(plugins, "offers", lambda: (offer,))
     found = recommend.advice(KAGGLE, Probe("unet", 8, FACE15, (48, 48), 1, CPU), 8e9)
     assert found[-1].startswith("models of plugins were not measured: mine (kptool-mine 1.2)")
+
+
+def test_missing_labels_are_told_apart() -> None:
+    """Keypoints that are hidden here and there, and a group that a part of the images was never labelled with."""
+    probe = Probe("unet", 8, FACE15, (32, 32), 1, CPU)
+    (hidden,) = (text for text in recommend.advice(changed(absent=0.123), probe, 1e9) if "no label" in text)
+    assert hidden.startswith("12% of the keypoints have no label in some images and one in others")
+    assert "predict --min-score 0.5" in hidden
+    assert not any("no label" in text for text in recommend.advice(changed(absent=0.001), probe, 1e9))
+    assert "a and b lack" in recommend.advice(changed(left_out="a and b lack their labels"), probe, 1e9)[0]
