@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.base.geometry import Size
 from kptool.base.palette import FINDING
 from kptool.base.version import __version__
 from kptool.cache.store import Cache
@@ -105,7 +106,7 @@ def _tiles(
         group = "" if known is None or known[sample] < 0 else f", group {known[sample]}"
         mine = sample == some[0].sample
         caption = f"{'' if mine else 'similar: '}row {rows[sample]}{group}"
-        rings = _rings(some, points) if mine else ()
+        rings = _rings(some, points, cache.info.size) if mine else ()
         tiles.append(Tile(image, caption, points, visibility, tint, cache.info.names, rings=rings))
     return tiles
 
@@ -121,11 +122,12 @@ def _keys(tiles: Sequence[Tile], cache: Cache) -> list[Key]:
     return keys
 
 
-def _rings(findings: Sequence[Finding], points: NDArray[np.float32]) -> list[Ring]:
-    """A ring around each keypoint with a finding, and its expected position."""
+def _rings(findings: Sequence[Finding], points: NDArray[np.float32], size: Size) -> list[Ring]:
+    """A ring around each keypoint with a finding, and its expected position; at the edge of the image (H, W) for one that
+    lies outside."""
     found: list[Ring] = []
     for finding in findings:
         if finding.keypoint is not None:
-            x, y = points[finding.keypoint].tolist()
+            x, y = points[finding.keypoint].clip(0, (size[1] - 1, size[0] - 1)).tolist()
             found.append(((x, y), finding.suggested))
     return found

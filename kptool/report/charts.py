@@ -25,6 +25,8 @@ from kptool.report.history import curves, histories, read_history
 __all__ = ["bars", "cumulative", "curves", "differences", "histories", "keypoint_bars", "read_history"]
 
 _MOST_KEYPOINTS = 40
+_LONG = 30
+"""Characters of an axis label that fit beside the names of keypoints."""
 _SHARE = 0.95
 """Share of a model's images that the axis of cumulative errors covers at least."""
 
@@ -54,7 +56,7 @@ def cumulative(
     axis.text(FAILURE, 1.015, f"failures: above {FAILURE:.0%}", color=MUTED, fontsize=7.5, ha="center")
     unit = about.relative(normaliser) if normaliser else "% of the normaliser"
     axis.set(
-        xlabel=f"error of an image, {unit}", ylabel="images with at most this error", xlim=(0, limit), ylim=(0, 1.01)
+        xlabel=f"error of an image,\n{unit}", ylabel="images with at most this error", xlim=(0, limit), ylim=(0, 1.01)
     )
     axis.xaxis.set_major_formatter(per_cent())
     axis.yaxis.set_major_formatter(per_cent(0))
@@ -118,7 +120,7 @@ def keypoint_bars(
         )
     axis.set_yticks(np.arange(len(names)) + 0.4 - thick / 2, names, fontsize=8)
     axis.set_ylim(len(names) - 0.3 + 0.1 * (len(models) > 1), -0.7)
-    axis.set_xlabel(unit)
+    axis.set_xlabel(unit.replace(", ", ",\n", 1) if len(unit) > _LONG else unit)
     _bars_legend(axis, bool(intervals))
     return figure
 

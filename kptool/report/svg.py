@@ -100,14 +100,20 @@ def _marks(tile: Tile, dot: float) -> Iterator[str]:
         if expected is not None:
             yield _line(at, expected, FINDING, dot)
             yield mark("cross", expected, 1.6 * dot, FINDING, filled=False)
-        yield mark("circle", at, 3 * dot, FINDING, filled=False)
+        yield mark("circle", at, 3 * dot, FINDING, filled=False, pen=1.3 * dot)
 
 
-def mark(shape: str, at: Sequence[float], dot: float, tint: str, *, filled: bool, name: str = "") -> str:
-    """A mark of radius `dot` at the pixel position `at`, (x, y), in outlines that show on any picture."""
+def mark(
+    shape: str, at: Sequence[float], dot: float, tint: str, *, filled: bool, name: str = "", pen: float = 0.0
+) -> str:
+    """A mark of radius `dot` at the pixel position `at`, (x, y), in outlines that show on any picture.
+
+    pen: the radius to which the outlines' width is in proportion, if not that of the mark itself.
+    """
     x, y = float(at[0]) + 0.5, float(at[1]) + 0.5
     title = f"<title>{html.escape(name)}</title>" if name else ""
-    wide, narrow = (0.7 * dot, 0.35 * dot) if filled else (0.95 * dot, 0.5 * dot)
+    pen = pen or dot
+    wide, narrow = (0.7 * pen, 0.35 * pen) if filled else (0.95 * pen, 0.5 * pen)
     inner = (tint, TRUTH) if filled else ("none", tint)
     under = _shape(shape, x, y, dot + wide / 2 if filled else dot, fill="none", stroke=OUTLINE, width=wide)
     over = _shape(shape, x, y, dot, fill=inner[0], stroke=inner[1], width=narrow)
@@ -144,7 +150,7 @@ def legend(keys: list[Key]) -> str:
             drawn = _line((-0.5, 9), (19, 9), key.tint, 4)
         else:
             size = 8 if key.kind == "ring" else 5
-            drawn = mark(shape_of(key.tint), (9, 9), size, key.tint, filled=key.kind == "filled")
+            drawn = mark(shape_of(key.tint), (9, 9), size, key.tint, filled=key.kind == "filled", pen=4)
         sign = f'<svg aria-hidden="true" viewBox="0 0 20 20" width="20" height="20">{drawn}</svg>'
         items.append(f"<span>{sign}{html.escape(key.text)}</span>")
     return f'<p class="legend">{"".join(items)}</p>'

@@ -31,7 +31,7 @@ def test_cumulative_errors_show_weak_models_too(level: float) -> None:
     assert axis.get_xlim()[1] >= max(np.quantile(weak, 0.95), 0.08, 0.1)
     for line in axis.lines[:3]:
         assert line.get_ydata()[-1] >= 0.95
-    assert axis.get_xlabel() == "error of an image, % of the distance between the outer eye corners"
+    assert axis.get_xlabel() == "error of an image,\n% of the distance between the outer eye corners"
     FigureCanvasAgg(figure).draw()
     assert all(tick.get_text().endswith("%") for tick in axis.get_xticklabels())
     assert labels(figure) == ["mean shape", "good", "weak"]
