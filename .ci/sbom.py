@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 WEIGHTS = ROOT / "kptool" / "weights"
 COMPILED_IN = ["pybind11"]
-FEATURES = ["export", "tensorboard", "tune", "video"]
+FEATURES = ["export", "formats", "tensorboard", "tune", "video"]
 _SPDX = {  # classifiers that mean one licence; "BSD License", say, means several
     "MIT License": "MIT",
     "Apache Software License": "Apache-2.0",
