@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kptool.report.demo import Step
 
 _FACES, _RUN, _DRAWN, PAGE = "faces", "unet", "predicted", "index.html"
-_COUNT, _EPOCHS, _LONGEST = 600, 6, "3m"
+_COUNT, _SIZE, _EPOCHS, _LONGEST = 600, 64, 8, "3m"
 _PICTURES = 1
 """Validation images that `predict` draws."""
 
@@ -42,7 +42,7 @@ def demo(
     started = time.perf_counter()
     cache, run = str(out / _FACES / "dataset.h5"), str(out / _RUN)
     runner = _Runner(context.find_root().command, json)
-    runner.run("extract", "--count", str(count), "--out", str(out / _FACES), "--force")
+    runner.run("extract", "--count", str(count), "--size", str(_SIZE), "--out", str(out / _FACES), "--force")
     runner.run("train", "unet", cache, "--epochs", str(epochs), "--time", _LONGEST, "--out", run, "--force")
     runner.run("evaluate", run, cache)
     pictures = _held_out(Path(cache))

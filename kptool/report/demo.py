@@ -55,9 +55,7 @@ def write_page(cache_path: Path, run: Path, drawn: Sequence[Path], steps: Sequen
         html.heading("kptool demo", level=1),
         html.paragraph(_summary(card, found.metrics, baseline)),
         html.heading("What was run"),
-        html.wide_table(
-            ("command", "seconds"), [(s.command, f"{s.seconds:.1f}") for s in steps], "commands and seconds"
-        ),
+        html.bullets([f"{step.command} ({step.seconds:.0f} s)" for step in steps]),
         *data,
         html.heading("The training"),
         html.chart(charts.curves(run), "loss and validation error by epoch"),
@@ -69,7 +67,7 @@ def write_page(cache_path: Path, run: Path, drawn: Sequence[Path], steps: Sequen
         html.heading("What predict draws"),
         *(html.captioned(_enlarged(path), path.name) for path in drawn),
         html.heading("What to run next"),
-        html.wide_table(("command", "for"), _NEXT, "commands to run next"),
+        html.bullets([f"{command}: {what}" for command, what in _NEXT]),
     ]
     return html.standalone("kptool demo", parts)
 

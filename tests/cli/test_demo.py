@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-SMALL = "[extract]\nsize = '32'\nsigma = 1.5\n[train.set]\nwidth = 4\n"
+SMALL = "[extract]\nsigma = 1.5\n[train.set]\nwidth = 4\n"
 
 
 @pytest.mark.long
