@@ -31,12 +31,14 @@ def of_cache(facts: Mapping[str, Any]) -> Sections:
             f"{take('images')}: {take('train')} for training, {take('val')} for validation ({share:.0%} requested)",
         ),
         ("input", _input(rest)),
+        ("instances", take("category", None) or "not named by the source"),
         ("crop", _crop(take("margin"))),
         ("groups", "known: one group stays in one part of the split" if take("grouped") else "unknown"),
         ("heatmaps", f"{take('heatmaps')}, sigma {take('sigma'):g}, stride {take('stride')}"),
         ("made by", f"kptool {take('version')}, seed {take('seed')}"),
     ]
-    return {"data": data, "keypoints": _keypoints(rest)} | ({"also": _rest(rest)} if rest else {})
+    edges = [("lines", f"{len(edges)} between keypoints")] if (edges := take("edges", ())) else []
+    return {"data": data, "keypoints": _keypoints(rest) + edges} | ({"also": _rest(rest)} if rest else {})
 
 
 def of_model(facts: Mapping[str, Any]) -> Sections:
