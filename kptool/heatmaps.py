@@ -171,7 +171,7 @@ def find_peaks(
     from the highest peak to the lowest, ties in row-major order, and zero after the last; counts (N, K), int64, are the
     numbers of peaks. A map that is constant, or holds NaN or infinity, has none.
     Raises DataError for heatmaps, ConfigError for any other argument.
-    Reference: `tests/reference.py` implements the definition in NumPy.
+    Reference: `tests/reference_peaks.py` implements the definition in NumPy.
     """
     if method not in _PEAK_METHODS:
         raise ConfigError(f"no method {method!r} to locate a peak; choose one of {', '.join(_PEAK_METHODS)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
+import reference_peaks
 from numpy.typing import NDArray
 
 from kptool import heatmaps
@@ -52,7 +52,7 @@ def test_they_are_those_of_the_slow_definition(dtype: str, distance: int) -> Non
             shares = stored.astype(np.float64) / (255 if dtype == "uint8" else 1)
             for method in methods:
                 for threshold in (0.05, 1 / 3, 1.0):
-                    expected = reference.find_peaks(shares, threshold, distance, method)
+                    expected = reference_peaks.find_peaks(shares, threshold, distance, method)
                     found = peaks(stored, threshold, distance, method=method)
                     assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=1e-6)
                     for (point, _), (other, _) in zip(found, expected, strict=True):
