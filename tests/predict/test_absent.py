@@ -173,7 +173,7 @@ def test_edges_that_are_none_are_not_drawn(edges: object) -> None:
     assert cards.Card(ModelConfig("unet", NAMES, ()), data={"edges": edges}).edges == ()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_exported_graph_has_the_same_scores(bees: Path) -> None:
     pytest.importorskip("onnxscript", reason="export is an optional extra: kptool[export]")
     from kptool.predict import export

@@ -90,7 +90,7 @@ def test_the_offset_is_what_changes_sign_in_the_mirror() -> None:
     assert model.offset.abs().max() <= 2
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_shifted_labels_are_learned_in_spite_of_flips(faces: Path, tmp_path: Path) -> None:
     """All labels are shifted by two pixels; a network trained on mirrored copies alone would miss by those two."""
     shifted = tmp_path / "shifted.h5"
