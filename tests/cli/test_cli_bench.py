@@ -16,7 +16,15 @@ def test_bench_writes_what_it_measured(kptool: Any, refused: Any, in_tmp: Path) 
     made = kptool("bench", "all", "--quick", "--json", "--plot", "bars.png", "--report", "report.md")
     assert made.code == 0, made.err
     rows = made.json()["rows"]
-    assert {row["group"].split(" ")[0] for row in rows} == {"small", "W2", "peaks", "error", "heatmaps", "unet,", "predict,"}
+    assert {row["group"].split(" ")[0] for row in rows} == {
+        "small",
+        "W2",
+        "peaks",
+        "error",
+        "heatmaps",
+        "unet,",
+        "predict,",
+    }
     assert all(row["ours"] > 0 and row["ratio"] == pytest.approx(row["theirs"] / row["ours"]) for row in rows)
     text = Path("report.md").read_text(encoding="utf-8")
     assert text.count("\n| ") > len(rows)
