@@ -35,7 +35,7 @@ def report(
         write_text(out, write_page(measured, opened, split, flip=tta))
     if json:
         rows = [
-            {"model": each.label, **each.evaluation.metrics.to_dict(), "rmse_interval95": each.intervals.rmse}
+            {"model": each.model, **each.evaluation.metrics.to_dict(), "rmse_interval95": each.intervals.rmse}
             for each in measured
         ]
         emit_json({"page": str(out), "models": rows})

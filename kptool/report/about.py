@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from kptool.base.version import __version__
@@ -15,6 +16,24 @@ _NORMALISERS = {
     "bounding box": "% of the size of the keypoints' bounding box",
     "image diagonal": "% of the image's diagonal",
 }
+
+
+_LONGEST = 40
+"""Characters of a label."""
+
+
+def labels(models: Sequence[str]) -> list[str]:
+    """A short label for each model (a name or a path): the fewest last parts of its path that no other one has, at most 40
+    characters."""
+    parts = [PurePath(model).parts for model in models]
+    depth = next(
+        (d for d in range(1, max(map(len, parts), default=1)) if len({each[-d:] for each in parts}) == len(set(parts))),
+        max(map(len, parts), default=1),
+    )
+    tails = [str(PurePath(*each[-depth:])) for each in parts]
+    return [
+        tail if len(tail) <= _LONGEST else f"{tail[: _LONGEST // 2 - 1]}..{tail[1 - _LONGEST // 2 :]}" for tail in tails
+    ]
 
 
 def relative(normaliser: str) -> str:

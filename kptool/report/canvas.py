@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from typing import Any, Literal
 
 from matplotlib import figure, patheffects
@@ -15,6 +16,9 @@ from kptool.base.palette import BASELINE, GRID, INK, MUTED, OUTLINE, PAPER
 _DPI = 80
 _NOTE, _LETTER = 7.5, 0.062
 """Size of a note's letters, points, and their mean width, inches."""
+
+_GROWTHS = 4
+"""How often a figure grows by half."""
 
 
 class Figure(figure.Figure):
@@ -30,6 +34,17 @@ class Figure(figure.Figure):
         self.small_print = note
         if lines:
             self.supxlabel("\n".join(lines), fontsize=_NOTE, color=MUTED)
+
+    def savefig(self, *args: Any, **options: Any) -> None:
+        """As matplotlib's, after the figure has grown until long names and legends leave room for the axes."""
+        for _ in range(_GROWTHS):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "constrained_layout not applied", UserWarning)
+                try:
+                    return super().savefig(*args, **options)
+                except UserWarning:  # raised before anything is written
+                    self.set_size_inches(*(1.5 * self.get_size_inches()))
+        return super().savefig(*args, **options)
 
     def without_note(self) -> Figure:
         """The figure after its note is removed, for pages, which print it as text."""

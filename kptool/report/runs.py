@@ -34,9 +34,10 @@ _MOST_BARS = 5
 
 @dataclass(frozen=True)
 class Measured:
-    """A model on the page: its label, model card, parameter count, training history if any, evaluation, and the
-    confidence intervals of its RMSE."""
+    """A model on the page: its name or path as given, a short label, its model card, parameter count, training history if
+    any, evaluation, and the confidence intervals of its RMSE."""
 
+    model: str
     label: str
     card: cards.Card
     parameters: int
@@ -51,7 +52,7 @@ def measure_all(
     """Evaluate models (names, run folders or weights files), and if there are several their average, on a split."""
     measured: list[Measured] = []
     loaded: list[KeypointModel] = []
-    for number, model in enumerate(models):
+    for number, (model, label) in enumerate(zip(models, about.labels(models), strict=True)):
         progress("models", number, len(models))
         path, _ = cards.resolve(model, measuring=True)
         network, card = checkpoint.load_model(path)
@@ -59,12 +60,12 @@ def measure_all(
         found = evaluate_cache([network], cache, split, Inference(flip))
         history = charts.read_history(path.parent) if (path.parent / "metrics.csv").is_file() else None
         size = sum(p.numel() for p in network.parameters())
-        measured.append(Measured(model, card, size, history, found, _intervals(found, cache, split)))
+        measured.append(Measured(model, label, card, size, history, found, _intervals(found, cache, split)))
     if len(loaded) > 1:
         together = evaluate_cache(loaded, cache, split, Inference(flip))
         size = sum(each.parameters for each in measured)
         spans = _intervals(together, cache, split)
-        measured.append(Measured(_AVERAGE, measured[0].card, size, None, together, spans))
+        measured.append(Measured(_AVERAGE, _AVERAGE, measured[0].card, size, None, together, spans))
     return measured
 
 
@@ -89,7 +90,7 @@ def write_page(measured: Sequence[Measured], cache: Cache, split: str, *, flip: 
         html.heading("Models"),
         _comparison(measured, baseline),
         html.paragraph(measured[0].intervals.words()),
-        html.bullets([f"{each.label}: {about.run(each.card)}" for each in measured if each.label != _AVERAGE]),
+        html.bullets([f"{each.model}: {about.run(each.card)}" for each in measured if each.label != _AVERAGE]),
         *_errors(measured, cache, split, baseline),
         *_training(measured),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from kptool.base import palette
-from kptool.report import charts
+from kptool.report import about, charts
 from kptool.report.canvas import Figure
 
 
@@ -90,3 +91,21 @@ def test_a_note_is_below_its_chart_and_inside_the_picture() -> None:
     assert where.x0 >= 0
     assert where.x1 <= figure.bbox.width
     assert where.y1 <= figure.axes[0].get_tightbbox().y0 + 1
+
+
+def test_a_figure_grows_until_long_names_leave_room_for_the_axes() -> None:
+    name = "a keypoint with a very long name, " * 6
+    drawn = charts.by_name({name: 1.0, "short": 2.0}, "px")
+    width = drawn.get_size_inches()[0]
+    drawn.savefig(io.BytesIO(), format="png")
+    assert drawn.get_size_inches()[0] > width
+    assert drawn.axes[0].get_position().width > 0.1
+
+
+def test_runs_are_labelled_by_what_tells_their_paths_apart() -> None:
+    assert about.labels(["unet", "/data/runs/fcn"]) == ["unet", "fcn"]
+    assert about.labels(["/a/one/unet", "/a/two/unet", "vgg"]) == ["one/unet", "two/unet", "vgg"]
+    assert about.labels(["runs/unet", "runs/unet"]) == ["unet", "unet"]
+    (label,) = about.labels(["x" * 100 + "y" * 100])
+    assert len(label) == 40
+    assert (label[:3], label[-3:]) == ("xxx", "yyy")
