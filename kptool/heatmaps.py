@@ -17,7 +17,7 @@ from kptool.base.geometry import Size, heatmap_size, to_heatmap
 
 DTYPES: tuple[str, ...] = ("float32", "float16", "uint8")
 METHODS: tuple[str, ...] = _core.METHODS
-_PEAK_METHODS = tuple(name for name in METHODS if name != "centroid-global")
+PEAK_METHODS: tuple[str, ...] = tuple(name for name in METHODS if name != "centroid-global")
 SIGMA_RANGE = (0.1, 1000.0)
 MAX_SIDE = 1 << 16
 
@@ -173,18 +173,22 @@ def find_peaks(
     Raises DataError for heatmaps, ConfigError for any other argument.
     Reference: `tests/reference_peaks.py` implements the definition in NumPy.
     """
-    if method not in _PEAK_METHODS:
-        raise ConfigError(f"no method {method!r} to locate a peak; choose one of {', '.join(_PEAK_METHODS)}")
     maps = _checked_maps(heatmaps)
-    highest = 1.0 if maps.dtype == np.uint8 else 1e30
+    check_peak_search(threshold, min_distance, max_count, method, 1.0 if maps.dtype == np.uint8 else 1e30)
+    return _core.find_peaks(
+        maps, float(threshold), int(min_distance), int(max_count), method, _checked_threads(threads)
+    )
+
+
+def check_peak_search(threshold: float, min_distance: int, max_count: int, method: str, highest: float = 1e30) -> None:
+    """Raise ConfigError for arguments that `find_peaks` does not take, where `highest` is the largest threshold."""
+    if method not in PEAK_METHODS:
+        raise ConfigError(f"no method {method!r} to locate a peak; choose one of {', '.join(PEAK_METHODS)}")
     if not 0 < threshold <= highest:
         raise ConfigError(f"threshold is {threshold!r}, expected above 0 and at most {highest:g}; 0.3 is usual")
     for name, value in (("min_distance", min_distance), ("max_count", max_count)):
         if not isinstance(value, int | np.integer) or not 1 <= value <= MAX_SIDE:
             raise ConfigError(f"{name} is {value!r}, expected a whole number from 1 to {MAX_SIDE}")
-    return _core.find_peaks(
-        maps, float(threshold), int(min_distance), int(max_count), method, _checked_threads(threads)
-    )
 
 
 def clear_pool() -> None:

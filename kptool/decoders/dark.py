@@ -42,8 +42,9 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     det = torch.where(moves, det, 1)
     x, y = (xy * gy - yy * gx) / det, (xy * gx - xx * gy) / det
     shorter = (x.square() + y.square()).sqrt().clamp_min(1)  # ONNX has no hypot
-    left, right, up, down = (peaks.plateau() > 0).unbind(1)
-    middle = peaks.middle()
+    sides = peaks.plateau()
+    left, right, up, down = (sides > 0).unbind(1)
+    middle = peaks.middle(sides)
     x = torch.where(moves & ~(left | right), peaks.x + x / shorter, middle[0])
     y = torch.where(moves & ~(up | down), peaks.y + y / shorter, middle[1])
     return x, y

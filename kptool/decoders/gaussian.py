@@ -41,7 +41,7 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     shift = -0.5 * unit[:, None] * fit[:, 1:3] / torch.where(there, fit[:, 3], -1)[:, None]
     least, most = -sides[:, 0::2] - 0.5, sides[:, 1::2] + 0.5
     shift = torch.where(flat, torch.maximum(torch.minimum(shift, most), least), shift)
-    middle_x, middle_y = peaks.middle()
+    middle_x, middle_y = peaks.middle(sides)
     return torch.where(there, peaks.x + shift[:, 0], middle_x), torch.where(there, peaks.y + shift[:, 1], middle_y)
 
 

@@ -54,24 +54,27 @@ class Peaks:
         """Extent (M, 4) of the flat top in pixels from each peak: left, right, up, down along its row and column."""
         return torch.stack([*self._as_high(2), *self._as_high(1)], -1)
 
-    def middle(self) -> tuple[Tensor, Tensor]:
-        """x and y (M,) of the flat top's centre: the mean position of its pixels in the rectangle that `plateau` spans."""
-        dx, dy, values, inside = self.window(*self.plateau().unbind(1))
+    def middle(self, sides: Tensor) -> tuple[Tensor, Tensor]:
+        """x and y (M,) of the flat top's centre: the mean position of its pixels in the rectangle that its `plateau` spans."""
+        dx, dy, values, inside = self.window(*sides.unbind(1))
         weight = (inside & (values == self.height[:, None])).double()
         total = weight.sum(1).clamp_min(1)
         return self.x + (weight * dx).sum(1) / total, self.y + (weight * dy).sum(1) / total
 
     def _as_high(self, axis: int) -> tuple[Tensor, Tensor]:
         """Contiguous pixels as high as each peak (M,), before and after it, in its column (axis 1) or row (axis 2)."""
-        across, along = (self.y, self.x) if axis == 2 else (self.x, self.y)
-        height, width = self.maps.shape[1:]
-        index = across[:, None, None].expand(-1, *((1, width) if axis == 2 else (height, 1)))
-        line = self.maps.gather(3 - axis, index).flatten(1)
+        line, along = self._lines(axis), self.x if axis == 2 else self.y
         at = torch.arange(line.shape[1], device=line.device) - along[:, None]
-        lower = (line.double() != self.height[:, None]) | (self.height[:, None] == 0)
+        lower = (line != self.height[:, None]) | (self.height[:, None] == 0)
         before = torch.where(lower & (at < 0), at, -1 - along[:, None]).amax(1)
         after = torch.where(lower & (at > 0), at, line.shape[1] - along[:, None]).amin(1)
         return -1 - before, after - 1
+
+    def _lines(self, axis: int) -> Tensor:
+        """The columns (axis 1) or rows (axis 2) of the peaks, float64 (M, h or w)."""
+        height, width = self.maps.shape[1:]
+        across, shape = (self.y, (1, width)) if axis == 2 else (self.x, (height, 1))
+        return self.maps.gather(3 - axis, across[:, None, None].expand(-1, *shape)).flatten(1).double()
 
     def at(self, dx: Tensor, dy: Tensor) -> Tensor:
         """Values at offsets (M, n) from the peaks, float64; offsets beyond the border read the nearest pixel."""
@@ -100,26 +103,38 @@ class Peaks:
 
         Returns offsets dx, dy (1, n) float64, values (M, n) float64, and which of them are in each map's own window (M, n).
         """
-        reach = torch.stack([left, right, up, down]).max().item() if left.numel() else 0
+        reach = self._farthest(left, right, up, down)
         line = torch.arange(-reach, reach + 1, device=self.x.device)
         dy, dx = (grid.reshape(1, -1) for grid in torch.meshgrid(line, line, indexing="ij"))
         inside = (dx >= -left[:, None]) & (dx <= right[:, None]) & (dy >= -up[:, None]) & (dy <= down[:, None])
         return dx.double(), dy.double(), self.at(dx, dy), inside
 
+    def _farthest(self, *sides: Tensor) -> int:
+        """The largest of all sides (M,); a symbol in graphs."""
+        reach: int = torch.stack(sides).max().item() if sides[0].numel() else 0  # type: ignore[assignment]
+        return reach
+
 
 Locate = Callable[[Peaks], tuple[Tensor, Tensor]]
 
 
-def decode_with(locate: Locate) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The decoder function for a `locate` that returns x and y (M,); maps without a peak get their centre and score 0."""
+@dataclass(frozen=True)
+class PeakDecoder:
+    """A decoder function; `locate` returns x and y (M,). Maps without a peak get their centre and score 0."""
 
-    def decode(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    locate: Locate
+
+    def __call__(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (N, K, 2) and scores (N, K) of heatmaps (N, K, h, w)."""
         n, k, height, width = heatmaps.shape
         peaks = Peaks.find(heatmaps)
-        x, y = locate(peaks)
+        x, y = self.locate(peaks)
         there = peaks.height > 0
         x = torch.where(there, x.double(), (width - 1) / 2).clamp(from_edges(0), from_edges(width))
         y = torch.where(there, y.double(), (height - 1) / 2).clamp(from_edges(0), from_edges(height))
         return torch.stack([x, y], -1).view(n, k, 2).float(), peaks.height.view(n, k).float()
 
-    return decode
+
+def decode_with(locate: Locate) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The decoder function for a `locate` that returns x and y (M,); maps without a peak get their centre and score 0."""
+    return PeakDecoder(locate)
