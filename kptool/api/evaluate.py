@@ -1,9 +1,9 @@
-"""`kptool.evaluate`: the metrics of a model on labelled images."""
+"""`kptool.evaluate`: the metrics of a model on the images of a cache, or on labels of whole pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from kptool import plugins
 from kptool.api import bars
 from kptool.api.arguments import DEFAULT_CACHE, PathLike, check_split, optional_path, path_of
 from kptool.api.result import Result, remark
+from kptool.base.errors import ConfigError
 from kptool.cache.store import Cache
 from kptool.system import devices
 from kptool.system.progress import Progress
@@ -18,9 +19,14 @@ from kptool.system.progress import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kptool.api.evaluate_pictures import PicturesResult
+    from kptool.data.annotations import Dataset
     from kptool.evaluation.evaluation import Evaluation
     from kptool.evaluation.metrics import Metrics
     from kptool.report.canvas import Figure
+
+_CACHE_SUFFIXES = (".h5", ".hdf5")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -116,42 +122,132 @@ def evaluate(
     decoder: str | None = None,
     tta: bool = False,
     picture: PathLike | None = None,
+    images: PathLike | None = None,
+    category: str | None = None,
+    sigmas: str | float | None = None,
+    area_of_box: float | None = None,
+    score: float | None = None,
+    oks: float = 0.5,
+    detect: bool | None = None,
     device: str = "auto",
     progress: bool | Progress | None = None,
-) -> EvaluateResult:
+) -> EvaluateResult | PicturesResult:
     """Measure a model on labelled images, as ``kptool evaluate`` does, which explains the arguments.
 
     `model` is a name, a run folder or a weights file; the predictions of the models in `ensemble` are averaged with its own.
-    Points are compared as labelled, without the correction of the labels' offset that `Predictor` applies. `progress` False
-    shows no bar. Raises CheckpointError if there is no such model or it does not fit the cache, CacheError for a damaged
-    cache, ConfigError for invalid arguments, DataError if the split has no images or labels.
+    `cache` is a cache, whose images are measured one by one, or labels of any format that `extract` reads, in whose whole
+    pictures instances are found first; then `split`, `ensemble`, `decoder` and `picture` have no meaning, and for a cache
+    the arguments from `images` to `detect` have none. Points are compared as labelled, without the correction of the labels'
+    offset that `Predictor` applies. `progress` False shows no bar. Returns an `EvaluateResult` for a cache, a
+    `PicturesResult` for labels. Raises CheckpointError if there is no such model or it does not fit the cache, CacheError for
+    a damaged cache, ConfigError for invalid arguments, DataError for bad labels or if the split has no images or labels.
     """
     check_split(split)
+    where = path_of(cache)
+    pictures = _Pictures(optional_path(images), category, sigmas, area_of_box, score, oks, detect)
+    crops = _Crops(split, tuple(map(str, ensemble)), decoder, tta, optional_path(picture))
+    if not is_labels(where):
+        pictures.refuse(where)
+        return _evaluate_cache(str(model), where, crops, device, progress)
+    crops.refuse(where)
+    return pictures.evaluate(str(model), where, tta, device, progress)
+
+
+def is_labels(path: Path) -> bool:
+    """Whether `path` holds labels rather than a cache: a folder, or a file that is no HDF5 file but of a format of labels."""
+    if not path.is_file():
+        return path.is_dir()
+    if path.suffix.lower() not in _CACHE_SUFFIXES and not _starts_as_hdf5(path):
+        return True
+    readers: list[Dataset] = [plugins.load("datasets", name) for name in plugins.names("datasets")]
+    return any(reader.matches(path) for reader in readers)
+
+
+def _starts_as_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The arguments of `evaluate` for labels of whole pictures."""
+
+    images: Path | None = None
+    category: str | None = None
+    sigmas: str | float | None = None
+    area_of_box: float | None = None
+    score: float | None = None
+    oks: float = 0.5
+    detect: bool | None = None
+
+    def refuse(self, path: Path) -> None:
+        """Raise ConfigError where any is given for the cache at `path`."""
+        _refuse(self, f"{path} is a cache of single images", "give labels, such as a COCO json, or leave it out")
+
+    def evaluate(
+        self, model: str, path: Path, tta: bool, device: str, progress: bool | Progress | None
+    ) -> PicturesResult:
+        """Measure on the labels at `path`."""
+        from kptool.api import evaluate_pictures as whole
+        from kptool.data.sources import Opening
+        from kptool.predict.predictor import Predictor
+
+        options = whole.Options(self.sigmas, self.area_of_box, self.score, self.oks)
+        predictor = Predictor(model, device, detect=self.detect, flip=tta, as_labelled=True)
+        remark(f"using {predictor.origin}")
+        with bars.showing(progress) as bar:
+            opening = Opening(images=self.images, category=self.category)
+            return whole.evaluate_pictures(predictor, path, opening, options, bar)
+
+
+@dataclass(frozen=True)
+class _Crops:
+    """The arguments of `evaluate` for a cache."""
+
+    split: str = "val"
+    ensemble: tuple[str, ...] = ()
+    decoder: str | None = None
+    tta: bool = False
+    picture: Path | None = None
+
+    def refuse(self, path: Path) -> None:
+        """Raise ConfigError where any is given for the labels at `path`, but `tta`, which both know."""
+        _refuse(replace(self, tta=False), f"{path} holds labels of whole pictures", "give a cache, or leave it out")
+
+
+def _refuse(given: _Pictures | _Crops, what: str, fix: str) -> None:
+    for each in fields(given):
+        if getattr(given, each.name) != each.default:
+            raise ConfigError(f"{what}, so --{each.name.replace('_', '-')} has no meaning; {fix}")
+
+
+def _evaluate_cache(
+    model: str, where: Path, crops: _Crops, device: str, progress: bool | Progress | None
+) -> EvaluateResult:
     from kptool.evaluation.evaluation import evaluate_cache, mean_shape_baseline, trained_on
     from kptool.network import cards, checkpoint
     from kptool.network.keypoint_model import Inference
     from kptool.network.label_shift import AS_LABELLED
 
-    if decoder is not None:
-        plugins.load_decoder(decoder)
+    if crops.decoder is not None:
+        plugins.load_decoder(crops.decoder)
     place = devices.pick(device)
-    found = [cards.resolve(str(name), measuring=True) for name in (model, *ensemble)]
+    found = [cards.resolve(name, measuring=True) for name in (model, *crops.ensemble)]
     origin = " + ".join(words for _, words in found)
     remark(f"using {origin}")
     loaded = [checkpoint.load_model(path, place) for path, _ in found]
-    where = path_of(cache)
+    split = crops.split
     with Cache(where) as opened:
         with bars.showing(progress) as bar:
             networks = [network for network, _ in loaded]
-            measured = evaluate_cache(networks, opened, split, Inference(tta, decoder), progress=bar)
+            measured = evaluate_cache(networks, opened, split, Inference(crops.tta, crops.decoder), progress=bar)
         baseline = mean_shape_baseline(opened, split)
         seen = max(trained_on(card.data, opened, split) for _, card in loaded)
         notes = (f"{seen} of these images were used for training, so the metrics are too optimistic",) if seen else ()
         for text in notes:
             remark(text)
-        target = optional_path(picture)
-        if target is not None:
+        if crops.picture is not None:
             from kptool.report import figures
 
-            figures.save(figures.predictions(opened, split, measured), target)
+            figures.save(figures.predictions(opened, split, measured), crops.picture)
     return EvaluateResult(origin, AS_LABELLED, split, where, seen, measured.metrics, baseline, measured, notes)

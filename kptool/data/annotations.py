@@ -92,7 +92,8 @@ class Labelled:
     picture; undefined where `visibility` (K,) is 0. box: (x, y, width, height), x and y its left and top edge, or None.
     size: (H, W) of the picture that was labelled, if stated. group: keeps instances together in a split, such as the
     video that the picture is a frame of; None groups by picture. split: "train", "val" or "test" as the file states, else
-    "". score, scores (K,): of a prediction and of its keypoints, None if not stated.
+    "". score, scores (K,): of a prediction and of its keypoints, None if not stated. area: in square pixels, None if not
+    stated.
     """
 
     picture: str
@@ -104,6 +105,7 @@ class Labelled:
     split: str = ""
     score: float | None = None
     scores: NDArray[np.float64] | None = None
+    area: float | None = None
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,8 @@ def _instance(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: n
     edges = box_from_edges(*box.tolist()) if box is not None and valid else None
     part = part_of(str(picture.get("split", "")))
     score = float(row["score"]) if isinstance(row.get("score"), int | float) else None
-    return Labelled(picture["file_name"], points, seen, edges, size, split=part, score=score)
+    area = coco_extras.area(row)
+    return Labelled(picture["file_name"], points, seen, edges, size, split=part, score=score, area=area)
 
 
 def _unused_annotations(

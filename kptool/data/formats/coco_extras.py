@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,13 @@ def model(document: Mapping[str, Any]) -> str:
     info = document.get("info")
     text = str(info.get("description", "")) if isinstance(info, dict) else ""
     return text.removeprefix(PREDICTED_BY) if text.startswith(PREDICTED_BY) else ""
+
+
+def area(row: Mapping[str, Any]) -> float | None:
+    """The area of an annotation in square pixels; None unless it is a finite number above 0."""
+    stated = row.get("area")
+    number = isinstance(stated, int | float) and not isinstance(stated, bool)
+    return float(stated) if number and 0 < stated < math.inf else None  # type: ignore[operator, arg-type]
 
 
 def kind(

@@ -63,7 +63,7 @@ def write(folder: Path, file: LabelFile, flips: FlipPairs) -> Path:
                 "keypoints": [short(v) for v in flat],
                 "num_keypoints": int(seen.sum()),
                 "bbox": [short(v) for v in (*to_edges(np.array([x, y])), width, height)],
-                "area": short(width * height),
+                "area": short(width * height if thing.area is None else thing.area),
                 "iscrowd": 0,
                 **({} if thing.score is None else {"score": short(thing.score)}),
             }
