@@ -117,7 +117,7 @@ def evaluate(
     model: PathLike,
     cache: PathLike = DEFAULT_CACHE,
     *,
-    split: str = "val",
+    split: str | None = None,
     ensemble: Sequence[PathLike] = (),
     decoder: str | None = None,
     tta: bool = False,
@@ -129,6 +129,7 @@ def evaluate(
     score: float | None = None,
     oks: float = 0.5,
     detect: bool | None = None,
+    coco: PathLike | None = None,
     device: str = "auto",
     progress: bool | Progress | None = None,
 ) -> EvaluateResult | PicturesResult:
@@ -136,21 +137,23 @@ def evaluate(
 
     `model` is a name, a run folder or a weights file; the predictions of the models in `ensemble` are averaged with its own.
     `cache` is a cache, whose images are measured one by one, or labels of any format that `extract` reads, in whose whole
-    pictures instances are found first; then `split`, `ensemble`, `decoder` and `picture` have no meaning, and for a cache
-    the arguments from `images` to `detect` have none. Points are compared as labelled, without the correction of the labels'
-    offset that `Predictor` applies. `progress` False shows no bar. Returns an `EvaluateResult` for a cache, a
-    `PicturesResult` for labels. Raises CheckpointError if there is no such model or it does not fit the cache, CacheError for
-    a damaged cache, ConfigError for invalid arguments, DataError for bad labels or if the split has no images or labels.
+    pictures instances are found first. For labels, `ensemble`, `decoder` and `picture` have no meaning, and for a cache the
+    arguments from `images` to `coco` have none. `split` is by default "val" for a cache and "all" for labels. Points are
+    compared as labelled, without the correction of the labels' offset that `Predictor` applies. `progress` False shows no
+    bar. Returns an `EvaluateResult` for a cache, a `PicturesResult` for labels. Raises CheckpointError if there is no such
+    model or it does not fit the cache, CacheError for a damaged cache, ConfigError for invalid arguments, DataError for bad
+    labels or if the split has no images or labels.
     """
-    check_split(split)
+    if split is not None:
+        check_split(split)
     where = path_of(cache)
-    pictures = _Pictures(optional_path(images), category, sigmas, area_of_box, score, oks, detect)
-    crops = _Crops(split, tuple(map(str, ensemble)), decoder, tta, optional_path(picture))
+    pictures = _Pictures(optional_path(images), category, sigmas, area_of_box, score, oks, detect, optional_path(coco))
+    crops = _Crops(split or "val", tuple(map(str, ensemble)), decoder, tta, optional_path(picture))
     if not is_labels(where):
         pictures.refuse(where)
         return _evaluate_cache(str(model), where, crops, device, progress)
     crops.refuse(where)
-    return pictures.evaluate(str(model), where, tta, device, progress)
+    return pictures.evaluate(str(model), where, split or "all", tta, device, progress)
 
 
 def is_labels(path: Path) -> bool:
@@ -179,22 +182,26 @@ class _Pictures:
     score: float | None = None
     oks: float = 0.5
     detect: bool | None = None
+    coco: Path | None = None
 
     def refuse(self, path: Path) -> None:
         """Raise ConfigError where any is given for the cache at `path`."""
         _refuse(self, f"{path} is a cache of single images", "give labels, such as a COCO json, or leave it out")
 
     def evaluate(
-        self, model: str, path: Path, tta: bool, device: str, progress: bool | Progress | None
+        self, model: str, path: Path, split: str, tta: bool, device: str, progress: bool | Progress | None
     ) -> PicturesResult:
         """Measure on the labels at `path`."""
         from kptool.api import evaluate_pictures as whole
         from kptool.data.sources import Opening
+        from kptool.network import cards
         from kptool.predict.predictor import Predictor
 
-        options = whole.Options(self.sigmas, self.area_of_box, self.score, self.oks)
-        predictor = Predictor(model, device, detect=self.detect, flip=tta, as_labelled=True)
-        remark(f"using {predictor.origin}")
+        options = whole.Options(self.sigmas, self.area_of_box, self.score, self.oks, split, self.coco)
+        weights, origin = cards.resolve(model, measuring=True)
+        predictor = Predictor(weights, device, detect=self.detect, flip=tta, as_labelled=True)
+        predictor.origin = origin
+        remark(f"using {origin}")
         with bars.showing(progress) as bar:
             opening = Opening(images=self.images, category=self.category)
             return whole.evaluate_pictures(predictor, path, opening, options, bar)
@@ -211,8 +218,12 @@ class _Crops:
     picture: Path | None = None
 
     def refuse(self, path: Path) -> None:
-        """Raise ConfigError where any is given for the labels at `path`, but `tta`, which both know."""
-        _refuse(replace(self, tta=False), f"{path} holds labels of whole pictures", "give a cache, or leave it out")
+        """Raise ConfigError where any is given for the labels at `path`, but those that both know."""
+        _refuse(
+            replace(self, tta=False, split="val"),
+            f"{path} holds labels of whole pictures",
+            "give a cache, or leave it out",
+        )
 
 
 def _refuse(given: _Pictures | _Crops, what: str, fix: str) -> None:

@@ -14,10 +14,11 @@ from kptool.api.result import Result, remark
 from kptool.base.config import require
 from kptool.base.errors import DataError
 from kptool.data import intensity
+from kptool.data.notes import counted
 from kptool.data.pictures import InputPicture
 from kptool.data.sources import Opening
 from kptool.data.truth import LabelledPicture, labelled_pictures
-from kptool.evaluation import coco, instances, sigmas
+from kptool.evaluation import coco, coco_results, instances, seen_pictures, sigmas
 from kptool.evaluation.coco import CocoScores, FoundInstances
 from kptool.evaluation.instances import InstanceMetrics
 from kptool.evaluation.shared_keypoints import shared
@@ -33,19 +34,24 @@ if TYPE_CHECKING:
     from kptool.report.canvas import Figure
 
 _AHEAD, _READERS = 16, 2
+_TRAINED = "{n} of these pictures {are} of the training, so the numbers are too good; --split val leaves them out"
 
 
 @dataclass(frozen=True)
 class Options:
     """How predictions are compared. sigmas: see `kptool.evaluation.sigmas.choose`. area_of_box: an instance's area as a share
-    of its box, None for the labels' own where they have any. score: least score of the instances that precision, recall, PCK
-    and distances are about, None for all. oks: from which OKS on a prediction matches. Raises ConfigError for values out of
+    of its box, None for the labels' own where they have any. split: "val" for the pictures that the model was not trained on,
+    "train" for the others, or "all". score: least score of the instances that precision, recall, PCK
+    and distances are about, None for all. oks: from which OKS on a prediction matches. coco: where to write the predictions as
+    COCO's results. Raises ConfigError for values out of
     range."""
 
     sigmas: str | float | None = None
     area_of_box: float | None = None
     score: float | None = None
     oks: float = 0.5
+    split: str = "all"
+    coco: Path | None = None
 
     def __post_init__(self) -> None:
         share = self.area_of_box
@@ -61,7 +67,8 @@ class PicturesResult(Result):
     model: the weights, in words. points: what the predictions were compared as, "labelled". labels: their file or folder.
     coco: COCO's numbers, see `kptool.evaluation.coco.CocoScores`. instances: precision, recall, PCK and distances, see
     `kptool.evaluation.instances.InstanceMetrics`. sigmas: by keypoint; sigmas_from, area_from: where they come from, in
-    words. found: the predictions of each picture, with keypoints as in `sigmas`. files: the pictures' names.
+    words. trained_on: how many of the pictures the model is known to have been trained on. found: the predictions of each
+    picture, with keypoints as in `sigmas`. files: the pictures' names.
     """
 
     model: str
@@ -74,6 +81,7 @@ class PicturesResult(Result):
     area_from: str
     options: Options
     files: tuple[str, ...]
+    trained_on: int
     found: Sequence[FoundInstances] = field(repr=False)
     notes: tuple[str, ...] = ()
 
@@ -84,6 +92,8 @@ class PicturesResult(Result):
             "model": self.model,
             "points": self.points,
             "labels": str(self.labels),
+            "split": self.options.split,
+            "trained_on": self.trained_on,
             "pictures": len(self.files),
             **{key: getattr(found, key) for key in ("instances", "ignored", "found", "missed", "extra")},
             "map": ap["all"],
@@ -148,17 +158,21 @@ def evaluate_pictures(
     coco.require()
     source = labelled_pictures(path, opening, options.area_of_box)
     same = shared(source.names, predictor.names)
+    used = seen_pictures.seen(source, predictor.card.data)
+    source = seen_pictures.part(source, used, options.split, str(path))
     truth = [same.labels(each) for each in source.pictures]
     if all(each.ignored.all() for each in truth):
         raise DataError(
             f"{path} has no instance with a labelled keypoint that is compared, so there is nothing to measure"
         )
-    found, odd = _predict(predictor, source.pictures, progress)
-    found = [FoundInstances(same.predicted(each.points), each.scores) for each in found]
+    predicted, odd = _predict(predictor, source.pictures, progress)
+    found = [FoundInstances(same.predicted(each.points), each.scores) for each in predicted]
+    if options.coco is not None:
+        coco_results.write(options.coco, source, same, found)
     chosen = _sigmas(same.names, options, truth, found)
     scores = coco.evaluate(truth, found, chosen.values, options.oks)
-    metrics = instances.measure(truth, found, scores.matches, same.names, options.score or 0.0)
-    notes = (*source.notes, *same.notes, *odd, *_limits(scores))
+    trained = 0 if used is None or options.split == "val" else int(used.sum())
+    notes = (*source.notes, *same.notes, *odd, *_limits(scores), *counted(trained, _TRAINED))
     for text in notes:
         remark(text)
     return PicturesResult(
@@ -166,12 +180,13 @@ def evaluate_pictures(
         AS_LABELLED,
         path,
         scores,
-        metrics,
+        instances.measure(truth, found, scores.matches, same.names, options.score or 0.0),
         dict(zip(same.names, chosen.values.tolist(), strict=True)),
         chosen.origin,
         source.area_from,
         options,
         tuple(each.name for each in truth),
+        trained,
         found,
         notes,
     )

@@ -26,7 +26,14 @@ def evaluate(
             help="A dataset.h5 written by `kptool extract`, or labels of any format that it reads.",
         ),
     ] = DEFAULT_CACHE,
-    split: Annotated[str, typer.Option(help="Of a cache: val, train or all.")] = "val",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="val, train or all; default: val of a cache, all of labels. Of labels, val are the pictures that the model was"
+            " not trained on.",
+            show_default=False,
+        ),
+    ] = None,
     ensemble: Annotated[
         list[str] | None,
         typer.Option(metavar="MODEL", help="Average the predictions with this model's; repeatable."),
@@ -71,6 +78,10 @@ def evaluate(
         bool | None,
         typer.Option("--detect/--no-detect", help="Find instances, or treat every picture as one.", show_default=False),
     ] = None,
+    coco: Annotated[
+        Path | None,
+        typer.Option(help="Write the predictions as COCO results, with the image ids of LABELS.", show_default=False),
+    ] = None,
     device: Device = "auto",
     plugin: Plugin = None,
     json: Json = False,
@@ -99,6 +110,7 @@ def evaluate(
         score=score,
         oks=oks,
         detect=detect,
+        coco=coco,
         device=device,
         progress=wanted(json),
     )
@@ -129,4 +141,6 @@ def _emit_pictures(found: PicturesResult) -> None:
 
     metrics = found.instances
     title = f"{found.model}, {metrics.instances} instances in {len(found.files)} pictures of {found.labels}"
-    emit(*instance_tables(found.to_dict(), title), f"sigmas: {found.sigmas_from}; areas: {found.area_from}")
+    written = [] if found.options.coco is None else [f"wrote {found.options.coco}"]
+    about = f"sigmas: {found.sigmas_from}; areas: {found.area_from}"
+    emit(*instance_tables(found.to_dict(), title), about, *written)

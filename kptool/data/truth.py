@@ -54,13 +54,15 @@ class LabelledPicture:
 
 @dataclass(frozen=True)
 class LabelledPictures:
-    """The pictures of a source. names: the K keypoints. area_from: how areas were found, in words. files: of the labels."""
+    """The pictures of a source. names: the K keypoints. area_from: how areas were found, in words. files: of the labels, none
+    if they are made up. category: what an instance is, if the labels name one thing."""
 
     names: tuple[str, ...]
     pictures: Sequence[LabelledPicture]
     area_from: str
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    category: str | None = None
 
 
 def labelled_pictures(path: Path, opening: Opening, share: float | None = None) -> LabelledPictures:
@@ -81,8 +83,9 @@ def labelled_pictures(path: Path, opening: Opening, share: float | None = None) 
     others = [(folder / thing.picture, thing) for thing in file.empty]
     others += [(place_of[thing.picture], thing) for thing in _crowds(file) if thing.picture in place_of]
     table = _Table.of(file.things, places, others, share)
+    notes = (*file.notes, *table.notes)
     return LabelledPictures(
-        file.names, table.pictures(), table.area_from, file.files or (path,), (*file.notes, *table.notes)
+        file.names, table.pictures(), table.area_from, file.files or (path,), notes, opening.category or file.category
     )
 
 
@@ -102,8 +105,8 @@ def _of_source(source: Source, share: float | None) -> LabelledPictures:
     places = [Path(f"{row}") for row in range(len(things))]
     table = _Table.of(things, places, [], share)
     pictures = [replace(each, read=read) for each, read in zip(table.pictures(), reads, strict=True)]
-    files = source.files or (Path(source.label),)
-    return LabelledPictures(source.skeleton.names, pictures, table.area_from, files, (*source.notes, *table.notes))
+    notes = (*source.notes, *table.notes)
+    return LabelledPictures(source.skeleton.names, pictures, table.area_from, source.files, notes, source.category)
 
 
 def _source_points(samples: Samples, i: int) -> NDArray[np.float64]:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 import kptool
 from kptool.api.evaluate import is_labels
 from kptool.api.evaluate_pictures import Options, PicturesResult, confidence, evaluate_pictures
+from kptool.base.config import ModelConfig
 from kptool.base.errors import ConfigError, DataError
 from kptool.data.sources import Opening
+from kptool.network.cards import Card
 from kptool.predict.instances import Instance
+from kptool.system.files import sha256
 
 NAMES = ("head", "tail")
 
@@ -30,6 +38,7 @@ class Knowing:
     """Predicts by a picture's grey value."""
 
     names, origin = NAMES, "a model that knows"
+    card = Card(ModelConfig("unet", NAMES, (), (32, 32), 1))
 
     def __init__(self, found: dict[int, list[Instance]]) -> None:
         self.found = found
@@ -47,7 +56,7 @@ def labels(tmp_path: Path) -> Path:
         "annotations": [
             {"id": n, "image_id": image, "category_id": 1, "keypoints": flat, "area": 100.0, "iscrowd": 0}
             | {"bbox": [flat[0] - 2, flat[1] - 5, 20, 10]}
-            for n, (image, flat) in enumerate(places)
+            for n, (image, flat) in enumerate(places, 1)
         ],
         "categories": [{"id": 1, "name": "fish", "keypoints": list(NAMES)}],
     }
@@ -57,7 +66,7 @@ def labels(tmp_path: Path) -> Path:
     return tmp_path / "labels.json"
 
 
-def measured(labels: Path, **options: Any) -> PicturesResult:
+def measured(labels: Path, data: dict[str, Any] | None = None, **options: Any) -> PicturesResult:
     """One fish found 1 pixel off at the tail, one missed, one found exactly; one extra in the empty picture."""
     found = {
         1: [instance([[2, 3], [12, 4]], 0.9)],
@@ -65,6 +74,7 @@ def measured(labels: Path, **options: Any) -> PicturesResult:
         3: [instance([[30, 30], [40, 30]], 0.3)],
     }
     predictor: Any = Knowing(found)
+    predictor.card = replace(predictor.card, data=data or {})
     return evaluate_pictures(predictor, labels, Opening(), Options(**options))
 
 
@@ -121,6 +131,38 @@ def test_other_keypoints(labels: Path) -> None:
         evaluate_pictures(other, labels, Opening(), Options())
 
 
+def test_pictures_of_the_training_are_told_and_can_be_left_out(labels: Path) -> None:
+    """Rows 0 and 1 are in the first picture, which was trained on."""
+    data = {"source_sha256": sha256((labels,)), "val_rows": [2], "train_images": 2}
+    found = measured(labels, data)
+    assert found.to_dict()["trained_on"] == 1
+    assert found.notes[-1].startswith("1 of these pictures is of the training, so the numbers are too good")
+    kept = measured(labels, data, split="val")
+    assert (kept.files, kept.trained_on, kept.instances.recall) == (("2.png", "3.png"), 0, 1)
+    assert measured(labels, data, split="train").files == ("1.png",)
+    assert measured(labels, {**data, "train_images": 3}).trained_on == 0  # other labels, with the same file
+    with pytest.raises(ConfigError, match=r"not trained on .*, as far as known, so --split val has no meaning"):
+        measured(labels, split="val")
+
+
+def test_cocos_results_of_the_predictions(labels: Path, tmp_path: Path) -> None:
+    """They load in pycocotools as they are, beside the labels, and give the same numbers."""
+    found = measured(labels, sigmas=0.1, coco=tmp_path / "results.json")
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(labels))
+        run = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), "keypoints")
+        run.params.kpt_oks_sigmas = np.array([0.1, 0.1])
+        for row in truth.dataset["annotations"]:
+            row["num_keypoints"] = 2
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    document = found.to_dict()
+    assert [document[key] for key in ("map", "map50", "map75", "mar")] == pytest.approx(run.stats[[0, 1, 2, 5]])
+    first = json.loads((tmp_path / "results.json").read_text())[0]
+    assert first == {"image_id": 1, "category_id": 1, "keypoints": [2, 3, 2, 12, 4, 2], "score": pytest.approx(0.9)}
+
+
 @pytest.mark.parametrize("options", [{"oks": 0}, {"oks": 1.1}, {"score": -0.1}, {"area_of_box": 0}])
 def test_values_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="--"):
@@ -136,8 +178,7 @@ def test_confidence_is_the_mean_score_of_keypoints_with_a_position() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"split": "all"}, "holds labels of whole pictures, so --split has no meaning; give a cache"),
-        ({"ensemble": ["vgg"]}, "--ensemble"),
+        ({"ensemble": ["vgg"]}, "holds labels of whole pictures, so --ensemble has no meaning; give a cache"),
         ({"decoder": "dark"}, "--decoder"),
         ({"picture": "p.png"}, "--picture"),
     ],

@@ -45,18 +45,23 @@ def test_json_is_the_functions_document(kptool: Any, run_folder: Path, labels: P
     assert "kptool: using the run in " in ran.err
 
 
-def test_the_tables(kptool: Any, run_folder: Path, labels: Path) -> None:
-    ran = kptool("evaluate", run_folder, labels, "--no-detect", "--sigmas", "1/11", "--oks", "0.3")
+def test_the_tables(kptool: Any, run_folder: Path, labels: Path, in_tmp: Path) -> None:
+    ran = kptool(
+        "evaluate", run_folder, labels, "--no-detect", "--sigmas", "1/11", "--oks", "0.3", "--coco", in_tmp / "c.json"
+    )
     assert f"10 instances in 10 pictures of {labels}" in ran.out
     assert "mAP, OKS 0.50 to 0.95" in ran.out
     assert "precision at OKS 0.3" in ran.out
     assert "mouth_center_bottom_lip" in ran.out
     assert "sigmas: 1/11 for each keypoint, as given; areas: 0.53 of the box" in ran.out
+    assert f"wrote {in_tmp / 'c.json'}" in ran.out
+    assert {row["image_id"] for row in json.loads((in_tmp / "c.json").read_text())} == set(range(10))
 
 
 def test_one_sentence_for_what_does_not_fit(kptool: Any, run_folder: Path, labels: Path, faces: Path) -> None:
     for line, words in (
-        ((labels, "--split", "all"), "--split has no meaning; give a cache"),
+        ((labels, "--decoder", "dark"), "--decoder has no meaning; give a cache"),
+        ((labels, "--split", "some"), "--split must be train, val or all"),
         ((faces, "--sigmas", "0.1"), "--sigmas has no meaning; give labels"),
         ((labels, "--no-detect", "--sigmas", "wide"), "--sigmas is a number"),
         ((labels, "--category", "fish"), "no category 'fish'"),
