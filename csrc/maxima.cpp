@@ -1,6 +1,7 @@
 #include "maxima.hpp"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <vector>
 
@@ -14,6 +15,16 @@ namespace {
 
 constexpr std::size_t grain_bytes = std::size_t{256}
                                     << 10;  // below this, starting a thread costs more than it saves
+
+std::size_t lowest_bit(unsigned bits) {
+#if defined(__GNUC__)
+    return static_cast<std::size_t>(__builtin_ctz(bits));
+#else
+    std::size_t place = 0;
+    while ((bits >> place & 1u) == 0) ++place;
+    return place;
+#endif
+}
 
 // A flat top's first pixel in row-major order, or the only pixel of a peak.
 struct Maximum {
@@ -62,20 +73,46 @@ class Finder {
     // Looks closer only at pixels that are as high as those beside them: most are not.
     void visit_run(std::size_t begin, std::size_t end) {
         const auto width = static_cast<std::size_t>(width_);
-        std::size_t row = begin / width * width;
-        for (std::size_t here = begin; here < end; ++here) {
-            if (here == row + width) row = here;
-            const Key height = key(here);
-            if (height < least_ || (here > row && key(here - 1) > height) ||
-                (here + 1 < row + width && key(here + 1) > height)) {
-                continue;
-            }
-            const std::size_t below = row + width;
-            if ((row > 0 && key(here - width) > height) ||
-                (below < state_.size() && key(here + width) > height))
-                continue;
-            visit(here, {static_cast<std::ptrdiff_t>(here - row), static_cast<std::ptrdiff_t>(row / width)});
+        for (std::size_t row = begin / width * width; begin < end; row += width) {
+            const std::size_t next = std::min(end, row + width);
+            visit_line(begin, next, row);
+            begin = next;
         }
+    }
+
+    // The pixels of a run that are in the row that begins at `row`.
+    void visit_line(std::size_t begin, std::size_t end, std::size_t row) {
+        const auto width = static_cast<std::size_t>(width_);
+        const auto y = static_cast<std::ptrdiff_t>(row / width);
+        const bool interior = row > 0 && row + width < state_.size();
+        const std::size_t groups = interior ? (end - begin) / group_length : 0;
+        const std::size_t rest = begin + groups * group_length;
+        const auto look = [&](std::size_t here) {
+            if (is_summit(here, row)) visit(here, {static_cast<std::ptrdiff_t>(here - row), y});
+        };
+        std::array<std::uint16_t, run_length<T> / group_length> marks;
+        mark_summits(map_.data + begin, width, groups, least_, marks.data());
+        // A pixel at the left or right border has been compared with one at the other.
+        if (begin == row && groups > 0) look(begin);
+        for (std::size_t group = 0; group < groups; ++group) {
+            for (unsigned bits = marks[group]; bits != 0; bits &= bits - 1) {
+                const std::size_t here = begin + group * group_length + lowest_bit(bits);
+                if (here != row && here + 1 != row + width)
+                    visit(here, {static_cast<std::ptrdiff_t>(here - row), y});
+            }
+        }
+        if (rest == row + width && groups > 0) look(rest - 1);
+        for (std::size_t here = rest; here < end; ++here) look(here);
+    }
+
+    // Whether a pixel is at least `least_` and as high as those beside, above and below it.
+    bool is_summit(std::size_t here, std::size_t row) const {
+        const auto width = static_cast<std::size_t>(width_);
+        const Key height = key(here);
+        return height >= least_ && (here == row || key(here - 1) <= height) &&
+               (here + 1 == row + width || key(here + 1) <= height) &&
+               (row == 0 || key(here - width) <= height) &&
+               (row + width == state_.size() || key(here + width) <= height);
     }
 
     void visit(std::size_t here, Pixel p) {

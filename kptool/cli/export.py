@@ -50,3 +50,13 @@ def export(
             f"half precision moves points by {done.half[0]:.2g} px on average, {done.half[1]:.2g} px at most, in images of"
             f" {shown.images.shape[-1]}x{shown.images.shape[-2]}, on {shown.what}"
         )
+    if result.finder is not None:
+        emit(
+            f"wrote {result.finder.path}, the finder, whose {result.finder.boxes} boxes overlap torch's by"
+            f" {result.finder.overlap:.4f} or more"
+        )
+    if result.finder is not None:
+        emit(
+            f"wrote {result.finder.path}, the finder, whose {result.finder.boxes} boxes overlap torch's by"
+            f" {result.finder.overlap:.4f} or more"
+        )

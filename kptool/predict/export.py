@@ -174,7 +174,7 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
             logger.setLevel(level)
     assert program is not None
     proto = program.model_proto
-    _strip(proto)
+    strip(proto)
     if half:
         halving.store(proto)
     about = {"kptool": card.to_json(), "weights": weights, "points": graph.points}
@@ -185,8 +185,8 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
     onnx.save(proto, str(path))
 
 
-def _strip(proto: Any) -> None:
-    """Remove the exporter's metadata, which include paths of this machine."""
+def strip(proto: Any) -> None:
+    """Remove from a graph the exporter's metadata, which include paths of this machine."""
     graph = proto.graph
     for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         del part.metadata_props[:]
