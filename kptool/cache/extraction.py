@@ -26,6 +26,7 @@ from kptool.cache.corrections import apply_patch, correction_note
 from kptool.cache.image_writer import ImageWriter
 from kptool.cache.layout import MAX_CATEGORY, check_heatmaps
 from kptool.cache.remarks import RemarkCollector, label_notes
+from kptool.cache.scenes import append_scenes
 from kptool.cache.splitter import Splitter, without_test
 from kptool.cache.store import CacheWriter, Info
 from kptool.data.annotations import Samples, Source
@@ -212,6 +213,7 @@ def _write(
             raise DataError(f"{source.label}: none of {counts['rows']} rows has {which} keypoints; try --keypoints all")
         split, groups = splitter.split(cache)
         labels = cache.labels(split)
+        append_scenes(source, cache, split, progress)
         cache.finish(split, groups)
     for path in (staging / KEYPOINTS, staging / CACHE, staging / IMAGES, staging):
         sync(path)

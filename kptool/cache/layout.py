@@ -38,6 +38,11 @@ ROWS = {
     "affine": 1024,
     "heatmaps": 1,
     "picture_size": 4096,
+    "scene_images": 8,
+    "scene_split": 4096,
+    "box": 4096,
+    "box_scene": 4096,
+    "box_teaches": 4096,
 }
 """Samples in a chunk of each dataset; /split and /group are one chunk each."""
 _MAX_DATASETS, _MAX_DESCRIPTION = 64, 1 << 22
@@ -203,7 +208,7 @@ def _info(values: dict[str, Any]) -> Info:
 def check(path: Path, file: h5py.File, info: Info) -> list[h5py.Dataset]:
     """The file's datasets. Raises CacheError if one is missing or does not match the description."""
     if len(file) > _MAX_DATASETS:
-        raise CacheError(f"{path} holds {len(file)} datasets, but a cache has at most 9; make it again")
+        raise CacheError(f"{path} holds {len(file)} datasets, but a cache has at most 14; make it again")
     k = len(info.names)
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         "split": ((), "uint8"),
@@ -218,6 +223,20 @@ def check(path: Path, file: h5py.File, info: Info) -> list[h5py.Dataset]:
         expected["heatmaps"] = (info.heatmap_shape, info.heatmaps)
     if "picture_size" in file:
         expected["picture_size"] = ((2,), "int32")
+    datasets = _check_table(path, file, expected)
+    if "scene_images" in file:
+        size = _local_dataset(path, file, "scene_images").shape[-2:]
+        if len(size) != 2 or not all(1 <= side <= MAX_SIDE for side in size):
+            raise CacheError(f"{path}: /scene_images has images of {size} pixels; make it again")
+        shape = (*info.image_shape[:-2], *size)
+        datasets += _check_table(path, file, {"scene_images": (shape, "uint8"), "scene_split": ((), "uint8")})
+        boxes = {"box": ((4,), "float32"), "box_scene": ((), "int64"), "box_teaches": ((), "uint8")}
+        datasets += _check_table(path, file, boxes)
+    return datasets
+
+
+def _check_table(path: Path, file: h5py.File, expected: dict[str, tuple[tuple[int, ...], str]]) -> list[h5py.Dataset]:
+    """The datasets of these names. Raises CacheError unless all have as many rows, each of the stated shape and dtype."""
     count, datasets = None, []
     for name, (shape, dtype) in expected.items():
         dataset = _local_dataset(path, file, name)
@@ -266,6 +285,9 @@ def check_values(path: Path, name: str, values: NDArray[Any]) -> None:
         "keypoints": lambda: np.isfinite(values).all() and np.abs(values).max(initial=0) <= _MAX_COORDINATE,
         "visibility": lambda: values.max(initial=0) <= 2,
         "split": lambda: values.max(initial=0) <= max(SPLITS.values()),
+        "scene_split": lambda: values.max(initial=0) <= max(SPLITS.values()),
+        "box": lambda: np.isfinite(values).all() and np.abs(values).max(initial=0) <= _MAX_COORDINATE,
+        "box_scene": lambda: values.min(initial=0) >= 0,
         "picture_size": lambda: values.min(initial=1) >= 1,
         "row": lambda: values.min(initial=0) >= 0,
         "group": lambda: values.min(initial=0) >= -1,

@@ -10,6 +10,14 @@
     /picture_size int32  (N, 2)      H and W of the source picture; absent if that is /images' size, and in old caches
     /heatmaps    (N, K, h, w)        uint8 (255 is 1), float16 or float32; absent with --heatmaps none
 
+Where there is something to find in the pictures, also S whole pictures with all B boxes of instances, for a finder:
+
+    /scene_images uint8  (S, h, w) or (S, 3, h, w)
+    /scene_split uint8   (S,)        0 train, 1 val
+    /box         float32 (B, 4)      left and top edge, width, height, in pixels of /scene_images
+    /box_scene   int64   (B,)        the scene, from 0, in ascending order
+    /box_teaches uint8   (B,)        0: a crowd, or an instance without labels: there may be anything
+
 Attributes of the root hold the schema version and a JSON description (`Info`). Every chunk has a checksum (Adler-32 of
 the zlib stream for heatmaps, HDF5's Fletcher-32 for the rest), so damage is detected when it is read, and reported with
 its chunk. Heatmaps are stored in one chunk per sample, compressed by ISA-L, which is several times faster than zlib and
@@ -19,7 +27,7 @@ readable by HDF5's own gzip filter.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,12 +39,21 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import CacheError, ConfigError
 from kptool.cache.layout import BLOCK, HEATMAP_DTYPES, ROWS, SCHEMA, Info, check_values, open_file
-from kptool.data.annotations import Samples
+from kptool.data.annotations import Samples, SceneBlock
 from kptool.data.notes import never_labelled
 from kptool.data.splits import SPLITS
 from kptool.system import hdf5, quarantine
 
 __all__ = ["HEATMAP_DTYPES", "SCHEMA", "Cache", "CacheWriter", "Info"]
+
+_SCENES: tuple[tuple[str, tuple[int, ...], str], ...] = (
+    ("scene_images", (), "u1"),
+    ("scene_split", (), "u1"),
+    ("box", (4,), "f4"),
+    ("box_scene", (), "i8"),
+    ("box_teaches", (), "u1"),
+)
+"""The datasets of scenes, the shape of a row, and the dtype; images have the shape of the first one."""
 
 
 class CacheWriter:
@@ -117,6 +134,25 @@ class CacheWriter:
                 block = self._file["images"][start : start + BLOCK]
             yield block
 
+    def append_scenes(self, block: SceneBlock, splits: Sequence[int]) -> None:
+        """Add whole pictures, each in the part of the split that `splits` (n,) says: 0 train, 1 val."""
+        with self._file.writing():
+            if "scene_images" not in self._file:
+                for name, shape, dtype in _SCENES:
+                    self._create(name, block.images[0].shape if name == "scene_images" else shape, dtype)
+            first = len(self._file["scene_images"])
+            numbers = [np.full(len(each), first + i, np.int64) for i, each in enumerate(block.boxes)]
+            for name, values in (
+                ("scene_images", np.stack(block.images)),
+                ("scene_split", np.array(splits, np.uint8)),
+                ("box", np.concatenate(block.boxes)),
+                ("box_scene", np.concatenate(numbers)),
+                ("box_teaches", np.concatenate(block.teaches).astype(np.uint8)),
+            ):
+                dataset = self._file[name]
+                dataset.resize(len(dataset) + len(values), axis=0)
+                dataset[len(dataset) - len(values) :] = values
+
     def finish(self, split: NDArray[np.uint8], groups: NDArray[np.int64]) -> None:
         """Store the split and the groups, (count,) each, and the description, then close. At least one sample is needed."""
         with self._file.writing():
@@ -173,6 +209,11 @@ class Cache:
     def picture_sizes(self) -> NDArray[np.int32] | None:
         """H and W of the source picture of each sample, (N, 2); None if the cache does not hold them."""
         return self.read("picture_size") if "picture_size" in self._file else None
+
+    @property
+    def scenes(self) -> int:
+        """The number of whole pictures, from which a finder learns; 0 where there is nothing to find."""
+        return len(self._file["scene_split"]) if "scene_split" in self._file else 0
 
     def never_labelled(self) -> str | None:
         """A sentence naming the keypoints that are labelled in no image; None if there are none."""

@@ -50,6 +50,27 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class SceneBlock:
+    """A block of n whole pictures of one size, each with all of its instances.
+
+    images: uint8, each (H, W) or (3, H, W). boxes: float32 (m, 4) each, in pixels of the image. teaches: bool (m,) each;
+    False for a crowd, and for an instance without a labelled keypoint, where there may be anything. rows: int64 (m,) each,
+    the instances' rows in the source, -1 for crowds. splits: "train", "val" or "test" as the source states, else "".
+    """
+
+    images: Sequence[NDArray[np.uint8]]
+    boxes: Sequence[NDArray[np.float32]]
+    teaches: Sequence[NDArray[np.bool_]]
+    rows: Sequence[NDArray[np.int64]]
+    splits: Sequence[str]
+
+    def take(self, index: Sequence[int]) -> SceneBlock:
+        """The pictures at `index`."""
+        parts = (self.images, self.boxes, self.teaches, self.rows, self.splits)
+        return SceneBlock(*([part[i] for i in index] for part in parts))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
 class Source:
     """An opened data set: its metadata, and how to stream it.
 
@@ -62,7 +83,8 @@ class Source:
     of the boxes that images were cropped to, None for whole pictures. part: ``part(i, n)`` iterates over every n-th block
     from the i-th on; given if skipping the others saves work. notes: one sentence each on unused content and on how
     ambiguous content was read. split: int8 (total,), the data set's own split (see `kptool.data.splits.own_split`) or
-    None. category: what an instance is, such as "bee"; None if the source does not name it.
+    None. category: what an instance is, such as "bee"; None if the source does not name it. scenes: streams the whole
+    pictures, for a finder to learn from; None if there is nothing to find in them. scene_size: (H, W) of these.
     """
 
     label: str
@@ -82,6 +104,8 @@ class Source:
     notes: tuple[str, ...] = ()
     split: NDArray[np.int8] | None = None
     category: str | None = None
+    scenes: Callable[[], Iterator[SceneBlock]] | None = None
+    scene_size: Size | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +141,8 @@ class LabelFile:
     counts. folder: the folder that picture names are relative to, if the reader has already found the pictures. edges: pairs
     of keypoints that the file's skeleton connects with a line. predicted_by: the model, if the file holds predictions.
     empty: pictures that are stated to show no instance, as instances without a keypoint; only conversion uses them.
-    category: what an instance is, such as "bee", if the file names one thing only.
+    category: what an instance is, such as "bee", if the file names one thing only. crowds: areas that show several
+    instances without keypoints, as instances with a box only.
     """
 
     names: tuple[str, ...]
@@ -130,6 +155,7 @@ class LabelFile:
     predicted_by: str = ""
     empty: Sequence[Labelled] = ()
     category: str | None = None
+    crowds: Sequence[Labelled] = ()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from kptool.data.boxes import Boxes, boxes
 from kptool.data.flips import FlipPairs, infer
 from kptool.data.lookup import locate
 from kptool.data.notes import counted
+from kptool.data.scenes import SMALL, Extent, Scenes
 from kptool.data.splits import own_split
 from kptool.system.text import is_file
 
@@ -45,8 +46,8 @@ class View:
     size: (H, W), None for the pictures' own if suitable, else 128x128. channels: 1 (grey), 3 (RGB) or None (as the
     pictures are). crop: "box" crops to each instance's box (stated, or derived from its keypoints, see
     `kptool.data.boxes`); "picture" takes the whole picture; "auto" takes the box if at least half of the instances have
-    one, or if a picture shows several. margin: added to the box on every side, as a share of the box. The aspect ratio is
-    kept; beyond the picture its edge pixels are repeated. Raises ConfigError for values out of range.
+    one, if a picture shows several, or if instances are small in their pictures. margin: added to the box on every side,
+    as a share of the box. The aspect ratio is kept; beyond the picture its edge pixels are repeated. Raises ConfigError for values out of range.
     """
 
     size: Size | None = None
@@ -117,12 +118,15 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
     things = file.things
     flips = flips or flips_of(file)
     cuts = boxes(things, places)
-    boxed, how = _cropping(path, view, cuts, len(set(places)) < len(places))
+    several, extent = len(set(places)) < len(places), Extent.of(cuts, places)
+    boxed, how = _cropping(path, view, cuts, several, extent)
     channels = view.channels or _channels(places)
     size = view.size or _size(places, boxed)
     files = {place: os.path.realpath(place) for place in places}  # links may give one file several names
     groups = [thing.group or files[place] for thing, place in zip(things, places, strict=True)]
     numbers = {each: number for number, each in enumerate(dict.fromkeys(groups))}
+    scenes = Scenes.of(file, folder, places, cuts, extent, read_picture, channels) if boxed else None
+    unused = len(file.empty) if scenes is None else 0
     cropper = _Cropper(path, size, channels, cuts.edges, boxed, view.margin)
     return Source(
         label=str(path),
@@ -139,9 +143,16 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
         originals=places,
         groups=np.array([numbers[each] for each in groups], dtype=np.int64),
         margin=view.margin if boxed else None,
-        notes=(*file.notes, *counted(len(file.empty), "{n} picture{s} without an instance {are} not used"), *how),
+        notes=(
+            *file.notes,
+            *counted(unused, "{n} picture{s} without an instance {are} not used"),
+            *how,
+            *(() if scenes is None else (scenes.note,)),
+        ),
         split=own_split([thing.split for thing in things]),
         category=file.category,
+        scenes=scenes,
+        scene_size=None if scenes is None else scenes.size,
     )
 
 
@@ -201,7 +212,9 @@ def read_picture(thing: Labelled, place: Path) -> images.DecodedImage:
     )
 
 
-def _cropping(path: Path, view: View, cuts: Boxes, several: bool) -> tuple[bool, tuple[str, ...]]:
+def _cropping(
+    path: Path, view: View, cuts: Boxes, several: bool, extent: Extent | None
+) -> tuple[bool, tuple[str, ...]]:
     """Whether to crop to boxes, and notes on that. several: some picture shows several instances."""
     stated, made = int((cuts.stated & cuts.labelled).sum()), cuts.made
     possible = not made or cuts.usual.any()
@@ -210,7 +223,8 @@ def _cropping(path: Path, view: View, cuts: Boxes, several: bool) -> tuple[bool,
             f"{path}: --crop box has no box to cut out, because a single keypoint tells nothing of a thing's size; add"
             " boxes, or take --crop picture"
         )
-    wanted = several or (stated > 0 and made <= stated)
+    small = extent is not None and extent.share < SMALL
+    wanted = several or small or (stated > 0 and made <= stated)
     if view.crop == "picture" or (view.crop == "auto" and not (possible and wanted)):
         unused = f", the boxes of {stated} of {stated + made} things are not used" if stated else ""
         return False, (*cuts.notes, f"pictures are taken whole{unused}")

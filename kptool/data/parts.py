@@ -117,7 +117,7 @@ def merged(parts: Mapping[str, Part], skipped: tuple[str, ...] = ()) -> LabelFil
         *skipped,
     )
     files = tuple(file for each in parts.values() for file in (each.file.files or (each.path,)))
-    return replace(first.file, things=things, files=files, notes=notes, folder=folder)
+    return replace(first.file, things=things, files=files, notes=notes, folder=folder, empty=(), crowds=())
 
 
 def _located(part: Part) -> Located:

@@ -7,6 +7,7 @@ image may state its part of the data set as ``"split": "val"``, which is an exte
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
@@ -57,7 +58,9 @@ def labels(path: Path, document: Any, category: str | None = None) -> LabelFile:
         ),
         *how,
         *notes,
-        *counted(len(crowds), "{n} annotation{s} of crowds {are} not used"),
+        *counted(
+            len(crowds), "{n} annotation{s} of crowds {are} not used, but for areas from which a finder learns nothing"
+        ),
         *_unused_annotations(tables, kinds, labelled, rows),
         *_unused_fields(document, rows),
         *(note for ids in (pictures, kinds) for note in ids.notes()),
@@ -66,7 +69,8 @@ def labels(path: Path, document: Any, category: str | None = None) -> LabelFile:
     model, empty = coco_extras.model(document), coco_extras.empty(tables, pictures.key, pictures.rows, names)
     kind = coco_extras.kind(kinds.key, kinds.rows, rows)
     file = LabelFile(names, instances, pairs, (path,), notes, edges=edges, category=kind)
-    return replace(file, predicted_by=model, empty=empty)
+    areas = _crowds(crowds, pictures, len(names))
+    return replace(file, predicted_by=model, empty=empty, crowds=areas)
 
 
 def _tables(path: Path, document: Any) -> dict[str, list[_Row]]:
@@ -232,6 +236,16 @@ def _instance(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: n
     score = float(row["score"]) if isinstance(row.get("score"), int | float) else None
     area = coco_extras.area(row)
     return Labelled(picture["file_name"], points, seen, edges, size, split=part, score=score, area=area)
+
+
+def _crowds(rows: list[_Row], pictures: _Ids, keypoints: int) -> list[Labelled]:
+    """The areas of crowds, those of which the picture and the box can be read."""
+    nothing = np.full((keypoints, 2), np.nan), np.zeros(keypoints, np.uint8)
+    areas = []
+    for row in rows:
+        with contextlib.suppress(DataError):
+            areas.append(_instance("", row, pictures, *nothing))
+    return [area for area in areas if area.box is not None]
 
 
 def _unused_annotations(

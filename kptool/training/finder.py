@@ -1,0 +1,215 @@
+"""Trains a finder on the whole pictures of a cache: a fixed number of steps, with AdamW, a cosine and averaged weights.
+
+The loss of the centre map is the quality focal loss (Li et al., NeurIPS 2020), which has its minimum at the soft target and
+weighs the many cells far from any centre down; that of the sizes is L1 of their logarithms, near the centres.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kptool.base.config import AugmentConfig, TrainConfig
+from kptool.cache.scenes import SceneSet
+from kptool.evaluation.detection import Detections, best_threshold, match
+from kptool.network.finder import STRIDE, Finder, FinderConfig, raw_sizes
+from kptool.system.progress import Progress, silent
+from kptool.system.signals import Deferred
+from kptool.training.augmentation import DRAWS, Batch, augment
+from kptool.training.optimizer import learning_rate, parameter_groups, update_average
+
+STEPS, BATCH = 1200, 8
+LEAST_STEPS = 100
+"""Fewest steps where the time is limited."""
+_RATE = 2e-3
+_AUGMENT = AugmentConfig(scale=0.35, shift=0.15, stretch=0.1, elastic=0.0, erase=0.2)
+"""Pictures differ more than crops do: instances are at any place, and larger or smaller."""
+_WIDTH, _NARROWEST, _WIDEST = 0.12, 1.0, 4.0
+"""Standard deviation of a centre's Gaussian: a share of the size of the box, within limits in cells."""
+_NEAR, _FOCUS, _OF_SIZES = 0.5, 2.0, 0.5
+"""Height of the target from which sizes are learnt; exponent of the focal loss; weight of the sizes' loss."""
+_POINTS = 3
+"""Points that carry a box through the augmentation: its centre, and the middles of its right and bottom edges."""
+
+
+@dataclass(frozen=True)
+class _Scenes:
+    """Pictures on a device: images uint8 (S, C, H, W); points (S, 3 M, 2), those of `_POINTS`; there, teaches: bool (S, M)."""
+
+    images: Tensor
+    points: Tensor
+    there: Tensor
+    teaches: Tensor
+
+    @classmethod
+    def upload(cls, scenes: SceneSet, device: torch.device) -> _Scenes:
+        most = max(1, int(np.bincount(scenes.scene, minlength=1).max())) if len(scenes.scene) else 1
+        count = len(scenes)
+        boxes, there = np.zeros((count, most, 4), np.float32), np.zeros((count, most), bool)
+        teaches = np.zeros((count, most), bool)
+        slot = np.arange(len(scenes.scene)) - np.searchsorted(scenes.scene, scenes.scene)
+        boxes[scenes.scene, slot], there[scenes.scene, slot] = scenes.boxes, True
+        teaches[scenes.scene, slot] = scenes.teaches
+        half = boxes[..., 2:] / 2
+        centre = boxes[..., :2] + half
+        along = [centre, centre + half * [1, 0], centre + half * [0, 1]]
+        points = np.stack(along, 2).reshape(count, most * _POINTS, 2).astype(np.float32)
+        pixels = scenes.images if scenes.images.ndim == 4 else scenes.images[:, None]
+        return cls(
+            *(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in (pixels, points, there, teaches))
+        )
+
+    def batch(self, index: Tensor) -> tuple[Batch, Tensor]:
+        """The pictures at `index` (n,), of which all boxes are labelled, and which boxes teach (n, M)."""
+        index = index.to(self.images.device)
+        there = self.there[index]
+        return (
+            Batch(self.images[index].float(), self.points[index], there.repeat_interleave(_POINTS, 1)),
+            self.teaches[index],
+        )
+
+
+@dataclass(frozen=True)
+class Targets:
+    """heat: (n, h, w), the Gaussians of the centres. raw: (n, 2, h, w), the sizes to predict, of the nearest instance. weight:
+    (n, h, w), 0 where there may be anything. count: the number of instances."""
+
+    heat: Tensor
+    raw: Tensor
+    weight: Tensor
+    count: Tensor
+
+
+def targets(points: Tensor, there: Tensor, teaches: Tensor, shape: tuple[int, int]) -> Targets:
+    """The targets of maps of `shape` (h, w), for the points (n, 3 M, 2), in pixels, of boxes that are `there` (n, M).
+
+    The box of a rotated instance is that of the ellipse which the box contains.
+    """
+    centre, right, bottom = points.view(len(points), -1, _POINTS, 2).unbind(2)
+    half = ((right - centre).square() + (bottom - centre).square()).sqrt().clamp_min(1e-3)
+    height, width = shape
+    x = (torch.arange(width, device=points.device) + 0.5) * STRIDE - 0.5
+    y = (torch.arange(height, device=points.device) + 0.5) * STRIDE - 0.5
+    inside = ((centre > -0.5) & (centre < points.new_tensor([width, height]) * STRIDE - 0.5)).all(-1)
+    known = there & teaches & inside
+    sigma = (2 * half).prod(-1).sqrt() * _WIDTH
+    sigma = sigma.clamp(_NARROWEST * STRIDE, _WIDEST * STRIDE)
+    apart = (x - centre[..., 0, None]).square()[:, :, None] + (y - centre[..., 1, None]).square()[..., None]
+    each = torch.exp(-apart / (2 * sigma.square())[..., None, None]) * known[..., None, None]
+    heat, nearest = each.max(1)
+    sizes = raw_sizes(2 * half)
+    raw = torch.stack([sizes[..., axis].gather(1, nearest.flatten(1)).view_as(heat) for axis in (0, 1)], 1)
+    across = (x - centre[..., 0, None]).abs() <= half[..., 0, None]
+    down = (y - centre[..., 1, None]).abs() <= half[..., 1, None]
+    open_ = (across[:, :, None] & down[..., None] & (there & ~known)[..., None, None]).any(1)
+    return Targets(heat, raw, (~open_ | (heat > _NEAR)).float(), known.sum())
+
+
+def loss(maps: Tensor, target: Targets) -> Tensor:
+    """The loss of the raw maps (n, 3, h, w) of a finder."""
+    logits, heat = maps[:, 0], target.heat
+    entropy = F.binary_cross_entropy_with_logits(logits, heat, reduction="none")
+    focal = ((logits.sigmoid() - heat).abs().pow(_FOCUS) * entropy * target.weight).sum()
+    near = (heat * (heat > _NEAR))[:, None]
+    sizes = ((maps[:, 1:] - target.raw).abs() * near).sum() / near.sum().clamp_min(1)
+    return focal / target.count.clamp_min(1) + _OF_SIZES * sizes
+
+
+def train(
+    scenes: SceneSet,
+    held_out: SceneSet,
+    config: TrainConfig,
+    device: torch.device,
+    *,
+    steps: int = STEPS,
+    budget: float | None = None,
+    stop: Deferred | None = None,
+    progress: Progress = silent,
+) -> tuple[Finder, FinderConfig]:
+    """A finder trained on `scenes`, and its configuration with the threshold and metrics measured on `held_out`.
+
+    config: the keypoint model's, of which the seed, the weight decay, the averaging and the rotation are used. budget:
+    seconds; fewer steps are made where they do not fit. Raises Stopped after a signal.
+    """
+    torch.manual_seed(config.seed)
+    channels = 1 if scenes.images.ndim == 3 else scenes.images.shape[1]
+    settings = FinderConfig(scenes.size, channels)
+    finder = Finder(settings).to(device)
+    average = copy.deepcopy(finder).eval()
+    recipe = replace(config, lr=_RATE, batch_size=BATCH, augment=replace(_AUGMENT, rotation=config.augment.rotation))
+    optimizer = torch.optim.AdamW(parameter_groups(finder, recipe), lr=_RATE)
+    data, begun, step = _Scenes.upload(scenes, device), time.perf_counter(), 0
+    for index in _order(len(scenes), config.seed):
+        if stop is not None:
+            stop.check()
+        if step == 10 and budget is not None:
+            each = (time.perf_counter() - begun) / step
+            steps = min(steps, max(LEAST_STEPS, int(budget / each)))
+        if step >= steps:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, recipe)
+        value = _loss_of(finder, data, index, recipe, step)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(finder.parameters(), recipe.clip)
+        optimizer.step()
+        step += 1
+        update_average(average, finder, step, recipe)
+        progress("finder", step, steps)
+    return average, _measured(average, settings, held_out, device, step)
+
+
+def _order(count: int, seed: int) -> Iterator[Tensor]:
+    """Batches of indices without end: every picture once, in a new order each time."""
+    epoch, waiting = 0, torch.empty(0, dtype=torch.long)
+    while True:
+        while len(waiting) < BATCH:
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+            waiting = torch.cat([waiting, torch.randperm(count, generator=generator)])
+            epoch += 1
+        yield waiting[:BATCH]
+        waiting = waiting[BATCH:]
+
+
+def _loss_of(finder: Finder, data: _Scenes, index: Tensor, recipe: TrainConfig, step: int) -> Tensor:
+    """The loss of one batch, augmented by random numbers that follow from the seed and the step."""
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + 500_009 + step)
+    device = data.images.device
+    noise = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + step)
+    batch, teaches = data.batch(index)
+    draws = torch.rand((len(index), DRAWS), generator=generator).to(device)
+    points = batch.points.shape[1]
+    moved = augment(batch, draws, list(range(points)), recipe.augment, noise)
+    maps = finder.train()(moved.images).float()
+    there = batch.labelled[:, ::_POINTS]
+    return loss(maps, targets(moved.points, there, teaches, (maps.shape[2], maps.shape[3])))
+
+
+def _measured(
+    finder: Finder, settings: FinderConfig, scenes: SceneSet, device: torch.device, steps: int
+) -> FinderConfig:
+    """The settings with the threshold that is best on held-out pictures, and recall and precision with it."""
+    if not scenes.teaches.any():
+        return replace(settings, metrics={"steps": steps})
+    pixels = scenes.images if scenes.images.ndim == 4 else scenes.images[:, None]
+    found = [
+        finder.find(part.to(device)) for part in torch.split(torch.from_numpy(np.ascontiguousarray(pixels)), BATCH)
+    ]
+    boxes, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+    matched: list[Detections] = []
+    for i in range(len(scenes)):
+        mine = scenes.scene == i
+        kept = scores[i] > 0
+        matched.append(match(boxes[i][kept], scores[i][kept], scenes.boxes[mine], scenes.teaches[mine]))
+    threshold, metrics = best_threshold(matched)
+    measured: dict[str, Any] = {"steps": steps, "pictures": len(scenes), **metrics}
+    return replace(settings, threshold=threshold, metrics=measured)
