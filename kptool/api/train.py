@@ -33,6 +33,7 @@ class _Plan:
     resume: bool
     init: str | None
     budget: float | None
+    finder: bool
     log: tuple[str, ...]
     on_epoch: OnEpoch | None
     progress: bool | Progress | None
@@ -70,6 +71,7 @@ def train(
     freeze: int | None = None,
     resume: bool = False,
     force: bool = False,
+    finder: bool = True,
     settings: Mapping[str, object] | None = None,
     log: Sequence[str] = (),
     on_epoch: OnEpoch | None = None,
@@ -78,10 +80,11 @@ def train(
     """Train a model on a cache, or "all" to compare them, as ``kptool train`` does, which explains the arguments.
 
     Writes the best weights, the training state, metrics.csv and curves.png into the run folder `out`, by default
-    runs/MODEL. `settings` holds the settings of ``--set`` by name, such as ``{"width": 48, "augment.rotation": 10}``. `time`
-    is a text such as "20m", or seconds. `on_epoch` is called after each epoch with its row of metrics.csv, and ends the
-    training by raising. `progress` False shows no bar. Raises ConfigError for invalid arguments or where `out` holds a run
-    and neither `resume` nor `force` is set, CacheError for a damaged cache, CheckpointError where there is nothing to
+    runs/MODEL. `settings` holds the settings of ``--set`` by name, such as ``{"width": 48, "augment.rotation": 10}``.
+    `time` is a text such as "20m", or seconds. `on_epoch` is called after each epoch with its row of metrics.csv, and
+    ends the training by raising. `finder` False trains none; otherwise one is trained where the cache has whole
+    pictures. `progress` False shows no bar. Raises ConfigError for invalid arguments or where `out` holds a run and
+    neither `resume` nor `force` is set, CacheError for a damaged cache, CheckpointError where there is nothing to
     resume, `kptool.training.trainer.DivergedError` where a number is no longer finite.
     """
     recipe: dict[str, object] = {} if config is None else {**recipes.read(path_of(config))}
@@ -98,7 +101,7 @@ def train(
     jobs = _jobs(folders, cv)
     budget = None if time is None else parse_duration(time) / len(jobs)
     start = None if init is None else str(init)
-    plan = _Plan(where, given, device, resume, start, budget, tuple(log), on_epoch, progress)
+    plan = _Plan(where, given, device, resume, start, budget, finder, tuple(log), on_epoch, progress)
     _check(jobs, plan, force)
     begun_any = any(job.begun for job in jobs)
     rows = []
@@ -194,6 +197,7 @@ def _train_one(job: _Job, plan: _Plan, resume: bool) -> run.Result | None:
             fold=job.fold,
             init=plan.init,
             budget=plan.budget,
+            finder=plan.finder,
             on_epoch=_both(logged, plan.on_epoch),
             progress=bar,
         )

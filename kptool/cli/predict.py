@@ -39,12 +39,24 @@ def predict(
     detect: Annotated[
         bool | None,
         typer.Option(
-            "--detect/--no-detect", help="Detect faces, or treat the whole picture as one.", show_default=False
+            "--detect/--no-detect",
+            help="Find instances (with the run's finder, or faces), or treat the whole picture as one.",
+            show_default=False,
         ),
     ] = None,
     box: Annotated[
         list[str] | None,
         typer.Option(metavar="X,Y,W,H", help="The box of a face or other object, instead of detection; repeatable."),
+    ] = None,
+    find_score: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            min=0,
+            max=1,
+            help="Find instances with a score of at least S; default: the finder's own threshold.",
+            show_default=False,
+        ),
     ] = None,
     min_score: Annotated[
         float | None,
@@ -116,7 +128,9 @@ def predict(
     wanted = wanted if fps is None else reading.by_number(wanted)
     videos = VideoOptions(wanted, out, fps, track, track_gap, smooth, smooth_cutoff, smooth_beta)
     find = False if boxes else detect
-    predictor = Predictor(model, device, detect=find, flip=tta, as_labelled=as_labelled, min_score=min_score)
+    predictor = Predictor(
+        model, device, detect=find, flip=tta, as_labelled=as_labelled, min_score=min_score, find_score=find_score
+    )
     with workers.join() as mine, ExitStack() as stack:
         if heatmaps and mine.world > 1:
             raise ConfigError("--heatmaps writes one file, so it needs a single process; run it without torchrun")

@@ -73,6 +73,13 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT/last.ckpt.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
+    finder: Annotated[
+        bool,
+        typer.Option(
+            "--finder/--no-finder",
+            help="Also train a finder of instances, if the cache has whole pictures to find them in.",
+        ),
+    ] = True,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -123,6 +130,7 @@ def train(
         init=init,
         resume=resume,
         force=force,
+        finder=finder,
         settings=given,
         log=log or (),
         progress=wanted(),

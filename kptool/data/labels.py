@@ -46,8 +46,9 @@ class View:
     size: (H, W), None for the pictures' own if suitable, else 128x128. channels: 1 (grey), 3 (RGB) or None (as the
     pictures are). crop: "box" crops to each instance's box (stated, or derived from its keypoints, see
     `kptool.data.boxes`); "picture" takes the whole picture; "auto" takes the box if at least half of the instances have
-    one, if a picture shows several, or if instances are small in their pictures. margin: added to the box on every side,
-    as a share of the box. The aspect ratio is kept; beyond the picture its edge pixels are repeated. Raises ConfigError for values out of range.
+    one, if a picture shows several, or if instances are small in their pictures. margin: added to the box on every
+    side, as a share of the box. The aspect ratio is kept; beyond the picture its edge pixels are repeated. Raises
+    ConfigError for values out of range.
     """
 
     size: Size | None = None

@@ -51,15 +51,16 @@ class Instance:
     """One face or other object in one picture, in pixels of that picture; an integer coordinate is a pixel's centre.
 
     box: (x, y, width, height) as detected or given; x and y are its left and top edges. keypoints: float32 (K, 2), the
-    features' positions or the labels', as `Predictor.points` says; NaN, with score 0, for a keypoint that no training image
-    had labelled, and NaN for one that is `absent`. scores: float32 (K,), 0..1: the probability that the keypoint is there,
-    if the model is calibrated, otherwise the height of the heatmap's peak, as `Predictor.scores` says; 1 for direct
-    regression, which has no heatmaps. radius90: float32 (K,), the radius in pixels around each keypoint that contained the
-    label for 90 % of the validation images; around a feature this assumes that the labels' offset is the same in every
-    picture; NaN if the model does not provide it. affine: float64 (2, 3), picture's pixels -> pixels of the model's input.
-    heatmaps: float32 (K, h, w), if requested and the model has them. shown: how a notebook shows it, if it can. absent:
-    bool (K,), the keypoints whose scores are below the predictor's `min_score`; None without one. track: its number in a
-    video that is tracked. raw: float32 (K, 2), the keypoints before smoothing, if they are smoothed.
+    features' positions or the labels', as `Predictor.points` says; NaN, with score 0, for a keypoint that no training
+    image had labelled, and NaN for one that is `absent`. scores: float32 (K,), 0..1: the probability that the keypoint
+    is there, if the model is calibrated, otherwise the height of the heatmap's peak, as `Predictor.scores` says; 1 for
+    direct regression, which has no heatmaps. radius90: float32 (K,), the radius in pixels around each keypoint that
+    contained the label for 90 % of the validation images; around a feature this assumes that the labels' offset is the
+    same in every picture; NaN if the model does not provide it. affine: float64 (2, 3), picture's pixels -> pixels of
+    the model's input. heatmaps: float32 (K, h, w), if requested and the model has them. shown: how a notebook shows it,
+    if it can. absent: bool (K,), the keypoints whose scores are below the predictor's `min_score`; None without one.
+    track: its number in a video that is tracked. score: 0..1, with which it was found, None if it was not searched for.
+    raw: float32 (K, 2), the keypoints before smoothing, if they are smoothed.
     """
 
     box: Box
@@ -72,6 +73,7 @@ class Instance:
     track: int | None = None
     raw: NDArray[np.float32] | None = field(default=None, repr=False)
     absent: NDArray[np.bool_] | None = field(default=None, repr=False)
+    score: float | None = None
 
     def without_absent(self, min_score: float) -> Instance:
         """The same instance without position and radius for keypoints with a score below `min_score`."""

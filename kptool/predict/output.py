@@ -52,8 +52,15 @@ class PicturePrediction:
 
         It is repeated under "faces", its only name in kptool 0.1.
         """
-        faces = [{"box": [round(v, 4) for v in face.box], "keypoints": _points(face, names)} for face in self.faces]
-        faces = [{**each, **_followed(face)} for each, face in zip(faces, self.faces, strict=True)]
+        faces = [
+            {
+                "box": [round(v, 4) for v in face.box],
+                **_score(face),
+                "keypoints": _points(face, names),
+                **_followed(face),
+            }
+            for face in self.faces
+        ]
         about = {
             "file": self.name,
             "width": self.size[1],
@@ -62,6 +69,11 @@ class PicturePrediction:
             "time": self.time,
         }
         return {**about, key: faces, "faces": faces}
+
+
+def _score(face: Instance) -> dict[str, float]:
+    """The score with which an instance was found, if it was searched for."""
+    return {} if face.score is None else {"score": round(face.score, 4)}
 
 
 def _followed(face: Instance) -> dict[str, Any]:

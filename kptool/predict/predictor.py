@@ -1,6 +1,8 @@
 """The Python interface for prediction.
 
-    picture -> detected faces (or boxes, or the whole picture) -> upright crops -> keypoints -> refined crops -> keypoints
+    picture -> found instances (or boxes, or the whole picture) -> crops -> keypoints -> refined crops -> keypoints
+
+A run with a finder of its own finds its instances with that; a model of a face's keypoints finds faces with YuNet.
 
 If the first crop shows a face too large, too small, tilted or off-centre, the face is cropped again from its predicted
 keypoints, so results depend little on how tight a box is or how far a head is tilted. Torch is imported only if the
@@ -12,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,7 +27,7 @@ from kptool.data import colours, images, intensity
 from kptool.data.notes import listed
 from kptool.network import cards
 from kptool.network.presence import CALIBRATED, CONSTANT, HEIGHT
-from kptool.predict import backends, crops, faces
+from kptool.predict import backends, crops, faces, finding
 from kptool.predict.backends import Output
 from kptool.predict.instances import Instance, Instances, Shown
 from kptool.predict.things import Thing
@@ -42,23 +44,26 @@ _REFINEMENTS = 3
 
 @dataclass(frozen=True)
 class _Crop:
-    """A region of a picture to predict on: the picture's number, the face's box, and the map to the model's input."""
+    """A region of a picture to predict on: the picture's number, the instance's box, the map to the model's input, and the
+    score with which the instance was found, None if it was not searched for."""
 
     picture: int
     box: Box
     affine: NDArray[np.float64]
+    score: float | None = None
 
 
 class Predictor:
     """A trained model that predicts on pictures of any size. Instances can be shared between threads.
 
     `model` is a name, a run folder, a weights file or an exported .onnx; `device` is "auto", "cpu" or "cuda". `detect`
-    selects between detecting faces and treating the whole picture as one; None detects if the model's keypoints are a
-    face's. `flip` averages with the prediction for the mirrored picture. Keypoints are the features' positions, as far as
-    the offset of the training data's labels is known; with `as_labelled`, the positions where labels would be. `points`
-    says which of the two they are, `shift` describes the offset. Keypoints with a score below `min_score`, 0..1, are
-    absent: they have NaN for a position; `scores` says in words what a score is. Raises CheckpointError if the model does
-    not exist, ConfigError if it does not support the options.
+    selects between finding instances and treating the whole picture as one; None finds them if the run has a finder or
+    the model's keypoints are a face's. `flip` averages with the prediction for the mirrored picture. Keypoints are the
+    features' positions, as far as the offset of the training data's labels is known; with `as_labelled`, the positions
+    where labels would be. `points` says which of the two they are, `shift` describes the offset. Keypoints with a score
+    below `min_score`, 0..1, are absent: they have NaN for a position; `scores` says in words what a score is. Instances
+    are found with a score of at least `find_score`, by default the finder's own threshold. Raises CheckpointError if
+    the model does not exist, ConfigError if it does not support the options.
 
     >>> import numpy as np
     >>> predictor = Predictor("unet")
@@ -78,8 +83,10 @@ class Predictor:
         flip: bool = False,
         as_labelled: bool = False,
         min_score: float | None = None,
+        find_score: float | None = None,
     ) -> None:
         require(min_score is None or 0 <= min_score <= 1, f"min_score must be 0 to 1; got {min_score}")
+        require(find_score is None or 0 <= find_score <= 1, f"find_score must be 0 to 1; got {find_score}")
         path, self.origin = cards.resolve(str(model))
         self.backend = backends.load(path, device, flip=flip)
         self.card = self.backend.card
@@ -95,11 +102,15 @@ class Predictor:
             min_score is None or self.backend.has_heatmaps,
             f"{self.origin} predicts coordinates and its scores are all 1, so --min-score has no meaning; leave it out",
         )
-        self.detect = self._aligner is not None if detect is None else detect
-        if self.detect and self._aligner is None:
+        self.finder = finding.load(path, device) if detect is not False else None
+        if self.finder is not None and find_score is not None:
+            self.finder.threshold = find_score
+        can = self.finder is not None or self._aligner is not None
+        self.detect = can if detect is None else detect
+        if self.detect and not can:
             raise ConfigError(
-                f"{self.origin} cannot find faces: its keypoints are not a face's, or it was trained by an older kptool;"
-                " use --no-detect or --box"
+                f"{self.origin} cannot find anything: it was trained without a finder, and its keypoints are not a face's; use"
+                " --no-detect or --box"
             )
 
     @property
@@ -168,10 +179,21 @@ class Predictor:
         """The crops of one picture before refinement: one per detected face or box, or the whole picture."""
         height, width = image.shape[:2]
         size = self.card.config.size
+        if boxes is None and self.detect and self.finder is not None:
+            found = [(each, self._from_box(each.box)) for each in self.finder.find(image)]
+            return [
+                _Crop(number, each.box, affine, each.score)
+                for each, affine in found
+                if crops.sane(affine, size, (height, width))
+            ]
         if boxes is None and self.detect:
             assert self._aligner is not None
-            each = [(face.box, self._aligner.from_five_points(face.landmarks)) for face in faces.find(image)]
-            return [_Crop(number, box, affine) for box, affine in each if crops.sane(affine, size, (height, width))]
+            each = [(face, self._aligner.from_five_points(face.landmarks)) for face in faces.find(image)]
+            return [
+                _Crop(number, face.box, affine, face.score)
+                for face, affine in each
+                if crops.sane(affine, size, (height, width))
+            ]
         if boxes is None:
             whole = crops.whole_box((height, width))
             return [_Crop(number, whole, crops.whole((height, width), size))]
@@ -215,7 +237,7 @@ class Predictor:
         if not crops.sane(affine, self.card.config.size, (height, width)):
             return None
         near = crops.shift(region.affine, affine, self._aligner.shape) <= _NEAR * max(self.card.config.size)
-        return None if near else _Crop(region.picture, region.box, affine)
+        return None if near else replace(region, affine=affine)
 
     def _run(self, regions: list[_Crop], arrays: list[NDArray[np.uint8]], heatmaps: bool) -> Output:
         """Cut the regions out of their pictures and predict on them."""
@@ -249,4 +271,5 @@ def _face(region: _Crop, output: Output, i: int, off: NDArray[np.float32], shown
         affine=region.affine,
         heatmaps=None if output.heatmaps is None else output.heatmaps[i],
         shown=shown,
+        score=region.score,
     )

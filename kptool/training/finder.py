@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from kptool.base.config import AugmentConfig, TrainConfig
 from kptool.cache.scenes import SceneSet
 from kptool.evaluation.detection import Detections, best_threshold, match
-from kptool.network.finder import STRIDE, Finder, FinderConfig, raw_sizes
+from kptool.network.finder import Finder, raw_sizes
+from kptool.network.finder_config import STRIDE, FinderConfig
 from kptool.system.progress import Progress, silent
 from kptool.system.signals import Deferred
 from kptool.training.augmentation import DRAWS, Batch, augment

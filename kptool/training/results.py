@@ -22,6 +22,7 @@ def describe(result: Result) -> dict[str, Any]:
         "images_per_second": result.images_per_second,
         "parameters": result.parameters,
         **({"init": result.init} if result.init is not None else {}),
+        **({"finder": result.finder} if result.finder is not None else {}),
     }
 
 

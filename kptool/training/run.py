@@ -23,10 +23,10 @@ from kptool.system.files import locked
 from kptool.system.progress import Progress, silent
 from kptool.system.signals import deferred
 from kptool.system.workers import join
-from kptool.training import start
+from kptool.training import finder_run, start
 from kptool.training.batches import Epochs
 from kptool.training.loop import Loop, OnEpoch
-from kptool.training.run_folder import RunFolder, load_state
+from kptool.training.run_folder import FINDER, RunFolder, load_state
 from kptool.training.schedule import Schedule
 from kptool.training.split import Fold, Split, describe_data
 from kptool.training.trainer import DivergedError, Trainer
@@ -50,6 +50,8 @@ class Result:
     parameters: int
     init: dict[str, Any] | None = None
     """what was taken from other weights before the first step; see `kptool.training.init.Taken.describe`"""
+    finder: dict[str, Any] | None = None
+    """what the finder of the run reached, see `kptool.training.finder_run.train_finder`; None if none was trained now"""
 
 
 def train(
@@ -63,6 +65,7 @@ def train(
     fold: Fold | None = None,
     init: str | None = None,
     budget: float | None = None,
+    finder: bool = True,
     on_epoch: OnEpoch | None = None,
     progress: Progress = silent,
 ) -> Result:
@@ -74,7 +77,8 @@ def train(
     i-th of n folds of the cache and trains on the others, instead of the cache's own split. `init`, a weights file, a run
     folder or a name, initialises the layers that fit (see `kptool.training.init`); resuming does not read it again. With
     `budget`, in seconds, as many of the epochs are trained as fit, those before a resumption included, and the learning
-    rate's schedule is laid out for them. Raises DivergedError where a number is no longer finite, after which `out` holds
+    rate's schedule is laid out for them. `finder`: also train one, where the cache has whole pictures to find instances in.
+    Raises DivergedError where a number is no longer finite, after which `out` holds
     what it held before, and other KptoolErrors for bad input.
     """
     chosen = devices.of_rank(devices.pick(device))
@@ -98,13 +102,20 @@ def train(
             start.initialise(trainer, init, folder)
         start.check_freeze(trainer)
         with locked(out) if workers.rank == 0 else contextlib.nullcontext(), deferred() as stop:
+            both = finder_run.wanted(cache, asked=finder, fold=fold)
+            part = None if budget is None else budget * (1 - finder_run.SHARE * both)
+            before, found = trainer.step, None
             try:
-                Loop(trainer, epochs, data, folder, stop, budget, on_epoch, progress).train()
+                Loop(trainer, epochs, data, folder, stop, part, on_epoch, progress).train()
             except DivergedError as error:
                 raise DivergedError(f"{error}; {folder.roll_back()}" if workers.rank == 0 else str(error)) from error
             if workers.rank == 0:
+                done = trainer.step == before and (out / FINDER).is_file()
+                if both and not done:
+                    rest = None if budget is None else max(0.0, budget - trainer.seconds)
+                    found = finder_run.train_finder(cache, folder, trainer, stop, rest, progress)
                 folder.finish()
-        return replace(summarise(trainer, epochs, data, out), init=settings["data"].get("init"))
+        return replace(summarise(trainer, epochs, data, out), init=settings["data"].get("init"), finder=found)
 
 
 def restore(

@@ -3,6 +3,7 @@
     OUT/model.safetensors, OUT/last.ckpt, OUT/metrics.csv    written after every epoch, each atomically
     OUT/config.toml                                          the settings, for `kptool train --config`
     OUT/train.log                                            a line per epoch, appended
+    OUT/model.finder.safetensors                             where instances are, if there is something to find
     OUT/.kptool-before/                                      those of the previous run, until the new one is finished
 
 Invariant: whenever the program ends, the folder holds complete weights, and no state that belongs to other weights.
@@ -25,6 +26,7 @@ from kptool.base import recipes
 from kptool.base.config import known_settings, model_from_dict, to_dict, train_from_dict
 from kptool.base.errors import CheckpointError, KptoolError
 from kptool.network import cards, checkpoint, provenance
+from kptool.network.finder_config import finder_beside
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.files import atomic, write_text
 from kptool.system.progress import EPOCHS
@@ -33,7 +35,8 @@ epoch_lines = logging.getLogger(EPOCHS)
 """Where the lines of train.log go as well, level INFO."""
 
 HISTORY, CONFIG, LOG = "metrics.csv", "config.toml", "train.log"
-_FILES = (cards.WEIGHTS, cards.STATE, HISTORY, CONFIG, LOG)
+FINDER = finder_beside(Path(cards.WEIGHTS)).name
+_FILES = (cards.WEIGHTS, cards.STATE, HISTORY, CONFIG, LOG, FINDER)
 _BEFORE = ".kptool-before"
 _NOT_COMPARED = {"kptool", "category", "edges"}
 RESUMABLE = ("epochs", "patience")
@@ -106,7 +109,8 @@ class RunFolder:
         """Before the first write: hard-link the files of the run that is there. A backup that exists already is kept: it is
         that of a finished run.
 
-        The state is removed before weights are replaced, so that it cannot be resumed with other weights.
+        The state is removed before weights are replaced, so that it cannot be resumed with other weights; so is the finder,
+        which is trained last.
         """
         if self._written:
             return
@@ -121,7 +125,8 @@ class RunFolder:
                 if (self.out / name).is_file():
                     _link(self.out / name, making / name)
             making.rename(before)
-        (self.out / cards.STATE).unlink(missing_ok=True)
+        for name in (cards.STATE, FINDER):
+            (self.out / name).unlink(missing_ok=True)
 
     def roll_back(self) -> str:
         """Restore the previous run after a training that failed; returns what the folder holds now, in words."""

@@ -1,0 +1,61 @@
+"""The finder of a run: trained after the keypoint model, on the same cache, into the same run folder."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from kptool.cache.scenes import read_scenes
+from kptool.cache.store import Cache
+from kptool.data.splits import TRAIN, VAL
+from kptool.network.finder import save_finder
+from kptool.system.progress import Progress
+from kptool.system.signals import Deferred, Stopped
+from kptool.training import finder
+from kptool.training.run_folder import FINDER, RunFolder
+from kptool.training.trainer import Trainer
+
+SHARE = 0.3
+"""Of a time budget, the part for the finder."""
+
+
+def wanted(cache: Cache, *, asked: bool, fold: object) -> bool:
+    """Whether to train a finder: the cache has whole pictures, and the training is not one of several folds."""
+    return asked and fold is None and cache.scenes > 0
+
+
+def train_finder(
+    cache: Cache, folder: RunFolder, trainer: Trainer, stop: Deferred, budget: float | None, progress: Progress
+) -> dict[str, Any]:
+    """Train a finder, write it to the run folder, and return what was measured: steps, pictures and instances for
+    validation, recall and precision at the threshold.
+
+    budget: seconds, None for as long as it takes. Raises Stopped after a signal; the folder then holds the keypoint model.
+    """
+    scenes, held_out = read_scenes(cache, TRAIN), read_scenes(cache, VAL)
+    started = time.perf_counter()
+    folder.log(f"# finder: training on {len(scenes)} whole pictures of {scenes.size[1]}x{scenes.size[0]} px")
+    try:
+        network, config = finder.train(
+            scenes, held_out, trainer.config, trainer.device, budget=budget, stop=stop, progress=progress
+        )
+    except Stopped as request:
+        raise Stopped(
+            request.number,
+            f"{folder.out} holds the keypoint model; the same command with --resume trains the finder, from its beginning",
+        ) from None
+    save_finder(folder.out / FINDER, network, config)
+    about = {**(config.metrics or {}), "threshold": config.threshold, "seconds": time.perf_counter() - started}
+    folder.log(f"# finder: {in_words(about)}")
+    return about
+
+
+def in_words(about: dict[str, Any]) -> str:
+    """What was measured, in one line."""
+    steps = f"{about['steps']} steps"
+    if "recall" not in about:
+        return f"{steps}; not measured, as there are no validation pictures with instances"
+    return (
+        f"{steps}; finds {about['recall']:.1%} of the {about['instances']} instances in {about['pictures']} validation pictures,"
+        f" and {about['precision']:.1%} of what it finds is one, from a score of {about['threshold']:.2f} on"
+    )
