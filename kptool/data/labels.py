@@ -46,7 +46,7 @@ class View:
     size: (H, W), None for the pictures' own if suitable, else 128x128. channels: 1 (grey), 3 (RGB) or None (as the
     pictures are). crop: "box" crops to each instance's box (stated, or derived from its keypoints, see
     `kptool.data.boxes`); "picture" takes the whole picture; "auto" takes the box if at least half of the instances have
-    one, if a picture shows several, or if instances are small in their pictures. margin: added to the box on every
+    one, if a picture shows several, or if instances are small in large pictures. margin: added to the box on every
     side, as a share of the box. The aspect ratio is kept; beyond the picture its edge pixels are repeated. Raises
     ConfigError for values out of range.
     """
@@ -147,8 +147,8 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
         notes=(
             *file.notes,
             *counted(unused, "{n} picture{s} without an instance {are} not used"),
-            *how,
             *(() if scenes is None else (scenes.note,)),
+            *how,
         ),
         split=own_split([thing.split for thing in things]),
         category=file.category,
@@ -224,7 +224,7 @@ def _cropping(
             f"{path}: --crop box has no box to cut out, because a single keypoint tells nothing of a thing's size; add"
             " boxes, or take --crop picture"
         )
-    small = extent is not None and extent.share < SMALL
+    small = extent is not None and extent.share < SMALL and extent.longest > max(_DEFAULT_SIZE)
     wanted = several or small or (stated > 0 and made <= stated)
     if view.crop == "picture" or (view.crop == "auto" and not (possible and wanted)):
         unused = f", the boxes of {stated} of {stated + made} things are not used" if stated else ""

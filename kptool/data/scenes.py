@@ -36,12 +36,14 @@ class Extent:
     """How large instances are in their pictures: medians over instances, or a low quantile for `least`.
 
     share: of the picture's width or height, the larger one. least: the square root of the box's area, in shares of the
-    picture's longer side, which nine tenths of the instances exceed. aspect: the pictures' height over width.
+    picture's longer side, which nine tenths of the instances exceed. aspect: the pictures' height over width. longest: their
+    longer side, pixels.
     """
 
     share: float
     least: float
     aspect: float
+    longest: float
 
     @classmethod
     def of(cls, cuts: Boxes, places: Sequence[Path]) -> Extent | None:
@@ -57,6 +59,7 @@ class Extent:
             float(np.median(np.maximum(width / wide, height / tall))),
             float(np.quantile(np.sqrt(width * height) / np.maximum(tall, wide), 0.1)),
             float(np.median(tall / wide)),
+            float(np.median(np.maximum(tall, wide))),
         )
 
     @property

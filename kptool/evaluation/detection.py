@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
-OVERLAP = 0.5
-"""Intersection over union from which a found box is a labelled one's."""
+OVERLAP = 0.3
+"""Intersection over union from which a found box is a labelled one's: its crop then shows the instance."""
 _LOWEST, _HIGHEST = 0.15, 0.6
 """Limits of the threshold: a few validation pictures say little about rare mistakes."""
 

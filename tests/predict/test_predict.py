@@ -214,7 +214,7 @@ def test_models_of_other_things_do_not_detect_faces(tmp_path: Path) -> None:
     (boxed,) = other.predict(np.zeros((64, 64), np.uint8), boxes=[(10, 10, 20, 20)])
     assert np.allclose(apply_affine(boxed.affine, np.array([[20.0, 20.0]])), [[23.5, 15.5]])  # middle to middle
     assert np.allclose(boxed.affine[:, :2], np.eye(2) * 32 / 20)  # the aspect ratio is kept
-    with pytest.raises(ConfigError, match="cannot find faces"):
+    with pytest.raises(ConfigError, match="cannot find anything"):
         Predictor(str(tmp_path), "cpu", detect=True)
 
 

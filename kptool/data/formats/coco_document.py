@@ -59,7 +59,7 @@ def labels(path: Path, document: Any, category: str | None = None) -> LabelFile:
         *how,
         *notes,
         *counted(
-            len(crowds), "{n} annotation{s} of crowds {are} not used, but for areas from which a finder learns nothing"
+            len(crowds), "{n} annotation{s} of crowds {are} not used"
         ),
         *_unused_annotations(tables, kinds, labelled, rows),
         *_unused_fields(document, rows),
