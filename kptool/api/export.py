@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from kptool.predict.agreement import Pictures
     from kptool.predict.export import Exported
+    from kptool.predict.finder_export import ExportedFinder
     from kptool.report.canvas import Figure
 
 
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 class ExportResult(Result):
     """The written graph and its agreement with torch, see `kptool.predict.export.Exported`.
 
-    model: the weights, in words. compared: the images that the graph and torch were compared on.
+    model: the weights, in words. compared: the images that the graph and torch were compared on. finder: the graph of the
+    run's finder, which finds instances for `Predictor`, None if it has none.
     """
 
     model: str
     exported: Exported
     compared: Pictures
     notes: tuple[str, ...] = ()
+    finder: ExportedFinder | None = None
 
     @property
     def out(self) -> Path:
@@ -49,6 +52,7 @@ class ExportResult(Result):
             "largest_score_difference": done.difference.scores,
             "aspects": done.difference.aspects,
             "half": None if done.half is None else dict(zip(("mean", "largest"), done.half, strict=True)),
+            **({"finder": str(self.finder.path)} if self.finder is not None else {}),
         }
 
     def plot(self) -> Figure:
@@ -78,6 +82,7 @@ class ExportResult(Result):
             ("largest difference from torch", f"{done.difference.points:.2g} px"),
             ("compared on", self.compared.what),
             *half,
+            *((("finder", str(self.finder.path)),) if self.finder is not None else ()),
         )
 
 
@@ -109,4 +114,27 @@ def export(
     target = wanted or (weights.with_suffix(".onnx") if "ship with" not in origin else Path(f"{weights.stem}.onnx"))
     compared = agreement.pictures(path_of(cache), cards.read_card(weights).config)
     done = exporting.export(weights, target, compared.images, half=half, as_labelled=as_labelled)
-    return ExportResult(origin, done, compared)
+    return ExportResult(origin, done, compared, finder=_finder(weights, target, path_of(cache)))
+
+
+def _finder(weights: Path, target: Path, cache: Path) -> ExportedFinder | None:
+    """Export the finder beside `weights`, if there is one, beside the graph `target`; compared on the whole pictures of
+    `cache` if it holds some that fit."""
+    from kptool.cache.scenes import read_scenes
+    from kptool.cache.store import Cache
+    from kptool.data.splits import VAL
+    from kptool.network.finder import load_finder
+    from kptool.network.finder_config import finder_beside
+    from kptool.predict.finder_export import export_finder
+
+    own = finder_beside(weights)
+    if not own.is_file():
+        return None
+    config, shown = load_finder(own).config, None
+    if cache.is_file():
+        with Cache(cache) as opened:
+            scenes = read_scenes(opened, VAL) if opened.scenes else None
+        if scenes is not None and scenes.size == config.size:
+            pixels = scenes.images if scenes.images.ndim == 4 else scenes.images[:, None]
+            shown = pixels if pixels.shape[1] == config.channels else None
+    return export_finder(own, finder_beside(target), shown)

@@ -12,19 +12,18 @@ import math
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kptool import heatmaps
 from kptool.base.errors import CheckpointError
 from kptool.base.geometry import from_heatmap
 from kptool.network.finder_config import LEAST_SCORE, MOST, STRIDE, FinderConfig
 from kptool.network.keypoint_model import normalise
 from kptool.network.layers import ConvBlock, conv_stage, initialise
+from kptool.network.maxima import find_peaks
 from kptool.system.files import write_bytes
 
 _UNIT = 32.0
@@ -84,9 +83,8 @@ def candidates(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def peaks(heat: Tensor) -> tuple[Tensor, Tensor]:
     """The highest local maxima of maps (N, 1, h, w): places (N, 100, 2) in pixels of the maps and heights (N, 100)."""
-    found = heatmaps.find_peaks(heat.numpy(), LEAST_SCORE, 2, MOST, threads=torch.get_num_threads())
-    places, heights = (torch.from_numpy(np.nan_to_num(np.asarray(each[:, 0]))) for each in found[:2])
-    return places, heights
+    places, heights, _ = find_peaks(heat, LEAST_SCORE, 2, MOST)
+    return places[:, 0], heights[:, 0]
 
 
 def sizes_of(raw: Tensor) -> Tensor:

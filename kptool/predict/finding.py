@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from kptool.data import images
 from kptool.evaluation.detection import distinct
 from kptool.network.finder_config import KEY, FinderConfig, finder_beside
 from kptool.predict.backends import weights_hash
+
+if TYPE_CHECKING:
+    from kptool.network.finder import Finder
 
 _LEAST = 1.0
 """Smallest width and height of a found box, pixels of the picture."""
@@ -77,19 +81,29 @@ def load(weights: Path, device: str = "auto") -> InstanceFinder | None:
 
 
 def _with_torch(path: Path, device: str) -> InstanceFinder:
-    import torch
-
     from kptool.network.finder import load_finder
     from kptool.system import devices
 
     network = load_finder(path, devices.pick(device))
+    return InstanceFinder(network.config, run_torch(network))
+
+
+def run_torch(network: Finder) -> Candidates:
+    """How to run a finder with torch, on the device that it is on."""
+    import torch
+
     place = next(network.parameters()).device
 
     def run(shown: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         boxes, scores = network.find(torch.from_numpy(np.ascontiguousarray(shown)).to(place))
         return boxes.cpu().numpy(), scores.cpu().numpy()
 
-    return InstanceFinder(network.config, run)
+    return run
+
+
+def run_graph(path: Path) -> Candidates:
+    """How to run an exported finder with ONNX Runtime."""
+    return _graph(path)[1]
 
 
 def _graph(path: Path) -> tuple[FinderConfig, Candidates, str]:

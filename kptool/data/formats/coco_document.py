@@ -58,9 +58,7 @@ def labels(path: Path, document: Any, category: str | None = None) -> LabelFile:
         ),
         *how,
         *notes,
-        *counted(
-            len(crowds), "{n} annotation{s} of crowds {are} not used"
-        ),
+        *counted(len(crowds), "{n} annotation{s} of crowds {are} not used"),
         *_unused_annotations(tables, kinds, labelled, rows),
         *_unused_fields(document, rows),
         *(note for ids in (pictures, kinds) for note in ids.notes()),
