@@ -83,7 +83,7 @@ def candidates(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def peaks(heat: Tensor) -> tuple[Tensor, Tensor]:
     """The highest local maxima of maps (N, 1, h, w): places (N, 100, 2) in pixels of the maps and heights (N, 100)."""
-    places, heights, _ = find_peaks(heat, LEAST_SCORE, 2, MOST)
+    places, heights, _ = find_peaks(heat, LEAST_SCORE, 2, MOST, method="argmax")
     return places[:, 0], heights[:, 0]
 
 

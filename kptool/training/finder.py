@@ -130,7 +130,7 @@ def train(
     config: TrainConfig,
     device: torch.device,
     *,
-    steps: int = STEPS,
+    steps: int | None = None,
     budget: float | None = None,
     stop: Deferred | None = None,
     progress: Progress = silent,
@@ -138,9 +138,10 @@ def train(
     """A finder trained on `scenes`, and its configuration with the threshold and metrics measured on `held_out`.
 
     config: the keypoint model's, of which the seed, the weight decay, the averaging and the rotation are used. budget:
-    seconds; fewer steps are made where they do not fit. Raises Stopped after a signal.
+    seconds; fewer steps are made where they do not fit. steps: by default `STEPS`. Raises Stopped after a signal.
     """
     torch.manual_seed(config.seed)
+    steps = STEPS if steps is None else steps
     channels = 1 if scenes.images.ndim == 3 else scenes.images.shape[1]
     settings = FinderConfig(scenes.size, channels)
     finder = Finder(settings).to(device)
