@@ -55,8 +55,3 @@ def export(
             f"wrote {result.finder.path}, the finder, whose {result.finder.boxes} boxes overlap torch's by"
             f" {result.finder.overlap:.4f} or more"
         )
-    if result.finder is not None:
-        emit(
-            f"wrote {result.finder.path}, the finder, whose {result.finder.boxes} boxes overlap torch's by"
-            f" {result.finder.overlap:.4f} or more"
-        )
