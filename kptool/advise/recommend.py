@@ -63,7 +63,8 @@ class Facts:
     label, among those labelled in any training image; spacing: the median distance in pixels to the nearest other
     keypoint, None without one; groups: of the training images, 0 where unknown; never: a sentence on keypoints that no
     training image has a label of; absent: the share of keypoints that are not there, as far as a missing label means that;
-    left_out: a sentence on the keypoints of which it does not."""
+    left_out: a sentence on the keypoints of which it does not; scenes: the
+    number of whole pictures for a finder."""
 
     images: int
     val: int
@@ -76,6 +77,7 @@ class Facts:
     never: str | None = None
     absent: float = 0.0
     left_out: str | None = None
+    scenes: int = 0
 
     @classmethod
     def of(cls, cache: Cache) -> Facts:
@@ -98,6 +100,7 @@ class Facts:
             never=never_labelled(info.names, labelled.sum(0), len(train), "training images"),
             absent=float((~labelled & absence.countable(labelled)).mean()),
             left_out=absence.left_out_note(info.names, labelled),
+            scenes=cache.scenes,
         )
 
 
@@ -258,6 +261,12 @@ def advice(facts: Facts, probe: Probe, memory: float) -> tuple[str, ...]:
             f"{facts.absent:.0%} of the keypoints have no label in some images and one in others: scores are calibrated to tell"
             " them, for `kptool predict --min-score 0.5`; absent=empty may tell them better, at a cost in accuracy"
         )
+    found.append(
+        f"a finder is trained too, on {facts.scenes} whole pictures, in time that is not in the estimate; --no-finder leaves it"
+        " out"
+        if facts.scenes
+        else "no finder is trained: the instances fill their pictures, or are used with the whole picture"
+    )
     if not facts.groups:
         found.append("the images have no groups: if several show the same person or object, extract with --groups")
     if facts.val < _FEW_VAL:

@@ -107,15 +107,20 @@ def _cache(path: Path) -> dict[str, Any]:
         splits = {split: len(cache.index(split)) for split in ("train", "val")}
         about = dataclasses.asdict(cache.info)
         about["val_share"] = about.pop("val")  # the requested share; "val" is the number of images
-        return {"cache": str(path), "images": len(cache), **splits, **about}
+        scenes = {"scenes": cache.scenes} if cache.scenes else {}
+        return {"cache": str(path), "images": len(cache), **splits, **about, **scenes}
 
 
 def _model(model: str) -> dict[str, Any]:
     from kptool.base.config import to_dict
     from kptool.network import cards, provenance
+    from kptool.network.finder_config import finder_beside
+    from kptool.predict import finding
 
     path, origin = cards.resolve(model, measuring=True)
     card = cards.read_card(path)
+    own = finder_beside(path)
+    finder = {"finder": dataclasses.asdict(finding.settings(own))} if own.is_file() else {}
     data = {key: value for key, value in card.data.items() if key != "val_rows"}
     return {
         "weights": str(path),
@@ -126,4 +131,5 @@ def _model(model: str) -> dict[str, Any]:
         "metrics": card.metrics,
         "labels": card.shift.describe(),
         **({"plugins": provenance.describe(card)} if card.plugins else {}),
+        **finder,
     }

@@ -28,8 +28,8 @@ def show(
 ) -> None:
     """Draw the images of a cache, or the predictions of a run.
 
-    For a cache: images with their keypoints, heatmaps, and flip pairs. For a run: predictions from best to worst,
-    cumulative errors, and training curves.
+    For a cache: images with their keypoints, heatmaps, flip pairs, and whole pictures with boxes if it has some. For a run:
+    predictions from best to worst, cumulative errors, and training curves.
     """
     is_cache = what.endswith((".h5", ".hdf5"))
     written = _show_cache(Path(what), out, count) if is_cache else _show_run(what, cache, out, count)
@@ -45,13 +45,14 @@ def _beside(out: Path, ending: str) -> Path:
 
 def _show_cache(path: Path, out: Path, count: int) -> list[Path]:
     from kptool.cache.store import Cache
-    from kptool.report import figures
+    from kptool.report import figures, scene_figures
 
     with Cache(path) as cache:
         return [
             figures.save(figures.examples(cache, count), out),
             figures.save(figures.example_heatmaps(cache, count), _beside(out, "heatmaps")),
             figures.save(figures.flip_pairs(cache), _beside(out, "sides")),
+            *([figures.save(scene_figures.scenes(cache), _beside(out, "scenes"))] if cache.scenes else []),
         ]
 
 

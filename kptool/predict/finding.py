@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from kptool.base.errors import CheckpointError
 from kptool.base.geometry import Box, apply_affine, fit_box, image_box, invert_affine
@@ -88,6 +89,17 @@ def _with_torch(path: Path, device: str) -> InstanceFinder:
     return InstanceFinder(network.config, run_torch(network))
 
 
+def settings(path: Path) -> FinderConfig:
+    """The settings of a finder's weights or graph. Raises CheckpointError for a damaged file."""
+    if path.suffix == ".onnx":
+        return _graph(path)[0]
+    try:
+        with safe_open(path, framework="np") as file:
+            return FinderConfig.parse(path, file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a readable finder of kptool's ({error})") from error
+
+
 def run_torch(network: Finder) -> Candidates:
     """How to run a finder with torch, on the device that it is on."""
     import torch
@@ -95,7 +107,7 @@ def run_torch(network: Finder) -> Candidates:
     place = next(network.parameters()).device
 
     def run(shown: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        boxes, scores = network.find(torch.from_numpy(np.ascontiguousarray(shown)).to(place))
+        boxes, scores = network.find(torch.from_numpy(np.array(shown)).to(place))  # a copy: pixels may be read-only
         return boxes.cpu().numpy(), scores.cpu().numpy()
 
     return run

@@ -22,7 +22,7 @@ def of_cache(facts: Mapping[str, Any]) -> Sections:
     """The sections of a cache."""
     rest = dict(facts)
     take = rest.pop
-    share = take("val_share")
+    share, scenes = take("val_share"), take("scenes", 0)
     data = [
         ("file", str(take("cache"))),
         ("source", _source(rest)),
@@ -33,11 +33,13 @@ def of_cache(facts: Mapping[str, Any]) -> Sections:
         ("input", _input(rest)),
         ("instances", take("category", None) or "not named by the source"),
         ("crop", _crop(take("margin"))),
+        ("whole pictures", f"{scenes}, for a finder to learn where instances are" if scenes else ""),
         ("groups", "known: one group stays in one part of the split" if take("grouped") else "unknown"),
         ("heatmaps", f"{take('heatmaps')}, sigma {take('sigma'):g}, stride {take('stride')}"),
         ("made by", f"kptool {take('version')}, seed {take('seed')}"),
     ]
     edges = [("lines", f"{len(edges)} between keypoints")] if (edges := take("edges", ())) else []
+    data = [line for line in data if line[1]]
     return {"data": data, "keypoints": _keypoints(rest) + edges} | ({"also": _rest(rest)} if rest else {})
 
 
@@ -59,6 +61,7 @@ def of_model(facts: Mapping[str, Any]) -> Sections:
         "training": training,
         "metrics": _metrics(parts["metrics"]),
         "labels": _labels(parts["labels"]),
+        "finder": _finder(rest.pop("finder", None)),
         "also": _rest(rest),
     }
     return {title: lines for title, lines in sections.items() if lines}
@@ -154,6 +157,19 @@ def _metrics(metrics: dict[str, Any]) -> Lines:
     if missing is not None:
         lines.append(("90 % within", str(missing)))
     return [line for line in lines if line[1]] + _rest(metrics)
+
+
+def _finder(found: Any) -> Lines:
+    """The finder of a run, if it has one."""
+    if not isinstance(found, Mapping):
+        return []
+    (height, width), measured = found["size"], _table(found.get("metrics"))
+    lines = [("input", f"{width}x{height} px, whole pictures"), ("finds from", f"a score of {found['threshold']:.2f}")]
+    if "recall" in measured:
+        of = f"of {_value(measured.get('instances'))} instances in {_value(measured.get('pictures'))} validation pictures"
+        lines.append(("recall", f"{_number(measured['recall'], '.1%')} {of}"))
+        lines.append(("precision", _number(measured.get("precision"), ".1%")))
+    return lines
 
 
 def _spread(rmse: dict[str, Any]) -> str:

@@ -80,9 +80,17 @@ class Tile:
 
 
 def grid(
-    count: int, *, columns: int = 0, cell: float = 1.6, title: str = "", keys: Sequence[Key] = (), note: str = ""
+    count: int,
+    *,
+    columns: int = 0,
+    cell: float = 1.6,
+    aspect: float = 1.0,
+    title: str = "",
+    keys: Sequence[Key] = (),
+    note: str = "",
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` square cells without axes, each `cell` inches wide; `columns` 0: about as many as rows.
+    """A figure with `count` cells without axes, each `cell` inches wide and `aspect` times as high; `columns` 0: about as many
+    as rows.
 
     keys: the legend below the cells.
     """
@@ -92,8 +100,8 @@ def grid(
     lines = math.ceil(len(title) * _LETTER / width)
     across = max(1, int(width / 1.3))
     low = 0.22 * math.ceil(len(keys) / across)
-    figure = Figure(figsize=(width, rows * (cell + 0.12) + 0.2 + 0.2 * max(1, lines) + low), note=note)
-    ratios = [cell] * rows + ([low] if keys else [])
+    figure = Figure(figsize=(width, rows * (cell * aspect + 0.12) + 0.2 + 0.2 * max(1, lines) + low), note=note)
+    ratios = [cell * aspect] * rows + ([low] if keys else [])
     spec = figure.add_gridspec(len(ratios), columns, height_ratios=ratios)
     axes = [figure.add_subplot(spec[row, column]) for row in range(rows) for column in range(columns)]
     for axis in axes:

@@ -163,3 +163,26 @@ def test_candidates_become_boxes_in_the_picture(tmp_path: Path, monkeypatch: pyt
     searching.threshold = 0.5
     assert len(searching.find(np.zeros((120, 192), np.uint8))) == 1
     assert json.loads(searching.config.to_json())["size"] == [64, 96]
+
+
+@pytest.mark.slow
+def test_an_exported_finder_is_used_without_torch(tmp_path: Path) -> None:
+    """Its boxes are torch's; tracing the peaks takes half a minute."""
+    from kptool.predict import finding
+    from kptool.predict.finder_export import export_finder
+
+    network, config = finder.train(squares(16, 0), squares(8, 1), TrainConfig(), torch.device("cpu"), steps=60)
+    save_finder(tmp_path / "model.finder.safetensors", network, config)
+    shown = squares(4, 2).images[:, None]
+    done = export_finder(tmp_path / "model.finder.safetensors", tmp_path / "model.finder.onnx", shown)
+    assert done.boxes > 0
+    assert done.overlap > 0.999
+    weights = tmp_path / "model.safetensors"
+    with_graph = finding.load(weights, "cpu")
+    (tmp_path / "model.finder.onnx").unlink()
+    with_torch = finding.load(weights, "cpu")
+    assert with_graph is not None
+    assert with_torch is not None
+    for picture in shown[:, 0]:
+        ours, theirs = with_graph.find(picture), with_torch.find(picture)
+        assert [each.box for each in ours] == [pytest.approx(each.box, abs=0.01) for each in theirs]
