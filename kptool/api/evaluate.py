@@ -198,14 +198,11 @@ class _Pictures:
         from kptool.network.finder_config import LEAST_SCORE
         from kptool.predict.predictor import Predictor
 
+        options = whole.Options(self.sigmas, self.area_of_box, self.score, self.oks, split, self.coco)
         weights, origin = cards.resolve(model, measuring=True)
-        predictor = Predictor(weights, device, detect=self.detect, flip=tta, as_labelled=True)
+        # average precision is about all candidates, whatever the finder's own threshold
+        predictor = Predictor(weights, device, detect=self.detect, flip=tta, as_labelled=True, find_score=LEAST_SCORE)
         predictor.origin = origin
-        score = self.score
-        if predictor.detect and predictor.finder is not None:  # average precision is about all candidates
-            score = predictor.finder.threshold if score is None else score
-            predictor.finder.threshold = LEAST_SCORE
-        options = whole.Options(self.sigmas, self.area_of_box, score, self.oks, split, self.coco)
         remark(f"using {origin}")
         with bars.showing(progress) as bar:
             opening = Opening(images=self.images, category=self.category)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,6 @@ from kptool.evaluation.instances import InstanceMetrics
 from kptool.evaluation.shared_keypoints import shared
 from kptool.network.label_shift import AS_LABELLED
 from kptool.predict import stream
-from kptool.predict.instances import Instance
 from kptool.predict.predictor import Predictor
 from kptool.system.progress import Progress, silent
 
@@ -39,12 +38,14 @@ _TRAINED = "{n} of these pictures {are} of the training, so the numbers are too 
 
 @dataclass(frozen=True)
 class Options:
-    """How predictions are compared. sigmas: see `kptool.evaluation.sigmas.choose`. area_of_box: an instance's area as a share
-    of its box, None for the labels' own where they have any. split: "val" for the pictures that the model was not trained on,
-    "train" for the others, or "all". score: least score of the instances that precision, recall, PCK
-    and distances are about, None for all. oks: from which OKS on a prediction matches. coco: where to write the predictions as
-    COCO's results. Raises ConfigError for values out of
-    range."""
+    """How predictions are compared.
+
+    sigmas: see `kptool.evaluation.sigmas.choose`. area_of_box: an instance's area as a share of its box, None for the labels'
+    own where they have any. score: least score of the instances that precision, recall, PCK and distances are about, None
+    for the finder's own threshold. oks: from which OKS on a prediction matches. split: "val" for the pictures that the model
+    was not trained on, "train" for the others, or "all". coco: where to write the predictions as COCO's results. Raises
+    ConfigError for values out of range.
+    """
 
     sigmas: str | float | None = None
     area_of_box: float | None = None
@@ -66,9 +67,9 @@ class PicturesResult(Result):
 
     model: the weights, in words. points: what the predictions were compared as, "labelled". labels: their file or folder.
     coco: COCO's numbers, see `kptool.evaluation.coco.CocoScores`. instances: precision, recall, PCK and distances, see
-    `kptool.evaluation.instances.InstanceMetrics`. sigmas: by keypoint; sigmas_from, area_from: where they come from, in
-    words. trained_on: how many of the pictures the model is known to have been trained on. found: the predictions of each
-    picture, with keypoints as in `sigmas`. files: the pictures' names.
+    `kptool.evaluation.instances.InstanceMetrics`, of instances that were found with at least `score`. sigmas: by keypoint;
+    sigmas_from, area_from: where they come from, in words. files: the pictures' names. trained_on: how many of the pictures
+    the model is known to have been trained on. found: the predictions of each picture, with keypoints as in `sigmas`.
     """
 
     model: str
@@ -76,6 +77,7 @@ class PicturesResult(Result):
     labels: Path
     coco: CocoScores
     instances: InstanceMetrics
+    score: float
     sigmas: dict[str, float]
     sigmas_from: str
     area_from: str
@@ -108,7 +110,7 @@ class PicturesResult(Result):
             "mar_large": ar["large"],
             **{key: getattr(found, key) for key in ("precision", "recall", "pck", "pck_found", "distance")},
             "keypoints": {name: {**asdict(each), "sigma": self.sigmas[name]} for name, each in found.keypoints.items()},
-            "score_threshold": self.options.score or 0.0,
+            "score_threshold": self.score,
             "oks_threshold": self.options.oks,
             "most_predictions": self.coco.most,
             "sigmas": self.sigmas,
@@ -166,11 +168,14 @@ def evaluate_pictures(
             f"{path} has no instance with a labelled keypoint that is compared, so there is nothing to measure"
         )
     predicted, odd = _predict(predictor, source.pictures, progress)
-    found = [FoundInstances(same.predicted(each.points), each.scores) for each in predicted]
+    found = [replace(each, points=same.predicted(each.points)) for each in predicted]
     if options.coco is not None:
         coco_results.write(options.coco, source, same, found)
     chosen = _sigmas(same.names, options, truth, found)
     scores = coco.evaluate(truth, found, chosen.values, options.oks)
+    least = _least(predictor, options)
+    sure = [each.at_least(least) for each in found]
+    matches = coco.evaluate(truth, sure, chosen.values, options.oks).matches
     trained = 0 if used is None or options.split == "val" else int(used.sum())
     notes = (*source.notes, *same.notes, *odd, *_limits(scores), *counted(trained, _TRAINED))
     for text in notes:
@@ -180,7 +185,8 @@ def evaluate_pictures(
         AS_LABELLED,
         path,
         scores,
-        instances.measure(truth, found, scores.matches, same.names, options.score or 0.0),
+        instances.measure(truth, sure, matches, same.names),
+        least,
         dict(zip(same.names, chosen.values.tolist(), strict=True)),
         chosen.origin,
         source.area_from,
@@ -202,6 +208,13 @@ def _sigmas(
     return sigmas.estimated(instances.relative_errors(truth, found, first.matches), names)
 
 
+def _least(predictor: Predictor, options: Options) -> float:
+    """The score from which an instance counts as found: the one given, else that from which `predict` reports it."""
+    if options.score is not None:
+        return options.score
+    return 0.0 if predictor.finder is None else predictor.finder.config.threshold
+
+
 def _limits(scores: CocoScores) -> tuple[str, ...]:
     """A note where more predictions count than COCO counts."""
     if scores.most == coco.MOST:
@@ -221,20 +234,12 @@ def _predict(
     found = [
         FoundInstances(
             np.array([one.keypoints for one in each.faces], np.float32).reshape(-1, keypoints, 2),
-            np.array([confidence(one) for one in each.faces], np.float64),
+            np.array([one.confidence for one in each.faces], np.float64),
+            np.array([one.confidence if one.score is None else one.score for one in each.faces], np.float64),
         )
         for each in done.found
     ]
     return found, tuple(intensity.remark_notes(done.remarks))
-
-
-def confidence(one: Instance) -> float:
-    """The score by which instances are ranked: that with which it was found, else the mean of its keypoints' scores."""
-    found: float | None = getattr(one, "score", None)
-    if found is not None:
-        return found
-    known = np.isfinite(one.keypoints).all(1)
-    return float(one.scores[known].mean()) if known.any() else 0.0
 
 
 def _read(pictures: Sequence[LabelledPicture]) -> Iterator[InputPicture]:

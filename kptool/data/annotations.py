@@ -141,8 +141,8 @@ class LabelFile:
     counts. folder: the folder that picture names are relative to, if the reader has already found the pictures. edges: pairs
     of keypoints that the file's skeleton connects with a line. predicted_by: the model, if the file holds predictions.
     empty: pictures that are stated to show no instance, as instances without a keypoint; only conversion uses them.
-    category: what an instance is, such as "bee", if the file names one thing only. crowds: areas that show several
-    instances without keypoints, as instances with a box only.
+    category: what an instance is, such as "bee", if the file names one thing only. crowds: areas that show one or more
+    instances whose keypoints are not stated, as instances with a box only.
     """
 
     names: tuple[str, ...]

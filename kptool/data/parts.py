@@ -106,6 +106,12 @@ def merged(parts: Mapping[str, Part], skipped: tuple[str, ...] = ()) -> LabelFil
         raise DataError(
             f"{parts['val'].path} names all pictures of {first.path}; give the labels of others with --val-from"
         )
+    crowds = [
+        replace(area, picture=place.relative_to(folder).as_posix())
+        for part, each in parts.items()
+        for area, place in _areas(each.file, located[part])
+        if owner[place] == part
+    ]
     twice = sum(len(each.file.things) for each in parts.values()) - len(things)
     notes_of = {part: (*each.file.notes, *located[part].notes) for part, each in parts.items()}
     notes = (
@@ -117,7 +123,13 @@ def merged(parts: Mapping[str, Part], skipped: tuple[str, ...] = ()) -> LabelFil
         *skipped,
     )
     files = tuple(file for each in parts.values() for file in (each.file.files or (each.path,)))
-    return replace(first.file, things=things, files=files, notes=notes, folder=folder, empty=(), crowds=())
+    return replace(first.file, things=things, files=files, notes=notes, folder=folder, empty=(), crowds=crowds)
+
+
+def _areas(file: LabelFile, located: Located) -> list[tuple[Labelled, Path]]:
+    """The areas of crowds, each with its picture, in pictures that show instances too."""
+    places = {thing.picture: place for thing, place in zip(file.things, located.places, strict=True)}
+    return [(area, places[area.picture]) for area in file.crowds if area.picture in places]
 
 
 def _located(part: Part) -> Located:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kptool.base.geometry import Box, apply_affine, invert_affine
 from kptool.data import images
-from kptool.data.annotations import LabelFile, Labelled, Samples, Source
+from kptool.data.annotations import Labelled, Samples, Source
 from kptool.data.boxes import boxes
 from kptool.data.labels import locate_pictures, read_picture
 from kptool.data.notes import counted
@@ -76,21 +76,17 @@ def labelled_pictures(path: Path, opening: Opening, share: float | None = None) 
         return _of_source(checked(reader.open(path)), share)
     file, folder = read_labels(path, reader, opening)
     several = {thing.picture for thing in file.things}
-    alone = [thing for thing in _crowds(file) if thing.picture not in several]
+    alone = [thing for thing in file.crowds if thing.picture not in several]
     known = [thing.picture for thing in file.things]
     file, places = locate_pictures(path, replace(file, empty=(*file.empty, *alone)), folder)
     place_of = dict(zip(known, places, strict=True))
     others = [(folder / thing.picture, thing) for thing in file.empty]
-    others += [(place_of[thing.picture], thing) for thing in _crowds(file) if thing.picture in place_of]
+    others += [(place_of[thing.picture], thing) for thing in file.crowds if thing.picture in place_of]
     table = _Table.of(file.things, places, others, share)
     notes = (*file.notes, *table.notes)
     return LabelledPictures(
         file.names, table.pictures(), table.area_from, file.files or (path,), notes, opening.category or file.category
     )
-
-
-def _crowds(file: LabelFile) -> Sequence[Labelled]:
-    return getattr(file, "crowds", ())
 
 
 def _of_source(source: Source, share: float | None) -> LabelledPictures:
@@ -174,7 +170,8 @@ class _Table:
     def _picture(self, place: Path, rows: list[int], beside: list[Labelled]) -> LabelledPicture:
         first = self.things[rows[0]] if rows else beside[0]
         rows = [row for row in rows if np.isfinite(self.edges[row]).all()]
-        crowds = [thing.box for thing in beside if thing.box is not None]
+        areas = [thing for thing in beside if thing.box is not None]
+        crowds = [thing.box for thing in areas if thing.box is not None]
         instances = [self.things[row] for row in rows]
         count, keypoints = len(rows) + len(crowds), len(first.visibility)
         points, seen = np.zeros((count, keypoints, 2)), np.zeros((count, keypoints), np.uint8)
@@ -187,11 +184,16 @@ class _Table:
             points,
             seen,
             edges,
-            np.concatenate([self.areas[rows], edges[len(rows) :, 2] * edges[len(rows) :, 3]]),
+            np.array([*self.areas[rows], *(_area(thing) for thing in areas)]),
             np.arange(count) >= len(rows),
             np.array([*rows, *[-1] * len(crowds)], np.int64),
             partial(read_picture, first, place),
         )
+
+
+def _area(crowd: Labelled) -> float:
+    assert crowd.box is not None
+    return crowd.box[2] * crowd.box[3] if crowd.area is None else crowd.area
 
 
 def _stacked(edges: NDArray[np.float64], crowds: Sequence[Box]) -> NDArray[np.float64]:

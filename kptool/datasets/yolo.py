@@ -9,7 +9,7 @@ or 2 (visible), or a model's confidence if some are not whole. The labels of ``i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -114,9 +114,24 @@ def _read(
     pairs = _flip_pairs(path, settings.get("flip_idx"), shape[0])
     kinds = {classes.get(int(line.values[0])) for line in lines}
     kind = kinds.pop() if len(kinds) == 1 else None
-    return LabelFile(
-        _keypoint_names(settings, shape[0]), instances, pairs, (path,), notes, pictures.folder, category=kind
+    names = _keypoint_names(settings, shape[0])
+    file = LabelFile(names, instances, pairs, (path,), notes, pictures.folder, category=kind)
+    stated = {line.picture for line in every}
+    bare = [picture for picture, labelled in labels.items() if picture not in stated and is_file(labelled)]
+    crowds = [_bare(pictures, line.picture, shape[0], line.values[1:5]) for line in chosen if len(line.values) == 5]
+    return replace(
+        file,
+        empty=[_bare(pictures, picture, shape[0]) for picture in bare],
+        crowds=[area for area in crowds if area.box is not None],
     )
+
+
+def _bare(pictures: Pictures, picture: Path, keypoints: int, box: np.ndarray | None = None) -> Labelled:
+    """An image, or with `box`, fractions of its size, an area of it, without labelled keypoints."""
+    edges = None if box is None else _box(box, np.array(_size(picture), np.float64))
+    name = picture.absolute().relative_to(pictures.folder.absolute()).as_posix()
+    nothing = np.full((keypoints, 2), np.nan), np.zeros(keypoints, np.uint8)
+    return Labelled(name, *nothing, edges, split=pictures.parts[picture])
 
 
 def _settings(path: Path) -> dict[str, Any]:

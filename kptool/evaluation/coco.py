@@ -32,10 +32,16 @@ _CATEGORY = 1
 @dataclass(frozen=True)
 class FoundInstances:
     """The m instances that were predicted in a picture. points: float (m, K, 2), pixels; NaN for a keypoint without a
-    position. scores: float (m,), by which they are ranked."""
+    position. scores: float (m,), by which they are ranked. found: float (m,), with which they were found; None for `scores`."""
 
     points: NDArray[np.floating[Any]]
     scores: NDArray[np.floating[Any]]
+    found: NDArray[np.floating[Any]] | None = None
+
+    def at_least(self, score: float) -> FoundInstances:
+        """Those that were found with a score of at least `score`."""
+        sure = (self.scores if self.found is None else self.found) >= score
+        return FoundInstances(self.points[sure], self.scores[sure], None if self.found is None else self.found[sure])
 
 
 @dataclass(frozen=True)

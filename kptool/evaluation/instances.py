@@ -60,10 +60,9 @@ def measure(
     found: Sequence[FoundInstances],
     matches: Sequence[Matches],
     names: Sequence[str],
-    least: float = 0.0,
 ) -> InstanceMetrics:
-    """The metrics of predictions with a score of at least `least`. `matches` are those of all predictions."""
-    pairs = [_pair(*each, least) for each in zip(truth, found, matches, strict=True)]
+    """The metrics of the predictions `found` of the pictures `truth`, of which `matches` are the matches."""
+    pairs = [_pair(*each) for each in zip(truth, found, matches, strict=True)]
     k = len(names)
     apart, seen = (np.concatenate([part[i] for part in pairs] or [np.empty((0, k))]) for i in (0, 1))
     relative, hit = (np.concatenate([part[i] for part in pairs] or [np.empty(0)]) for i in (2, 3))
@@ -93,19 +92,18 @@ def measure(
 
 
 def _pair(
-    truth: LabelledPicture, found: FoundInstances, matches: Matches, least: float
+    truth: LabelledPicture, found: FoundInstances, matches: Matches
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_], int]:
     """For the n instances of a picture that count: distances (n, K) of their predictions, infinite without one; visibility
     (n, K); larger sides of their boxes (n,); which are found (n,). And the number of predictions that match none."""
     counts = ~truth.ignored
-    sure = found.scores >= least
     apart = np.full(truth.visibility.shape, np.inf)
     hit = np.zeros(len(counts), np.bool_)
-    for one in np.flatnonzero(sure & (matches.truth >= 0)).tolist():
+    for one in np.flatnonzero(matches.truth >= 0).tolist():
         whose = matches.truth[one]
         apart[whose] = distances(found.points[one].astype(np.float64), truth.points[whose])
         hit[whose] = True
-    extra = int((sure & matches.counts & (matches.truth < 0)).sum())
+    extra = int((matches.counts & (matches.truth < 0)).sum())
     return apart[counts], truth.visibility[counts], truth.boxes[counts, 2:].max(1), hit[counts], extra
 
 

@@ -75,6 +75,14 @@ class Instance:
     absent: NDArray[np.bool_] | None = field(default=None, repr=False)
     score: float | None = None
 
+    @property
+    def confidence(self) -> float:
+        """0..1, by which instances are ranked: the mean score of its keypoints that have a position, times the score with which
+        it was found if it was searched for; 0 without any position."""
+        known = np.isfinite(self.keypoints).all(1)
+        mean = float(self.scores[known].mean()) if known.any() else 0.0
+        return mean if self.score is None else mean * self.score
+
     def without_absent(self, min_score: float) -> Instance:
         """The same instance without position and radius for keypoints with a score below `min_score`."""
         learnt = np.isfinite(self.keypoints).all(1)

@@ -133,7 +133,7 @@ def write_coco(path: Path, found: Sequence[PicturePrediction], predictor: Predic
     the model has not learnt them.
 
     Boxes are measured from the picture's edges, keypoints, as in all outputs, from the first pixel's centre. An
-    annotation's score is the mean score of its keypoints with `v` 2.
+    annotation's score is its instance's `confidence`.
     """
     about = f"{CONVENTION}; boxes from the picture's edges"
     document: dict[str, Any] = {
@@ -169,7 +169,7 @@ def write_coco(path: Path, found: Sequence[PicturePrediction], predictor: Predic
                     "bbox": box,
                     "area": round(box[2] * box[3], 4),
                     "iscrowd": 0,
-                    "score": round(float(face.scores[known].mean()), 4) if known.any() else 0.0,
+                    "score": round(face.confidence, 4),
                     **({} if face.track is None else {"track_id": face.track}),
                 }
             )

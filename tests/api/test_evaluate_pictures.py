@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 import kptool
 from kptool.api.evaluate import is_labels
-from kptool.api.evaluate_pictures import Options, PicturesResult, confidence, evaluate_pictures
+from kptool.api.evaluate_pictures import Options, PicturesResult, evaluate_pictures
 from kptool.base.config import ModelConfig
 from kptool.base.errors import ConfigError, DataError
 from kptool.data.sources import Opening
@@ -38,6 +39,7 @@ class Knowing:
     """Predicts by a picture's grey value."""
 
     names, origin = NAMES, "a model that knows"
+    finder = None
     card = Card(ModelConfig("unet", NAMES, (), (32, 32), 1))
 
     def __init__(self, found: dict[int, list[Instance]]) -> None:
@@ -169,10 +171,17 @@ def test_values_out_of_range(options: dict[str, Any]) -> None:
         Options(**options)
 
 
-def test_confidence_is_the_mean_score_of_keypoints_with_a_position() -> None:
-    one = instance([[1, 2], [np.nan, np.nan]], 0.5)
-    assert confidence(one) == 0.5
-    assert confidence(instance([[np.nan, np.nan]] * 2, 0.5)) == 0
+def test_the_score_with_which_an_instance_was_found_decides_what_is_reported(labels: Path) -> None:
+    """The finder's threshold is the default; in mAP, instances are ranked by their confidence."""
+    first, second = (replace(instance([[30, 30], [40, 30]], high), score=low) for high, low in ((0.9, 0.2), (0.8, 0.5)))
+    predictor: Any = Knowing({2: [first, second]})
+    predictor.finder = SimpleNamespace(config=SimpleNamespace(threshold=0.4))
+    found = evaluate_pictures(predictor, labels, Opening(), Options())
+    assert found.score == found.to_dict()["score_threshold"] == 0.4
+    assert (found.instances.found, found.instances.extra) == (1, 0)
+    np.testing.assert_allclose(found.found[1].scores, [0.18, 0.4], rtol=1e-6)
+    every = evaluate_pictures(predictor, labels, Opening(), Options(score=0))
+    assert (every.instances.found, every.instances.extra) == (1, 1)
 
 
 @pytest.mark.parametrize(

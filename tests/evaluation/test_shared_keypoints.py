@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluation.whole_pictures import picture
+from whole_pictures import picture
 
 from kptool.base.errors import DataError
 from kptool.base.face68 import PARTS

@@ -67,7 +67,8 @@ def labels(path: Path, document: Any, category: str | None = None) -> LabelFile:
     model, empty = coco_extras.model(document), coco_extras.empty(tables, pictures.key, pictures.rows, names)
     kind = coco_extras.kind(kinds.key, kinds.rows, rows)
     file = LabelFile(names, instances, pairs, (path,), notes, edges=edges, category=kind)
-    areas = _crowds(crowds, pictures, len(names))
+    mine = (row for row in tables["annotations"] if wanted is None or kinds.key(row.get("category_id")) in wanted)
+    areas = _areas([row for row in mine if row.get("iscrowd") or not row.get("keypoints")], pictures, len(names))
     return replace(file, predicted_by=model, empty=empty, crowds=areas)
 
 
@@ -236,8 +237,8 @@ def _instance(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: n
     return Labelled(picture["file_name"], points, seen, edges, size, split=part, score=score, area=area)
 
 
-def _crowds(rows: list[_Row], pictures: _Ids, keypoints: int) -> list[Labelled]:
-    """The areas of crowds, those of which the picture and the box can be read."""
+def _areas(rows: list[_Row], pictures: _Ids, keypoints: int) -> list[Labelled]:
+    """The areas of crowds and of instances without keypoints, those of which the picture and the box can be read."""
     nothing = np.full((keypoints, 2), np.nan), np.zeros(keypoints, np.uint8)
     areas = []
     for row in rows:

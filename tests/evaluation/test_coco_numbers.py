@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from evaluation.whole_pictures import found, picture
+from whole_pictures import found, picture
 
 from kptool.base.errors import ConfigError
 from kptool.evaluation import coco

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluation.whole_pictures import found, picture
+from whole_pictures import found, picture
 
 from kptool.evaluation import coco, instances
 from kptool.evaluation.coco import FoundInstances, Matches
@@ -36,10 +36,10 @@ def test_by_hand() -> None:
     assert (tail.labelled, tail.distance, tail.pck) == (2, 3, {"0.1": 0.0, "0.2": 0.5})
 
 
-def test_predictions_below_the_threshold_are_none() -> None:
-    sure = instances.measure(*pair(), NAMES, 0.5)
-    assert (sure.found, sure.extra, sure.precision) == (1, 0, 1)
-    none = instances.measure(*pair(), NAMES, 0.95)
+def test_without_a_prediction() -> None:
+    truth, _, _ = pair()
+    matches = [Matches(np.empty(0, np.int64), np.empty(0, bool))]
+    none = instances.measure(truth, [found([], [], 2)], matches, NAMES)
     assert (none.found, none.missed, none.extra) == (0, 2, 0)
     assert (none.precision, none.recall, none.distance) == (None, 0, None)
     assert none.pck == {"0.1": 0, "0.2": 0}
