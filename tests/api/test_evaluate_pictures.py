@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from kptool.api.evaluate_pictures import Options, PicturesResult, evaluate_pictu
 from kptool.base.config import ModelConfig
 from kptool.base.errors import ConfigError, DataError
 from kptool.data.sources import Opening
+from kptool.evaluation import sigmas
 from kptool.network.cards import Card
 from kptool.predict.instances import Instance
 from kptool.system.files import sha256
@@ -117,9 +119,14 @@ def test_the_result_in_a_notebook(labels: Path) -> None:
     assert found.files == ("1.png", "2.png", "3.png")
 
 
-def test_sigmas_from_the_errors_and_from_a_file(labels: Path, tmp_path: Path) -> None:
+def test_sigmas_from_the_errors_and_from_a_file(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tails of two fish are 1 and 0 pixels off, a tenth of the root of the area at most; their median is half of it."""
     with pytest.raises(DataError, match="estimating the sigma of 'head' takes 9 found instances"):
         measured(labels, sigmas="estimate")
+    monkeypatch.setattr(sigmas, "_LEAST_LABELS", 2)
+    found = measured(labels, sigmas="estimate")
+    assert found.sigmas == {"head": 1e-6, "tail": pytest.approx(0.05 / math.sqrt(math.log(2)))}
+    assert found.sigmas_from == "estimated from the spread of this model's errors on these pictures"
     (tmp_path / "s.json").write_text(json.dumps(measured(labels, sigmas=0.1).to_dict()))
     assert measured(labels, sigmas=str(tmp_path / "s.json")).sigmas == {"head": 0.1, "tail": 0.1}
 

@@ -90,3 +90,30 @@ def test_a_source_with_its_pictures_inside(tmp_path: Path) -> None:
     assert found.pictures[0].points.tolist() == [[[40, 30], [44, 60]]]
     assert found.pictures[1].visibility.tolist() == [[2, 0]]
     assert np.array_equal(found.pictures[1].read().pixels, np.full((96, 96), 7, np.uint8))
+
+
+def test_areas_of_crowds_and_boxes_without_keypoints_count_neither_way(labels: Path) -> None:
+    """Of the category that is read; also in pictures that show nothing else, and in the parts of a set."""
+    document = json.loads(labels.read_text())
+    document["categories"].append({"id": 2, "name": "hook"})
+    document["annotations"] += [
+        row(5, 1, [0] * 6, iscrowd=1, num_keypoints=0, bbox=[40, 20, 10, 20], area=150),
+        {"id": 6, "image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 5]},
+        {"id": 7, "image_id": 1, "category_id": 2, "bbox": [0, 0, 4, 5]},
+        row(8, 3, [0] * 6, iscrowd=1, num_keypoints=0, bbox=[1, 1, 2, 2]),
+    ]
+    labels.write_text(json.dumps(document))
+    first, _, third = read(labels).pictures
+    assert first.crowd.tolist() == [False, False, True, True]
+    assert first.boxes[2:].tolist() == [[39.5, 19.5, 10, 20], [-0.5, -0.5, 4, 5]]
+    assert first.areas[2:].tolist() == [150, 20]
+    assert first.rows.tolist() == [0, 1, -1, -1]
+    assert third.ignored.tolist() == [True]
+    train, val = ({**document, "images": [document["images"][i]]} for i in (0, 1))
+    for part, number in ((train, 1), (val, 2)):
+        part["annotations"] = [each for each in document["annotations"] if each["image_id"] == number]
+    labels.unlink()
+    (labels.parent / "train.json").write_text(json.dumps(train))
+    (labels.parent / "val.json").write_text(json.dumps(val))
+    merged = {each.name: each.crowd.tolist() for each in read(labels.parent).pictures}
+    assert merged == {"1.png": [False, False, True, True], "2.png": [False, False]}

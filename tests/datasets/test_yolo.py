@@ -11,6 +11,7 @@ from label_files import pictures, put, write_yolo
 from PIL import Image
 
 from kptool.base.errors import DataError
+from kptool.data import images
 from kptool.data.annotations import LabelFile
 from kptool.data.sources import Opening, find_reader, find_source, read_labels
 
@@ -180,3 +181,20 @@ def test_a_file_of_labels_is_of_one_picture(tmp_path: Path) -> None:
 def test_lines_that_other_exports_write_are_told(line: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"line 2: .*{says}"):
         read(write(tmp_path, {"train/0": labelled(2, 2) + line}))
+
+
+def test_a_box_alone_is_an_area_and_an_empty_file_a_picture_without_anything(tmp_path: Path) -> None:
+    """The picture without a file of labels is not stated to show nothing."""
+    lines = {
+        "train/0": labelled(2, 2) + "0 0.5 0.5 0.5 0.25\n1 0.5 0.5 0.1 0.1\n",
+        "train/1": "",
+        "train/2": labelled(2, 2),
+    }
+    path = write(tmp_path, lines)
+    height, width = images.size(tmp_path / "images/train/0.png") or (0, 0)
+    pictures(tmp_path / "images" / "train", ("3.png",))
+    file = read(path, "leaf")
+    (area,) = file.crowds
+    assert (area.picture, area.visibility.tolist()) == ("images/train/0.png", [0, 0])
+    assert area.box == (width / 4 - 0.5, height * 3 / 8 - 0.5, width / 2, height / 4)
+    assert [(thing.picture, thing.box) for thing in file.empty] == [("images/train/1.png", None)]
