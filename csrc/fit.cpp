@@ -4,14 +4,13 @@
 #include <array>
 #include <cmath>
 
+#include "moments.hpp"
+
 namespace kptool {
 namespace {
 
-constexpr double log_floor = 0.2;
-constexpr double zero_floor = 1e-10;
 constexpr double least_pivot = 1e-9;
 constexpr double least_top = -0.01;  // in log units relative to a flat top, which was rounded or saturated
-constexpr std::size_t max_window = 2 * ((3 * max_reach + 1) / 2) + 1;
 
 using Fit = std::array<double, 4>;  // a, b, c, d
 
@@ -19,14 +18,6 @@ using Fit = std::array<double, 4>;  // a, b, c, d
 struct Equations {
     double matrix[4][4] = {};
     Fit right = {};
-
-    void add(double u, double v, double weight, double value) {
-        const double terms[4] = {1.0, u, v, u * u + v * v};
-        for (std::size_t i = 0; i < 4; ++i) {
-            for (std::size_t j = i; j < 4; ++j) matrix[i][j] += weight * terms[i] * terms[j];
-            right[i] += weight * terms[i] * value;
-        }
-    }
 
     // Gaussian elimination; an unknown that the data do not determine becomes 0.
     Fit solve() {
@@ -59,23 +50,30 @@ bool is_peaked(const Fit& f) {
 }
 
 // One axis of the model, exp(linear t + curve t^2) at the pixels of the window, and the sums of its square
-// times t^0 ... t^4, from which the normal equations are built.
+// times t^0 ... t^4, from which the normal equations are built. From one pixel to the next, the model grows
+// by a factor that itself changes by a constant factor.
 struct Axis {
-    std::array<double, max_window> t, model;
+    Line model = {};
     std::array<double, 5> moments = {};
-    std::size_t count = 0;
 
-    Axis(std::ptrdiff_t begin, std::ptrdiff_t end, std::ptrdiff_t origin, double unit, double linear,
-         double curve) {
-        const double to_units = 1.0 / unit;
-        for (std::ptrdiff_t i = begin; i < end; ++i, ++count) {
-            const double at = static_cast<double>(i - origin) * to_units;
-            t[count] = at;
-            model[count] = std::exp((linear + curve * at) * at);
-            double power = model[count] * model[count];
+    Axis(const Line& t, std::size_t count, std::size_t origin, double step, double linear, double curve) {
+        const double change = std::exp(2.0 * curve * step * step);
+        const auto go = [&](double direction, std::size_t pixels) {
+            double value = 1.0, factor = std::exp((direction * linear + curve * step) * step);
+            for (std::size_t i = 1; i <= pixels; ++i) {
+                value *= factor;
+                factor *= change;
+                model[direction > 0.0 ? origin + i : origin - i] = value;
+            }
+        };
+        model[origin] = 1.0;
+        go(1.0, count - 1 - origin);
+        go(-1.0, origin);
+        for (std::size_t i = 0; i < count; ++i) {
+            double power = model[i] * model[i];
             for (double& moment : moments) {
                 moment += power;
-                power *= at;
+                power *= t[i];
             }
         }
     }
@@ -96,57 +94,48 @@ void fill_matrix(Equations& e, const std::array<double, 5>& x, const std::array<
     set(3, 3, x[4] * y[0] + 2.0 * x[2] * y[2] + x[0] * y[4]);
 }
 
-// The Gauss-Newton step from `fit`: normal equations weighted by model^2; the right-hand side is
-// model (value - model).
-template <class T>
-Fit refine(const Map<T>& map, Pixel peak, const Window& window, double unit, const Fit& fit) {
-    const Axis x(window.x0, window.x1, peak.x, unit, fit[1], fit[3]);
-    const Axis y(window.y0, window.y1, peak.y, unit, fit[2], fit[3]);
-    const double height = std::exp(fit[0]);
-    const double to_share = 1.0 / map.at(peak.x, peak.y);
-    Equations e;
-    fill_matrix(e, x.moments, y.moments, height * height);
-    for (std::size_t j = 0; j < y.count; ++j) {
-        const double line = height * y.model[j];
-        double sum[3] = {};
-        for (std::size_t i = 0; i < x.count; ++i) {
-            const double model = line * x.model[i];
-            const double value = map.at(window.x0 + static_cast<std::ptrdiff_t>(i),
-                                        window.y0 + static_cast<std::ptrdiff_t>(j));
-            const double pull = model * (value * to_share - model);
-            sum[0] += pull;
-            sum[1] += pull * x.t[i];
-            sum[2] += pull * x.t[i] * x.t[i];
-        }
-        e.right[0] += sum[0];
-        e.right[1] += sum[1];
-        e.right[2] += sum[0] * y.t[j];
-        e.right[3] += sum[2] + sum[0] * y.t[j] * y.t[j];
-    }
-    Fit step = e.solve();
-    for (std::size_t i = 0; i < 4; ++i) step[i] += fit[i];
-    return step;
+Fit right_side(const Patch& patch, const Columns<3>& pulls) {
+    const auto sum = pulls.totals(patch);
+    return {sum[0][0], sum[1][0], sum[0][1], sum[2][0] + sum[0][2]};
 }
 
-// The first fit. The pixels of a flat top are left out, because they only bound the Gaussian from below.
-template <class T>
-Fit fit_logarithms(const Map<T>& map, Pixel peak, const Window& window, double unit, bool flat) {
-    const double height = map.at(peak.x, peak.y), to_share = 1.0 / height, to_units = 1.0 / unit;
-    const double least = log_floor * height;  // compared before dividing, since rounding would decide ties
-    const std::ptrdiff_t near = flat ? -1 : 2;
+// The first fit.
+Fit fit_logarithms(const Patch& patch, bool flat) {
+    Columns<5> weights(patch.padded);
+    Columns<3> pulls(patch.padded);
+    add_logarithms(patch, flat, weights, pulls);
     Equations e;
-    for (std::ptrdiff_t y = window.y0; y < window.y1; ++y) {
-        for (std::ptrdiff_t x = window.x0; x < window.x1; ++x) {
-            const double value = map.at(x, y) * to_share;
-            const std::ptrdiff_t dx = x - peak.x, dy = y - peak.y;
-            if ((map.at(x, y) > least || (std::abs(dx) + std::abs(dy) <= near && value > zero_floor)) &&
-                !(flat && map.at(x, y) == height)) {
-                e.add(static_cast<double>(dx) * to_units, static_cast<double>(dy) * to_units, value * value,
-                      std::log(value));
-            }
-        }
-    }
+    const auto sum = weights.totals(patch);
+    const auto set = [&](std::size_t i, std::size_t j, double value) { e.matrix[i][j] = value; };
+    set(0, 0, sum[0][0]);
+    set(0, 1, sum[1][0]);
+    set(0, 2, sum[0][1]);
+    set(0, 3, sum[2][0] + sum[0][2]);
+    set(1, 1, sum[2][0]);
+    set(1, 2, sum[1][1]);
+    set(1, 3, sum[3][0] + sum[1][2]);
+    set(2, 2, sum[0][2]);
+    set(2, 3, sum[2][1] + sum[0][3]);
+    set(3, 3, sum[4][0] + 2.0 * sum[2][2] + sum[0][4]);
+    e.right = right_side(patch, pulls);
     return e.solve();
+}
+
+// The Gauss-Newton step from `fit`: normal equations weighted by model^2; the right-hand side is
+// model (value - model).
+Fit refine(const Patch& patch, double unit, const Fit& fit) {
+    const double step = 1.0 / unit;
+    const Axis x(patch.u, patch.width, patch.column, step, fit[1], fit[3]);
+    const Axis y(patch.v, patch.height, patch.row, step, fit[2], fit[3]);
+    const double height = std::exp(fit[0]);
+    Equations e;
+    fill_matrix(e, x.moments, y.moments, height * height);
+    Columns<3> pulls(patch.padded);
+    add_residuals(patch, x.model, y.model, height, pulls);
+    e.right = right_side(patch, pulls);
+    Fit better = e.solve();
+    for (std::size_t i = 0; i < 4; ++i) better[i] += fit[i];
+    return better;
 }
 
 Point centre_of(const Fit& fit, Pixel origin, double unit) {
@@ -174,10 +163,11 @@ Point fit_gaussian(const Map<T>& map, const Top& top) {
                         std::max<std::ptrdiff_t>(peak.y - side, 0), std::min(peak.y + side + 1, map.height)};
     const auto scale = static_cast<double>(unit);
     const bool flat = !top.is_single() && is_flat(map, top);
-    Fit fit = fit_logarithms(map, peak, window, scale, flat);
+    const Patch patch(map, peak, window, scale);
+    Fit fit = fit_logarithms(patch, flat);
     if (!is_peaked(fit) || (flat && fit[0] < least_top)) return middle(map, top);
     if (flat) return nearest_on(top, centre_of(fit, peak, scale));
-    const Fit better = refine(map, peak, window, scale, fit);
+    const Fit better = refine(patch, scale, fit);
     if (is_peaked(better)) fit = better;
     return centre_of(fit, peak, scale);
 }
