@@ -87,6 +87,33 @@ def distances(
     return np.where(count >= LEAST_POINTS, np.sqrt(squares / np.maximum(count, 1)), np.nan)
 
 
+def turns(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """How far shapes (N, K, 2) are turned from their usual angle, (M,) for those M that can be aligned, in degrees, 0..180.
+
+    labelled: bool (N, K). A shape that its mirror image fits better is compared as that: an animal from the side faces left
+    or right without being turned. None without a mean shape.
+    """
+    mean = mean_shape(points, labelled)
+    if mean is None:
+        return None
+    z, known = _usable(to_complex(points), labelled)
+    m = to_complex(mean)
+    weights = (known & np.isfinite(m)).astype(float)
+    z, m = np.where(known, z, 0), np.nan_to_num(m)
+    tried = [(each, align(each, weights, m)) for each in (z, -z.conj())]
+    far = [np.sqrt((weights * np.abs(moved - m) ** 2).sum(1)) for _, moved in tried]
+    factors = [np.sum(weights * _about(moved, weights) * _about(each, weights).conj(), 1) for each, moved in tried]
+    chosen = np.where(far[1] < far[0], factors[1], factors[0])
+    unit = chosen / np.maximum(np.abs(chosen), 1e-300)
+    return np.asarray(np.degrees(np.abs(np.angle(unit * np.conj(unit.sum())))))
+
+
+def _about(shapes: Complex, weights: NDArray[np.float64]) -> Complex:
+    """Shapes (N, K) about their weighted middles."""
+    total = np.maximum(weights.sum(1, keepdims=True), 1e-300)
+    return np.asarray(shapes - (weights * shapes).sum(1, keepdims=True) / total)
+
+
 def _usable(z: Complex, labelled: NDArray[np.bool_]) -> tuple[Complex, NDArray[np.bool_]]:
     """Evenly spaced samples, at most `_MOST`, that have three labelled points and some extent."""
     middle = np.where(labelled, z, 0).sum(1) / np.maximum(labelled.sum(1), 1)

@@ -98,6 +98,12 @@ def test_sigma_grows_with_the_image_and_stays_below_the_neighbours() -> None:
     assert recommend.sigma(changed(size=(192, 192), spacing=None), 2).value == 3
 
 
+def test_the_rotation_covers_the_angles_at_which_instances_are_seen() -> None:
+    assert recommend.rotation(changed(turned=12.0)) == {}
+    assert recommend.rotation(changed(turned=71.0))["augment.rotation"].value == 80
+    assert recommend.rotation(changed(turned=179.0))["augment.rotation"].value == 180
+
+
 def test_large_images_are_made_smaller_unless_keypoints_are_close() -> None:
     assert recommend.size(changed(size=(1024, 512), spacing=80.0)).value == "128x256"
     assert "--size 256,128" in recommend.size(changed(size=(1024, 512), spacing=80.0)).why
