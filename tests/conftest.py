@@ -153,6 +153,22 @@ def run_folder(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def graph(run_folder: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph of `graphs.unet`, beside its weights and what the command line said."""
+    import graphs
+
+    return once(tmp_path_factory, "graph", lambda folder: graphs.unet(run_folder, faces, folder)) / "model.onnx"
+
+
+@pytest.fixture(scope="session")
+def labelled_graph(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph of `graphs.resnet`, beside its weights."""
+    import graphs
+
+    return once(tmp_path_factory, "labelled", lambda folder: graphs.resnet(faces, folder)) / "model.onnx"
+
+
+@pytest.fixture(scope="session")
 def real_faces() -> Path:
     """The folder of real faces; tests that need it are skipped where it is missing."""
     if not SHARED_FACES.is_dir():

@@ -22,23 +22,23 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     unit, sides, room = peaks.reach(), peaks.plateau(), peaks.room()
     flat = ((sides > 0) | (room == 0)).all(1, keepdim=True)
     reach = (3 * unit + 1) // 2
-    dx, dy, values, inside = peaks.window(*torch.minimum(reach[:, None], room).unbind(1))
-    x, y = dx / unit[:, None], dy / unit[:, None]
+    dx, dy, values, inside = peaks.window(*torch.minimum(reach.unsqueeze(1), room).unbind(1))
+    x, y = dx / unit.unsqueeze(1), dy / unit.unsqueeze(1)
     terms = torch.stack([torch.ones_like(x), x, y, x.square() + y.square()], -1)
-    v = values / peaks.height.clamp_min(1e-300)[:, None]
+    v = values / peaks.height.clamp_min(1e-300).unsqueeze(1)
     near = dx.abs() + dy.abs() <= 2  # a narrow Gaussian in a corner has few other pixels
     used = (
         inside
-        & ((values > _LOG_FLOOR * peaks.height[:, None]) | (near & ~flat & (v > _ZERO_FLOOR)))
+        & ((values > _LOG_FLOOR * peaks.height.unsqueeze(1)) | (near & ~flat & (v > _ZERO_FLOOR)))
         & ~(flat & (v == 1))
     )
     weight = torch.where(used, v.square(), 0)
     fit = _solve(terms, weight, weight * torch.where(used, v, 1).log())
-    there = _peaked(fit) & (~flat[:, 0] | (fit[:, 0] >= _LEAST_TOP))
-    model = (terms @ torch.where(there[:, None], fit, 0)[..., None])[..., 0].exp() * inside
+    there = _peaked(fit) & (~flat.squeeze(1) | (fit.select(1, 0) >= _LEAST_TOP))
+    model = (terms @ torch.where(there.unsqueeze(1), fit, 0).unsqueeze(2)).squeeze(2).exp() * inside
     better = fit + _solve(terms, model.square(), model * (v - model))
-    fit = torch.where(_peaked(better)[:, None] & ~flat, better, fit)
-    shift = -0.5 * unit[:, None] * fit[:, 1:3] / torch.where(there, fit[:, 3], -1)[:, None]
+    fit = torch.where(_peaked(better).unsqueeze(1) & ~flat, better, fit)
+    shift = -0.5 * unit.unsqueeze(1) * fit.narrow(1, 1, 2) / torch.where(there, fit.select(1, 3), -1).unsqueeze(1)
     least, most = -sides[:, 0::2] - 0.5, sides[:, 1::2] + 0.5
     shift = torch.where(flat, torch.maximum(torch.minimum(shift, most), least), shift)
     middle_x, middle_y = peaks.middle(sides)
@@ -54,23 +54,28 @@ def _peaked(fit: Tensor) -> Tensor:
 
 def _solve(terms: Tensor, weight: Tensor, pull: Tensor) -> Tensor:
     """Weighted least squares (M, 4) by Gaussian elimination; an unknown that the pixels do not determine is 0."""
-    matrix = (terms * weight[..., None]).transpose(1, 2) @ terms
-    right = (terms * pull[..., None]).sum(1, keepdim=True).transpose(1, 2)
-    rows = list(torch.cat([matrix, right], 2).unbind(1))  # no in-place writes, which are slow to export
-    least = [_LEAST_PIVOT * row[:, i] for i, row in enumerate(rows)]
-    used, pivots = [], []
+    matrix = (terms * weight.unsqueeze(2)).transpose(1, 2) @ terms
+    right = (terms * pull.unsqueeze(2)).sum(1).unsqueeze(2)
+    rows = torch.cat([matrix, right], 2)  # (M, 4, 5); no in-place writes, which are slow to export
+    least = (_LEAST_PIVOT * matrix.diagonal(dim1=1, dim2=2)).unbind(1)
+    solved: list[
+        tuple[Tensor, Tensor, tuple[Tensor, ...]]
+    ] = []  # which unknowns are determined, their pivots, their rows
     for i in range(4):
-        used.append(rows[i][:, i] > least[i])
-        pivots.append(torch.where(used[i], rows[i][:, i], 1))
-        for j in range(i + 1, 4):
-            factor = torch.where(used[i], rows[j][:, i] / pivots[i], 0)
-            rows[j] = rows[j] - factor[:, None] * rows[i]
+        first, rows = rows.narrow(1, 0, 1), rows.narrow(1, 1, 3 - i)
+        row = first.squeeze(1).unbind(1)
+        used = row[i] > least[i]
+        pivot = torch.where(used, row[i], 1)
+        solved.append((used, pivot, row))
+        if i < 3:
+            factor = torch.where(used.unsqueeze(1), rows.select(2, i) / pivot.unsqueeze(1), 0)
+            rows = rows - factor.unsqueeze(2) * first
     solution: list[Tensor] = []
-    for i in reversed(range(4)):
-        rest = rows[i][:, 4]
+    for i, (used, pivot, row) in reversed(list(enumerate(solved))):
+        rest = row[4]
         for j, known in enumerate(reversed(solution), start=i + 1):
-            rest = rest - rows[i][:, j] * known
-        solution.append(torch.where(used[i], rest / pivots[i], 0))
+            rest = rest - row[j] * known
+        solution.append(torch.where(used, rest / pivot, 0))
     return torch.stack(solution[::-1], 1)
 
 

@@ -1,6 +1,7 @@
 """Heatmap peaks and windows around them, shared by the torch decoders. `tests/reference.py` defines every operation.
 
-All maps of a batch are processed at once, as (M, h, w) with M = N * K; values read in windows are float64.
+All maps of a batch are processed at once, as (M, h, w) with M = N * K; values read in windows are float64. `unsqueeze` and
+`select` stand where an index would do, because tracing an index for an exported graph takes twice the operations.
 """
 
 from __future__ import annotations
@@ -57,30 +58,30 @@ class Peaks:
     def middle(self, sides: Tensor) -> tuple[Tensor, Tensor]:
         """x and y (M,) of the flat top's centre: the mean position of its pixels in the rectangle that its `plateau` spans."""
         dx, dy, values, inside = self.window(*sides.unbind(1))
-        weight = (inside & (values == self.height[:, None])).double()
+        weight = (inside & (values == self.height.unsqueeze(1))).double()
         total = weight.sum(1).clamp_min(1)
         return self.x + (weight * dx).sum(1) / total, self.y + (weight * dy).sum(1) / total
 
     def _as_high(self, axis: int) -> tuple[Tensor, Tensor]:
         """Contiguous pixels as high as each peak (M,), before and after it, in its column (axis 1) or row (axis 2)."""
-        line, along = self._lines(axis), self.x if axis == 2 else self.y
-        at = torch.arange(line.shape[1], device=line.device) - along[:, None]
-        lower = (line != self.height[:, None]) | (self.height[:, None] == 0)
-        before = torch.where(lower & (at < 0), at, -1 - along[:, None]).amax(1)
-        after = torch.where(lower & (at > 0), at, line.shape[1] - along[:, None]).amin(1)
+        line, along = self._lines(axis), (self.x if axis == 2 else self.y).unsqueeze(1)
+        high, at = self.height.unsqueeze(1), torch.arange(line.shape[1], device=line.device) - along
+        lower = (line != high) | (high == 0)
+        before = torch.where(lower & (at < 0), at, -1 - along).amax(1)
+        after = torch.where(lower & (at > 0), at, line.shape[1] - along).amin(1)
         return -1 - before, after - 1
 
     def _lines(self, axis: int) -> Tensor:
         """The columns (axis 1) or rows (axis 2) of the peaks, float64 (M, h or w)."""
         height, width = self.maps.shape[1:]
         across, shape = (self.y, (1, width)) if axis == 2 else (self.x, (height, 1))
-        return self.maps.gather(3 - axis, across[:, None, None].expand(-1, *shape)).flatten(1).double()
+        return self.maps.gather(3 - axis, across.view(-1, 1, 1).expand(-1, *shape)).flatten(1).double()
 
     def at(self, dx: Tensor, dy: Tensor) -> Tensor:
-        """Values at offsets (M, n) from the peaks, float64; offsets beyond the border read the nearest pixel."""
+        """Values (M, n) at offsets (n,) or (1, n) from the peaks, float64; beyond the border, the nearest pixel's."""
         height, width = self.maps.shape[-2:]
-        x = (self.x[:, None] + dx).clamp(0, width - 1)
-        y = (self.y[:, None] + dy).clamp(0, height - 1)
+        x = (self.x.unsqueeze(1) + dx).clamp(0, width - 1)
+        y = (self.y.unsqueeze(1) + dy).clamp(0, height - 1)
         values: Tensor = self.maps.flatten(1).gather(1, y * width + x)
         return values.double()
 
@@ -91,11 +92,11 @@ class Peaks:
 
     def reach(self) -> Tensor:
         """Steps (M,) to the first pixel below half the peak or outside the map, in the direction where that is farthest."""
-        steps = torch.arange(1, MAX_REACH, device=self.x.device).expand(self.x.shape[0], -1)
+        steps = torch.arange(1, MAX_REACH, device=self.x.device)
         zero = torch.zeros_like(steps)
-        lines = (self.at(-steps, zero), self.at(steps, zero), self.at(zero, -steps), self.at(zero, steps))
-        above = torch.stack([line >= 0.5 * self.height[:, None] for line in lines], 1)
-        inside = steps[:, None] <= self.room()[..., None]
+        dx, dy = torch.cat([-steps, steps, zero, zero]), torch.cat([zero, zero, -steps, steps])
+        above = (self.at(dx, dy) >= 0.5 * self.height.unsqueeze(1)).view(-1, 4, MAX_REACH - 1)
+        inside = steps <= self.room().unsqueeze(2)
         return 1 + ((above & inside).logical_not().cumsum(-1) == 0).sum(-1).amax(-1)
 
     def window(self, left: Tensor, right: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -106,7 +107,8 @@ class Peaks:
         reach = self._farthest(left, right, up, down)
         line = torch.arange(-reach, reach + 1, device=self.x.device)
         dy, dx = (grid.reshape(1, -1) for grid in torch.meshgrid(line, line, indexing="ij"))
-        inside = (dx >= -left[:, None]) & (dx <= right[:, None]) & (dy >= -up[:, None]) & (dy <= down[:, None])
+        left, right, up, down = (side.unsqueeze(1) for side in (left, right, up, down))
+        inside = (dx >= -left) & (dx <= right) & (dy >= -up) & (dy <= down)
         return dx.double(), dy.double(), self.at(dx, dy), inside
 
     def _farthest(self, *sides: Tensor) -> int:

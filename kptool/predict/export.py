@@ -165,14 +165,16 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
                 (example,),
                 dynamo=True,
                 verbose=False,
+                optimize=False,
                 opset_version=18,
                 input_names=["images"],
                 output_names=names[: 4 if graph.model.plugin.output == "heatmap" else 3],
                 dynamic_shapes=({0: n, 2: h, 3: w},),
             )
+            assert program is not None
+            _simplify(program)
         finally:
             logger.setLevel(level)
-    assert program is not None
     proto = program.model_proto
     strip(proto)
     if half:
@@ -183,6 +185,26 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
     onnx.helper.set_model_props(proto, about)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, str(path))
+
+
+def _simplify(program: Any) -> None:
+    """Optimise a traced graph as the exporter would, in half the time.
+
+    The optimiser tries every pattern on every node; constants and repeated expressions, most of the nodes, go first.
+    """
+    from onnx_ir.passes import common
+    from onnxscript.optimizer import fold_constants
+
+    common.InlinePass()(program.model)
+    fold_constants(program.model)
+    for each in (
+        common.RemoveUnusedNodesPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+    ):
+        each(program.model)
+    program.optimize()
 
 
 def strip(proto: Any) -> None:

@@ -83,10 +83,12 @@ class _Axis:
         step = full / (full * shrink - SLACK).ceil().clamp_min(1)
         centre = (torch.arange(target + _BESIDE, device=device) + 0.5) * step - 0.5 + low
         lines = torch.arange(count, device=device)
-        edge = torch.arange(beyond, device=device)
-        bounds = centre, step, low, high
-        inside, before, after = (_weights(at, *bounds) for at in (lines, edge - beyond, edge + count))
-        before, after = before.sum(1, keepdim=True), after.sum(1, keepdim=True)
+        everywhere = _weights(torch.arange(count + 2 * beyond, device=device) - beyond, centre, step, low, high)
+        inside = everywhere[:, beyond : beyond + count]
+        before, after = (
+            everywhere[:, :beyond].sum(1, keepdim=True),
+            everywhere[:, beyond + count :].sum(1, keepdim=True),
+        )
         total = (inside.sum(1, keepdim=True) + before + after).clamp_min(1e-12)
         inside = inside + before * (lines == 0) + after * (lines == count - 1)
         linear = (1 / (step * scale) * FRACTIONS).round() / FRACTIONS

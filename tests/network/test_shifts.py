@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import collage
+from graphs import KNOWN
 from PIL import Image, ImageOps
 
 from kptool import Predictor
@@ -20,18 +22,17 @@ from kptool.base.geometry import flip_points, invert_affine
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
 from kptool.network.label_shift import LabelShift
-from kptool.predict import backends, export
+from kptool.predict import backends
 
 NAMES, PAIRS = ("left", "right", "nose"), ((0, 1),)
 OFFSET = [[1.5, 0.25], [1.0, -0.25], [1.25, 0.0]]
-KNOWN = {"y": 0.5, "y_error": 0.1, "y_from": "a test"}
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained network with three keypoints whose training labels are shifted; argmax exports in less time."""
+    """An untrained network with three keypoints whose training labels are shifted."""
     torch.manual_seed(0)
-    config = ModelConfig("fcn", NAMES, PAIRS, size=(32, 32), width=4, decoder="argmax")
+    config = ModelConfig("fcn", NAMES, PAIRS, size=(32, 32), width=4)
     model = KeypointModel(config).eval()
     model.offset.copy_(torch.tensor(OFFSET))
     path = tmp_path_factory.mktemp("shifted") / cards.WEIGHTS
@@ -74,24 +75,27 @@ def test_features_are_the_default_and_labels_on_request(weights: Path, picture: 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("as_labelled", [False, pytest.param(True, marks=pytest.mark.slow)])  # an export takes seconds
+@pytest.mark.parametrize("points", ["feature", "as labelled"])
 def test_graphs_of_both_kinds_say_the_same_to_kptool(
-    weights: Path, picture: Image.Image, tmp_path: Path, as_labelled: bool
+    points: str, picture: Image.Image, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    images = np.array(picture.resize((32, 32)))[None, None]
+    path = request.getfixturevalue("graph" if points == "feature" else "labelled_graph")
+    weights = Path(shutil.copy(path.with_name(cards.WEIGHTS), tmp_path))  # beside a graph, it would be that one
+    images = np.array(picture.resize((48, 48)))[None, None]
     expected = backends.TorchBackend(weights, "cpu").run(images).points
-    done = export.export(weights, tmp_path / "out.onnx", as_labelled=as_labelled)
-    assert done.points == ("as labelled" if as_labelled else "feature")
-    session = onnxruntime.InferenceSession(done.path)
-    assert session.get_modelmeta().custom_metadata_map["points"] == done.points
-    (raw,) = session.run(["points"], {"images": images})
-    shift = 0 if as_labelled else np.array(OFFSET) + [0, 0.5]
-    assert np.allclose(raw, expected - shift, atol=1e-3)
-    network = backends.OnnxBackend(done.path)
+    session = onnxruntime.InferenceSession(path)
+    assert session.get_modelmeta().custom_metadata_map["points"] == points
+    raw = session.run(["points"], {"images": images})[0]
+    shift = cards.read_card(weights).shift.vector()
+    assert (shift > 0.1).any(0).all()
+    assert np.allclose(raw, expected - shift * (points == "feature"), atol=1e-3)
+    network = backends.OnnxBackend(path)
     assert np.allclose(network.run(images).points, expected, atol=1e-3)
-    assert network._scale(np.zeros((1, 1, 64, 96), np.uint8)) == 3  # the aspect ratio is kept
+    assert network._scale(np.zeros((1, 1, 96, 144), np.uint8)) == 3  # the aspect ratio is kept
     for flag in (False, True):
-        (a,), (b,) = (Predictor(str(each), "cpu", as_labelled=flag).predict(picture) for each in (done.path, weights))
+        (a,), (b,) = (
+            Predictor(str(each), "cpu", as_labelled=flag, detect=False).predict(picture) for each in (path, weights)
+        )
         assert np.allclose(a.keypoints, b.keypoints, atol=0.01)
 
 
