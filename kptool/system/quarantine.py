@@ -1,14 +1,19 @@
-"""Opening HDF5 files in a subprocess first, because a corrupt file can crash libhdf5 and the process with it."""
+"""Opening HDF5 files in a subprocess, because a corrupt file can crash libhdf5 and the process with it.
+
+A cache is opened there once before it is opened here; label files of other programs are read there alone, see `answer_of`.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from kptool.base.errors import CacheError
+from kptool.base.errors import CacheError, DataError
 
 _CODE = "import sys, pathlib; from kptool.cache.layout import walk; walk(pathlib.Path(sys.argv[1]))"
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGXCPU")
@@ -39,6 +44,25 @@ def check_opens(path: Path) -> None:
         )
     if code == 0:
         _checked.add(version)
+
+
+def answer_of(code: str, path: Path, fix: str, *more: str) -> Any:
+    """The answer of Python `code` about the file at `path`, from a subprocess: see `run_isolated` for its arguments.
+
+    The code prints its answer as JSON, or as a JSON string the reason why there is none. Raises DataError with that reason, or if
+    the subprocess cannot be started or crashes; `fix` ends the sentence.
+    """
+    try:
+        status, answer = run_isolated(code, path, *more)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); {fix}") from error
+    try:
+        found = json.loads(answer) if status == 0 else "it is damaged"
+    except ValueError:
+        found = "it is damaged"
+    if isinstance(found, str):
+        raise DataError(f"{path} cannot be read: {found}; {fix}")
+    return found
 
 
 def run_isolated(code: str, path: Path, *more: str, capture: bool = True) -> tuple[int, bytes]:

@@ -5,14 +5,12 @@ The file is read in a subprocess, because a corrupt file can crash libhdf5.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.base.errors import DataError
 from kptool.system import quarantine
 
 _CODE = """
@@ -39,17 +37,7 @@ def has(path: Path, name: bytes) -> bool:
 
 def read(path: Path) -> NDArray[np.float64]:
     """The first variable of three axes whose name begins with joints, axes as in MATLAB. Raises DataError if there is none."""
-    try:
-        code, answer = quarantine.run_isolated(_CODE, path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); {_FIX}") from error
-    try:
-        found = json.loads(answer) if code == 0 else "it is damaged"
-    except ValueError:
-        found = "it is damaged"
-    if isinstance(found, str):
-        raise DataError(f"{path} cannot be read: {found}; {_FIX}")
-    return np.array(found, np.float64)
+    return np.array(quarantine.answer_of(_CODE, path, _FIX), np.float64)
 
 
 def joints(path: Path) -> NDArray[np.float64]:

@@ -5,7 +5,6 @@ The file is read in a subprocess, because a corrupt file can crash libhdf5.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.base.errors import DataError
 from kptool.system import quarantine
 
 _CODE = """
@@ -45,17 +43,7 @@ def read(path: Path) -> list[list[str]]:
 
     Raises DataError unless the file holds exactly one numeric table in pandas' fixed format.
     """
-    try:
-        code, answer = quarantine.run_isolated(_CODE, path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); {_FIX}") from error
-    try:
-        found = json.loads(answer) if code == 0 else "it is damaged"
-    except ValueError:
-        found = "it is damaged"
-    if isinstance(found, str):
-        raise DataError(f"{path} cannot be read: {found}; {_FIX}")
-    return [[str(cell) for cell in row] for row in found]
+    return [[str(cell) for cell in row] for row in quarantine.answer_of(_CODE, path, _FIX)]
 
 
 def rows(path: Path) -> list[list[str]]:

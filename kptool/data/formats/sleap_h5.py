@@ -64,30 +64,16 @@ def matches(path: Path) -> bool:
 
 def load(path: Path, kind: int) -> dict[str, Any]:
     """As `contents`, in a subprocess. Raises DataError."""
-    found: dict[str, Any] = _isolated(_LOAD, path, str(kind))
+    found: dict[str, Any] = quarantine.answer_of(_LOAD, path, _FIX, str(kind))
     return found
 
 
 def extract_pictures(path: Path, dataset: str, frames: Sequence[int], folder: Path) -> dict[int, str]:
     """Write the embedded pictures of `frames` into `folder`; returns their file names by frame. Raises DataError."""
     (folder / _WANTED).write_text(json.dumps(list(frames)), encoding="utf-8")
-    names = _isolated(_UNPACK, path, dataset, str(folder))
+    names = quarantine.answer_of(_UNPACK, path, _FIX, dataset, str(folder))
     (folder / _WANTED).unlink()
     return dict(zip(frames, map(str, names), strict=True))
-
-
-def _isolated(code: str, path: Path, *more: str) -> Any:
-    try:
-        status, answer = quarantine.run_isolated(code, path, *more)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); {_FIX}") from error
-    try:
-        found = json.loads(answer) if status == 0 else "it is damaged"
-    except ValueError:
-        found = "it is damaged"
-    if isinstance(found, str):
-        raise DataError(f"{path} cannot be read: {found}; {_FIX}")
-    return found
 
 
 def contents(path: Path, kind: int) -> dict[str, Any]:
