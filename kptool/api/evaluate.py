@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kptool.data.annotations import Dataset
     from kptool.evaluation.evaluation import Evaluation
     from kptool.evaluation.metrics import Metrics
+    from kptool.evaluation.score_check import ScoreCheck
     from kptool.report.canvas import Figure
 
 _CACHE_SUFFIXES = (".h5", ".hdf5")
@@ -36,7 +37,8 @@ class EvaluateResult(Result):
     model: the weights, in words. points: what the predictions were compared as, "labelled". split: "train", "val" or "all".
     trained_on: how many of the images the model is known to have been trained on. metrics: see
     `kptool.evaluation.metrics.Metrics`. mean_shape: those of the training images' mean shape, None where they cannot be
-    measured. evaluation: the predictions, points (N, K, 2) in pixels of the source images.
+    measured. evaluation: the predictions, points (N, K, 2) in pixels of the source images. scores: how reliable calibrated
+    scores are, None where they are not calibrated, no keypoint is absent, or predictions are averaged.
     """
 
     model: str
@@ -48,6 +50,7 @@ class EvaluateResult(Result):
     mean_shape: Metrics | None
     evaluation: Evaluation = field(repr=False)
     notes: tuple[str, ...] = ()
+    scores: ScoreCheck | None = None
 
     @property
     def rmse(self) -> float:
@@ -69,6 +72,7 @@ class EvaluateResult(Result):
             "trained_on": self.trained_on,
             **self.metrics.to_dict(),
             "mean_shape": None if baseline is None else {"rmse": baseline.rmse, "nme": baseline.nme},
+            "presence": None if self.scores is None else self.scores.to_dict(),
         }
 
     def plot(self) -> Figure:
@@ -110,7 +114,9 @@ class EvaluateResult(Result):
         from kptool.report import tables
 
         measured = (self.metrics, *((self.mean_shape,) if self.mean_shape is not None else ()))
-        return tables.metric_rows([each.to_dict() for each in measured], keypoints=False)
+        rows = tables.metric_rows([each.to_dict() for each in measured], keypoints=False)
+        beside = () if self.mean_shape is None else ("-",)
+        return [*rows, *((*row, *beside) for row in (() if self.scores is None else self.scores.rows()))]
 
 
 def evaluate(
@@ -238,6 +244,7 @@ def _evaluate_cache(
     model: str, where: Path, crops: _Crops, device: str, progress: bool | Progress | None
 ) -> EvaluateResult:
     from kptool.evaluation.evaluation import evaluate_cache, mean_shape_baseline, trained_on
+    from kptool.evaluation.score_check import check_scores
     from kptool.network import cards, checkpoint
     from kptool.network.keypoint_model import Inference
     from kptool.network.label_shift import AS_LABELLED
@@ -256,6 +263,8 @@ def _evaluate_cache(
             measured = evaluate_cache(networks, opened, split, Inference(crops.tta, crops.decoder), progress=bar)
         baseline = mean_shape_baseline(opened, split)
         seen = max(trained_on(card.data, opened, split) for _, card in loaded)
+        alone = len(loaded) == 1 and not crops.tta  # averaged heatmaps have lower peaks
+        scores = check_scores(opened, split, measured.predictions.scores, loaded[0][1]) if alone else None
         notes = (f"{seen} of these images were used for training, so the metrics are too optimistic",) if seen else ()
         for text in notes:
             remark(text)
@@ -263,4 +272,4 @@ def _evaluate_cache(
             from kptool.report import figures
 
             figures.save(figures.predictions(opened, split, measured), crops.picture)
-    return EvaluateResult(origin, AS_LABELLED, split, where, seen, measured.metrics, baseline, measured, notes)
+    return EvaluateResult(origin, AS_LABELLED, split, where, seen, measured.metrics, baseline, measured, notes, scores)

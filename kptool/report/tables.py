@@ -11,9 +11,14 @@ from kptool.evaluation.metrics import FAILURE, PCK_LEVELS
 from kptool.network.cards import CLEARLY
 
 
-def metrics_table(metrics: dict[str, Any], title: str, mean_shape: dict[str, Any] | None = None) -> Table:
+def metrics_table(
+    metrics: dict[str, Any],
+    title: str,
+    mean_shape: dict[str, Any] | None = None,
+    more: Sequence[tuple[str, str]] = (),
+) -> Table:
     """The metrics of one model, beside those of the training images' mean shape where they are given, and the RMSE of each
-    keypoint; both as `Metrics.to_dict` returns them."""
+    keypoint; both as `Metrics.to_dict` returns them. `more` are rows about the model alone."""
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
     table.add_column("value" if mean_shape is None else "model", justify="right")
@@ -21,6 +26,9 @@ def metrics_table(metrics: dict[str, Any], title: str, mean_shape: dict[str, Any
         table.add_column("mean shape", justify="right")
     for row in metric_rows([metrics] if mean_shape is None else [metrics, mean_shape]):
         table.add_row(*row, end_section=row[0].startswith(_LAST_PCK))
+    table.add_section()
+    for row in more:
+        table.add_row(*row, *([] if mean_shape is None else ["-"]))
     return table
 
 
