@@ -117,7 +117,8 @@ class Labelled:
     size: (H, W) of the picture that was labelled, if stated. group: keeps instances together in a split, such as the
     video that the picture is a frame of; None groups by picture. split: "train", "val" or "test" as the file states, else
     "". score, scores (K,): of a prediction and of its keypoints, None if not stated. area: in square pixels, None if not
-    stated.
+    stated. image: the picture's id in the label file, if it has ids.
+    number: of its entry in the file, if areas of crowds are entries of the same list.
     """
 
     picture: str
@@ -130,6 +131,8 @@ class Labelled:
     score: float | None = None
     scores: NDArray[np.float64] | None = None
     area: float | None = None
+    image: int | str | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class LabelledPicture:
     name: its file, as the labels name it. points: float64 (n, K, 2), pixels, 0 without a label. visibility: uint8 (n, K).
     boxes: float64 (n, 4), left and top edge, width, height. areas: float64 (n,), square pixels. crowd: bool (n,), areas
     with several instances. rows: int64 (n,), each instance's row in the source, -1 for crowds. read: decodes the picture.
+    image: its id in the labels, if it has one.
     """
 
     name: str
@@ -45,6 +46,12 @@ class LabelledPicture:
     crowd: NDArray[np.bool_]
     rows: NDArray[np.int64]
     read: Callable[[], images.DecodedImage]
+    image: int | str | None = None
+
+    def take(self, order: NDArray[np.int64]) -> LabelledPicture:
+        """The picture with its instances and areas in another order."""
+        kept = ("points", "visibility", "boxes", "areas", "crowd", "rows")
+        return replace(self, **{name: getattr(self, name)[order] for name in kept})
 
     @property
     def ignored(self) -> NDArray[np.bool_]:
@@ -66,7 +73,8 @@ class LabelledPictures:
 
 
 def labelled_pictures(path: Path, opening: Opening, share: float | None = None) -> LabelledPictures:
-    """The pictures that the labels at `path` are about, of any format that kptool reads, in the labels' order.
+    """The pictures that the labels at `path` are about, of any format that kptool reads, in the labels' order. Those of
+    COCO's json are in the order of image ids, and instances and crowds in that of annotations, as ties rest on these orders.
 
     The area of an instance is the one stated, unless that is its box's; else `BOX_SHARE` of its box. With `share`, it is
     this share of the box in any case. Raises DataError for bad input.
@@ -165,7 +173,9 @@ class _Table:
         beside: dict[Path, list[Labelled]] = {}
         for place, thing in self.others:
             beside.setdefault(place, []).append(thing)
-        return [self._picture(place, rows.get(place, []), beside.get(place, [])) for place in {**rows, **beside}]
+        found = [self._picture(place, rows.get(place, []), beside.get(place, [])) for place in {**rows, **beside}]
+        known = [each.image for each in found if isinstance(each.image, int)]
+        return sorted(found, key=lambda each: each.image) if len(set(known)) == len(found) else found  # type: ignore[arg-type, return-value]
 
     def _picture(self, place: Path, rows: list[int], beside: list[Labelled]) -> LabelledPicture:
         first = self.things[rows[0]] if rows else beside[0]
@@ -179,7 +189,7 @@ class _Table:
             seen[number] = thing.visibility
             points[number] = np.where(thing.visibility[:, None] > 0, thing.keypoints, 0)
         edges = _stacked(self.edges[rows], crowds)
-        return LabelledPicture(
+        found = LabelledPicture(
             first.picture,
             points,
             seen,
@@ -188,7 +198,10 @@ class _Table:
             np.arange(count) >= len(rows),
             np.array([*rows, *[-1] * len(crowds)], np.int64),
             partial(read_picture, first, place),
+            first.image,
         )
+        numbers = [thing.number for thing in (*instances, *areas) if thing.number is not None]
+        return found.take(np.argsort(numbers, kind="stable")) if len(numbers) == count else found
 
 
 def _area(crowd: Labelled) -> float:

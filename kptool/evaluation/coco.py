@@ -147,7 +147,7 @@ def truth_rows(image: int, picture: LabelledPicture) -> list[dict[str, Any]]:
     return rows
 
 
-def found_rows(image: int, found: FoundInstances, category: int = _CATEGORY) -> list[dict[str, Any]]:
+def found_rows(image: int | str, found: FoundInstances, category: int = _CATEGORY) -> list[dict[str, Any]]:
     """The predictions for a picture as results of COCO's."""
     rows: list[dict[str, Any]] = []
     for points, score in zip(found.points.astype(np.float64), found.scores.tolist(), strict=True):

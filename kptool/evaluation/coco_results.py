@@ -26,22 +26,23 @@ def write(target: Path, source: LabelledPictures, same: SharedKeypoints, found: 
     """
     if any(len(group) > 1 for group in same.truth):
         raise ConfigError("--coco writes the labels' keypoints, and the model has others; leave it out")
-    images, category = _ids(source)
+    category = _category(source)
     rows = []
     for number, (picture, each) in enumerate(zip(source.pictures, found, strict=True), 1):
         points = np.full((len(each.scores), len(source.names), 2), np.nan)
         points[:, [group[0] for group in same.truth]] = each.points
-        rows += found_rows(images.get(picture.name, number), FoundInstances(points.round(6), each.scores), category)
+        rows += found_rows(
+            number if picture.image is None else picture.image, FoundInstances(points.round(6), each.scores), category
+        )
     write_text(target, json.dumps(rows) + "\n")
 
 
-def _ids(source: LabelledPictures) -> tuple[dict[str, Any], Any]:
-    """The image ids by file name, and the category's id, of labels that are one json of COCO's; else none, and 1."""
+def _category(source: LabelledPictures) -> Any:
+    """The category's id in labels that are one json of COCO's; else 1."""
     if len(source.files) != 1 or json_kind.kind(source.files[0]) not in (json_kind.COCO, json_kind.COCO_WHOLEBODY):
-        return {}, 1
-    document = read_json(source.files[0])
-    names = list(source.names)
-    rows = [row for row in document.get("categories", []) if row.get("keypoints") == names]
+        return 1
+    rows = [
+        row for row in read_json(source.files[0]).get("categories", []) if row.get("keypoints") == list(source.names)
+    ]
     named = [row for row in rows if row.get("name") == source.category]
-    category = next((row["id"] for row in (*named, *rows) if "id" in row), 1)
-    return {str(row.get("file_name")): row.get("id") for row in document["images"]}, category
+    return next((row["id"] for row in (*named, *rows) if "id" in row), 1)

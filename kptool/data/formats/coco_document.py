@@ -42,12 +42,13 @@ def labels(path: Path, document: Any, category: str | None = None) -> LabelFile:
     rows = [row for row in labelled if wanted is None or kinds.key(row.get("category_id")) in wanted]
     names = _names(path, chosen, rows)
     bounded(path, names, len(tables["annotations"]))
+    numbers = {id(row): number for number, row in enumerate(tables["annotations"])}
     where = [f"{path}, annotation {row.get('id', number)}" for number, row in enumerate(rows)]
     flat = [_flat(place, row["keypoints"], names) for place, row in zip(where, rows, strict=True)]
     seen, how = _visibility(where, rows, flat)
     seen, notes = drop_placeholders(np.array(flat)[..., :2] if flat else np.empty((0, 1, 2)), seen)
     instances = [
-        _instance(place, row, pictures, points[:, :2], visible)
+        _instance(place, row, pictures, points[:, :2], visible, numbers[id(row)])
         for place, row, points, visible in zip(where, rows, flat, seen, strict=True)
     ]
     edges = coco_extras.edges(chosen, len(names))
@@ -67,8 +68,9 @@ def labels(path: Path, document: Any, category: str | None = None) -> LabelFile:
     model, empty = coco_extras.model(document), coco_extras.empty(tables, pictures.key, pictures.rows, names)
     kind = coco_extras.kind(kinds.key, kinds.rows, rows)
     file = LabelFile(names, instances, pairs, (path,), notes, edges=edges, category=kind)
-    mine = (row for row in tables["annotations"] if wanted is None or kinds.key(row.get("category_id")) in wanted)
-    areas = _areas([row for row in mine if row.get("iscrowd") or not row.get("keypoints")], pictures, len(names))
+    bare = [row for row in tables["annotations"] if row.get("iscrowd") or not row.get("keypoints")]
+    mine = {numbers[id(row)]: row for row in bare if wanted is None or kinds.key(row.get("category_id")) in wanted}
+    areas = _areas(mine, pictures, len(names))
     return replace(file, predicted_by=model, empty=empty, crowds=areas)
 
 
@@ -217,8 +219,8 @@ def _visibility(where: list[str], rows: list[_Row], flat: list[np.ndarray]) -> t
         ) from None
 
 
-def _instance(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: np.ndarray) -> Labelled:
-    """One annotation with its image's name, size and part of the data set, and its box."""
+def _instance(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: np.ndarray, number: int) -> Labelled:
+    """The annotation with this number, with its image's name, size and part of the data set, and its box."""
     picture = pictures.find(row.get("image_id"))
     if picture is None or not isinstance(picture.get("file_name"), str):
         raise DataError(f"{where}: there is no image {row.get('image_id')!r} with a file_name; add it, or remove this")
@@ -233,17 +235,17 @@ def _instance(where: str, row: _Row, pictures: _Ids, points: np.ndarray, seen: n
     edges = box_from_edges(*box.tolist()) if box is not None and valid else None
     part = part_of(str(picture.get("split", "")))
     score = float(row["score"]) if isinstance(row.get("score"), int | float) else None
-    area = coco_extras.area(row)
-    return Labelled(picture["file_name"], points, seen, edges, size, split=part, score=score, area=area)
+    more: _Row = {"area": coco_extras.area(row), "image": coco_extras.image(picture), "number": number}
+    return Labelled(picture["file_name"], points, seen, edges, size, split=part, score=score, **more)
 
 
-def _areas(rows: list[_Row], pictures: _Ids, keypoints: int) -> list[Labelled]:
+def _areas(rows: Mapping[int, _Row], pictures: _Ids, keypoints: int) -> list[Labelled]:
     """The areas of crowds and of instances without keypoints, those of which the picture and the box can be read."""
     nothing = np.full((keypoints, 2), np.nan), np.zeros(keypoints, np.uint8)
     areas = []
-    for row in rows:
+    for number, row in rows.items():
         with contextlib.suppress(DataError):
-            areas.append(_instance("", row, pictures, *nothing))
+            areas.append(_instance("", row, pictures, *nothing, number))
     return [area for area in areas if area.box is not None]
 
 

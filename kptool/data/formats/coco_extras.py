@@ -30,6 +30,12 @@ def area(row: Mapping[str, Any]) -> float | None:
     return float(stated) if number and 0 < stated < math.inf else None  # type: ignore[operator, arg-type]
 
 
+def image(row: Mapping[str, Any]) -> int | str | None:
+    """The id of an image, a whole number or a text; None for anything else."""
+    stated = row.get("id")
+    return stated if isinstance(stated, int | str) and not isinstance(stated, bool) else None
+
+
 def kind(
     key: Callable[[Any], Any], categories: Mapping[Any, dict[str, Any]], rows: Sequence[dict[str, Any]]
 ) -> str | None:
@@ -68,6 +74,7 @@ def empty(
             *nothing,
             size=values.size(row.get("height"), row.get("width")),
             split=part_of(str(row.get("split", ""))),
+            image=image(row),
         )
         for row in bare
     )
