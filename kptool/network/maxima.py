@@ -18,6 +18,7 @@ from torch._higher_order_ops import while_loop
 
 from kptool import heatmaps as core
 from kptool import plugins
+from kptool.base.errors import DataError
 from kptool.base.geometry import from_edges
 from kptool.network.peaks import MAX_REACH, ROUNDS, Locate, PeakDecoder, Peaks
 
@@ -52,6 +53,9 @@ def find_peaks(
     fits is located in the middle of its row and its column. On a GPU, "gaussian" takes 150 KB for each of N K max_count.
     Raises DataError for heatmaps, ConfigError for any other argument.
     """
+    if heatmaps.dim() != 4 or not (heatmaps.is_floating_point() or heatmaps.dtype == torch.uint8):
+        what = f"heatmaps have shape {tuple(heatmaps.shape)} and type {heatmaps.dtype}"
+        raise DataError(f"{what}, expected (N, K, h, w), floating-point or uint8; convert them")
     highest = 1.0 if heatmaps.dtype == torch.uint8 else 1e30
     core.check_peak_search(threshold, min_distance, max_count, method, highest)
     if heatmaps.device.type != "cpu" or torch.compiler.is_compiling():

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kptool import heatmaps
-from kptool.base.errors import ConfigError
+from kptool.base.errors import ConfigError, DataError
 from kptool.network import maxima
 
 Array = NDArray[Any]
@@ -138,6 +138,9 @@ def test_tensors_on_the_cpu_and_other_types() -> None:
         found = maxima.find_peaks(stored, 0.3, 2, 9)
         same(found, stored.detach().float().numpy(), 0.3, 2, 9, method="gaussian", pixels=0)
         same(maxima.search(stored, 0.3, 2, 9, "dark"), stored.detach().float().numpy(), 0.3, 2, 9, method="dark")
+    for wrong in (torch.zeros(4, 4), torch.zeros(1, 1, 4, 4, dtype=torch.int64)):
+        with pytest.raises(DataError, match="expected \\(N, K, h, w\\), floating-point or uint8"):
+            maxima.find_peaks(wrong)
     with pytest.raises(ConfigError, match="at most 1;"):
         maxima.find_peaks(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), 1.5)
     with pytest.raises(ConfigError, match="no method 'centroid-global'"):
