@@ -175,7 +175,8 @@ def evaluate_pictures(
     scores = coco.evaluate(truth, found, chosen.values, options.oks)
     least = _least(predictor, options)
     sure = [each.at_least(least) for each in found]
-    matches = coco.evaluate(truth, sure, chosen.values, options.oks).matches
+    fewer = any(len(one.scores) < len(each.scores) for one, each in zip(sure, found, strict=True))
+    matches = coco.evaluate(truth, sure, chosen.values, options.oks).matches if fewer else scores.matches
     trained = 0 if used is None or options.split == "val" else int(used.sum())
     notes = (*source.notes, *same.notes, *odd, *_limits(scores), *counted(trained, _TRAINED))
     for text in notes:
