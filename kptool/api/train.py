@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ from kptool.api.train_result import TrainResult, trained
 from kptool.base import recipes
 from kptool.base.config import require
 from kptool.base.errors import ConfigError
+from kptool.network.cards import WEIGHTS
+from kptool.network.finder_config import finder_beside
+from kptool.system.files import write_bytes
 from kptool.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What all trainings of one call have in common; `budget` is in seconds, for each of them."""
+    """What all trainings of one call have in common; `budget` is in seconds, for each of them. found: the finder that an
+    earlier one of them trained."""
 
     cache: Path
     given: Mapping[str, object]
@@ -34,6 +38,7 @@ class _Plan:
     init: str | None
     budget: float | None
     finder: bool
+    found: Path | None
     log: tuple[str, ...]
     on_epoch: OnEpoch | None
     progress: bool | Progress | None
@@ -101,7 +106,7 @@ def train(
     jobs = _jobs(folders, cv)
     budget = None if time is None else parse_duration(time) / len(jobs)
     start = None if init is None else str(init)
-    plan = _Plan(where, given, device, resume, start, budget, finder, tuple(log), on_epoch, progress)
+    plan = _Plan(where, given, device, resume, start, budget, finder, None, tuple(log), on_epoch, progress)
     _check(jobs, plan, force)
     begun_any = any(job.begun for job in jobs)
     rows = []
@@ -111,6 +116,11 @@ def train(
         if resume and not begun:
             remark(f"{job.folder} has no training to resume; starting it")
         rows.append(_train_one(job, plan, begun))
+        own = finder_beside(job.folder / WEIGHTS)
+        if what == "all" and plan.finder and own.is_file():  # one finder serves all models of a cache
+            plan = replace(plan, finder=False, found=own)
+        elif plan.found is not None and job.fold is None and rows[-1] is not None:
+            write_bytes(own, plan.found.read_bytes())
     return trained([row for row in rows if row is not None], folders, cv, together=what == "all")
 
 

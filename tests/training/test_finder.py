@@ -186,3 +186,23 @@ def test_an_exported_finder_is_used_without_torch(tmp_path: Path) -> None:
     for picture in shown[:, 0]:
         ours, theirs = with_graph.find(picture), with_torch.find(picture)
         assert [each.box for each in ours] == [pytest.approx(each.box, abs=0.01) for each in theirs]
+
+
+def test_all_models_of_a_cache_share_one_finder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kptool.api import train as api
+
+    asked = []
+
+    def train_one(job: Any, plan: Any, resume: bool) -> object:
+        asked.append(plan.finder)
+        job.folder.mkdir(parents=True)
+        if plan.finder:
+            (job.folder / "model.finder.safetensors").write_bytes(b"first")
+        return object()
+
+    monkeypatch.setattr(api, "_train_one", train_one)
+    monkeypatch.setattr(api, "trained", lambda rows, *others, **more: rows)
+    assert len(api.train("all", tmp_path / "a.h5", out=tmp_path / "runs")) == 4  # type: ignore[arg-type]
+    assert asked == [True, False, False, False]
+    found = [path.read_bytes() for path in sorted((tmp_path / "runs").glob("*/model.finder.safetensors"))]
+    assert found == [b"first"] * 4
