@@ -22,12 +22,13 @@ from kptool.base.geometry import apply_affine, invert_affine
 from kptool.bench.timing import machine
 from kptool.cache.store import Cache
 from kptool.evaluation.conformal import calibrate, coverage
-from kptool.evaluation.evaluation import Evaluation, evaluate_cache, mean_shape_baseline
+from kptool.evaluation.evaluation import Evaluation, evaluate_cache, mean_shape_baseline, mean_shape_nme
 from kptool.evaluation.metrics import Metrics
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import Inference, KeypointModel
 from kptool.report import charts
 from kptool.report import figures as report
+from kptool.report.history import histories, read_history
 from kptool.system.files import write_text
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -156,6 +157,19 @@ def radii(runs: list[Run], cache: Cache) -> list[str]:
     return lines
 
 
+def draw(runs: list[Run], cache: Cache) -> None:
+    """The charts of docs/results.md, each beside the mean shape."""
+    shape, note = mean_shape_baseline(cache), f"{len(cache.index('val'))} validation images, flip-averaged"
+    errors = {run.label: report.per_image_nme(cache, "val", run.flipped) for run in runs}
+    normaliser = runs[0].flipped.metrics.normaliser
+    report.save(charts.cumulative(errors, mean_shape_nme(cache), normaliser=normaliser, note=note), DOCS / "errors.png")
+    report.save(histories({r.label: read_history(r.folder) for r in runs}), DOCS / "training.png")
+    rmse = {r.label: r.flipped.metrics.per_keypoint for r in runs}
+    report.save(
+        charts.keypoint_bars(rmse, None if shape is None else shape.per_keypoint, note=note), DOCS / "keypoints.png"
+    )
+
+
 def main() -> None:
     """Measure the runs, draw the charts, write docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -169,12 +183,7 @@ def main() -> None:
         extra = [
             Run.measure(label, Path(folder), cache) for label, _, folder in (e.rpartition("=") for e in given.extra)
         ]
-        errors = {run.label: report.per_image_nme(cache, "val", run.flipped) for run in runs}
-        report.save(charts.cumulative(errors), DOCS / "errors.png")
-        report.save(charts.histories({r.label: charts.read_history(r.folder) for r in runs}), DOCS / "training.png")
-        report.save(
-            charts.keypoint_bars({r.label: r.flipped.metrics.per_keypoint for r in runs}), DOCS / "keypoints.png"
-        )
+        draw(runs, cache)
         images, people = len(cache.index("val")), len(np.unique(cache.read("group", cache.index("val"))))
         facts = machine()
         parts = [
@@ -185,10 +194,10 @@ def main() -> None:
             " a threshold of 0.08.",
             "\n".join(headline(runs, cache)),
             given.note.read_text(encoding="utf-8").strip() if given.note else "",
-            "![cumulative distribution of the error per image](errors.png)",
+            "![share of the images with at most this error, by model and for the mean shape](errors.png)",
             "## RMSE per keypoint, flip-averaged",
             "\n".join(keypoints(runs, cache)),
-            "![RMSE per keypoint](keypoints.png)",
+            "![RMSE per keypoint, flip-averaged, and that of the mean shape](keypoints.png)",
             "## RMSE by decoder",
             "\n".join(decoders(runs, cache)),
             "## Training",

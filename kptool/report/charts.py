@@ -161,7 +161,7 @@ def bars(ratios: Sequence[tuple[str, float]], note: str = "") -> Figure:
     for i, value in zip(places, values, strict=True):
         aside, align = (4, "left") if value >= 1 else (-4, "right")
         where: dict[str, Any] = {"xytext": (aside, 0), "textcoords": "offset points", "ha": align, "va": "center"}
-        axis.annotate(f"{value:.2g}x", (value, i), fontsize=8, **where)
+        axis.annotate(f"{value:.0f}x" if value >= 100 else f"{value:.2g}x", (value, i), fontsize=8, **where)
     axis.axvline(1, color=INK, linewidth=1)
     _name_rows(axis, rows)
     _ratio_axis(axis, values)

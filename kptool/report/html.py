@@ -71,8 +71,9 @@ def heading(text: str, level: int = 2) -> str:
 
 
 def paragraph(text: str) -> str:
-    """A paragraph of text."""
-    return f"<p>{html.escape(text)}</p>"
+    """A paragraph of text; what stands between backticks is set as code."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    return f"<p>{marked}</p>"
 
 
 def bullets(lines: Sequence[str]) -> str:
@@ -91,10 +92,13 @@ def side_by_side(charts: Sequence[str]) -> str:
 
 
 def picture(figure: Figure, alt: str) -> str:
-    """A matplotlib figure of images as an embedded PNG, above its note."""
-    buffer = io.BytesIO()
-    figure.without_note().savefig(buffer, format="png", dpi=110)
-    return f'<figure class="picture">{_image(buffer, alt)}{_caption(figure.small_print)}</figure>'
+    """A matplotlib figure of images as an embedded PNG without background, for light and dark pages, above its title and note."""
+    buffer, bare = io.BytesIO(), figure.without_note()
+    title = bare.get_suptitle()
+    bare.suptitle("")
+    bare.savefig(buffer, format="png", dpi=110, transparent=True)
+    about = ". ".join(text for text in (title[:1].upper() + title[1:], figure.small_print) if text)
+    return f'<figure class="picture">{_image(buffer, alt)}{_caption(about)}</figure>'
 
 
 def tiles(drawn: Sequence[Tile], keys: Sequence[Key], note: str = "") -> str:

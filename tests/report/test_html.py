@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kptool.base import palette
 from kptool.report import charts, html, svg
+from kptool.report.canvas import Figure
 from kptool.report.tiles import FILLED, HOLLOW, Key, Tile
 
 EVIL = '<script>alert("x")</script>&'
@@ -94,3 +98,23 @@ def test_the_mean_shape_is_never_the_best() -> None:
     assert "<td class=best>2.0</td>" in html.table(("", ""), rows, {1: min}, first=1)
     assert "<td class=best>0.1</td>" in html.table(("", ""), rows, {1: min})
     assert "best" not in html.table(("", ""), [("mean shape", "0.1"), ("a", "3.0"), ("b", "3.0")], {1: min}, first=1)
+
+
+def test_commands_in_a_paragraph_are_code_and_the_rest_is_text() -> None:
+    assert html.paragraph("run `kptool show <x>`, a < b") == "<p>run <code>kptool show &lt;x&gt;</code>, a &lt; b</p>"
+
+
+def test_a_picture_has_no_background_and_its_title_is_text() -> None:
+    figure = Figure(figsize=(1, 1), note="Of two.")
+    figure.suptitle("heatmaps, sigma 2")
+    page = html.picture(figure, "maps")
+    assert "<figcaption>Heatmaps, sigma 2. Of two.</figcaption>" in page
+    found = re.search(r"base64,([^\"]+)", page)
+    assert found is not None
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGBA"))
+    assert not pixels[..., 3].any()
+
+
+def test_large_ratios_are_written_out() -> None:
+    texts = [text.get_text() for text in charts.bars([("a", 748.3), ("b", 17.36), ("c", 0.091)]).axes[0].texts]
+    assert texts == ["748x", "17x", "0.091x"]
