@@ -169,7 +169,7 @@ class Graph(nn.Module):
         return maxima.find_peaks(maps, 0.3, 2, 9)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_in_a_graph(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Also where there is no peak at all, and where ties and flat tops need many rounds."""
     import onnxruntime

@@ -189,7 +189,7 @@ def test_export_on_the_command_line(
     assert "keypoint-toolkit[export]" in ran.err
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_half_weights_are_compared_with_their_own_run_and_their_cost_is_told(
     faces: Path, tmp_path: Path, pictures: np.ndarray
 ) -> None:
