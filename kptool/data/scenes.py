@@ -7,7 +7,7 @@ then there is nothing to find.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +75,25 @@ def _rounded(side: float) -> int:
     return max(_STEP * 2, _STEP * math.ceil(side / _STEP - 1e-9))
 
 
+def beside_instances(file: LabelFile, folder: Path, known: Mapping[str, Path]) -> list[tuple[Path, Labelled]]:
+    """The pictures without an instance, and the crowds in pictures that are `known` by name, each with its path."""
+    empty = [(folder / thing.picture, thing) for thing in file.empty]
+    return empty + [(known[thing.picture], thing) for thing in file.crowds if thing.picture in known]
+
+
+def by_picture(
+    places: Sequence[Path], others: Sequence[tuple[Path, Labelled]]
+) -> tuple[dict[Path, list[int]], dict[Path, list[Labelled]]]:
+    """The rows of instances, at `places`, and the `others`, of each picture."""
+    rows: dict[Path, list[int]] = {}
+    for row, place in enumerate(places):
+        rows.setdefault(place, []).append(row)
+    beside: dict[Path, list[Labelled]] = {}
+    for place, thing in others:
+        beside.setdefault(place, []).append(thing)
+    return rows, beside
+
+
 @dataclass(frozen=True)
 class Scenes:
     """Streams scenes in blocks; calling it starts from the beginning.
@@ -109,8 +128,7 @@ class Scenes:
         if extent is None or not (several or extent.share < FILLS):
             return None
         known = {thing.picture: place for thing, place in zip(file.things, places, strict=True)}
-        others = [(folder / thing.picture, thing) for thing in file.empty]
-        others += [(known[thing.picture], thing) for thing in file.crowds if thing.picture in known]
+        others = beside_instances(file, folder, known)
         why = (
             "pictures show several instances"
             if several
@@ -121,12 +139,7 @@ class Scenes:
         return cls(size, channels, file.things, cuts, places, read, others, note)
 
     def __call__(self) -> Iterator[SceneBlock]:
-        rows: dict[Path, list[int]] = {}
-        for row, place in enumerate(self.places):
-            rows.setdefault(place, []).append(row)
-        beside: dict[Path, list[Labelled]] = {}
-        for place, thing in self.others:
-            beside.setdefault(place, []).append(thing)
+        rows, beside = by_picture(self.places, self.others)
         every = list(dict.fromkeys([*rows, *beside]))
         with ThreadPoolExecutor(_READERS) as pool:
             for start in range(0, len(every), _BLOCK):

@@ -20,6 +20,7 @@ from kptool.data.boxes import boxes
 from kptool.data.labels import locate_pictures, read_picture
 from kptool.data.notes import counted
 from kptool.data.pixel_check import checked
+from kptool.data.scenes import beside_instances, by_picture
 from kptool.data.sources import Opening, find_reader, read_labels
 
 BOX_SHARE = 0.53
@@ -88,8 +89,7 @@ def labelled_pictures(path: Path, opening: Opening, share: float | None = None) 
     known = [thing.picture for thing in file.things]
     file, places = locate_pictures(path, replace(file, empty=(*file.empty, *alone)), folder)
     place_of = dict(zip(known, places, strict=True))
-    others = [(folder / thing.picture, thing) for thing in file.empty]
-    others += [(place_of[thing.picture], thing) for thing in file.crowds if thing.picture in place_of]
+    others = beside_instances(file, folder, place_of)
     table = _Table.of(file.things, places, others, share)
     notes = (*file.notes, *table.notes)
     return LabelledPictures(
@@ -167,12 +167,7 @@ class _Table:
         return cls(things, places, others, edges, areas, words, (*made.notes, *derived, *lost, *notes))
 
     def pictures(self) -> list[LabelledPicture]:
-        rows: dict[Path, list[int]] = {}
-        for row, place in enumerate(self.places):
-            rows.setdefault(place, []).append(row)
-        beside: dict[Path, list[Labelled]] = {}
-        for place, thing in self.others:
-            beside.setdefault(place, []).append(thing)
+        rows, beside = by_picture(self.places, self.others)
         found = [self._picture(place, rows.get(place, []), beside.get(place, [])) for place in {**rows, **beside}]
         known = [each.image for each in found if isinstance(each.image, int)]
         return sorted(found, key=lambda each: each.image) if len(set(known)) == len(found) else found  # type: ignore[arg-type, return-value]

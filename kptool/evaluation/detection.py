@@ -26,21 +26,24 @@ class Detections:
     labelled: int
 
 
-def overlaps(a: Floats, b: Floats) -> Floats:
-    """Intersection over union (n, m) of boxes (n, 4) and (m, 4): left and top edge, width, height."""
+def overlaps(a: Floats, b: Floats, *, smaller: bool = False) -> Floats:
+    """Intersection over union (n, m) of boxes (n, 4) and (m, 4): left and top edge, width, height; over the area of the
+    `smaller` one if asked."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(-1)
-    total = a[:, None, 2:].prod(-1) + b[None, :, 2:].prod(-1) - shared
+    areas = a[:, None, 2:].prod(-1), b[None, :, 2:].prod(-1)
+    total = np.minimum(*areas) if smaller else areas[0] + areas[1] - shared
     return np.asarray(shared / np.maximum(total, 1e-12), np.float64)
 
 
-def distinct(boxes: Floats, scores: Floats, most: float = 0.65) -> NDArray[np.int64]:
+def distinct(boxes: Floats, scores: Floats, most: float = 0.65, within: float = 1.0) -> NDArray[np.int64]:
     """Non-maximum suppression: the indices, from the highest score to the lowest, of boxes (n, 4) that overlap no better one
-    by more than `most` of their union."""
+    by more than `most` of their union, or `within` of the smaller one."""
     kept: list[int] = []
     for i in np.argsort(-scores, kind="stable").tolist():
-        if not kept or overlaps(boxes[i : i + 1], boxes[kept]).max() <= most:
+        one, others = boxes[i : i + 1], boxes[kept]
+        if (overlaps(one, others) <= most).all() and (overlaps(one, others, smaller=True) <= within).all():
             kept.append(i)
     return np.array(kept, np.int64)
 

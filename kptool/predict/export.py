@@ -9,8 +9,10 @@ calibrated (see `kptool.network.presence`) where the metadata hold ``scores`` = 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,20 @@ def require_packages() -> None:
         raise ConfigError(f"exporting needs two more packages: {install('export')}") from error
 
 
+@contextlib.contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Silence torch's warnings and log lines about the exporter's own internals."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
 def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> None:
     """Trace the graph, with batch and picture size left variable, and save it; `weights` is their hash."""
     import onnx
@@ -154,27 +170,20 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
     example = torch.zeros(2, config.channels, config.size[0] + 1, config.size[1] + 2, dtype=torch.uint8)
     n, h, w = (torch.export.Dim(name) for name in ("n", "height", "width"))
     names = ["points", "scores", "radius90", "heatmaps"]
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the exporter's own internals
-        logger.setLevel(logging.ERROR)
-        try:
-            program = torch.onnx.export(
-                graph,
-                (example,),
-                dynamo=True,
-                verbose=False,
-                optimize=False,
-                opset_version=18,
-                input_names=["images"],
-                output_names=names[: 4 if graph.model.plugin.output == "heatmap" else 3],
-                dynamic_shapes=({0: n, 2: h, 3: w},),
-            )
-            assert program is not None
-            _simplify(program)
-        finally:
-            logger.setLevel(level)
+    with quiet_exporter():
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            optimize=False,
+            opset_version=18,
+            input_names=["images"],
+            output_names=names[: 4 if graph.model.plugin.output == "heatmap" else 3],
+            dynamic_shapes=({0: n, 2: h, 3: w},),
+        )
+        assert program is not None
+        _simplify(program)
     proto = program.model_proto
     strip(proto)
     if half:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kptool.base.geometry import Box, apply_affine, from_edges, invert_affine
+from kptool.evaluation.detection import distinct
 
 LANDMARKS = ("right_eye_center", "left_eye_center", "nose_tip", "mouth_right_corner", "mouth_left_corner")
 """The names of `DetectedFace.landmarks`, in order; left and right are the subject's."""
@@ -132,23 +133,9 @@ def _decode(outputs: list[Any], size: list[int]) -> tuple[NDArray[Any], NDArray[
 
 def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
     """Non-maximum suppression: the best faces, none overlapping a better one by more than `_OVERLAP` or `_WITHIN`."""
-    kept: list[DetectedFace] = []
-    for face in sorted(faces, key=lambda face: -face.score):
-        if all(
-            overlap(face.box, other.box) <= _OVERLAP and overlap(face.box, other.box, smaller=True) <= _WITHIN
-            for other in kept
-        ):
-            kept.append(face)
-    return kept
-
-
-def overlap(a: tuple[float, ...], b: tuple[float, ...], *, smaller: bool = False) -> float:
-    """Intersection over union of two boxes (x, y, width, height), or over the area of the `smaller` one."""
-    across = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    down = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    shared = max(across, 0) * max(down, 0)
-    areas = a[2] * a[3], b[2] * b[3]
-    return shared / max(min(areas) if smaller else sum(areas) - shared, 1e-12)
+    boxes = np.array([face.box for face in faces], np.float64).reshape(-1, 4)
+    kept = distinct(boxes, np.array([face.score for face in faces], np.float64), _OVERLAP, _WITHIN)
+    return [faces[i] for i in kept.tolist()]
 
 
 _OUTPUTS = [f"{kind}_{stride}" for stride in _STRIDES for kind in ("cls", "obj", "bbox", "kps")]

@@ -6,8 +6,6 @@ images uint8 (n, C, h, w) of the finder's size, letterboxed -> normalise -> netw
 
 from __future__ import annotations
 
-import logging
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from kptool.network.finder import Finder, candidates, load_finder
 from kptool.network.finder_config import KEY
 from kptool.predict import finding
 from kptool.predict.backends import weights_hash
-from kptool.predict.export import strip
+from kptool.predict.export import quiet_exporter, strip
 from kptool.system.files import atomic
 
 SAME = 0.999
@@ -92,24 +90,17 @@ def _write(graph: Graph, weights: str, path: Path) -> None:
 
     config = graph.finder.config
     example = torch.zeros(2, config.channels, *config.size, dtype=torch.uint8)
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the exporter's own internals
-        logger.setLevel(logging.ERROR)
-        try:
-            program = torch.onnx.export(
-                graph,
-                (example,),
-                dynamo=True,
-                verbose=False,
-                opset_version=18,
-                input_names=["images"],
-                output_names=["boxes", "scores"],
-                dynamic_shapes=({0: torch.export.Dim("n")},),
-            )
-        finally:
-            logger.setLevel(level)
+    with quiet_exporter():
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            opset_version=18,
+            input_names=["images"],
+            output_names=["boxes", "scores"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+        )
     assert program is not None
     proto = program.model_proto
     strip(proto)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from kptool.predict.backends import weights_hash
 
 if TYPE_CHECKING:
     from kptool.network.finder import Finder
+
+log = logging.getLogger(__name__)
 
 _LEAST = 1.0
 """Smallest width and height of a found box, pixels of the picture."""
@@ -75,9 +78,12 @@ def load(weights: Path, device: str = "auto") -> InstanceFinder | None:
         return None
     graph = path.with_suffix(".onnx")
     if device in ("auto", "cpu") and graph.is_file():
-        config, run, made_from = _graph(graph)
-        if made_from == weights_hash(path):
-            return InstanceFinder(config, run)
+        try:
+            config, run, made_from = _graph(graph)
+            if made_from == weights_hash(path):
+                return InstanceFinder(config, run)
+        except CheckpointError as error:
+            log.warning("%s; using the weights %s with torch instead", error, path)
     return _with_torch(path, device)
 
 

@@ -103,7 +103,11 @@ class Predictor:
             f"{self.origin} predicts coordinates and its scores are all 1, so --min-score has no meaning; leave it out",
         )
         self.finder = finding.load(path, device) if detect is not False else None
-        if self.finder is not None and find_score is not None:
+        if find_score is not None:
+            if self.finder is None:
+                raise ConfigError(
+                    f"{self.origin} is used without a finder of its own, so --find-score has no meaning; leave it out"
+                )
             self.finder.threshold = find_score
         can = self.finder is not None or self._aligner is not None
         self.detect = can if detect is None else detect
@@ -180,7 +184,8 @@ class Predictor:
         height, width = image.shape[:2]
         size = self.card.config.size
         if boxes is None and self.detect and self.finder is not None:
-            found = [(each, self._from_box(each.box)) for each in self.finder.find(image)]
+            # boxes as in the training data, also of faces, whose detector draws others
+            found = [(each, crops.from_box(each.box, self.card)) for each in self.finder.find(image)]
             return [
                 _Crop(number, each.box, affine, each.score)
                 for each, affine in found

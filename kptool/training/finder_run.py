@@ -8,11 +8,10 @@ from typing import Any
 from kptool.cache.scenes import read_scenes
 from kptool.cache.store import Cache
 from kptool.data.splits import TRAIN, VAL
-from kptool.network.finder import save_finder
 from kptool.system.progress import Progress
 from kptool.system.signals import Deferred, Stopped
 from kptool.training import finder
-from kptool.training.run_folder import FINDER, RunFolder
+from kptool.training.run_folder import RunFolder
 from kptool.training.trainer import Trainer
 
 SHARE = 0.3
@@ -44,7 +43,7 @@ def train_finder(
             request.number,
             f"{folder.out} holds the keypoint model; the same command with --resume trains the finder, from its beginning",
         ) from None
-    save_finder(folder.out / FINDER, network, config)
+    folder.write_finder(network, config)
     about = {**(config.metrics or {}), "threshold": config.threshold, "seconds": time.perf_counter() - started}
     folder.log(f"# finder: {in_words(about)}")
     return about

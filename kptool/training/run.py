@@ -96,14 +96,14 @@ def train(
         epochs = Epochs(shown, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
         trainer.schedule = Schedule(config.epochs * epochs.steps)
         folder = RunFolder(out, settings, resumed=resume)
+        both = finder_run.wanted(cache, asked=finder, fold=fold)
+        part = None if budget is None else budget * (1 - finder_run.SHARE * both)
         if resume:
-            restore(trainer, out, settings, init, budget, epochs.steps)
+            restore(trainer, out, settings, init, part, epochs.steps)
         elif init is not None:
             start.initialise(trainer, init, folder)
         start.check_freeze(trainer)
         with locked(out) if workers.rank == 0 else contextlib.nullcontext(), deferred() as stop:
-            both = finder_run.wanted(cache, asked=finder, fold=fold)
-            part = None if budget is None else budget * (1 - finder_run.SHARE * both)
             before, found = trainer.step, None
             try:
                 Loop(trainer, epochs, data, folder, stop, part, on_epoch, progress).train()

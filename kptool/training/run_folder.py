@@ -26,7 +26,8 @@ from kptool.base import recipes
 from kptool.base.config import known_settings, model_from_dict, to_dict, train_from_dict
 from kptool.base.errors import CheckpointError, KptoolError
 from kptool.network import cards, checkpoint, provenance
-from kptool.network.finder_config import finder_beside
+from kptool.network.finder import Finder, save_finder
+from kptool.network.finder_config import FinderConfig, finder_beside
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.files import atomic, write_text
 from kptool.system.progress import EPOCHS
@@ -63,6 +64,11 @@ class RunFolder:
         origins = provenance.of(model.config)
         card = cards.Card(model.config, self.settings["training"], self.settings["data"], metrics, plugins=origins)
         checkpoint.save_weights(self.out / cards.WEIGHTS, model, card)
+
+    def write_finder(self, finder: Finder, config: FinderConfig) -> None:
+        """Write model.finder.safetensors."""
+        self._back_up()
+        save_finder(self.out / FINDER, finder, config)
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         """Write metrics.csv, a row for each epoch, its numbers rounded to six digits."""

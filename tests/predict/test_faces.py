@@ -7,6 +7,7 @@ import pytest
 from conftest import collage, synthetic
 from PIL import Image
 
+from kptool.evaluation.detection import overlaps
 from kptool.predict import faces
 
 
@@ -57,10 +58,12 @@ def test_grey_and_colour_of_one_picture_give_the_same() -> None:
 
 
 def test_overlap() -> None:
-    assert faces.overlap((0, 0, 2, 2), (0, 0, 2, 2)) == 1
-    assert faces.overlap((0, 0, 2, 2), (1, 0, 2, 2)) == pytest.approx(1 / 3)
-    assert faces.overlap((0, 0, 2, 2), (2, 2, 2, 2)) == 0
-    assert faces.overlap((0, 0, 0, 0), (0, 0, 0, 0)) == 0
+    square = np.array([[0.0, 0, 2, 2]])
+    assert overlaps(square, square) == 1
+    assert overlaps(square, square + [1, 0, 0, 0]) == pytest.approx(1 / 3)
+    assert overlaps(square, square + [2, 2, 0, 0]) == 0
+    assert overlaps(square * 0, square * 0) == 0
+    assert overlaps(square, np.array([[1.0, 0, 8, 2]]), smaller=True) == pytest.approx(1 / 2)
 
 
 def test_real_photos(real_faces: object) -> None:

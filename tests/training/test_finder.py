@@ -142,9 +142,18 @@ def test_a_run_has_a_finder_that_predict_uses(
     assert all(0 <= each["score"] <= 1 for each in every)
     (whole,) = found("--no-detect")
     assert "score" not in whole
+    log_lines = (run / "train.log").read_text(encoding="utf-8")
+    own.unlink()  # as after a signal while the finder is trained
+    assert kptool(*small[:-3], 2, *small[-2:], "--out", run, "--resume", "--json").json()["finder"]["steps"] == 2
+    assert "# finder: 2 steps" in (run / "train.log").read_text(encoding="utf-8")[len(log_lines) :]
+    own.with_suffix(".onnx").write_bytes(b"broken")
+    assert found("--find-score", 0.001) == every
+    own.with_suffix(".onnx").unlink()
     kptool(*small, "--out", run, "--force", "--no-finder")
     assert not own.exists(), "the finder of the run before does not belong to this one"
     assert not Predictor(str(run), "cpu").detect
+    with pytest.raises(ConfigError, match="--find-score has no meaning"):
+        Predictor(str(run), "cpu", find_score=0.5)
 
 
 def test_candidates_become_boxes_in_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,3 +215,30 @@ def test_all_models_of_a_cache_share_one_finder(tmp_path: Path, monkeypatch: pyt
     assert asked == [True, False, False, False]
     found = [path.read_bytes() for path in sorted((tmp_path / "runs").glob("*/model.finder.safetensors"))]
     assert found == [b"first"] * 4
+
+
+def test_a_time_budget_is_the_same_when_a_training_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The epochs' part of it is what the state remembers: another one would lay the schedule out anew."""
+    from kptool.base.config import configure
+    from kptool.cache.extraction import Options, extract
+    from kptool.cache.store import Cache
+    from kptool.data.sources import Opening, find_source
+    from kptool.training import run
+
+    monkeypatch.setattr(finder, "STEPS", 1)
+    source = find_source(write_scenes(tmp_path / "in", some_scenes(8)), Opening(size=(32, 32)))
+    cache = extract(source, tmp_path / "data", Options(val=0.3, heatmaps="none")).cache
+    with Cache(cache) as opened:
+        info = opened.info
+    settings = configure("unet", info.skeleton, info.size, info.channels, {"width": 2, "epochs": 1, "batch_size": 4})
+    run.train(cache, tmp_path / "run", *settings, device="cpu", budget=600.0)
+    asked = []
+    kept = run.restore
+
+    def restore(trainer: Any, out: Path, given: Any, init: Any, budget: float | None, steps: int) -> None:
+        asked.append((run.load_state(out, given)[0]["budget"], budget))
+        kept(trainer, out, given, init, budget, steps)
+
+    monkeypatch.setattr(run, "restore", restore)
+    run.train(cache, tmp_path / "run", *settings, device="cpu", budget=600.0, resume=True)
+    assert asked == [(420.0, 420.0)]
