@@ -206,8 +206,9 @@ class _Pictures:
 
         options = whole.Options(self.sigmas, self.area_of_box, self.score, self.oks, split, self.coco)
         weights, origin = cards.resolve(model, measuring=True)
-        # average precision is about all candidates, whatever the finder's own threshold
-        predictor = Predictor(weights, device, detect=self.detect, flip=tta, as_labelled=True, find_score=LEAST_SCORE)
+        predictor = Predictor(weights, device, detect=self.detect, flip=tta, as_labelled=True)
+        if predictor.finder is not None:
+            predictor.finder.threshold = LEAST_SCORE  # average precision is about all candidates
         predictor.origin = origin
         remark(f"using {origin}")
         with bars.showing(progress) as bar:
