@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kptool import plugins
+from kptool.base.face68 import LANDMARKS
 from kptool.base.skeleton import FACE15
 from kptool.cache.extraction import Options, extract
-from kptool.predict.faces import LANDMARKS
 
 SHARED_FACES = Path(__file__).parents[2] / "shared" / "data" / "faces15"
 

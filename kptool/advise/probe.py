@@ -7,7 +7,6 @@ The step is the trainer's own, with augmentation, on random images, since conten
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -18,6 +17,7 @@ import torch
 from kptool.base.config import configure
 from kptool.base.geometry import Size
 from kptool.base.skeleton import Skeleton
+from kptool.network.keypoint_model import build_network
 from kptool.plugins import load_model
 from kptool.system.workers import Workers
 from kptool.training.augmentation import Batch
@@ -42,11 +42,13 @@ class Probe:
         self.width, self.narrow = max(1, self.model.default_width // divisor), divisor > 1
         self._area = math.prod(size) / math.prod(min(side, _SIDE) for side in size)
         small = (min(size[0], _SIDE), min(size[1], _SIDE))
-        config, training = configure(name, skeleton, small, channels, {"width": self.width})
+        whole, _ = configure(name, skeleton, size, channels, {"width": self.width})
+        config, training = configure(name, skeleton, small, channels, {"width": self.width, "stem": whole.stem})
+        self.stem, self.stride = whole.stem, self.model.stride * 2**whole.stem
         self._trainer = Trainer(config, training, device, Workers())
         self._trainer.schedule = Schedule(_STEPS)
         with torch.device("meta"):  # the parameters at full size, without allocating them
-            network = self.model.build(len(skeleton), size, channels, self.width)
+            network = build_network(whole, self.model, len(skeleton), channels)
         self._fixed = _PER_PARAMETER * sum(p.numel() for p in network.parameters())
         self.image_bytes = _PEAK * self._area * self._saved_bytes()
         """bytes of a step per image of its batch"""
@@ -64,7 +66,8 @@ class Probe:
             times.append(time.perf_counter() - started)
             if sum(times) > _LIMIT:
                 break
-        return statistics.median(times[1:]) * self._area if len(times) > 1 else None  # the first warms up
+        # the first warms up; the fastest of the others is disturbed the least by what else the machine does
+        return min(times[1:]) * self._area if len(times) > 1 else None
 
     def _saved_bytes(self) -> float:
         """Bytes of activations saved for the backward pass, per image."""

@@ -32,7 +32,7 @@ SPACING = 8.5
 """Median distance, in pixels, from a keypoint of those faces to its nearest neighbour."""
 CHOICES = (("unet", 1), ("unet", 2), ("resnet", 1), ("resnet", 2))
 """Models, and divisors of their default widths: from the most accurate to the one that needs the least memory."""
-_GPU_BATCH, _LEAST_BATCH, _LARGE_SIDE, _SAMPLE = 64, 8, 256, 256
+_GPU_BATCH, _LEAST_BATCH, _LARGE_SIDE, _SAMPLE = 64, 8, 384, 256
 _MOST_TURNED, _UPRIGHT = 0.95, 30.0
 """Share of the instances that the rotation covers, and degrees up to which the default rotation will do."""
 _LEAST_EPOCHS, _MOST_EPOCHS, _FEW_VAL, _SOME_ABSENT = 10, 400, 50, 0.01
@@ -99,7 +99,7 @@ class Facts:
             size=info.size,
             channels=info.channels,
             unlabelled=1 - float(labelled[:, labelled.any(0)].mean()),
-            spacing=spacing(cache.read("keypoints", train[some]), labelled[some]),
+            spacing=shapes.spacing(cache.read("keypoints", train[some]), labelled[some]),
             groups=len(np.unique(groups[groups >= 0])),
             never=never_labelled(info.names, labelled.sum(0), len(train), "training images"),
             absent=float((~labelled & absence.countable(labelled)).mean()),
@@ -107,19 +107,6 @@ class Facts:
             scenes=cache.scenes,
             turned=0.0 if turns is None else float(np.quantile(turns, _MOST_TURNED)),
         )
-
-
-def spacing(points: np.ndarray, labelled: np.ndarray) -> float | None:
-    """Median distance from a keypoint of `points` (N, K, 2), `labelled` (N, K), to the nearest in its image; None without one."""
-    nearest = [np.empty(0)]
-    for known, where in zip(labelled, points, strict=True):
-        if known.sum() > 1:
-            z = where[known] @ np.array([1, 1j])
-            apart = np.abs(z[:, None] - z)
-            np.fill_diagonal(apart, np.inf)
-            nearest.append(apart.min(1))
-    every = np.concatenate(nearest)
-    return float(np.median(every)) if len(every) else None
 
 
 def recommend(cache: Cache, device: torch.device) -> Recipe:
@@ -133,7 +120,8 @@ def recommend(cache: Cache, device: torch.device) -> Recipe:
         "width": Setting(
             probe.width, "half the model's default, to fit the memory" if probe.narrow else "the model's default"
         ),
-        **({"sigma": sigma(facts, probe.model.stride)} if probe.model.output == "heatmap" else {}),
+        **stem(facts, probe),
+        **({"sigma": sigma(facts, probe.stride)} if probe.model.output == "heatmap" else {}),
         "batch_size": batch,
         "lr": learning_rate(images),
         "epochs": epochs(facts, probe.name, images),
@@ -257,6 +245,13 @@ def size(facts: Facts) -> Setting:
         f"{small[1]}x{small[0]}",
         f"the cache's {width}x{height} costs {work:.1f} times as much; extract again with --size {small[0]},{small[1]}",
     )
+
+
+def stem(facts: Facts, probe: Probe) -> dict[str, Setting]:
+    """The halvings before the network where images are large; nothing where they are small."""
+    if not probe.stem:
+        return {}
+    return {"stem": Setting(probe.stem, f"halves images of {max(facts.size)} pixels first: a quarter of the work")}
 
 
 def training_seconds(facts: Facts, step: float, batch: int, epochs: int) -> float:

@@ -45,6 +45,10 @@ class ModelConfig:
     channels: int = 1
     """1 for grey, 3 for colour"""
     width: Annotated[int, Setting("channels of the network's first stage", 1, 512, unit="channels")] = 32
+    stem: Annotated[
+        int,
+        Setting("learnt halvings of the image in front of the network: heatmaps become as much smaller", 0, 4),
+    ] = 0
     loss: Annotated[str, Setting("loss function", plugins="losses")] = "dsnt"
     sigma: Annotated[
         float,
@@ -177,6 +181,14 @@ RECIPES: dict[str, dict[str, Any]] = {
     "unet": {"loss": "dsnt", "epochs": 40},
 }
 """Each model's differences from the fields' defaults, chosen by measurement on 1928 faces: see docs/results.md."""
+LARGE = 160
+"""Longer side in pixels above which a recipe halves images first: a quarter of the work, at a resolution that suffices."""
+
+
+def recipe_of(model: str, size: Size, *, mirror: bool) -> dict[str, Any]:
+    """What differs from the fields' defaults for a model, an image size, and objects that may or may not be mirrored."""
+    large = {"stem": 1} if model in RECIPES and max(size) > LARGE else {}
+    return {**RECIPES.get(model, {}), **large, **({} if mirror else {"augment.flip": 0.0})}
 
 
 @dataclass(frozen=True)
@@ -233,7 +245,7 @@ def configure(
 
     Raises ConfigError for an unknown field, naming the most similar one, and for an invalid value.
     """
-    values = {**RECIPES.get(model, {}), **({} if skeleton.mirror else {"augment.flip": 0.0}), **overrides}
+    values = {**recipe_of(model, size, mirror=skeleton.mirror), **overrides}
     owners = {key: each.owner for key, each in known_settings().items()}
     parts: dict[type, dict[str, Any]] = {ModelConfig: {}, TrainConfig: {}, AugmentConfig: {}}
     for key, value in values.items():

@@ -42,6 +42,15 @@ PARTS: Mapping[str, tuple[int, ...]] = {
 """For each keypoint of `kptool.base.skeleton.FACE15`, the indices of the points whose mean it is."""
 
 
+LANDMARKS = ("right_eye_center", "left_eye_center", "nose_tip", "mouth_right_corner", "mouth_left_corner")
+"""The points by which a face is located, as its detector gives them; left and right are the subject's."""
+
+
+def is_face(names: Sequence[str]) -> bool:
+    """Whether keypoints of these names are a face's, which a face's detector finds: with `LANDMARKS`, or the 68 points."""
+    return set(LANDMARKS) <= set(names) or is_face68(names)
+
+
 def is_face68(names: Sequence[str]) -> bool:
     """Whether `names` are 68 names with one common prefix, numbered consecutively from 0 or from 1."""
     numbers = [re.search("[0-9]+$", name) for name in names]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.data.images import encode_png
+from kptool.data.png import encode_png
 
 _MAX_PENDING = 4
 """Blocks of images that may wait in memory."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from kptool.base.errors import ConfigError, DataError
 from kptool.base.geometry import from_edges
-from kptool.data import embedded, images
+from kptool.data import embedded, images, png
 from kptool.data.annotations import LabelFile, Labelled, Source
 from kptool.data.boxes import boxes
 from kptool.data.flips import FlipPairs
@@ -110,7 +110,7 @@ def _from_source(
             thing = Labelled(f"{row:06d}.png", points.astype(np.float64), visibility, None, size, split=part)
             place = staging / folders([thing])[0] / thing.picture
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(images.encode_png(image if image.ndim == 2 else np.moveaxis(image, 0, -1)))
+            place.write_bytes(png.encode_png(image if image.ndim == 2 else np.moveaxis(image, 0, -1)))
             yield replace(thing, picture=place.relative_to(staging).as_posix())
         progress("pictures", int(samples.rows[-1]) + 1, source.total)
 
@@ -177,7 +177,7 @@ def _copy(thing: Labelled, place: Path, staging: Path, stem: str) -> tuple[str, 
     turned = pixels.shape != images.read(place).shape or place.suffix.lower() == embedded.SUFFIX
     name = f"{stem}{'.png' if turned else place.suffix.lower()}"
     if turned:
-        (staging / name).write_bytes(images.encode_png(pixels))
+        (staging / name).write_bytes(png.encode_png(pixels))
     else:
         shutil.copyfile(place, staging / name)
     return name, (pixels.shape[0], pixels.shape[1])

@@ -1,4 +1,4 @@
-"""Decodes, crops, resizes and encodes images: files of any mode and orientation, bounded in size, as uint8 arrays."""
+"""Decodes, crops and resizes images: files of any mode and orientation, bounded in size, as uint8 arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -216,6 +215,28 @@ def crop(image: Pixels, affine: NDArray[np.float64], size: Size, channels: int) 
     return pixels if channels == 1 else np.moveaxis(pixels, -1, 0)
 
 
+def fitted(image: Pixels, affine: NDArray[np.float64], size: Size, channels: int) -> Pixels:
+    """A whole image in one of `size`, as `affine` from `kptool.base.geometry.fit_box` maps it, without rotation.
+
+    As `crop`, but resampled once, which takes a third of the time, and rounded to whole pixels at the picture's borders only.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    x, y, wide, high = image_box((image.shape[0], image.shape[1]))
+    (low_x, low_y), (high_x, high_y) = to_edges(apply_affine(affine, np.array([[x, y], [x + wide, y + high]])))
+    left, top = math.ceil(low_x - SLACK), math.ceil(low_y - SLACK)
+    right, bottom = max(left + 1, math.floor(high_x + SLACK)), max(top + 1, math.floor(high_y + SLACK))
+    steps = (high_x - low_x) / image.shape[1], (high_y - low_y) / image.shape[0]
+    x0, x1 = (float(np.clip((x - low_x) / steps[0], 0, image.shape[1])) for x in (left, right))
+    y0, y1 = (float(np.clip((y - low_y) / steps[1], 0, image.shape[0])) for y in (top, bottom))
+    picture = Image.fromarray(image)
+    picture = picture if picture.mode == mode else picture.convert(mode)
+    side = (right - left, bottom - top)
+    small = np.asarray(picture.resize(side, Image.Resampling.BILINEAR, box=(x0, y0, x1, y1), reducing_gap=1.0))
+    beyond = ((top, size[0] - bottom), (left, size[1] - right), (0, 0))[: small.ndim]
+    pixels = np.pad(small, beyond, mode="edge") if any(map(any, beyond)) else small
+    return pixels if channels == 1 else np.moveaxis(pixels, -1, 0)
+
+
 def resized(image: Pixels, size: Size, mode: str) -> Image.Image:
     """The image in a Pillow mode ("L" or "RGB"), resized to `size` (H, W); downscaling averages pixels."""
     across, down = (0, 0, size[1]), (0, 0, size[0])
@@ -274,24 +295,3 @@ def _resize_rows(image: Pixels, axis: _Axis, mode: str) -> Pixels:
         picture = Image.fromarray(band).convert(mode)
         bands.append(np.asarray(picture.resize((length, picture.height), Image.Resampling.BILINEAR)))
     return np.concatenate(bands)
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """A PNG file of an image (H, W) or (H, W, 3), encoded several times faster than by Pillow, at about the same size.
-
-    Every row is stored as its difference from the row above (filter type 2, PNG specification, section 9.2) and compressed
-    by ISA-L.
-    """
-    height, width = image.shape[:2]
-    rows = image.reshape(height, -1)
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = 2
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    kind = 0 if image.ndim == 2 else 2  # grey or RGB
-    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", isal_zlib.compress(filtered, 1)), (b"IEND", b""))
-    chunks = (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

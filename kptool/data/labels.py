@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from kptool.base.errors import ConfigError, DataError
 from kptool.base.geometry import Size, apply_affine, fit_box, image_box
 from kptool.base.skeleton import Skeleton
-from kptool.data import images, pixel_check
+from kptool.data import images, pixel_check, sizing
 from kptool.data.annotations import ANY_SUFFIX, LabelFile, Labelled, Samples, Source
 from kptool.data.boxes import Boxes, boxes
 from kptool.data.flips import FlipPairs, infer
 from kptool.data.lookup import locate
 from kptool.data.notes import counted
-from kptool.data.scenes import SMALL, Extent, Scenes
+from kptool.data.scenes import FILLS, Extent, Scenes
 from kptool.data.splits import own_split
 from kptool.system.text import is_file
 
@@ -35,20 +35,22 @@ _COLOUR_SAMPLE = 8
 """Pictures that decide whether the data set is in colour."""
 _MOST_BEYOND = 3
 """Boxes may reach beyond a picture by this many times its larger side."""
-_DEFAULT_SIZE, _LEAST_SIDE, _MOST_KEPT = (128, 128), 8, 512
-"""The default image size, and the smallest and largest side of a picture size that is used as it is."""
+_LEAST_SIDE = 8
+"""Smallest side of an image, pixels."""
+_WHOLE = 0.9
+"""Share of a picture's width or height from which a box is the picture itself."""
 
 
 @dataclass(frozen=True)
 class View:
     """How pictures become images of one size.
 
-    size: (H, W), None for the pictures' own if suitable, else 128x128. channels: 1 (grey), 3 (RGB) or None (as the
-    pictures are). crop: "box" crops to each instance's box (stated, or derived from its keypoints, see
-    `kptool.data.boxes`); "picture" takes the whole picture; "auto" takes the box if at least half of the instances have
-    one, if a picture shows several, or if instances are small in large pictures. margin: added to the box on every
-    side, as a share of the box. The aspect ratio is kept; beyond the picture its edge pixels are repeated. Raises
-    ConfigError for values out of range.
+    size: (H, W), None for one that suits the instances, see `kptool.data.sizing`. channels: 1 (grey), 3 (RGB) or None (as
+    the pictures are). crop: "box" crops to each instance's box (stated, or derived from its keypoints, see
+    `kptool.data.boxes`); "picture" takes the whole picture; "auto" takes the box if a picture shows several instances, if
+    at least half of them have a box that is not the whole picture, or if they take less than 60 % of the sides of large
+    pictures. margin: added to the box on every side, as a share of the box. The aspect ratio is kept; beyond the picture
+    its edge pixels are repeated. Raises ConfigError for values out of range.
     """
 
     size: Size | None = None
@@ -122,7 +124,9 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
     several, extent = len(set(places)) < len(places), Extent.of(cuts, places)
     boxed, how = _cropping(path, view, cuts, several, extent)
     channels = view.channels or _channels(places)
-    size = view.size or _size(places, boxed)
+    size = view.size or (
+        sizing.of_boxes(cuts.edges, view.margin) if boxed else sizing.of_pictures(extent, _common(places), len(places))
+    )
     files = {place: os.path.realpath(place) for place in places}  # links may give one file several names
     groups = [thing.group or files[place] for thing, place in zip(things, places, strict=True)]
     numbers = {each: number for number, each in enumerate(dict.fromkeys(groups))}
@@ -224,8 +228,9 @@ def _cropping(
             f"{path}: --crop box has no box to cut out, because a single keypoint tells nothing of a thing's size; add"
             " boxes, or take --crop picture"
         )
-    small = extent is not None and extent.share < SMALL and extent.longest > max(_DEFAULT_SIZE)
-    wanted = several or small or (stated > 0 and made <= stated)
+    small = extent is not None and extent.share < FILLS and extent.longest > max(sizing.DEFAULT)
+    filled = extent is not None and extent.share >= _WHOLE
+    wanted = several or small or (stated > 0 and made <= stated and not filled)
     if view.crop == "picture" or (view.crop == "auto" and not (possible and wanted)):
         unused = f", the boxes of {stated} of {stated + made} things are not used" if stated else ""
         return False, (*cuts.notes, f"pictures are taken whole{unused}")
@@ -242,14 +247,10 @@ def _cropping(
     return True, (*cuts.notes, f"{who}, {least}, {margin}")
 
 
-def _size(places: Sequence[Path], boxed: bool) -> Size:
-    """The pictures' own size if they are used whole, have one size, and it is suitable for training; else the default."""
-    if boxed:
-        return _DEFAULT_SIZE
+def _common(places: Sequence[Path]) -> Size | None:
+    """The size of all pictures, None if they differ or one has none."""
     one = images.size(places[0])
-    if one is None or min(one) < _LEAST_SIDE or max(one) > _MOST_KEPT:
-        return _DEFAULT_SIZE
-    return one if all(images.size(place) == one for place in dict.fromkeys(places)) else _DEFAULT_SIZE
+    return one if all(images.size(place) == one for place in dict.fromkeys(places)) else None
 
 
 def _channels(places: Sequence[Path]) -> int:

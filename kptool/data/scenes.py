@@ -1,7 +1,7 @@
 """Whole pictures with the boxes of all instances in them, from which a finder learns where instances are.
 
-A source has scenes where its images are crops, unless there is one instance in every picture and it fills the picture:
-then there is nothing to find.
+A source has scenes where its images are crops, unless there is one instance in every picture and it fills the picture,
+or is a face: then there is nothing to find, or a face's detector finds it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.base.face68 import is_face
 from kptool.base.geometry import Size, apply_affine, fit_box, image_box
 from kptool.data import images
 from kptool.data.annotations import LabelFile, Labelled, SceneBlock
 from kptool.data.boxes import Boxes
 
 FILLS = 0.6
-"""Share of a picture's width or height from which an instance fills it."""
-SMALL = 0.35
-"""Share below which an instance is too small in its picture for the whole picture to be used as an image."""
+"""Share of a picture's width or height from which an instance fills it: below, it is cropped, and has to be found first."""
 _LEAST, _MOST, _STEP = 192, 512, 32
 """Shortest and longest side of a scene, and what its sides are multiples of, pixels."""
 _WANTED = 24.0
@@ -125,7 +124,7 @@ class Scenes:
     ) -> Scenes | None:
         """The scenes of a label file whose instances are cropped; None if there is nothing to find in its pictures."""
         several = len(set(places)) < len(places)
-        if extent is None or not (several or extent.share < FILLS):
+        if extent is None or not (several or (extent.share < FILLS and not is_face(file.names))):
             return None
         known = {thing.picture: place for thing, place in zip(file.things, places, strict=True)}
         others = beside_instances(file, folder, known)
@@ -164,5 +163,5 @@ class Scenes:
         teaches = np.array([*self.cuts.labelled[rows], *[False] * len(crowds)], np.bool_)
         numbers = np.array([*rows, *[-1] * len(crowds)], np.int64)
         split = next((thing.split for thing in beside if thing.split), "")
-        shown = images.crop(picture, affine, self.size, self.channels)
+        shown = images.fitted(picture, affine, self.size, self.channels)
         return shown, boxes[known].astype(np.float32), teaches[known], numbers[known], split

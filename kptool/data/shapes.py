@@ -12,12 +12,17 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.base.geometry import Size
+
 Complex = NDArray[np.complex128]
 _CANDIDATES, _ROUNDS, _MOST = 16, 12, 3000
 """Samples tried as the start, iterations of the mean, and samples used at most."""
 _FLOOR = 0.02
 """The least typical distance, relative to the mean shape's radius."""
 _MISSING = complex(np.nan, np.nan)
+_LEAST_WHOLE, _MOST_CROPS, _ASTRAY = 8, 0.9, 0.03
+"""Number and share of crops with all keypoints that are needed to say whether crops follow them, and how far most of these
+may be off, in sides."""
 LEAST_POINTS = 3
 """Points needed to align a shape and tell it from its mirror image."""
 
@@ -106,6 +111,38 @@ def turns(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> NDArray[
     chosen = np.where(far[1] < far[0], factors[1], factors[0])
     unit = chosen / np.maximum(np.abs(chosen), 1e-300)
     return np.asarray(np.degrees(np.abs(np.angle(unit * np.conj(unit.sum())))))
+
+
+def fill(points: NDArray[np.floating], labelled: NDArray[np.bool_], size: Size) -> float | None:
+    """The share of crops of `size` that the box of their keypoints (N, K, 2) takes, of the side that it fills more; None where
+    the crops were not cut out about that box, or keypoints are often missing.
+
+    labelled: bool (N, K). Crops follow their keypoints where the boxes of nine in ten are within 3 % of a crop's side of the
+    same place and size. As many must have all keypoints labelled.
+    """
+    whole = points[labelled.all(1)]
+    if len(whole) < max(_LEAST_WHOLE, _MOST_CROPS * len(points)) or points.shape[1] < 2:
+        return None
+    low, high = whole.min(1), whole.max(1)
+    sides = np.array([size[1], size[0]], np.float64)
+    shares = ((high - low) / sides).max(1)
+    off = (low + high - (sides - 1)) / (2 * sides)
+    usual = float(np.median(shares))
+    astray = np.maximum(np.abs(off).max(1), np.abs(shares - usual))
+    return usual if np.quantile(astray, _MOST_CROPS) <= _ASTRAY and usual > 0 else None
+
+
+def spacing(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> float | None:
+    """Median distance from a keypoint of `points` (N, K, 2), `labelled` (N, K), to the nearest in its image; None without one."""
+    nearest = [np.empty(0)]
+    for known, where in zip(labelled, points, strict=True):
+        if known.sum() > 1:
+            z = where[known] @ np.array([1, 1j])
+            apart = np.abs(z[:, None] - z)
+            np.fill_diagonal(apart, np.inf)
+            nearest.append(apart.min(1))
+    every = np.concatenate(nearest)
+    return float(np.median(every)) if len(every) else None
 
 
 def _about(shapes: Complex, weights: NDArray[np.float64]) -> Complex:

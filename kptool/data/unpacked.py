@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from kptool.base.errors import DataError
-from kptool.data import images, video
+from kptool.data import png, video
 
 _done: dict[tuple[object, ...], dict[int, Path]] = {}
 
@@ -83,7 +83,7 @@ def frames_of_video(path: Path, frames: Sequence[int], folder: Path, *, grey: bo
             if frame.number in wanted:
                 pixels, name = frame.pixels, f"{frame.number:06d}.png"
                 plain = grey or not np.ptp(pixels, axis=2).any()
-                (folder / name).write_bytes(images.encode_png(pixels[..., 0] if plain else pixels))
+                (folder / name).write_bytes(png.encode_png(pixels[..., 0] if plain else pixels))
                 names[frame.number] = name
             if frame.number >= max(wanted):
                 break

@@ -37,6 +37,8 @@ _INSTANCE = (
 _SPLIT = ("split", "subset", "partition")
 _OWN = ({"score", "radius90"}, {"radius90", "frame", "time"}), ({"image", "row"}, {"row", "source"})
 """Columns by which a csv written by kptool (predict, extract) is recognised, and columns of it that hold no labels."""
+_GROUPS = {"row", "group"}
+"""The columns of a csv of groups, which may lie beside the labels."""
 _FILE_NAME = re.compile(r".*\.[A-Za-z][A-Za-z0-9]{0,7}", re.DOTALL)
 _MAX_BYTES = 1 << 30
 _EXPECTED = (
@@ -99,12 +101,15 @@ class _Table:
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` is a csv or tsv, and not Kaggle's, which holds pixels, nor DeepLabCut's, SLEAP's or VIA's."""
+    """Whether `path` is a csv or tsv, and not Kaggle's, which holds pixels, nor DeepLabCut's, SLEAP's or VIA's, nor one of
+    groups for the split."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return False
     header = first_line(path).replace('"', "")
     columns = set(header.split(","))
     if {"frame_idx", "instance.score"} <= columns or via_files.is_csv(header):
+        return False
+    if {column.casefold() for column in columns} == _GROUPS:
         return False
     return "Image" not in columns and not re.match("scorer[,;\t]", header)
 

@@ -17,6 +17,7 @@ from kptool import heatmaps, plugins
 from kptool.base.config import ModelConfig
 from kptool.base.errors import ConfigError
 from kptool.base.geometry import Size, from_edges, from_heatmap, heatmap_size, swap_order, to_edges
+from kptool.network.layers import halvings, initialise
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ class KeypointModel(nn.Module):
         super().__init__()
         self.config = config
         self.plugin, self.loss = matching_plugins(config)
-        self.network = self.plugin.build(len(config.names), config.size, config.channels, config.width)
+        self.stem = stem_of(config, config.channels)
+        self.network = build_network(config, self.plugin, len(config.names), config.channels)
+        self.stride = self.plugin.stride * 2**config.stem
+        """image pixels per heatmap pixel"""
         self._swap = swap_order(len(config.names), config.flip_pairs)
         self.register_buffer("offset", torch.zeros(len(config.names), 2))
         self.offset: Tensor
@@ -76,14 +80,14 @@ class KeypointModel(nn.Module):
     @property
     def heatmap_size(self) -> Size:
         """(h, w) of the network's heatmaps."""
-        return heatmap_size(self.config.size, self.plugin.stride)
+        return heatmap_size(self.config.size, self.stride)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) of the configured size, uint8 or float 0..255 -> the network's raw output."""
         images = normalise(images)
         if images.is_cuda:  # as in `place`
             images = images.contiguous(memory_format=torch.channels_last)
-        raw: Tensor = self.network(images)
+        raw: Tensor = self.network(self.stem(images))
         return raw
 
     @torch.inference_mode()
@@ -104,8 +108,8 @@ class KeypointModel(nn.Module):
             points = normalised_to_pixels(output, self.config.size) + self.offset
             return points.cpu(), torch.ones(points.shape[:2]), torch.ones(points.shape[:2])
         peaks, scores = decode(output, decoder or self.config.decoder)
-        spread = heatmap_std(output).cpu() * self.plugin.stride
-        return from_heatmap(peaks, self.plugin.stride) + self.offset.cpu(), scores.clamp(0, 1), spread
+        spread = heatmap_std(output).cpu() * self.stride
+        return from_heatmap(peaks, self.stride) + self.offset.cpu(), scores.clamp(0, 1), spread
 
     @torch.no_grad()
     def measure_offset(self, found: Tensor, truth: Tensor, labelled: Tensor) -> None:
@@ -134,10 +138,25 @@ class KeypointModel(nn.Module):
         """The output for mirrored images, mirrored back."""
         swapped = output[:, self._swap]
         if self.plugin.output == "heatmap":
-            if self.config.size[1] % self.plugin.stride:
+            if self.config.size[1] % self.stride:
                 raise ConfigError("flip averaging needs an image width that is a multiple of the model's stride")
             return swapped.flip(-1)
         return swapped * swapped.new_tensor([-1.0, 1.0])
+
+
+def stem_of(config: ModelConfig, channels: int) -> nn.Module:
+    """What halves images with `channels` before the network sees them; it changes nothing where `config.stem` is 0."""
+    return initialise(halvings(channels, _stem_width(config), config.stem))
+
+
+def build_network(config: ModelConfig, plugin: plugins.Model, keypoints: int, channels: int) -> nn.Module:
+    """The network of a configuration, for other numbers of `keypoints` and of the images' `channels`."""
+    seen = heatmap_size(config.size, 2**config.stem)
+    return plugin.build(keypoints, seen, _stem_width(config) if config.stem else channels, config.width)
+
+
+def _stem_width(config: ModelConfig) -> int:
+    return max(4, config.width // 2)
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -24,6 +24,16 @@ def conv_stage(inputs: int, outputs: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*(ConvBlock(inputs if i == 0 else outputs, outputs) for i in range(depth)))
 
 
+def halvings(channels: int, outputs: int, count: int) -> nn.Sequential:
+    """`count` learnt halvings of the resolution of images with `channels`, with `outputs` channels each."""
+    return nn.Sequential(
+        *(
+            ConvBlock(channels if i == 0 else outputs, outputs, kernel=5 if i == 0 else 3, stride=2)
+            for i in range(count)
+        )
+    )
+
+
 class CoordinateHead(nn.Module):
     """Feature maps (N, C, h, w) -> coordinates (N, K, 2), the image's edges at -1 and 1.
 

@@ -2,7 +2,9 @@
 
 A model stores the mean shape of its training images' keypoints. The landmarks of a face detector, and then the model's
 own keypoints, are aligned to that shape by a least-squares similarity transform. This undoes the tilt of a head and
-makes the result less sensitive to how tight a box is. An affine map is 2x3, picture's pixels -> model input's pixels.
+makes the result less sensitive to how tight a box is. Other objects, of which the training images were cut out about
+their keypoints, are cut out again about those that were predicted, without a rotation. An affine map is 2x3, picture's
+pixels -> model input's pixels.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base import face68
+from kptool.base.face68 import LANDMARKS
 from kptool.base.geometry import Box, Size, apply_affine, fit_box, fit_similarity, invert_affine
 from kptool.network.cards import Card
-from kptool.predict.faces import LANDMARKS
 
 Affine = NDArray[np.float64]
 
@@ -69,6 +71,40 @@ class Aligner:
     def from_keypoints(self, points: NDArray[np.floating]) -> Affine:
         """The map for a face given its keypoints (K, 2), in the picture's pixels."""
         return fit_similarity(points[self.known], self.shape)
+
+
+@dataclass(frozen=True)
+class Follower:
+    """Crops about the box of an object's keypoints, as those were that a model was trained on.
+
+    fill: the share of a crop that this box takes, of the side that it fills more. size: of the model's input. known: (K,),
+    the keypoints that were labelled in training.
+    """
+
+    fill: float
+    size: Size
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, card: Card) -> Follower | None:
+        """The follower of a model; None unless its training images followed their keypoints."""
+        fill = card.data.get("fill")
+        if not isinstance(fill, float | int) or not 0.05 <= fill <= 1:
+            return None
+        return cls(float(fill), card.config.size, ~np.isin(card.config.names, card.unlearnt))
+
+    @property
+    def shape(self) -> NDArray[np.float64]:
+        """The corners (4, 2) of the largest box that a crop's keypoints may have."""
+        height, width = self.size
+        x, y = width * self.fill / 2, height * self.fill / 2
+        return np.array([[-x, -y], [x, -y], [-x, y], [x, y]]) + [(width - 1) / 2, (height - 1) / 2]
+
+    def from_keypoints(self, points: NDArray[np.floating]) -> Affine:
+        """The map for an object given its keypoints (K, 2), in the picture's pixels."""
+        low, high = points[self.known].min(0).astype(float), points[self.known].max(0).astype(float)
+        x, y, width, height = (float(v) for v in (*low, *np.maximum(high - low, 1e-6)))
+        return fit_box((x, y, width, height), self.size, (1 / self.fill - 1) / 2)
 
 
 def five_point_weights(names: Sequence[str]) -> NDArray[np.float64] | None:

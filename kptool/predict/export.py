@@ -86,7 +86,7 @@ class Graph(nn.Module):
             ones = torch.ones_like(points[..., 0])
             return box.back(points), ones, (self.quantiles * ones / box.scale).float()
         found, scores = self.decoder(output)
-        stride = self.model.plugin.stride
+        stride = self.model.stride
         points = (found + 0.5) * stride - 0.5 + self.shift  # geometry.from_heatmap
         radius = self.quantiles * heatmap_std(output) * stride
         return box.back(points), self._scores(scores.clamp(0, 1)), (radius / box.scale).float(), output

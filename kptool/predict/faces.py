@@ -20,9 +20,6 @@ from PIL import Image
 from kptool.base.geometry import Box, apply_affine, from_edges, invert_affine
 from kptool.evaluation.detection import distinct
 
-LANDMARKS = ("right_eye_center", "left_eye_center", "nose_tip", "mouth_right_corner", "mouth_left_corner")
-"""The names of `DetectedFace.landmarks`, in order; left and right are the subject's."""
-
 _WEIGHTS = Path(__file__).parents[1] / "weights" / "yunet.onnx"
 _STRIDES = (8, 16, 32)
 _SCALES = (320, 1280)
@@ -42,7 +39,7 @@ _MOST = 5000
 class DetectedFace:
     """A face in a picture's pixels. box: (x, y, width, height); x and y are its left and top edges.
 
-    score: 0..1, lower for a face that was tilted in the pass that found it. landmarks: float64 (5, 2), see `LANDMARKS`.
+    score: 0..1, lower for a face that was tilted in the pass that found it. landmarks: float64 (5, 2), see `face68.LANDMARKS`.
     """
 
     box: Box

@@ -50,7 +50,7 @@ class InstanceFinder:
         """The instances in a picture uint8 (H, W) or (H, W, 3), from left to right."""
         size = (picture.shape[0], picture.shape[1])
         affine = fit_box(image_box(size), self.config.size)
-        shown = images.crop(picture, affine, self.config.size, self.config.channels)
+        shown = images.fitted(picture, affine, self.config.size, self.config.channels)
         boxes, scores = (part[0] for part in self._run(shown.reshape(1, self.config.channels, *self.config.size)))
         likely = scores >= self.threshold
         boxes, scores = boxes[likely].astype(np.float64), scores[likely]

@@ -4,9 +4,9 @@
 
 A run with a finder of its own finds its instances with that; a model of a face's keypoints finds faces with YuNet.
 
-If the first crop shows a face too large, too small, tilted or off-centre, the face is cropped again from its predicted
-keypoints, so results depend little on how tight a box is or how far a head is tilted. Torch is imported only if the
-model needs it.
+If the first crop shows an object too large, too small or off-centre, or a face tilted, it is cropped again from its predicted
+keypoints, so results depend little on how tight a box is or how far a head is tilted. That needs training images that were
+cut out about their keypoints, or faces. Torch is imported only if the model needs it.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ class Predictor:
         self._off = np.zeros_like(self.shift.vector()) if as_labelled else self.shift.vector()
         self._off[np.isin(self.names, self.card.unlearnt)] = np.nan
         self._aligner = crops.Aligner.of(self.card)
+        self._refiner = self._aligner or crops.Follower.of(self.card)
         self.thing, self.min_score = Thing.of(self.card), min_score
         require(
             min_score is None or self.backend.has_heatmaps,
@@ -172,7 +173,7 @@ class Predictor:
         if not regions:
             return found
         output = self._run(regions, arrays, heatmaps)
-        if self._aligner is not None and (self.detect or boxes is not None):
+        if self._refiner is not None and (self.detect or boxes is not None):
             regions, output = self._refine(regions, arrays, output, heatmaps)
         for i, region in enumerate(regions):
             one = _face(region, output, i, self._off, found[region.picture].shown)
@@ -232,16 +233,16 @@ class Predictor:
         return regions, output
 
     def _refined(self, region: _Crop, arrays: list[NDArray[np.uint8]], points: NDArray[np.float32]) -> _Crop | None:
-        """The crop aligned to predicted points (K, 2); None if it is nearly the same crop, or not a usable one.
+        """The crop that fits predicted points (K, 2); None if it is nearly the same crop, or not a usable one.
 
-        The points are as labelled, like those of the mean shape.
+        The points are as labelled, like those of the training images.
         """
-        assert self._aligner is not None
-        affine = self._aligner.from_keypoints(apply_affine(invert_affine(region.affine), points))
+        assert self._refiner is not None
+        affine = self._refiner.from_keypoints(apply_affine(invert_affine(region.affine), points))
         height, width = arrays[region.picture].shape[:2]
         if not crops.sane(affine, self.card.config.size, (height, width)):
             return None
-        near = crops.shift(region.affine, affine, self._aligner.shape) <= _NEAR * max(self.card.config.size)
+        near = crops.shift(region.affine, affine, self._refiner.shape) <= _NEAR * max(self.card.config.size)
         return None if near else replace(region, affine=affine)
 
     def _run(self, regions: list[_Crop], arrays: list[NDArray[np.uint8]], heatmaps: bool) -> Output:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kptool.base.config import RECIPES, known_settings
+from kptool.base.config import known_settings, recipe_of
 
 Lines = list[tuple[str, str]]
 Sections = dict[str, Lines]
@@ -50,7 +50,7 @@ def of_model(facts: Mapping[str, Any]) -> Sections:
     model = [("origin", str(rest.pop("origin"))), ("weights", str(rest.pop("weights")))]
     training = _training(parts["training"], rest)
     model += [
-        ("network", f"{rest.pop('model')}, width {rest.pop('width')}, loss {rest.pop('loss')}"),
+        ("network", f"{rest.pop('model')}, width {rest.pop('width')}, loss {rest.pop('loss')}{_halved(rest.pop('stem', 0))}"),
         ("decoding", f"{rest.pop('decoder')}, sigma {rest.pop('sigma'):g} (models with heatmaps only)"),
         ("input", _input(rest)),
     ]
@@ -81,8 +81,11 @@ def _input(rest: dict[str, Any]) -> str:
     return f"{width}x{height} px, {'grey' if rest.pop('channels') == 1 else 'colour'}"
 
 
-def _crop(margin: Any) -> str:
-    return "none: whole pictures" if margin is None else f"to the boxes, margin {_value(margin)}"
+def _crop(margin: Any, fill: Any) -> str:
+    if margin is None:
+        return "none: whole pictures"
+    about = "" if fill is None else "; keypoints fill {:.0%} of a side, and predict cuts out again where they do not"
+    return f"to the boxes, margin {_value(margin)}" + about.format(fill)
 
 
 def _keypoints(rest: dict[str, Any]) -> Lines:
@@ -98,7 +101,7 @@ def _data(data: dict[str, Any]) -> Lines:
     if "train_images" in data:
         lines.append(("images", f"{data.pop('train_images')} for training"))
     if "margin" in data:
-        lines.append(("crop", _crop(data.pop("margin"))))
+        lines.append(("crop", _crop(data.pop("margin"), data.pop("fill", None))))
     if isinstance(data.get("init"), Mapping):
         lines.append(("started from", _start(data.pop("init"))))
     return lines + _rest(data)
@@ -112,15 +115,19 @@ def _start(init: Mapping[str, Any]) -> str:
     return f"{init.get('origin')} (sha256 {str(init.get('sha256'))[:12]}...): {taken}"
 
 
+def _halved(stem: int) -> str:
+    return "" if not stem else f", images halved {'once' if stem == 1 else f'{stem} times'} first"
+
+
 def _training(training: dict[str, Any], config: Mapping[str, Any]) -> Lines:
-    """The settings that differ from the recipe of the model; the width is described with the network."""
+    """The settings that differ from the recipe of the model; width and stem are described with the network."""
     if not training:
         return []
     augment = _table(training.pop("augment", None))
     used = {**config, **training, **{f"augment.{key}": value for key, value in augment.items()}}
-    recipe = RECIPES.get(config["model"], {}) | ({} if config["mirror"] else {"augment.flip": 0.0})
+    recipe = recipe_of(config["model"], tuple(config["size"]), mirror=config["mirror"])
     known = known_settings()
-    wanted = {key: recipe.get(key, each.default) for key, each in known.items() if key != "width"}
+    wanted = {key: recipe.get(key, each.default) for key, each in known.items() if key not in ("width", "stem")}
     lines = [
         (key, f"{_value(used[key])} (recipe: {_value(value)})")
         for key, value in wanted.items()

@@ -10,6 +10,7 @@ import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from kptool.training.optimizer import learning_rate, parameter_groups, update_av
 STEPS, BATCH = 1200, 8
 LEAST_STEPS = 100
 """Fewest steps where the time is limited."""
-_RATE = 2e-3
+_RATE, _TIMED = 2e-3, 4
 _AUGMENT = AugmentConfig(scale=0.35, shift=0.15, stretch=0.1, elastic=0.0, erase=0.2)
 """Pictures differ more than crops do: instances are at any place, and larger or smaller."""
 _WIDTH, _NARROWEST, _WIDEST = 0.12, 1.0, 4.0
@@ -140,34 +141,58 @@ def train(
     config: the keypoint model's, of which the seed, the weight decay, the averaging and the rotation are used. budget:
     seconds; fewer steps are made where they do not fit. steps: by default `STEPS`. Raises Stopped after a signal.
     """
-    torch.manual_seed(config.seed)
     steps = STEPS if steps is None else steps
-    channels = 1 if scenes.images.ndim == 3 else scenes.images.shape[1]
-    settings = FinderConfig(scenes.size, channels)
-    finder = Finder(settings).to(device)
-    average = copy.deepcopy(finder).eval()
-    recipe = replace(config, lr=_RATE, batch_size=BATCH, augment=replace(_AUGMENT, rotation=config.augment.rotation))
-    optimizer = torch.optim.AdamW(parameter_groups(finder, recipe), lr=_RATE)
-    data, begun, step = _Scenes.upload(scenes, device), time.perf_counter(), 0
+    fit, begun = _Fit(scenes, config, device), time.perf_counter()
     for index in _order(len(scenes), config.seed):
         if stop is not None:
             stop.check()
-        if step == 10 and budget is not None:
-            each = (time.perf_counter() - begun) / step
+        if fit.step == 10 and budget is not None:
+            each = (time.perf_counter() - begun) / fit.step
             steps = min(steps, max(LEAST_STEPS, int(budget / each)))
-        if step >= steps:
+        if fit.step >= steps:
             break
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, recipe)
-        value = _loss_of(finder, data, index, recipe, step)
-        optimizer.zero_grad(set_to_none=True)
+        fit.take_step(index, steps)
+        progress("finder", fit.step, steps)
+    return fit.average, _measured(fit.average, fit.settings, held_out, device, fit.step)
+
+
+def seconds_per_step(scenes: SceneSet, config: TrainConfig, device: torch.device) -> float:
+    """How long a step of `train` takes: the fastest of a few, the first aside."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        fit, times = _Fit(scenes, config, device), []
+        for index in islice(_order(len(scenes), config.seed), _TIMED):
+            started = time.perf_counter()
+            float(fit.take_step(index, STEPS).detach())  # float() waits for the device
+            times.append(time.perf_counter() - started)
+    return min(times[1:])
+
+
+class _Fit:
+    """A finder that is trained on scenes, with its optimizer and the average of its weights."""
+
+    def __init__(self, scenes: SceneSet, config: TrainConfig, device: torch.device) -> None:
+        torch.manual_seed(config.seed)
+        channels = 1 if scenes.images.ndim == 3 else scenes.images.shape[1]
+        self.settings = FinderConfig(scenes.size, channels)
+        self.finder = Finder(self.settings).to(device)
+        self.average = copy.deepcopy(self.finder).eval()
+        augment = replace(_AUGMENT, rotation=config.augment.rotation)
+        self._recipe = replace(config, lr=_RATE, batch_size=BATCH, augment=augment)
+        self._optimizer = torch.optim.AdamW(parameter_groups(self.finder, self._recipe), lr=_RATE)
+        self._data, self.step = _Scenes.upload(scenes, device), 0
+
+    def take_step(self, index: Tensor, steps: int) -> Tensor:
+        """The loss of the pictures at `index`, after a step of `steps` that lowers it."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, steps, self._recipe)
+        value = _loss_of(self.finder, self._data, index, self._recipe, self.step)
+        self._optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(finder.parameters(), recipe.clip)
-        optimizer.step()
-        step += 1
-        update_average(average, finder, step, recipe)
-        progress("finder", step, steps)
-    return average, _measured(average, settings, held_out, device, step)
+        torch.nn.utils.clip_grad_norm_(self.finder.parameters(), self._recipe.clip)
+        self._optimizer.step()
+        self.step += 1
+        update_average(self.average, self.finder, self.step, self._recipe)
+        return value
 
 
 def _order(count: int, seed: int) -> Iterator[Tensor]:

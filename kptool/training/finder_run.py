@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from kptool.cache.scenes import read_scenes
@@ -11,16 +12,29 @@ from kptool.data.splits import TRAIN, VAL
 from kptool.system.progress import Progress
 from kptool.system.signals import Deferred, Stopped
 from kptool.training import finder
-from kptool.training.run_folder import RunFolder
+from kptool.training.run_folder import RunFolder, load_state
 from kptool.training.trainer import Trainer
 
-SHARE = 0.3
-"""Of a time budget, the part for the finder."""
+SHARE, _SLACK = 0.3, 1.1
+"""Of a time budget, the largest part for the finder; the part is its steps' measured time with this factor."""
 
 
 def wanted(cache: Cache, *, asked: bool, fold: object) -> bool:
     """Whether to train a finder: the cache has whole pictures, and the training is not one of several folds."""
     return asked and fold is None and cache.scenes > 0
+
+
+def left_for_epochs(cache: Cache, trainer: Trainer, out: Path, budget: float, settings: dict[str, Any] | None) -> float:
+    """Of a `budget` in seconds, the part for the epochs; the rest is for the finder.
+
+    settings: of a training that is resumed, whose part is kept if it had the same budget.
+    """
+    if settings is not None:
+        state, _ = load_state(out, settings)
+        if state.get("time") == budget and isinstance(state.get("budget"), float):
+            return float(state["budget"])
+    each = finder.seconds_per_step(read_scenes(cache, TRAIN), trainer.config, trainer.device)
+    return budget - min(SHARE * budget, finder.STEPS * each * _SLACK)
 
 
 def train_finder(

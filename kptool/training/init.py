@@ -24,7 +24,7 @@ from kptool.base.errors import CheckpointError
 from kptool.base.face68 import PARTS, is_face68
 from kptool.data.notes import listed
 from kptool.network import cards
-from kptool.network.keypoint_model import KeypointModel
+from kptool.network.keypoint_model import KeypointModel, build_network, stem_of
 from kptool.system.files import sha256
 
 _PREFIX = "network."
@@ -248,17 +248,22 @@ def axes_of(model: KeypointModel) -> dict[str, Axes]:
             continue
         per = tuple(b - a for a, b in zip(shape, grown.get(name, shape), strict=True))
         colour = tuple(a != b for a, b in zip(shape, coloured.get(name, shape), strict=True))
-        layer = model.get_submodule((_PREFIX + name).rpartition(".")[0])
+        layer = model.get_submodule(name.rpartition(".")[0])
         transposed = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-        found[_PREFIX + name] = Axes(per, colour, 0 if transposed else 1)
+        found[name] = Axes(per, colour, 0 if transposed else 1)
     return found
 
 
 def _shapes(model: KeypointModel, keypoints: int, channels: int) -> dict[str, Shape]:
-    """Tensor shapes of the network built for these numbers of keypoints and colour channels, on the meta device."""
+    """Tensor shapes, by their names in the model, for these numbers of keypoints and colour channels, on the meta device."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        network = model.plugin.build(keypoints, model.config.size, channels, model.config.width)
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        parts = nn.ModuleDict(
+            {
+                "stem": stem_of(model.config, channels),
+                "network": build_network(model.config, model.plugin, keypoints, channels),
+            }
+        )
+    return {name: tuple(tensor.shape) for name, tensor in parts.state_dict().items()}
 
 
 def _recoloured(weight: Tensor, axis: int, size: int) -> Tensor:

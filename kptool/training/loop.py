@@ -33,7 +33,8 @@ OnEpoch = Callable[[Mapping[str, Any]], None]
 class Loop:
     """Trains epoch after epoch, and records each.
 
-    `budget`: seconds that the training may take, those before it was resumed included; None for no limit.
+    `budget`: seconds that the training may take, those before it was resumed included; None for no limit. `asked`: the same
+    with what follows it, as the user asked for.
     """
 
     trainer: Trainer
@@ -42,6 +43,7 @@ class Loop:
     folder: RunFolder
     stop: Deferred
     budget: float | None = None
+    asked: float | None = None
     on_epoch: OnEpoch | None = None
     progress: Progress = silent
 
@@ -167,7 +169,7 @@ class Loop:
 
     def write_state(self) -> None:
         """Write last.ckpt."""
-        self.folder.write_state({**self.trainer.state(), "budget": self.budget})
+        self.folder.write_state({**self.trainer.state(), "budget": self.budget, "time": self.asked})
 
     def stopped(self, request: Stopped, started: float) -> Stopped:
         """Write the state in the middle of an epoch; returns the request with a hint on how to continue.

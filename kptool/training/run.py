@@ -97,7 +97,9 @@ def train(
         trainer.schedule = Schedule(config.epochs * epochs.steps)
         folder = RunFolder(out, settings, resumed=resume)
         both = finder_run.wanted(cache, asked=finder, fold=fold)
-        part = None if budget is None else budget * (1 - finder_run.SHARE * both)
+        part = budget
+        if both and budget is not None:
+            part = finder_run.left_for_epochs(cache, trainer, out, budget, settings if resume else None)
         if resume:
             restore(trainer, out, settings, init, part, epochs.steps)
         elif init is not None:
@@ -106,7 +108,7 @@ def train(
         with locked(out) if workers.rank == 0 else contextlib.nullcontext(), deferred() as stop:
             before, found = trainer.step, None
             try:
-                Loop(trainer, epochs, data, folder, stop, part, on_epoch, progress).train()
+                Loop(trainer, epochs, data, folder, stop, part, budget, on_epoch, progress).train()
             except DivergedError as error:
                 raise DivergedError(f"{error}; {folder.roll_back()}" if workers.rank == 0 else str(error)) from error
             if workers.rank == 0:

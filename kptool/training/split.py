@@ -13,6 +13,7 @@ import torch
 from kptool import plugins
 from kptool.base.config import ModelConfig, require
 from kptool.base.version import __version__
+from kptool.cache.layout import Info
 from kptool.cache.store import Cache
 from kptool.data import absence, shapes
 from kptool.data.notes import never_labelled
@@ -133,6 +134,14 @@ def _plain(shape: np.ndarray | None) -> list[list[float | None]] | None:
     return [[None if np.isnan(v) else round(float(v), 4) for v in point] for point in shape]
 
 
+def _fill(info: Info, data: Split) -> dict[str, float]:
+    """The `kptool.data.shapes.fill` of images that are crops, if they follow their keypoints."""
+    if info.margin is None:
+        return {}
+    found = shapes.fill(data.train.points.cpu().numpy(), data.train.labelled.cpu().numpy(), info.size)
+    return {} if found is None else {"fill": found}
+
+
 def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
     """The `data` of a card, which also tells later which images a model was not trained on."""
     info = cache.info
@@ -145,6 +154,7 @@ def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
         "mean_shape": _plain(data.mean_shape),
         "turned_shape": _plain(turned),  # the mean of shapes that were first rotated onto each other
         "margin": info.margin,
+        **_fill(info, data),
         **({"category": info.category} if info.category else {}),
         **({"edges": [list(edge) for edge in info.edges]} if info.edges else {}),
         "kptool": __version__,

@@ -20,7 +20,7 @@ class Targets:
 
     def __init__(self, model: KeypointModel) -> None:
         self.config: ModelConfig = model.config
-        self.output, self.stride = model.plugin.output, model.plugin.stride
+        self.output, self.stride = model.plugin.output, model.stride
         self._renderer: heatmaps.Renderer | None = None
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,7 @@ from kptool.base.config import RECIPES
 from kptool.base.extensions import Offer, Origin
 from kptool.base.skeleton import FACE15, Skeleton
 from kptool.cache.store import Cache
+from kptool.data import shapes
 from kptool.network import cards
 from kptool.plugins import load_model
 
@@ -105,8 +106,8 @@ def test_the_rotation_covers_the_angles_at_which_instances_are_seen() -> None:
 
 
 def test_large_images_are_made_smaller_unless_keypoints_are_close() -> None:
-    assert recommend.size(changed(size=(1024, 512), spacing=80.0)).value == "128x256"
-    assert "--size 256,128" in recommend.size(changed(size=(1024, 512), spacing=80.0)).why
+    assert recommend.size(changed(size=(1024, 512), spacing=80.0)).value == "192x384"
+    assert "--size 384,192" in recommend.size(changed(size=(1024, 512), spacing=80.0)).why
     assert recommend.size(changed(size=(1024, 512), spacing=17.0)).value == "256x512"
     assert recommend.size(changed(size=(1024, 512), spacing=8.0)).value == "512x1024"
 
@@ -139,20 +140,26 @@ def test_many_heatmaps_that_do_not_fit_make_way_for_coordinates() -> None:
 
 
 def test_a_step_is_measured_and_scaled_by_area() -> None:
-    small, large = (Probe("unet", 8, FACE15, (side, side), 1, CPU) for side in (128, 512))
-    assert large.image_bytes == pytest.approx(16 * small.image_bytes, rel=0.01)
+    small, large = (Probe("unet", 8, FACE15, (side, side), 1, CPU) for side in (256, 512))
+    assert large.image_bytes == pytest.approx(4 * small.image_bytes, rel=0.01)
     seconds = small.seconds(2)
     assert seconds is not None
     assert 0 < seconds < 10
     assert recommend.training_seconds(changed(images=32, val=24), 0.5, 16, 10) == pytest.approx(10 * 0.5 * 2.5)
 
 
+def test_large_images_are_halved_first() -> None:
+    small, large = (Probe("unet", 8, FACE15, (side, side), 1, CPU) for side in (160, 176))
+    assert (small.stem, small.stride, recommend.stem(KAGGLE, small)) == (0, 2, {})
+    assert (large.stem, large.stride, recommend.stem(KAGGLE, large)["stem"].value) == (1, 4, 1)
+
+
 def test_the_distance_to_the_nearest_keypoint() -> None:
     points = np.array([[[0, 0], [3, 4], [3, 5], [90, 90]]], np.float32).repeat(2, 0)
     labelled = np.array([[True, True, True, False], [True, False, False, False]])
-    assert recommend.spacing(points, labelled) == pytest.approx(1.0)
-    assert recommend.spacing(points[:1], np.array([[True, True, False, False]])) == pytest.approx(5.0)
-    assert recommend.spacing(points, labelled[[1, 1]]) is None
+    assert shapes.spacing(points, labelled) == pytest.approx(1.0)
+    assert shapes.spacing(points[:1], np.array([[True, True, False, False]])) == pytest.approx(5.0)
+    assert shapes.spacing(points, labelled[[1, 1]]) is None
 
 
 def test_facts_are_the_training_images(faces: Path, in_tmp: Path, refused: Any) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from kptool.base.skeleton import FACE15
 from kptool.cache.store import Cache
-from kptool.data import images
+from kptool.data import png
 from kptool.data.sources import find_source
 
 
@@ -244,9 +244,9 @@ def test_real_faces(kptool: Any, in_tmp: Path, real_faces: Path) -> None:
 @pytest.mark.parametrize("shape", [(96, 96), (1, 7), (5, 1, 3), (31, 17, 3)])
 def test_pngs_hold_what_was_given(shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    with Image.open(io.BytesIO(images.encode_png(image))) as read:
+    with Image.open(io.BytesIO(png.encode_png(image))) as read:
         read.verify()
-    with Image.open(io.BytesIO(images.encode_png(image))) as read:
+    with Image.open(io.BytesIO(png.encode_png(image))) as read:
         assert np.array_equal(np.asarray(read), image)
 
 

@@ -13,12 +13,12 @@ from PIL import Image
 
 from kptool.advise import suggest
 from kptool.base.config import ModelConfig, configure
+from kptool.base.face68 import LANDMARKS
 from kptool.cache.store import Cache
 from kptool.evaluation import evaluation
 from kptool.network import cards
 from kptool.network.cards import Card
 from kptool.predict.crops import Aligner
-from kptool.predict.faces import LANDMARKS
 from kptool.report import charts
 from kptool.training import run
 

@@ -43,7 +43,7 @@ def test_one_instance_that_fills_its_picture_is_not_searched_for(tmp_path: Path)
     path = write_scenes(tmp_path, [[(100, 50)], [(90, 40)]])
     assert find_source(path, Opening(crop="picture")).scenes is None
     text = path.read_text(encoding="utf-8")
-    large = text.replace('"keypoints": [', '"bbox": [5, 5, 180, 90], "keypoints": [', 2)
+    large = text.replace('"keypoints": [', '"bbox": [5, 5, 170, 80], "keypoints": [', 2)
     path.write_text(large, encoding="utf-8")
     source = find_source(path)
     assert source.margin == 0.15

@@ -31,3 +31,17 @@ def test_a_mirrored_shape_is_not_turned() -> None:
     assert found is not None
     assert found.max() < 10
     assert shapes.turns(points, np.zeros((4, 4), bool)) is None
+
+
+def test_crops_about_their_keypoints_are_told_from_others() -> None:
+    rng = np.random.default_rng(3)
+    shapes_ = rng.uniform(-1, 1, (40, 5, 2))
+    low, high = shapes_.min(1, keepdims=True), shapes_.max(1, keepdims=True)
+    scale = 0.7 / ((high - low) / [1, 1.5]).max(2, keepdims=True) * 64
+    crops = (shapes_ - (low + high) / 2) * scale + [31.5, 47.5]  # of 64 pixels in width, 96 in height
+    labelled = np.ones((40, 5), bool)
+    assert shapes.fill(crops, labelled, (96, 64)) == pytest.approx(0.7)
+    assert shapes.fill(crops + rng.normal(0, 5, (40, 1, 2)), labelled, (96, 64)) is None
+    labelled[:5, 0] = False
+    assert shapes.fill(crops, labelled, (96, 64)) is None
+    assert shapes.fill(crops[:4], labelled[:4], (96, 64)) is None

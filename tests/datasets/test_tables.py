@@ -237,16 +237,16 @@ def test_pictures_of_one_size_keep_it_where_they_are_taken_whole(tmp_path: Path)
     done = extract(source, tmp_path / "out", Options())
     with Cache(done.cache) as cache:
         assert cache.info.size == (HEIGHT, WIDTH)
-    assert find_source(labels, Opening(crop="box")).size == (128, 128)
+    assert max(find_source(labels, Opening(crop="box")).size) == 128
     assert find_source(labels, Opening(size=(48, 64))).size == (48, 64)
     assert find_source(tmp_path / "out" / "keypoints.csv").size == (HEIGHT, WIDTH)
     Image.new("L", (WIDTH, HEIGHT + 1)).save(tmp_path / "b.jpg")
-    assert find_source(labels).size == (128, 128)
+    assert max(find_source(labels).size) == 128
 
 
 def test_large_pictures_of_one_size_become_small(tmp_path: Path) -> None:
     Image.new("L", (513, 20)).save(tmp_path / "a.png")
-    assert find_source(put(tmp_path / "t.csv", "image,a_x,a_y\na.png,1,2\n")).size == (128, 128)
+    assert find_source(put(tmp_path / "t.csv", "image,a_x,a_y\na.png,1,2\n")).size == (32, 384)
 
 
 def test_names_of_any_case_and_sign_are_keypoints(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kptool.base.config import ModelConfig
+from kptool.base.face68 import LANDMARKS
 from kptool.base.geometry import apply_affine, fit_similarity, invert_affine, scale_affine
 from kptool.base.skeleton import FACE15
 from kptool.data import images
 from kptool.network.cards import Card
 from kptool.predict import crops
-from kptool.predict.faces import LANDMARKS
 
 
 def similarity(scale: float, angle: float, x: float, y: float) -> NDArray[np.float64]:
@@ -143,3 +143,17 @@ def test_a_box_keeps_its_aspect_and_gets_the_margin_that_the_model_learnt() -> N
     for margin in (None, "wide", -1, float("nan"), 1e9):
         plain = crops.from_box((10, 20, 20, 20), Card(config, data={"margin": margin}))
         assert np.allclose(plain[:, :2], 2 * np.eye(2))
+
+
+def test_objects_are_cut_out_again_about_their_keypoints() -> None:
+    config = ModelConfig("unet", ("a", "b", "c"), (), (64, 96))
+    assert crops.Follower.of(Card(config, {}, {}, {})) is None
+    follower = crops.Follower.of(Card(config, {}, {"fill": 0.8}, {}))
+    assert follower is not None
+    points = np.array([[100.0, 50], [140, 55], [120, 60]])  # wide: the crop's width is what they fill
+    moved = apply_affine(follower.from_keypoints(points), points)
+    assert np.ptp(moved[:, 0]) == pytest.approx(0.8 * 96)
+    assert (moved.min(0) + moved.max(0)) / 2 == pytest.approx([47.5, 31.5])
+    assert np.ptp(follower.shape, axis=0) == pytest.approx([0.8 * 96, 0.8 * 64])
+    tall = points[:, ::-1]
+    assert np.ptp(apply_affine(follower.from_keypoints(tall), tall)[:, 1]) == pytest.approx(0.8 * 64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from kptool.cache.scenes import SceneSet
 from kptool.network.finder import Finder, candidates, load_finder, raw_sizes, save_finder, sizes_of
 from kptool.network.finder_config import FinderConfig, finder_beside
 from kptool.predict.predictor import Predictor
-from kptool.training import finder
+from kptool.training import finder, finder_run
 
 FLAGS = torch.tensor([[True]])
 
@@ -241,4 +242,10 @@ def test_a_time_budget_is_the_same_when_a_training_is_resumed(tmp_path: Path, mo
 
     monkeypatch.setattr(run, "restore", restore)
     run.train(cache, tmp_path / "run", *settings, device="cpu", budget=600.0, resume=True)
-    assert asked == [(420.0, 420.0)]
+    then, now = asked[0]
+    assert then == now
+    assert 420 < then < 600  # one step takes less than the largest part for the finder
+    with Cache(cache) as opened:
+        trainer = SimpleNamespace(config=settings[1], device=torch.device("cpu"))
+        monkeypatch.setattr(finder, "STEPS", 10**9)
+        assert finder_run.left_for_epochs(opened, trainer, tmp_path, 600.0, None) == 420.0

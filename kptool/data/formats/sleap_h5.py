@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import DataError
 from kptool.base.geometry import from_edges
-from kptool.data import images
+from kptool.data import images, png
 from kptool.system import quarantine
 
 LABELLED, PREDICTED = 0, 1
@@ -130,12 +130,12 @@ def _write(stored: NDArray[Any], target: Path, swapped: bool) -> str:
     """Write one picture, an encoded file or an array (H, W, C), and return its name with the suffix."""
     if stored.ndim == 3:
         pixels = stored[..., 0] if stored.shape[-1] == 1 else stored
-        return _save(target.with_suffix(".png"), images.encode_png(np.ascontiguousarray(pixels, np.uint8)))
+        return _save(target.with_suffix(".png"), png.encode_png(np.ascontiguousarray(pixels, np.uint8)))
     data = np.asarray(stored).tobytes()
     if swapped:
         pixels = images.read(io.BytesIO(data), target.name)
         if pixels.ndim == 3 and (pixels[..., 0] != pixels[..., 2]).any():
-            return _save(target.with_suffix(".png"), images.encode_png(np.ascontiguousarray(pixels[..., ::-1])))
+            return _save(target.with_suffix(".png"), png.encode_png(np.ascontiguousarray(pixels[..., ::-1])))
     return _save(target.with_suffix(".png" if data.startswith(_PNG) else ".jpg"), data)
 
 
