@@ -50,7 +50,10 @@ def of_model(facts: Mapping[str, Any]) -> Sections:
     model = [("origin", str(rest.pop("origin"))), ("weights", str(rest.pop("weights")))]
     training = _training(parts["training"], rest)
     model += [
-        ("network", f"{rest.pop('model')}, width {rest.pop('width')}, loss {rest.pop('loss')}{_halved(rest.pop('stem', 0))}"),
+        (
+            "network",
+            f"{rest.pop('model')}, width {rest.pop('width')}, loss {rest.pop('loss')}{_halved(rest.pop('stem', 0))}",
+        ),
         ("decoding", f"{rest.pop('decoder')}, sigma {rest.pop('sigma'):g} (models with heatmaps only)"),
         ("input", _input(rest)),
     ]
@@ -81,7 +84,7 @@ def _input(rest: dict[str, Any]) -> str:
     return f"{width}x{height} px, {'grey' if rest.pop('channels') == 1 else 'colour'}"
 
 
-def _crop(margin: Any, fill: Any) -> str:
+def _crop(margin: Any, fill: Any = None) -> str:
     if margin is None:
         return "none: whole pictures"
     about = "" if fill is None else "; keypoints fill {:.0%} of a side, and predict cuts out again where they do not"
