@@ -103,7 +103,8 @@ class AugmentConfig:
     ] = 0.02
     flip: Annotated[float, Setting("probability of mirroring, with the flip pairs swapped", 0, 1)] = 0.5
     light: Annotated[
-        float, Setting("strength of a random gamma and of a brightness gradient across the image", 0, 1)
+        float,
+        Setting("strength of a random gamma, of a brightness gradient across the image, and of its colours", 0, 1),
     ] = 0.35
     blur: Annotated[float, Setting("probability of a blur", 0, 1)] = 0.3
     noise: Annotated[float, Setting("largest standard deviation of Gaussian noise; white is 1", 0, 1)] = 0.03

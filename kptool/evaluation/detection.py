@@ -12,7 +12,9 @@ Floats = NDArray[np.floating]
 
 OVERLAP = 0.3
 """Intersection over union from which a found box is a labelled one's: its crop then shows the instance."""
-_LOWEST, _HIGHEST = 0.15, 0.6
+_RECALL = 2.0
+"""How much more recall weighs than precision: a score tells later what may be no instance, and nothing what was not found."""
+_LOWEST, _HIGHEST = 0.1, 0.6
 """Limits of the threshold: a few validation pictures say little about rare mistakes."""
 
 
@@ -77,17 +79,18 @@ def _mostly_inside(box: Floats, areas: Floats) -> bool:
 
 
 def best_threshold(pictures: Sequence[Detections]) -> tuple[float, dict[str, float | int]]:
-    """The score with the highest F1 (the middle between the last score that is taken and the next), within limits, and
+    """The score with the highest F2 (the middle between the last score that is taken and the next), within limits, and
     recall and precision with it."""
     scores = np.concatenate([each.scores for each in pictures])
     right = np.concatenate([each.right for each in pictures])
     labelled = sum(each.labelled for each in pictures)
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(right[order])
-    f1 = 2 * hits / (np.arange(1, len(order) + 1) + labelled)
-    best = int(f1.argmax()) if len(f1) else 0
+    weight = _RECALL**2
+    f2 = (1 + weight) * hits / (np.arange(1, len(order) + 1) + weight * labelled)
+    best = int(f2.argmax()) if len(f2) else 0
     middle = 0.3
-    if len(f1):
+    if len(f2):
         after = float(scores[order[best + 1]]) if best + 1 < len(order) else 0.0
         middle = (float(scores[order[best]]) + after) / 2
     threshold = round(min(max(middle, _LOWEST), _HIGHEST), 4)

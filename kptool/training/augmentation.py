@@ -20,9 +20,12 @@ _CONTROL = 4
 """Control points of the elastic deformation along each axis."""
 _MAX_SLOPE = 0.7
 """The largest slope of the elastic displacement, relative to the affine map: from 1 on, the image would fold over."""
+_GREY = 1 / 3
+"""The probability with which colour images lose their colour, relative to the strength of the light."""
 _TOLERANCE = 0.002
 """The error of a moved point, in pixels."""
-DRAWS = 18 + 2 * _CONTROL**2
+_COLOURS = 4
+DRAWS = 18 + 2 * _CONTROL**2 + _COLOURS
 """Random numbers per image."""
 
 
@@ -42,6 +45,12 @@ class Batch:
         return self.labelled if self.absent is None else self.labelled | self.absent
 
 
+def draw(count: int, generator: torch.Generator) -> Tensor:
+    """Random numbers (count, DRAWS) for `augment`; those for colours are drawn last, so that the others are the same for all."""
+    parts = [torch.rand((count, each), generator=generator) for each in (DRAWS - _COLOURS, _COLOURS)]
+    return torch.cat(parts, 1)
+
+
 def augment(
     batch: Batch,
     draws: Tensor,
@@ -58,9 +67,10 @@ def augment(
     size = (batch.images.shape[-2], batch.images.shape[-1])
     mirrored = draws[:, 0] < config.flip
     forward = _forward_maps(signed[:, [1, 2, 3, 4, 16, 17]], mirrored, size, config)
-    field = _limit_slope(_field(signed[:, 18:], size, config.elastic), forward) if config.elastic else None
+    field = _limit_slope(_field(signed[:, 18:-_COLOURS], size, config.elastic), forward) if config.elastic else None
     images = warp(batch.images, forward, field)
     images = _light(images, signed[:, 5:8] * config.light)
+    images = _tint(images, draws[:, -_COLOURS], signed[:, 1 - _COLOURS :], config.light)
     images = _blur(images, draws[:, 8], config.blur)
     images = _add_noise(images, draws[:, 9] * config.noise, noise, workers or Workers())
     images = _erase(images, draws[:, 10:16], config.erase)
@@ -169,6 +179,15 @@ def _light(images: Tensor, strength: Tensor) -> Tensor:
     y = torch.linspace(-1, 1, height, device=images.device)
     gain = 1 + strength[:, 1, None, None] * x + strength[:, 2, None, None] * y[:, None]
     return 255 * (images / 255).clamp_min(1e-4).pow(gamma) * gain[:, None].clamp_min(0.1)
+
+
+def _tint(images: Tensor, draw: Tensor, signed: Tensor, light: float) -> Tensor:
+    """A gain of each colour by `signed` (n, 3), or no colour where `draw` (n,) is low; grey images stay as they are."""
+    if images.shape[1] != 3 or light == 0:
+        return images
+    gain = torch.exp((signed - signed.mean(1, keepdim=True)) * light)[:, :, None, None]
+    grey = (draw < light * _GREY).view(-1, 1, 1, 1)
+    return torch.where(grey, images.mean(1, keepdim=True).expand_as(images), images * gain)
 
 
 def _blur(images: Tensor, draw: Tensor, chance: float) -> Tensor:

@@ -19,7 +19,7 @@ from kptool.base.config import AugmentConfig
 from kptool.base.geometry import swap_order
 from kptool.data.absence import countable
 from kptool.system.workers import Workers
-from kptool.training.augmentation import DRAWS, Batch, augment
+from kptool.training.augmentation import Batch, augment, draw
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Epochs:
         order = torch.randperm(len(self.data), generator=generator)
         total = self.steps * self.batch_size
         order = order.repeat(math.ceil(total / len(order)))[:total]
-        draws = torch.rand((total, DRAWS), generator=generator)
+        draws = draw(total, generator)
         for step in range(first, self.steps):
             mine = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)[workers.rank :: workers.world]
             batch = self.data.take(order[mine])

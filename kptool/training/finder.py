@@ -25,8 +25,9 @@ from kptool.network.finder import Finder, raw_sizes
 from kptool.network.finder_config import STRIDE, FinderConfig
 from kptool.system.progress import Progress, silent
 from kptool.system.signals import Deferred
-from kptool.training.augmentation import DRAWS, Batch, augment
+from kptool.training.augmentation import Batch, augment, draw
 from kptool.training.optimizer import learning_rate, parameter_groups, update_average
+from kptool.training.paste import Boxed, paste
 
 STEPS, BATCH = 1200, 8
 LEAST_STEPS = 100
@@ -44,39 +45,39 @@ _POINTS = 3
 
 @dataclass(frozen=True)
 class _Scenes:
-    """Pictures on a device: images uint8 (S, C, H, W); points (S, 3 M, 2), those of `_POINTS`; there, teaches: bool (S, M)."""
+    """Pictures on a device: images uint8 (S, C, H, W); boxes (S, M, 4), the last slot free; there, teaches: bool (S, M)."""
 
     images: Tensor
-    points: Tensor
+    boxes: Tensor
     there: Tensor
     teaches: Tensor
 
     @classmethod
     def upload(cls, scenes: SceneSet, device: torch.device) -> _Scenes:
-        most = max(1, int(np.bincount(scenes.scene, minlength=1).max())) if len(scenes.scene) else 1
+        most = 1 + (int(np.bincount(scenes.scene).max()) if len(scenes.scene) else 0)
         count = len(scenes)
         boxes, there = np.zeros((count, most, 4), np.float32), np.zeros((count, most), bool)
         teaches = np.zeros((count, most), bool)
         slot = np.arange(len(scenes.scene)) - np.searchsorted(scenes.scene, scenes.scene)
         boxes[scenes.scene, slot], there[scenes.scene, slot] = scenes.boxes, True
         teaches[scenes.scene, slot] = scenes.teaches
-        half = boxes[..., 2:] / 2
-        centre = boxes[..., :2] + half
-        along = [centre, centre + half * [1, 0], centre + half * [0, 1]]
-        points = np.stack(along, 2).reshape(count, most * _POINTS, 2).astype(np.float32)
         pixels = scenes.images if scenes.images.ndim == 4 else scenes.images[:, None]
         return cls(
-            *(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in (pixels, points, there, teaches))
+            *(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in (pixels, boxes, there, teaches))
         )
 
-    def batch(self, index: Tensor) -> tuple[Batch, Tensor]:
-        """The pictures at `index` (n,), of which all boxes are labelled, and which boxes teach (n, M)."""
+    def batch(self, index: Tensor) -> Boxed:
+        """The pictures at `index` (n,)."""
         index = index.to(self.images.device)
-        there = self.there[index]
-        return (
-            Batch(self.images[index].float(), self.points[index], there.repeat_interleave(_POINTS, 1)),
-            self.teaches[index],
-        )
+        return Boxed(self.images[index].float(), self.boxes[index], self.there[index], self.teaches[index])
+
+
+def carried(boxes: Tensor) -> Tensor:
+    """The points (n, 3 M, 2) that carry boxes (n, M, 4) through the augmentation, see `_POINTS`."""
+    half = boxes[..., 2:] / 2
+    centre = boxes[..., :2] + half
+    along = [centre, centre + half * half.new_tensor([1, 0]), centre + half * half.new_tensor([0, 1])]
+    return torch.stack(along, 2).flatten(1, 2)
 
 
 @dataclass(frozen=True)
@@ -212,13 +213,14 @@ def _loss_of(finder: Finder, data: _Scenes, index: Tensor, recipe: TrainConfig, 
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + 500_009 + step)
     device = data.images.device
     noise = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + step)
-    batch, teaches = data.batch(index)
-    draws = torch.rand((len(index), DRAWS), generator=generator).to(device)
-    points = batch.points.shape[1]
-    moved = augment(batch, draws, list(range(points)), recipe.augment, noise)
+    draws = draw(len(index), generator).to(device)
+    boxed = paste(data.batch(index), generator)
+    points = carried(boxed.boxes)
+    batch = Batch(boxed.images, points, boxed.there.repeat_interleave(_POINTS, 1))
+    moved = augment(batch, draws, list(range(points.shape[1])), recipe.augment, noise)
     maps = finder.train()(moved.images).float()
     there = batch.labelled[:, ::_POINTS]
-    return loss(maps, targets(moved.points, there, teaches, (maps.shape[2], maps.shape[3])))
+    return loss(maps, targets(moved.points, there, boxed.teaches, (maps.shape[2], maps.shape[3])))
 
 
 def _measured(

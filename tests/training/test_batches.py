@@ -151,3 +151,20 @@ def test_absent_keypoints_are_taught_where_a_missing_label_means_something() -> 
     far = Batch(batch.images, batch.points + 100, batch.labelled, batch.absent)
     moved = augment(far, torch.zeros(12, DRAWS), [0, 1, 2, 3], STILL, generator)
     assert moved.learnt.nonzero().tolist() == [[i, 0] for i in range(5)]  # to leave the image is not to be absent
+
+
+def test_colours_vary_and_grey_images_stay_grey() -> None:
+    config = AugmentConfig(**{**vars(STILL), "light": 0.35})
+    rng = np.random.default_rng(2)
+    images = torch.from_numpy(rng.uniform(60, 120, (400, 3, 8, 8)).astype(np.float32))
+    batch = Batch(images, torch.zeros(400, 1, 2), torch.ones(400, 1, dtype=torch.bool))
+    draws = torch.rand(400, DRAWS, generator=torch.Generator().manual_seed(0))
+    draws[:, 5:8] = 0.5  # no gamma and no gradient
+    ratio = augment(batch, draws, [0], config, torch.Generator()).images / images
+    spread = ratio.amax((1, 2, 3)) - ratio.amin((1, 2, 3))
+    assert spread.median() > 0.2
+    flat = batch.images.mean(1, keepdim=True).expand_as(images)
+    lost = torch.isclose(augment(batch, draws, [0], config, torch.Generator()).images, flat, atol=0.1).all((1, 2, 3))
+    assert 0.05 < lost.float().mean() < 0.2  # a third of 0.35
+    grey = Batch(images[:, :1], batch.points, batch.labelled)
+    assert torch.allclose(augment(grey, draws, [0], config, torch.Generator()).images, images[:, :1], atol=0.05)
