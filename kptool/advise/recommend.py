@@ -224,7 +224,8 @@ def rotation(facts: Facts) -> dict[str, Setting]:
     return {
         "augment.rotation": Setting(
             value, f"degrees: one in twenty instances is turned by more than {facts.turned:.0f} from the usual angle"
-        )
+        ),
+        "augment.upright": Setting(0.5, "half of the images are turned upright, as in predict's second look"),
     }
 
 

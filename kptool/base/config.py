@@ -88,6 +88,15 @@ class AugmentConfig:
             unit="degrees",
         ),
     ] = 8.0
+    upright: Annotated[
+        float,
+        Setting(
+            "share of the images in which the object is turned upright and brought to one size first; predict then does so"
+            " for a second look",
+            0,
+            1,
+        ),
+    ] = 0.0
     scale: Annotated[float, Setting("largest relative change of size", 0, 0.9, below=True)] = 0.08
     shift: Annotated[float, Setting("largest translation as a fraction of the image's side", 0, 0.5)] = 0.04
     stretch: Annotated[

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 _MOST_CHARACTERS, _LONGEST_NAME = 1 << 25, 100
 WEIGHTS, STATE, GRAPH = "model.safetensors", "last.ckpt", "model.onnx"
+UPRIGHT = "upright"
+"""The key, in `Card.data`, of the shape onto which objects were turned for training, see `kptool.data.upright`."""
 CLEARLY = 0.8
 """A run is clearly better than its mean shape where its RMSE is below this share of the mean shape's; good runs reach a
 third."""

@@ -42,6 +42,11 @@ class Output:
     radius90: Floats
     heatmaps: Floats | None = None
 
+    def take(self, chosen: NDArray[np.bool_]) -> Output:
+        """The output of the images that are `chosen` (N,)."""
+        maps = None if self.heatmaps is None else self.heatmaps[chosen]
+        return Output(self.points[chosen], self.scores[chosen], self.radius90[chosen], maps)
+
     def replaced(self, index: Sequence[int], other: Output) -> Output:
         """This output with the images at `index` taken from `other`."""
         parts = [self.points.copy(), self.scores.copy(), self.radius90.copy()]

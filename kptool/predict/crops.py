@@ -3,7 +3,8 @@
 A model stores the mean shape of its training images' keypoints. The landmarks of a face detector, and then the model's
 own keypoints, are aligned to that shape by a least-squares similarity transform. This undoes the tilt of a head and
 makes the result less sensitive to how tight a box is. Other objects, of which the training images were cut out about
-their keypoints, are cut out again about those that were predicted, without a rotation. An affine map is 2x3, picture's
+their keypoints, are cut out again about those that were predicted, without a rotation, or turned upright by these if a part
+of the training images was. An affine map is 2x3, picture's
 pixels -> model input's pixels.
 """
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from kptool.base import face68
 from kptool.base.face68 import LANDMARKS
 from kptool.base.geometry import Box, Size, apply_affine, fit_box, fit_similarity, invert_affine
-from kptool.network.cards import Card
+from kptool.network.cards import UPRIGHT, Card
 
 Affine = NDArray[np.float64]
 
@@ -105,6 +106,35 @@ class Follower:
         low, high = points[self.known].min(0).astype(float), points[self.known].max(0).astype(float)
         x, y, width, height = (float(v) for v in (*low, *np.maximum(high - low, 1e-6)))
         return fit_box((x, y, width, height), self.size, (1 / self.fill - 1) / 2)
+
+
+@dataclass(frozen=True)
+class Turner:
+    """Crops in which an object is turned upright, as it was in a part of a model's training images.
+
+    shape: positions (k, 2) of the `known` keypoints there, pixels of the model's input. known: (K,).
+    """
+
+    shape: NDArray[np.float64]
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, card: Card) -> Turner | None:
+        """The turner of a model; None if its training images were not turned."""
+        try:
+            stored = np.array(card.data.get(UPRIGHT), np.float64)
+        except (TypeError, ValueError):
+            return None
+        if stored.shape != (len(card.config.names), 2):
+            return None
+        known = np.isfinite(stored).all(1) & ~np.isin(card.config.names, card.unlearnt)
+        shape = stored[known]
+        fits = len(shape) > 1 and np.ptp(shape, axis=0).max() >= 1 and np.abs(shape).max() <= 2 * max(card.config.size)
+        return cls(shape, known) if fits else None
+
+    def from_keypoints(self, points: NDArray[np.floating]) -> Affine:
+        """The map for an object given its keypoints (K, 2), in the picture's pixels."""
+        return fit_similarity(points[self.known], self.shape)
 
 
 def five_point_weights(names: Sequence[str]) -> NDArray[np.float64] | None:

@@ -6,7 +6,7 @@ A run with a finder of its own finds its instances with that; a model of a face'
 
 If the first crop shows an object too large, too small or off-centre, or a face tilted, it is cropped again from its predicted
 keypoints, so results depend little on how tight a box is or how far a head is tilted. That needs training images that were
-cut out about their keypoints, or faces. Torch is imported only if the model needs it.
+cut out about their keypoints or turned upright, or faces. Torch is imported only if the model needs it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class Predictor:
         self._off = np.zeros_like(self.shift.vector()) if as_labelled else self.shift.vector()
         self._off[np.isin(self.names, self.card.unlearnt)] = np.nan
         self._aligner = crops.Aligner.of(self.card)
-        self._refiner = self._aligner or crops.Follower.of(self.card)
+        self._turner = None if self._aligner else crops.Turner.of(self.card)
+        self._refiner = self._aligner or self._turner or crops.Follower.of(self.card)
         self.thing, self.min_score = Thing.of(self.card), min_score
         require(
             min_score is None or self.backend.has_heatmaps,
@@ -173,7 +174,7 @@ class Predictor:
         if not regions:
             return found
         output = self._run(regions, arrays, heatmaps)
-        if self._refiner is not None and (self.detect or boxes is not None):
+        if self._turner is not None or (self._refiner is not None and (self.detect or boxes is not None)):
             regions, output = self._refine(regions, arrays, output, heatmaps)
         for i, region in enumerate(regions):
             one = _face(region, output, i, self._off, found[region.picture].shown)
@@ -227,7 +228,14 @@ class Predictor:
             changed = {i: region for i, region in refined.items() if region is not None}
             if not changed:
                 break
-            output = output.replaced(list(changed), self._run(list(changed.values()), arrays, heatmaps))
+            seen = self._run(list(changed.values()), arrays, heatmaps)
+            surer = seen.scores.mean(1) >= output.scores[list(changed)].mean(1)
+            if self._turner is not None and not surer.all():  # the first look may have been too poor to turn the object
+                changed = {i: region for (i, region), sure in zip(changed.items(), surer, strict=True) if sure}
+                seen = seen.take(surer)
+            if not changed:
+                break
+            output = output.replaced(list(changed), seen)
             for i, region in changed.items():
                 regions[i] = region
         return regions, output

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kptool.base.config import known_settings, recipe_of
+from kptool.network.cards import UPRIGHT
 
 Lines = list[tuple[str, str]]
 Sections = dict[str, Lines]
@@ -105,6 +106,10 @@ def _data(data: dict[str, Any]) -> Lines:
         lines.append(("images", f"{data.pop('train_images')} for training"))
     if "margin" in data:
         lines.append(("crop", _crop(data.pop("margin"), data.pop("fill", None))))
+    if data.pop(UPRIGHT, None) is not None:
+        lines.append(
+            ("second look", "the object turned upright by its keypoints, as a part of the training images was")
+        )
     if isinstance(data.get("init"), Mapping):
         lines.append(("started from", _start(data.pop("init"))))
     return lines + _rest(data)

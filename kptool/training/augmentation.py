@@ -22,22 +22,27 @@ _MAX_SLOPE = 0.7
 """The largest slope of the elastic displacement, relative to the affine map: from 1 on, the image would fold over."""
 _GREY = 1 / 3
 """The probability with which colour images lose their colour, relative to the strength of the light."""
+_TILT, _LARGER = 10.0, 4.0
+"""The largest rotation, in degrees, of objects that were turned upright, and how much larger these may have become."""
 _TOLERANCE = 0.002
 """The error of a moved point, in pixels."""
 _COLOURS = 4
-DRAWS = 18 + 2 * _CONTROL**2 + _COLOURS
+_LATE = _COLOURS + 1
+DRAWS = 18 + 2 * _CONTROL**2 + _LATE
 """Random numbers per image."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """images: float32 (n, C, H, W), 0..255. points: float32 (n, K, 2), in pixels. labelled: bool (n, K). absent: bool (n, K),
-    the keypoints whose heatmaps are to be empty, None if there are none."""
+    the keypoints whose heatmaps are to be empty, None if there are none. upright: float32 (n, 2, 3), the maps that turn the
+    objects upright, None if that is not to be done."""
 
     images: Tensor
     points: Tensor
     labelled: Tensor
     absent: Tensor | None = None
+    upright: Tensor | None = None
 
     @property
     def learnt(self) -> Tensor:
@@ -46,8 +51,8 @@ class Batch:
 
 
 def draw(count: int, generator: torch.Generator) -> Tensor:
-    """Random numbers (count, DRAWS) for `augment`; those for colours are drawn last, so that the others are the same for all."""
-    parts = [torch.rand((count, each), generator=generator) for each in (DRAWS - _COLOURS, _COLOURS)]
+    """Random numbers (count, DRAWS) for `augment`; those that few images need come last, and change no others."""
+    parts = [torch.rand((count, each), generator=generator) for each in (DRAWS - _LATE, _LATE)]
     return torch.cat(parts, 1)
 
 
@@ -66,8 +71,11 @@ def augment(
     signed = draws * 2 - 1
     size = (batch.images.shape[-2], batch.images.shape[-1])
     mirrored = draws[:, 0] < config.flip
-    forward = _forward_maps(signed[:, [1, 2, 3, 4, 16, 17]], mirrored, size, config)
-    field = _limit_slope(_field(signed[:, 18:-_COLOURS], size, config.elastic), forward) if config.elastic else None
+    chosen = None if batch.upright is None else draws[:, -_LATE] < config.upright
+    forward = _forward_maps(signed[:, [1, 2, 3, 4, 16, 17]], mirrored, size, config, chosen)
+    if batch.upright is not None and chosen is not None:
+        forward = torch.where(chosen[:, None, None], _after(forward, batch.upright), forward)
+    field = _limit_slope(_field(signed[:, 18:-_LATE], size, config.elastic), forward) if config.elastic else None
     images = warp(batch.images, forward, field)
     images = _light(images, signed[:, 5:8] * config.light)
     images = _tint(images, draws[:, -_COLOURS], signed[:, 1 - _COLOURS :], config.light)
@@ -86,9 +94,16 @@ def augment(
     return Batch(images.clamp(0, 255), points, labelled & inside, absent)
 
 
-def _forward_maps(signed: Tensor, mirrored: Tensor, size: Size, config: AugmentConfig) -> Tensor:
-    """Affine maps (n, 2, 3), pixels -> pixels: mirror, stretch and shear, rotate and scale about the centre, shift."""
+def _forward_maps(
+    signed: Tensor, mirrored: Tensor, size: Size, config: AugmentConfig, upright: Tensor | None = None
+) -> Tensor:
+    """Affine maps (n, 2, 3), pixels -> pixels: mirror, stretch and shear, rotate and scale about the centre, shift.
+
+    Objects that are `upright` (n,) are rotated by `_TILT` at most.
+    """
     angle = signed[:, 0] * math.radians(config.rotation)
+    if upright is not None:
+        angle = torch.where(upright, signed[:, 0] * math.radians(min(config.rotation, _TILT)), angle)
     scale = torch.exp(signed[:, 1] * math.log1p(config.scale))
     cos, sin = angle.cos() * scale, angle.sin() * scale
     rotation = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
@@ -101,6 +116,13 @@ def _forward_maps(signed: Tensor, mirrored: Tensor, size: Size, config: AugmentC
     shift = signed[:, 2:4] * config.shift * signed.new_tensor([size[1], size[0]])
     offset = centre + shift - linear @ centre
     return torch.cat([linear, offset[:, :, None]], -1)
+
+
+def _after(second: Tensor, first: Tensor) -> Tensor:
+    """The affine maps (n, 2, 3) that do `first` and then `second`."""
+    linear = second[:, :, :2] @ first[:, :, :2]
+    offset = (second[:, :, :2] @ first[:, :, 2:]) + second[:, :, 2:]
+    return torch.cat([linear, offset], -1)
 
 
 def _field(signed: Tensor, size: Size, amount: float) -> Tensor:
@@ -125,6 +147,7 @@ def _limit_slope(field: Tensor, forward: Tensor) -> Tensor:
 def _steps(size: Size, config: AugmentConfig) -> int:
     """Iterations of `move` for `_TOLERANCE` pixels: a field is at most 1.9 times, its slope 27 times its control points."""
     longest, scale = max(size), (1 + config.scale) * (1 + 2 * config.stretch)
+    scale *= _LARGER if config.upright else 1
     slope = min(_MAX_SLOPE, 27 * config.elastic * longest / min(size) * scale)
     start = 1.9 * config.elastic * longest * scale
     return math.ceil(math.log(_TOLERANCE / start) / math.log(slope)) if start > _TOLERANCE else 1

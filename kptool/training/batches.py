@@ -18,6 +18,7 @@ from torch import Tensor
 from kptool.base.config import AugmentConfig
 from kptool.base.geometry import swap_order
 from kptool.data.absence import countable
+from kptool.data.upright import maps_onto
 from kptool.system.workers import Workers
 from kptool.training.augmentation import Batch, augment, draw
 
@@ -27,7 +28,8 @@ class TrainingSet:
     """Training images on a device. images: uint8 (N, C, H, W); points: float32 (N, K, 2); labelled: bool (N, K).
 
     linear: float32 (N, 2, 2), the linear part of the maps from the images' pixels to source pixels; None: the identity.
-    absent: bool (N, K), the keypoints that are taught to be absent; None: none.
+    absent: bool (N, K), the keypoints that are taught to be absent; None: none. upright: float32 (N, 2, 3), the maps that turn
+    the objects upright; None: unknown.
     """
 
     images: Tensor
@@ -35,6 +37,7 @@ class TrainingSet:
     labelled: Tensor
     linear: Tensor | None = None
     absent: Tensor | None = None
+    upright: Tensor | None = None
 
     @classmethod
     def upload(
@@ -57,19 +60,24 @@ class TrainingSet:
         absent = ~labelled & countable(labelled)
         return replace(self, absent=torch.from_numpy(absent).to(self.images.device))
 
+    def turned_onto(self, shape: np.ndarray) -> TrainingSet:
+        """The same images, with the maps that turn their objects onto `shape` (K, 2)."""
+        maps = maps_onto(self.points.cpu().numpy(), self.labelled.cpu().numpy(), shape)
+        return replace(self, upright=torch.from_numpy(maps).to(self.images.device))
+
     def __len__(self) -> int:
         return len(self.images)
 
     def subset(self, index: Tensor) -> TrainingSet:
         """The samples at `index` (n,)."""
         index = index.to(self.images.device)
-        linear, absent = (None if each is None else each[index] for each in (self.linear, self.absent))
-        return TrainingSet(self.images[index], self.points[index], self.labelled[index], linear, absent)
+        others = (None if each is None else each[index] for each in (self.linear, self.absent, self.upright))
+        return TrainingSet(self.images[index], self.points[index], self.labelled[index], *others)
 
     def take(self, index: Tensor) -> Batch:
         """The samples at `index` (n,) as a batch, not augmented."""
         part = self.subset(index)
-        return Batch(part.images.float(), part.points, part.labelled, part.absent)
+        return Batch(part.images.float(), part.points, part.labelled, part.absent, part.upright)
 
 
 class Epochs:

@@ -28,7 +28,7 @@ from kptool.training.batches import Epochs
 from kptool.training.loop import Loop, OnEpoch
 from kptool.training.run_folder import FINDER, RunFolder, load_state
 from kptool.training.schedule import Schedule
-from kptool.training.split import Fold, Split, describe_data
+from kptool.training.split import Fold, Split, describe_data, plain_shape
 from kptool.training.trainer import DivergedError, Trainer
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,10 @@ def train(
         settings = {"config": to_dict(model), "training": to_dict(config), "data": describe_data(cache, data)}
         teach = config.absent == EMPTY and trainer.model.plugin.output == "heatmap"
         shown = data.train.teaching_absence() if teach else data.train
+        if config.augment.upright:
+            shape = data.upright_shape(model)
+            settings["data"][cards.UPRIGHT] = plain_shape(shape)
+            shown = shown.turned_onto(shape)
         epochs = Epochs(shown, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
         trainer.schedule = Schedule(config.epochs * epochs.steps)
         folder = RunFolder(out, settings, resumed=resume)

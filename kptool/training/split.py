@@ -12,10 +12,11 @@ import torch
 
 from kptool import plugins
 from kptool.base.config import ModelConfig, require
+from kptool.base.errors import ConfigError
 from kptool.base.version import __version__
 from kptool.cache.layout import Info
 from kptool.cache.store import Cache
-from kptool.data import absence, shapes
+from kptool.data import absence, shapes, upright
 from kptool.data.notes import never_labelled
 from kptool.data.splits import folds
 from kptool.evaluation import presence
@@ -97,6 +98,14 @@ class Split:
             f"{path}: no validation image has a labelled keypoint to measure on; extract again with another --seed",
         )
 
+    def upright_shape(self, model: ModelConfig) -> np.ndarray:
+        """The shape (K, 2) onto which objects are turned, in pixels. Raises ConfigError where too few keypoints are labelled."""
+        points, labelled = (part.cpu().numpy() for part in (self.train.points, self.train.labelled))
+        shape = upright.shape_of(points, labelled, model.size, model.flip_pairs)
+        if shape is None:
+            raise ConfigError("augment.upright needs images with three labelled keypoints; set it to 0")
+        return shape
+
     def evaluate(self, model: KeypointModel) -> Evaluation:
         """Measure a model on the validation images."""
         return evaluate_arrays([model], self.images, self.truth)
@@ -127,7 +136,7 @@ class Split:
         return {} if why is None else {MISSING: why}
 
 
-def _plain(shape: np.ndarray | None) -> list[list[float | None]] | None:
+def plain_shape(shape: np.ndarray | None) -> list[list[float | None]] | None:
     """A shape (K, 2) as JSON holds it, NaN as null."""
     if shape is None:
         return None
@@ -151,8 +160,8 @@ def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
         "source_sha256": info.source_sha256,
         "train_images": len(data.train),
         "val_rows": data.val_rows,
-        "mean_shape": _plain(data.mean_shape),
-        "turned_shape": _plain(turned),  # the mean of shapes that were first rotated onto each other
+        "mean_shape": plain_shape(data.mean_shape),
+        "turned_shape": plain_shape(turned),  # the mean of shapes that were first rotated onto each other
         "margin": info.margin,
         **_fill(info, data),
         **({"category": info.category} if info.category else {}),

@@ -168,3 +168,25 @@ def test_colours_vary_and_grey_images_stay_grey() -> None:
     assert 0.05 < lost.float().mean() < 0.2  # a third of 0.35
     grey = Batch(images[:, :1], batch.points, batch.labelled)
     assert torch.allclose(augment(grey, draws, [0], config, torch.Generator()).images, images[:, :1], atol=0.05)
+
+
+def test_upright_objects_are_brought_onto_one_shape() -> None:
+    """Bright dots at three keypoints: the points stay on them, and are near the shape where the object was turned."""
+    rng = np.random.default_rng(4)
+    shape = np.array([[32.0, 12], [20, 45], [44, 45]])
+    angles, scales = rng.uniform(0, 2 * np.pi, 32), rng.uniform(0.5, 0.9, 32)
+    turn = np.stack([np.cos(angles), np.sin(angles), -np.sin(angles), np.cos(angles)], -1).reshape(-1, 2, 2)
+    points = ((shape - 32) * scales[:, None, None]) @ turn + 32
+    images = heatmaps.render(points.astype(np.float32), (64, 64), 2.0, dtype="uint8").max(1)
+    data = TrainingSet.upload(images, points.astype(np.float32), np.full((32, 3), 2, np.uint8), torch.device("cpu"))
+    config = AugmentConfig(**{**vars(STILL), "rotation": 180, "upright": 1.0})
+    for batch in Epochs(data.turned_onto(shape), (), config, batch_size=16, seed=0).epoch(0):
+        far = np.linalg.norm(batch.points.numpy() - shape, axis=-1)
+        assert far.max() < 32 * np.radians(10)  # turned by at most ten degrees more
+        assert far.max() > 1
+        grid = (batch.points + 0.5) / 32 - 1
+        seen = torch.nn.functional.grid_sample(batch.images, grid[:, :, None], align_corners=False)
+        assert seen.min() > 220
+    plain = AugmentConfig(**{**vars(config), "upright": 0.0})
+    batch = next(Epochs(data.turned_onto(shape), (), plain, batch_size=32, seed=0).epoch(0))
+    assert np.linalg.norm(batch.points.numpy() - shape, axis=-1).mean() > 12
