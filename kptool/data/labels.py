@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import ConfigError, DataError
+from kptool.base.face68 import is_face
 from kptool.base.geometry import Size, apply_affine, fit_box, image_box
 from kptool.base.skeleton import Skeleton
 from kptool.data import images, pixel_check, sizing
@@ -132,6 +133,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
     numbers = {each: number for number, each in enumerate(dict.fromkeys(groups))}
     scenes = Scenes.of(file, folder, places, cuts, extent, read_picture, channels) if boxed else None
     unused = len(file.empty) if scenes is None else 0
+    alone = boxed and scenes is None and extent is not None
     cropper = _Cropper(path, size, channels, cuts.edges, boxed, view.margin)
     return Source(
         label=str(path),
@@ -152,6 +154,7 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
             *file.notes,
             *counted(unused, "{n} picture{s} without an instance {are} not used"),
             *(() if scenes is None else (scenes.note,)),
+            *((f"no finder is needed: {_why_none(file.names)}",) if alone else ()),
             *how,
         ),
         split=own_split([thing.split for thing in things]),
@@ -159,6 +162,10 @@ def source(path: Path, file: LabelFile, folder: Path, view: View, flips: FlipPai
         scenes=scenes,
         scene_size=None if scenes is None else scenes.size,
     )
+
+
+def _why_none(names: tuple[str, ...]) -> str:
+    return "predict finds faces by itself" if is_face(names) else "every picture shows one instance that fills it"
 
 
 def locate_pictures(path: Path, file: LabelFile, folder: Path) -> tuple[LabelFile, list[Path]]:
