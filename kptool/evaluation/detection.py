@@ -12,9 +12,9 @@ Floats = NDArray[np.floating]
 
 OVERLAP = 0.3
 """Intersection over union from which a found box is a labelled one's: its crop then shows the instance."""
-_RECALL = 2.0
+_RECALL = 3.0
 """How much more recall weighs than precision: a score tells later what may be no instance, and nothing what was not found."""
-_LOWEST, _HIGHEST = 0.1, 0.6
+_LOWEST, _HIGHEST = 0.2, 0.6
 """Limits of the threshold: a few validation pictures say little about rare mistakes."""
 
 
@@ -79,7 +79,7 @@ def _mostly_inside(box: Floats, areas: Floats) -> bool:
 
 
 def best_threshold(pictures: Sequence[Detections]) -> tuple[float, dict[str, float | int]]:
-    """The score with the highest F2 (the middle between the last score that is taken and the next), within limits, and
+    """The score with the highest F3 (the middle between the last score that is taken and the next), within limits, and
     recall and precision with it."""
     scores = np.concatenate([each.scores for each in pictures])
     right = np.concatenate([each.right for each in pictures])
@@ -87,10 +87,10 @@ def best_threshold(pictures: Sequence[Detections]) -> tuple[float, dict[str, flo
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(right[order])
     weight = _RECALL**2
-    f2 = (1 + weight) * hits / (np.arange(1, len(order) + 1) + weight * labelled)
-    best = int(f2.argmax()) if len(f2) else 0
+    f_score = (1 + weight) * hits / (np.arange(1, len(order) + 1) + weight * labelled)
+    best = int(f_score.argmax()) if len(f_score) else 0
     middle = 0.3
-    if len(f2):
+    if len(f_score):
         after = float(scores[order[best + 1]]) if best + 1 < len(order) else 0.0
         middle = (float(scores[order[best]]) + after) / 2
     threshold = round(min(max(middle, _LOWEST), _HIGHEST), 4)
