@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from kptool import _core
 
+pytestmark = pytest.mark.faults
 CORPUS = Path(__file__).parent / "fuzz_core"
 DTYPES = ("float32", "float16", "uint8")
 

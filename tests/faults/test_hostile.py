@@ -33,6 +33,7 @@ from kptool.data import images, splits
 from kptool.data.sources import Opening, find_source
 from kptool.network import checkpoint
 
+pytestmark = pytest.mark.faults
 CORPUS = Path(__file__).parent / "corpus"
 NOTHING = (
     b"", b"\x00" * 64, b"\xff\xfe", b"[]", b"{}", b"null", b"1e999", b"[" * 5000, b'{"a":' * 3000, b"a,b\n1", b'"', b"PK\x03\x04",
