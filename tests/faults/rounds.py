@@ -22,8 +22,8 @@ from kptool.network import checkpoint
 Fingerprints = dict[str, str]
 
 EXTRACT = ["extract", "--count", "24", "--out", "out", "--force", "--heatmaps", "uint8"]
-SMALL = ["extract", "--count", "40", "--out", "small", "--force", "--sigma", "1.5"]
-TRAIN = ["train", "unet", "small/dataset.h5", "--out", "run", "--device", "cpu", "--epochs", "24", "--set", "width=4"]
+SMALL = ["extract", "--count", "40", "--size", "48", "--out", "small", "--force", "--sigma", "1.5"]
+TRAIN = ["train", "unet", "small/dataset.h5", "--out", "run", "--device", "cpu", "--epochs", "12", "--set", "width=4"]
 PREDICT = ["predict", "out/images", "--no-detect", "--heatmaps", "seen/maps.h5", "--out", "seen", "--json"]
 
 

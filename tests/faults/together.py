@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import forked
-from rounds import EXTRACT, TRAIN, Rounds, fingerprints, litter, main, same, state
+from rounds import EXTRACT, SMALL, TRAIN, Rounds, fingerprints, litter, main, same, state
 
 _TRAIN = [*TRAIN, "--epochs", "2"]
 
@@ -59,7 +59,7 @@ def extract_twice(rounds: Rounds, times: int) -> None:
 
 def train_while_extracting(rounds: Rounds, times: int) -> None:
     """The training reads one version of the cache from start to end; its run says which."""
-    commands = [["extract", "--count", count, "--out", "small", "--force"] for count in ("40", "60")]
+    commands = [[*SMALL, "--count", count] for count in ("40", "60")]
     ends, longest = [], 0.0
     for command in commands:
         rounds.whole(command)
@@ -77,7 +77,7 @@ def train_while_extracting(rounds: Rounds, times: int) -> None:
 
 def train_twice(rounds: Rounds, times: int) -> None:
     """Two trainings into one folder: the resulting run is from one of them."""
-    rounds.whole(["extract", "--count", "40", "--out", "small", "--force"])
+    rounds.whole(SMALL)
     commands, ends, longest = [[*_TRAIN, "--force", "--seed", seed] for seed in "12"], [], 0.0
     for command in commands:
         longest = rounds.whole(command)
