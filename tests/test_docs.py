@@ -28,7 +28,7 @@ BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch, timed_once: None) -> None:
     """Fewer synthetic faces, and a narrow U-Net, unless a page says otherwise: whether commands run is what matters."""
     made, unet = synthetic.DATASET, importlib.import_module("kptool.models.unet")
 

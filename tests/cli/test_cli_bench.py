@@ -11,7 +11,7 @@ from kptool.data import images
 
 
 @pytest.mark.long
-def test_bench_writes_what_it_measured(kptool: Any, refused: Any, in_tmp: Path) -> None:
+def test_bench_writes_what_it_measured(kptool: Any, refused: Any, in_tmp: Path, timed_once: None) -> None:
     """Every part runs, and compares results before timing anything; the timings are not checked here."""
     made = kptool("bench", "all", "--quick", "--json", "--plot", "bars.png", "--report", "report.md")
     assert made.code == 0, made.err

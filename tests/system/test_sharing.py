@@ -16,7 +16,6 @@ from conftest import collage, tree
 from kptool.data import sources
 from kptool.system.workers import Workers
 
-ONE = [sys.executable, "-m", "kptool"]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "kptool"]
 
 
@@ -38,11 +37,13 @@ def run(program: list[str], *arguments: object) -> subprocess.CompletedProcess[s
     return subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_extract_writes_the_same_files(labelled: Path, tmp_path: Path) -> None:
-    for name, program in (("one", ONE), ("two", TWO)):
-        ran = run(program, "extract", labelled / "labels.csv", "--out", tmp_path / name, "--size", 32, "--json")
-        assert ran.returncode == 0, ran.stderr
-        assert json.loads(ran.stdout)["kept"] == 64
+def test_extract_writes_the_same_files(kptool: Any, labelled: Path, tmp_path: Path) -> None:
+    def arguments(name: str) -> list[object]:
+        return ["extract", labelled / "labels.csv", "--out", tmp_path / name, "--size", 32, "--json"]
+
+    ran, shared = kptool(*arguments("one")), run(TWO, *arguments("two"))
+    assert (ran.code, shared.returncode) == (0, 0), ran.err + shared.stderr
+    assert ran.json()["kept"] == json.loads(shared.stdout)["kept"] == 64
     one, two = tree(tmp_path / "one"), tree(tmp_path / "two")
     assert one.keys() == two.keys()
     assert all(one[name] == two[name] for name in one if not name.endswith(".h5"))
@@ -74,13 +75,12 @@ def test_extract_names_what_another_process_could_not_read(labelled: Path, tmp_p
 
 
 @pytest.mark.long
-def test_predict_prints_the_same(labelled: Path, tmp_path: Path) -> None:
+def test_predict_prints_the_same(kptool: Any, labelled: Path, tmp_path: Path) -> None:
     (labelled / "56.png").write_bytes(b"no picture")
-    documents = []
-    for name, program in (("one", ONE), ("two", TWO)):
-        ran = run(program, "predict", labelled / "5*.png", "--out", tmp_path / name, "--json")
-        documents.append(json.loads(ran.stdout))
-        assert "56.png is not a picture" in ran.stderr
-    assert documents[0] == documents[1]
-    assert len(documents[0]["images"]) == 10
+    arguments = ["predict", labelled / "5*.png", "--json", "--out"]
+    ran, shared = kptool(*arguments, tmp_path / "one"), run(TWO, *arguments, tmp_path / "two")
+    assert "56.png is not a picture" in ran.err
+    assert "56.png is not a picture" in shared.stderr
+    assert ran.json() == json.loads(shared.stdout)
+    assert len(ran.json()["images"]) == 10
     assert tree(tmp_path / "one") == tree(tmp_path / "two")

@@ -27,8 +27,9 @@ from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system.signals import Stopped
 from kptool.system.workers import Workers
-from kptool.training import optimizer, run
+from kptool.training import optimizer, run, split
 from kptool.training.augmentation import Batch
+from kptool.training.batches import Epochs, TrainingSet
 from kptool.training.trainer import Trainer
 
 RUN_FILES = ["config.toml", "last.ckpt", "metrics.csv", "model.safetensors", "train.log"]
@@ -209,43 +210,43 @@ import sys, torch
 from pathlib import Path
 sys.path[:0] = [sys.argv[3], str(Path(sys.argv[3]).parent)]
 from kptool.system.workers import join
-from kptool.training import split
-from kptool.training.trainer import Trainer
-from kptool.training.batches import Epochs, TrainingSet
-from kptool.cache.store import Cache
-from test_train import settings
+from test_train import gradients
 torch.set_num_threads(1)
-faces, out = Path(sys.argv[1]), Path(sys.argv[2])
-def gradients(model, cache, workers):
-    device = torch.device("cpu")
-    trainer = Trainer(*settings(faces, model, amp="off"), device, workers)
-    trainer.model.network.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
-    data = split.Split.load(cache, device)
-    labelled = data.train.labelled.clone()
-    labelled[::3, 5:] = False
-    data = TrainingSet(data.train.images, data.train.points, labelled)
-    batch = next(Epochs(data, (), trainer.config.augment, batch_size=12, seed=0).epoch(0, workers))
-    trainer.network.train()
-    loss = trainer.loss(batch)
-    loss.backward()
-    if workers.rank == 0:
-        state = {name: p.grad for name, p in trainer.model.named_parameters()}
-        state |= {name: b.clone() for name, b in trainer.model.named_buffers()}
-        torch.save(state, out / f"{model}{workers.world}.pt")
 def main():  # so that all that holds the process group is gone before the interpreter ends
-    with join() as workers, Cache(faces) as cache:
-        for model in ("unet", "resnet"):
-            gradients(model, cache, workers)
+    with join() as workers:
+        gradients(Path(sys.argv[1]), Path(sys.argv[2]), workers)
 main()
 """
+
+
+def gradients(faces: Path, out: Path, workers: Workers) -> None:
+    """Save the gradients and buffers of two models after one batch, a part of it in each process."""
+    device = torch.device("cpu")
+    with Cache(faces) as cache:
+        data = split.Split.load(cache, device).train
+    labelled = data.labelled.clone()
+    labelled[::3, 5:] = False
+    data = TrainingSet(data.images, data.points, labelled)
+    for model in ("unet", "resnet"):
+        trainer = Trainer(*settings(faces, model, amp="off"), device, workers)
+        for layer in trainer.model.network.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0
+        batch = next(Epochs(data, (), trainer.config.augment, batch_size=12, seed=0).epoch(0, workers))
+        trainer.network.train()
+        trainer.loss(batch).backward()
+        if workers.rank == 0:
+            state = {name: each.grad for name, each in trainer.model.named_parameters()}
+            state |= {name: each.clone() for name, each in trainer.model.named_buffers()}
+            torch.save(state, out / f"{model}{workers.world}.pt")
 
 
 @pytest.mark.long
 def test_two_processes_have_the_gradients_of_one(faces: Path, tmp_path: Path) -> None:
     """Also where keypoints without labels are spread unevenly, and through batch norm."""
     (tmp_path / "step.py").write_text(_GRADIENTS)
-    for world in (1, 2):
-        run_processes(world, [tmp_path / "step.py", faces, tmp_path, Path(__file__).parent])
+    gradients(faces, tmp_path, Workers())
+    run_processes(2, [tmp_path / "step.py", faces, tmp_path, Path(__file__).parent])
     for model in ("unet", "resnet"):
         one, two = (torch.load(tmp_path / f"{model}{world}.pt", weights_only=True) for world in (1, 2))
         for name in one:
@@ -267,12 +268,12 @@ def run_processes(world: int, arguments: list[Any]) -> None:
 
 
 @pytest.mark.long
-def test_torchrun_trains(faces: Path, tmp_path: Path) -> None:
+def test_torchrun_trains(kptool: Any, faces: Path, tmp_path: Path) -> None:
     """The whole command on two processes gives the same run as on one, up to the order of floating-point sums."""
-    arguments = ["-m", "kptool", "train", "unet", faces, "--epochs", "1", "--batch-size", "12"]
+    arguments = ["train", "unet", faces, "--epochs", "1", "--batch-size", "12"]
     arguments += ["--set", "width=4", "--set", "amp=off", "--device", "cpu"]
-    for world in (1, 2):
-        run_processes(world, [*arguments, "--out", tmp_path / str(world)])
+    assert kptool(*arguments, "--out", tmp_path / "1").code == 0
+    run_processes(2, ["-m", "kptool", *arguments, "--out", tmp_path / "2"])
     one, two = (pd.read_csv(tmp_path / str(world) / "metrics.csv") for world in (1, 2))
     assert one["loss"][0] == pytest.approx(two["loss"][0], rel=1e-5)
     assert one["rmse"][0] == pytest.approx(two["rmse"][0], rel=1e-4)
