@@ -35,7 +35,7 @@ LEAST_STEPS = 100
 _RATE, _TIMED = 2e-3, 4
 _AUGMENT = AugmentConfig(scale=0.35, shift=0.15, stretch=0.1, elastic=0.0, erase=0.2)
 """Pictures differ more than crops do: instances are at any place, and larger or smaller."""
-_WIDTH, _NARROWEST, _WIDEST = 0.12, 1.0, 4.0
+_WIDTH, _NARROWEST, _WIDEST = 0.08, 0.8, 4.0
 """Standard deviation of a centre's Gaussian: a share of the size of the box, within limits in cells."""
 _NEAR, _FOCUS, _OF_SIZES = 0.4, 2.0, 1.0
 """Height of the target from which sizes are learnt; exponent of the focal loss; weight of the sizes' loss."""

@@ -31,7 +31,7 @@ def points_of(centre: tuple[float, float], right: tuple[float, float], bottom: t
 def test_the_target_of_a_centre_is_a_gaussian_with_the_box_s_size_beside_it() -> None:
     made = finder.targets(points_of((17.5, 9.5), (37.5, 9.5), (17.5, 14.5)), FLAGS, FLAGS, (8, 16))
     assert made.heat[0, 2, 4] == pytest.approx(1)  # the centre of cell (4, 2) is (17.5, 9.5)
-    sigma = 4.0  # of 20 x 0.12 = 2.4 cells' pixels, at least one cell
+    sigma = 3.2  # of 20 x 0.08 = 1.6 pixels, at least 0.8 cells
     assert made.heat[0, 2, 6] == pytest.approx(math.exp(-(8**2) / (2 * sigma**2)), rel=1e-5)
     assert sizes_of(made.raw)[0, :, 2, 4].tolist() == pytest.approx([40, 10], rel=1e-5)
     assert int(made.count) == 1
