@@ -35,6 +35,8 @@ CHOICES = (("unet", 1), ("unet", 2), ("resnet", 1), ("resnet", 2))
 _GPU_BATCH, _LEAST_BATCH, _LARGE_SIDE, _SAMPLE = 64, 8, 384, 256
 _MOST_TURNED, _UPRIGHT = 0.95, 30.0
 """Share of the instances that the rotation covers, and degrees up to which the default rotation will do."""
+_FEW_IMAGES, _LONGER = 500, 2
+"""Training images below which batches are small, and how much longer objects at any angle take."""
 _LEAST_EPOCHS, _MOST_EPOCHS, _FEW_VAL, _SOME_ABSENT = 10, 400, 50, 0.01
 
 
@@ -141,7 +143,8 @@ def memory_of(device: torch.device) -> float:
 
 def choose(facts: Facts, device: torch.device, memory: float) -> tuple[Setting, Probe, Setting]:
     """The first model of `CHOICES` for which a reasonable batch fits into `memory` bytes, its probe, and the batch size."""
-    wanted, few = _GPU_BATCH if device.type == "cuda" else BATCH, max(2, facts.images // 4)
+    usual = BATCH if facts.images >= _FEW_IMAGES else _LEAST_BATCH
+    wanted, few = _GPU_BATCH if device.type == "cuda" else usual, max(2, facts.images // 4)
     for name, divisor in CHOICES:
         probe = Probe(name, divisor, facts.skeleton, facts.size, facts.channels, device)
         fit = probe.fit(memory)
@@ -154,6 +157,8 @@ def choose(facts: Facts, device: torch.device, memory: float) -> tuple[Setting, 
         why = f"with only {facts.images} images, so that an epoch has at least four steps"
     elif device.type == "cuda":
         why = f"the recipes' {BATCH} would leave a GPU underused"
+    elif wanted < BATCH:
+        why = f"with only {facts.images} images, so that as much work makes twice as many steps as the recipes' {BATCH}"
     else:
         why = "as in the measured recipes, on a CPU"
     return Setting(name, _model_reason(name, divisor)), probe, Setting(batch, why)
@@ -204,11 +209,13 @@ def epochs(facts: Facts, name: str, batch: int) -> Setting:
     """
     measured = int(RECIPES[name]["epochs"])
     whole = max(1.0, facts.images * (1 - facts.unlabelled))
-    value = round(measured * math.sqrt(FACES / whole * batch / BATCH))
+    turned = bool(rotation(facts))
+    value = round(measured * math.sqrt(FACES / whole * batch / BATCH) * (_LONGER if turned else 1))
     what = f"{facts.images:,} images" + (
         f" with {facts.unlabelled:.0%} of the labels missing" if facts.unlabelled else ""
     )
-    why = f"{measured} were measured for {FACES:,} faces in batches of {BATCH}; for {what} and batches of {batch},"
+    angles = " of objects at any angle, which take twice as long," if turned else ""
+    why = f"{measured} were measured for {FACES:,} faces in batches of {BATCH}; for {what}{angles} and batches of {batch},"
     if not _LEAST_EPOCHS <= value <= _MOST_EPOCHS:
         value = min(max(value, _LEAST_EPOCHS), _MOST_EPOCHS)
         return Setting(value, f"{why} the {'fewest' if value == _LEAST_EPOCHS else 'most'} that are worthwhile")

@@ -148,6 +148,19 @@ def test_a_step_is_measured_and_scaled_by_area() -> None:
     assert recommend.training_seconds(changed(images=32, val=24), 0.5, 16, 10) == pytest.approx(10 * 0.5 * 2.5)
 
 
+def test_few_images_get_small_batches_and_turned_objects_more_epochs() -> None:
+    batch = recommend.choose(changed(images=300), CPU, 8e9)[2]
+    assert batch.value == 8
+    assert "twice as many steps" in batch.why
+    assert recommend.choose(changed(images=500), CPU, 8e9)[2].value == 16
+    upright, turned = (recommend.epochs(changed(images=300, turned=angle), "unet", 8) for angle in (20.0, 170.0))
+    assert turned.value == pytest.approx(2 * float(upright.value), abs=1)
+    assert "any angle" in turned.why
+    assert recommend.rotation(changed(turned=20.0)) == {}
+    found = {key: each.value for key, each in recommend.rotation(changed(turned=172.0)).items()}
+    assert found == {"augment.rotation": 180.0, "augment.upright": 0.5}
+
+
 def test_large_images_are_halved_first() -> None:
     small, large = (Probe("unet", 8, FACE15, (side, side), 1, CPU) for side in (160, 176))
     assert (small.stem, small.stride, recommend.stem(KAGGLE, small)) == (0, 2, {})
