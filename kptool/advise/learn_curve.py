@@ -101,6 +101,7 @@ def measure(
     check_cache(cache)
     config = short(config, plan.steps)
     split = Split.load(cache, devices.pick(device))
+    shown = split.shown(model, config)
     groups = own_groups(cache.read("group", cache.index("train")))
     data = describe_data(cache, split)
     drawn = {"groups": hashlib.sha256(groups.tobytes()).hexdigest(), "steps": plan.steps}
@@ -112,7 +113,7 @@ def measure(
         started = time.perf_counter()
         seeded = dataclasses.replace(config, seed=config.seed + repeat)
         bar = _part_of(progress, f"{len(part)} images", number, len(todo), plan.steps)
-        trained = train_part(split.train, part, model, seeded, steps=plan.steps, progress=bar)
+        trained = train_part(shown, part, model, seeded, steps=plan.steps, progress=bar)
         found = split.evaluate(trained)
         if len(part) == len(groups):
             body = split.describe(found, model, config.epochs)

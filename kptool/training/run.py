@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from kptool.base.config import EMPTY, ModelConfig, TrainConfig, require, to_dict
+from kptool.base.config import ModelConfig, TrainConfig, require, to_dict
 from kptool.cache.store import Cache
 from kptool.network import cards
 from kptool.system import devices
@@ -91,13 +91,11 @@ def train(
         data.check(cache_path)
         trainer = Trainer(model, config, chosen, workers)
         settings = {"config": to_dict(model), "training": to_dict(config), "data": describe_data(cache, data)}
-        teach = config.absent == EMPTY and trainer.model.plugin.output == "heatmap"
-        shown = data.train.teaching_absence() if teach else data.train
         if config.augment.upright:
-            shape = data.upright_shape(model)
-            settings["data"][cards.UPRIGHT] = plain_shape(shape)
-            shown = shown.turned_onto(shape)
-        epochs = Epochs(shown, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
+            settings["data"][cards.UPRIGHT] = plain_shape(data.upright_shape(model))
+        epochs = Epochs(
+            data.shown(model, config), model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed
+        )
         trainer.schedule = Schedule(config.epochs * epochs.steps)
         folder = RunFolder(out, settings, resumed=resume)
         both = finder_run.wanted(cache, asked=finder, fold=fold)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from kptool import plugins
-from kptool.base.config import ModelConfig, require
+from kptool.base.config import EMPTY, ModelConfig, TrainConfig, require
 from kptool.base.errors import ConfigError
 from kptool.base.version import __version__
 from kptool.cache.layout import Info
@@ -97,6 +97,12 @@ class Split:
             bool(self.truth.labelled.any()),
             f"{path}: no validation image has a labelled keypoint to measure on; extract again with another --seed",
         )
+
+    def shown(self, model: ModelConfig, config: TrainConfig) -> TrainingSet:
+        """The training images as a training with these settings sees them before the augmentation."""
+        teach = config.absent == EMPTY and plugins.load_model(model.model).output == "heatmap"
+        images = self.train.teaching_absence() if teach else self.train
+        return images.turned_onto(self.upright_shape(model)) if config.augment.upright else images
 
     def upright_shape(self, model: ModelConfig) -> np.ndarray:
         """The shape (K, 2) onto which objects are turned, in pixels. Raises ConfigError where too few keypoints are labelled."""

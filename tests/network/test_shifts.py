@@ -75,7 +75,7 @@ def test_features_are_the_default_and_labels_on_request(weights: Path, picture: 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("points", ["feature", "as labelled"])
+@pytest.mark.parametrize("points", ["feature", pytest.param("as labelled", marks=pytest.mark.slow)])
 def test_graphs_of_both_kinds_say_the_same_to_kptool(
     points: str, picture: Image.Image, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
