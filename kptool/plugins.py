@@ -54,8 +54,9 @@ class Model:
     `output` is what the network predicts: coordinates (N, K, 2), normalised so that -1 and 1 are the image's edges, or
     raw heatmaps (N, K, h, w) at 1/`stride` of the image's resolution. `build(keypoints, size, channels, width)` returns
     the module for images of `size` (H, W); `width` is the number of channels of the first stage, and `default_width`
-    suits faces of 96x96 pixels. `summary` describes the model in a line. `recipe` holds the settings of which the model's
-    defaults differ from everyone's, by their ``--set`` names, such as ``{"loss": "wing", "epochs": 100}``.
+    suits faces of 96x96 pixels. With the setting ``stem``, `size` and `channels` are those of features of the image instead.
+    `summary` describes the model in a line. `recipe` holds the settings of which the model's defaults differ from
+    everyone's, by their ``--set`` names, such as ``{"loss": "wing", "epochs": 100}``.
     """
 
     output: Output

@@ -103,7 +103,7 @@ def measure(
     split = Split.load(cache, devices.pick(device))
     shown = split.shown(model, config)
     groups = own_groups(cache.read("group", cache.index("train")))
-    data = describe_data(cache, split)
+    data = describe_data(cache, split) | split.turned(model, config)
     drawn = {"groups": hashlib.sha256(groups.tobytes()).hexdigest(), "steps": plan.steps}
     points = resume(out, {"config": to_dict(model), "training": to_dict(config), "data": data, "curve": drawn})
     done = {(point.images, point.repeat) for point in points}

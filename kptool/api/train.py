@@ -15,6 +15,7 @@ from kptool.api.train_result import TrainResult, trained
 from kptool.base import recipes
 from kptool.base.config import require
 from kptool.base.errors import ConfigError
+from kptool.network import cards
 from kptool.network.cards import WEIGHTS
 from kptool.network.finder_config import finder_beside
 from kptool.system.files import write_bytes
@@ -188,7 +189,7 @@ def _train_one(job: _Job, plan: _Plan, resume: bool) -> run.Result | None:
     from kptool.report import charts, figures, training_logs
     from kptool.training import run
 
-    given = {**plugins.defaults(job.model), **plan.given}
+    given = {**plugins.defaults(job.model), **_known_stem(job, plan, resume), **plan.given}
     with Cache(plan.cache) as opened:
         info = opened.info
         settings = configure(job.model, info.skeleton, info.size, info.channels, given)
@@ -215,6 +216,15 @@ def _train_one(job: _Job, plan: _Plan, resume: bool) -> run.Result | None:
         return None
     figures.save(charts.curves(job.folder), job.folder / "curves.png")
     return result
+
+
+def _known_stem(job: _Job, plan: _Plan, resume: bool) -> dict[str, object]:
+    """The halvings before the network of the weights that a training goes on from, which those of a recipe would not fit."""
+    if resume and (job.folder / WEIGHTS).is_file():
+        return {"stem": cards.read_card(job.folder / WEIGHTS).config.stem}
+    if plan.init is not None and not resume:
+        return {"stem": cards.read_card(cards.resolve(plan.init)[0]).config.stem}
+    return {}
 
 
 def _both(first: OnEpoch | None, second: OnEpoch | None) -> OnEpoch | None:

@@ -47,7 +47,9 @@ class ModelConfig:
     width: Annotated[int, Setting("channels of the network's first stage", 1, 512, unit="channels")] = 32
     stem: Annotated[
         int,
-        Setting("learnt halvings of the image in front of the network: heatmaps become as much smaller", 0, 4),
+        Setting(
+            "learnt halvings of the image, and heatmaps, in front of the network; 1 by default above 160 pixels", 0, 4
+        ),
     ] = 0
     loss: Annotated[str, Setting("loss function", plugins="losses")] = "dsnt"
     sigma: Annotated[

@@ -28,8 +28,8 @@ def extract(
     size: Annotated[
         str | None,
         typer.Option(
-            help="Height,width of the images, or one number for both; default: the pictures' size if they are used whole and"
-            " all have the same size of at most 512, else 128.",
+            help="Height,width of the images, or one number for both; default: as large as instances are in the pictures, with"
+            " a longer side of 128 to 256, or 384 for fewer than 500 instances.",
             show_default=False,
         ),
     ] = None,
@@ -41,7 +41,7 @@ def extract(
         str,
         typer.Option(
             help="box: crop each instance to its box; picture: use the whole picture; auto: box if half of the instances"
-            " have one or a picture contains several."
+            " have one, a picture contains several, or instances take less than 60 % of the pictures' sides."
         ),
     ] = "auto",
     margin: Annotated[float, typer.Option(help="Margin around a box, as a fraction of it.")] = 0.15,

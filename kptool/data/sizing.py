@@ -16,6 +16,8 @@ LEAST, MOST, MOST_OF_FEW, FEW = 128, 256, 384, 500
 """Limits of the longer side in pixels: the least, the most, and the most for fewer instances than `FEW`."""
 _LEAST_KEPT, _STEP = 8, 16
 """Smallest side of pictures that are kept as they are, and what the sides of other images are multiples of, pixels."""
+_THINNEST = 0.5
+"""Least ratio of a crop's sides: an object is rotated and moved in its image."""
 _FITTING = 0.8
 """Share of the instances that fit with their longer side; others are scaled down further, to fit with the shorter one."""
 
@@ -44,7 +46,7 @@ def of_boxes(edges: NDArray[np.float64], margin: float) -> Size:
     longest = float(np.median(sides.max(1))) * (1 + 2 * margin)
     ratio = sides[:, 1] / sides[:, 0]
     wide = float(np.median(ratio)) <= 1
-    most_square = float(np.quantile(ratio if wide else 1 / ratio, _FITTING))
+    most_square = max(_THINNEST, float(np.quantile(ratio if wide else 1 / ratio, _FITTING)))
     aspect = min(1.0, most_square) if wide else max(1.0, 1 / most_square)
     return _rounded(min(max(longest, LEAST), most(len(edges))), aspect)
 

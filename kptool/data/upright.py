@@ -19,7 +19,7 @@ FILLS = 0.75
 _SYMMETRIC = 0.3
 """Root mean square distance of a shape from its mirror image, in its radius, up to which it has an axis."""
 _MOST_SCALED = 4.0
-"""Largest enlargement: a smaller object stays as it is."""
+"""Largest enlargement or reduction: other objects stay as they are."""
 
 
 def shape_of(
@@ -74,13 +74,14 @@ def maps_onto(
 ) -> NDArray[np.float32]:
     """The similarity of least squares (N, 2, 3) that takes each object (N, K, 2), labelled (N, K), onto `shape` (K, 2).
 
-    The identity for objects with fewer than three labelled keypoints, or that it would enlarge more than fourfold.
+    NaN for objects with fewer than three labelled keypoints, or that it would scale more than fourfold.
     """
     target = shapes.to_complex(shape)
     factors, middle, aim = _factors(shapes.to_complex(points), labelled, target)
     few = (labelled & np.isfinite(target)).sum(1) < shapes.LEAST_POINTS
-    factors = np.where(few | (np.abs(factors) > _MOST_SCALED) | (np.abs(factors) < 1 / _MOST_SCALED), 1, factors)
-    offset = np.where(factors == 1, 0, aim - factors * middle)
+    odd = few | (np.abs(factors) > _MOST_SCALED) | (np.abs(factors) < 1 / _MOST_SCALED)
+    factors = np.where(odd, complex(np.nan, np.nan), factors)
+    offset = aim - factors * middle
     rows = [[factors.real, -factors.imag, offset.real], [factors.imag, factors.real, offset.imag]]
     return np.moveaxis(np.array(rows), -1, 0).astype(np.float32)
 

@@ -54,7 +54,7 @@ class Aligner:
             return None
         try:
             shape = np.array(stored, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         known = ~np.isin(names, card.unlearnt)
         if shape.shape != (len(names), 2) or not np.isfinite(shape[known]).all() or weights[:, ~known].any():
@@ -90,9 +90,10 @@ class Follower:
     def of(cls, card: Card) -> Follower | None:
         """The follower of a model; None unless its training images followed their keypoints."""
         fill = card.data.get("fill")
-        if not isinstance(fill, float | int) or not 0.05 <= fill <= 1:
+        known = ~np.isin(card.config.names, card.unlearnt)
+        if not isinstance(fill, float | int) or not 0.05 <= fill <= 1 or not known.any():
             return None
-        return cls(float(fill), card.config.size, ~np.isin(card.config.names, card.unlearnt))
+        return cls(float(fill), card.config.size, known)
 
     @property
     def shape(self) -> NDArray[np.float64]:
@@ -123,7 +124,7 @@ class Turner:
         """The turner of a model; None if its training images were not turned."""
         try:
             stored = np.array(card.data.get(UPRIGHT), np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         if stored.shape != (len(card.config.names), 2):
             return None

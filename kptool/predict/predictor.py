@@ -57,8 +57,8 @@ class Predictor:
     """A trained model that predicts on pictures of any size. Instances can be shared between threads.
 
     `model` is a name, a run folder, a weights file or an exported .onnx; `device` is "auto", "cpu" or "cuda". `detect`
-    selects between finding instances and treating the whole picture as one; None finds them if the run has a finder or
-    the model's keypoints are a face's. `flip` averages with the prediction for the mirrored picture. Keypoints are the
+    selects between finding instances and treating the whole picture as one, in one look; None finds them if the run has a
+    finder or the model's keypoints are a face's. `flip` averages with the prediction for the mirrored picture. Keypoints are the
     features' positions, as far as the offset of the training data's labels is known; with `as_labelled`, the positions
     where labels would be. `points` says which of the two they are, `shift` describes the offset. Keypoints with a score
     below `min_score`, 0..1, are absent: they have NaN for a position; `scores` says in words what a score is. Instances
@@ -97,8 +97,10 @@ class Predictor:
         self._off = np.zeros_like(self.shift.vector()) if as_labelled else self.shift.vector()
         self._off[np.isin(self.names, self.card.unlearnt)] = np.nan
         self._aligner = crops.Aligner.of(self.card)
-        self._turner = None if self._aligner else crops.Turner.of(self.card)
-        self._refiner = self._aligner or self._turner or crops.Follower.of(self.card)
+        self._refiner: crops.Aligner | crops.Turner | crops.Follower | None = self._aligner
+        if self._aligner is None and self.backend.has_heatmaps:  # without, no score tells the better look
+            self._refiner = crops.Turner.of(self.card) or crops.Follower.of(self.card)
+        self._looks_again = detect is not False
         self.thing, self.min_score = Thing.of(self.card), min_score
         require(
             min_score is None or self.backend.has_heatmaps,
@@ -174,7 +176,8 @@ class Predictor:
         if not regions:
             return found
         output = self._run(regions, arrays, heatmaps)
-        if self._turner is not None or (self._refiner is not None and (self.detect or boxes is not None)):
+        again = boxes is not None or (self.detect if self._aligner is not None else self._looks_again)
+        if self._refiner is not None and again:
             regions, output = self._refine(regions, arrays, output, heatmaps)
         for i, region in enumerate(regions):
             one = _face(region, output, i, self._off, found[region.picture].shown)
@@ -230,7 +233,7 @@ class Predictor:
                 break
             seen = self._run(list(changed.values()), arrays, heatmaps)
             surer = seen.scores.mean(1) >= output.scores[list(changed)].mean(1)
-            if self._turner is not None and not surer.all():  # the first look may have been too poor to turn the object
+            if self._aligner is None and not surer.all():  # the first look may have been too poor
                 changed = {i: region for (i, region), sure in zip(changed.items(), surer, strict=True) if sure}
                 seen = seen.take(surer)
             if not changed:

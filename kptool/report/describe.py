@@ -88,8 +88,9 @@ def _input(rest: dict[str, Any]) -> str:
 def _crop(margin: Any, fill: Any = None) -> str:
     if margin is None:
         return "none: whole pictures"
-    about = "" if fill is None else "; keypoints fill {:.0%} of a side, and predict cuts out again where they do not"
-    return f"to the boxes, margin {_value(margin)}" + about.format(fill)
+    known = isinstance(fill, float | int) and 0 < fill <= 1
+    about = f"; keypoints fill {fill:.0%} of a side, and predict cuts out again where they do not" if known else ""
+    return f"to the boxes, margin {_value(margin)}{about}"
 
 
 def _keypoints(rest: dict[str, Any]) -> Lines:

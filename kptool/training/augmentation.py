@@ -36,7 +36,7 @@ DRAWS = 18 + 2 * _CONTROL**2 + _LATE
 class Batch:
     """images: float32 (n, C, H, W), 0..255. points: float32 (n, K, 2), in pixels. labelled: bool (n, K). absent: bool (n, K),
     the keypoints whose heatmaps are to be empty, None if there are none. upright: float32 (n, 2, 3), the maps that turn the
-    objects upright, None if that is not to be done."""
+    objects upright, NaN for those that cannot be turned; None if that is not to be done."""
 
     images: Tensor
     points: Tensor
@@ -71,10 +71,12 @@ def augment(
     signed = draws * 2 - 1
     size = (batch.images.shape[-2], batch.images.shape[-1])
     mirrored = draws[:, 0] < config.flip
-    chosen = None if batch.upright is None else draws[:, -_LATE] < config.upright
+    chosen = None
+    if batch.upright is not None:
+        chosen = (draws[:, -_LATE] < config.upright) & batch.upright.isfinite().all(2).all(1)
     forward = _forward_maps(signed[:, [1, 2, 3, 4, 16, 17]], mirrored, size, config, chosen)
     if batch.upright is not None and chosen is not None:
-        forward = torch.where(chosen[:, None, None], _after(forward, batch.upright), forward)
+        forward = torch.where(chosen[:, None, None], _after(forward, batch.upright.nan_to_num()), forward)
     field = _limit_slope(_field(signed[:, 18:-_LATE], size, config.elastic), forward) if config.elastic else None
     images = warp(batch.images, forward, field)
     images = _light(images, signed[:, 5:8] * config.light)

@@ -44,13 +44,14 @@ def paste(batch: Boxed, generator: torch.Generator) -> Boxed:
         if draws[0] >= _CHANCE or count < 2:
             continue
         source = (i + 1 + int(draws[1] * (count - 1))) % count
-        alone = _alone(batch.boxes[source].cpu(), batch.there[source].cpu()) & batch.teaches[source].cpu()
+        size = (images.shape[-2], images.shape[-1])
+        alone = _alone(batch.boxes[source].cpu(), batch.there[source].cpu(), size) & batch.teaches[source].cpu()
         chosen = alone.nonzero().flatten()
         if not len(chosen):
             continue
         box = batch.boxes[source, chosen[int(draws[2] * len(chosen))]].cpu()
         sides = box[2:] * math.exp((2 * draws[3] - 1) * _SCALE)
-        place = _place(sides, boxes[i][there[i]], (images.shape[-2], images.shape[-1]), draws[4:])
+        place = _place(sides, boxes[i][there[i]], size, draws[4:])
         if place is None:
             continue
         target = torch.cat([place, sides])
@@ -72,11 +73,13 @@ def _shared(a: Tensor, b: Tensor) -> Tensor:
     return (high - low).clamp_min(0).prod(-1)
 
 
-def _alone(boxes: Tensor, there: Tensor) -> Tensor:
-    """Which of the boxes (M, 4) that are `there` (M,) can be copied without a part of another."""
+def _alone(boxes: Tensor, there: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which of the boxes (M, 4) that are `there` (M,), in a picture of `size`, can be copied whole and without a part of
+    another."""
     shared = _shared(_around(boxes), boxes) * there
     shared.fill_diagonal_(0)
-    return there & (shared.sum(1) == 0) & (boxes[:, 2:].amin(1) >= _LEAST)
+    inside = (boxes[:, :2] >= -0.5).all(1) & (boxes[:, :2] + boxes[:, 2:] <= boxes.new_tensor(size[::-1]) - 0.5).all(1)
+    return there & inside & (shared.sum(1) == 0) & (boxes[:, 2:].amin(1) >= _LEAST)
 
 
 def _place(sides: Tensor, others: Tensor, size: tuple[int, int], draws: list[float]) -> Tensor | None:

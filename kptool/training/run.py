@@ -28,7 +28,7 @@ from kptool.training.batches import Epochs
 from kptool.training.loop import Loop, OnEpoch
 from kptool.training.run_folder import FINDER, RunFolder, load_state
 from kptool.training.schedule import Schedule
-from kptool.training.split import Fold, Split, describe_data, plain_shape
+from kptool.training.split import Fold, Split, describe_data
 from kptool.training.trainer import DivergedError, Trainer
 
 log = logging.getLogger(__name__)
@@ -91,8 +91,7 @@ def train(
         data.check(cache_path)
         trainer = Trainer(model, config, chosen, workers)
         settings = {"config": to_dict(model), "training": to_dict(config), "data": describe_data(cache, data)}
-        if config.augment.upright:
-            settings["data"][cards.UPRIGHT] = plain_shape(data.upright_shape(model))
+        settings["data"] |= data.turned(model, config)
         epochs = Epochs(
             data.shown(model, config), model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed
         )

@@ -39,7 +39,7 @@ HISTORY, CONFIG, LOG = "metrics.csv", "config.toml", "train.log"
 FINDER = finder_beside(Path(cards.WEIGHTS)).name
 _FILES = (cards.WEIGHTS, cards.STATE, HISTORY, CONFIG, LOG, FINDER)
 _BEFORE = ".kptool-before"
-_NOT_COMPARED = {"kptool", "category", "edges"}
+_NOT_COMPARED = {"kptool", "category", "edges", "fill"}
 RESUMABLE = ("epochs", "patience")
 """Settings that may change when a training is resumed."""
 
@@ -81,7 +81,7 @@ class RunFolder:
         self._back_up()
         model, training = (dict(self.settings[part]) for part in ("config", "training"))
         augment = training.pop("augment")
-        values = {key: model[key] for key in ("model", "width", "loss", "sigma", "decoder")} | training
+        values = {key: model[key] for key in ("model", "width", "stem", "loss", "sigma", "decoder")} | training
         values |= {f"augment.{key}": value for key, value in augment.items()}
         start = self.settings["data"].get("init")
         option = "" if start is None else f", --init {' '.join(str(start.get('name')).split())}"
@@ -191,7 +191,7 @@ def changed(part: str, then: Any, now: Mapping[str, Any]) -> list[str]:
     anything.
 
     A setting that the writer of `then` did not know takes its default; kptool's version is not compared, nor are the words
-    and lines for an instance, which older releases did not store.
+    and lines for an instance and the place of its keypoints, which older releases did not store.
     """
     fill = {"config": lambda values: to_dict(model_from_dict(values)), "training": _training}.get(part, dict)
     new = json.loads(json.dumps(now))

@@ -23,6 +23,7 @@ from kptool.evaluation import presence
 from kptool.evaluation.conformal import reason
 from kptool.evaluation.evaluation import Evaluation, evaluate_arrays, read_truth
 from kptool.evaluation.metrics import GroundTruth, Metrics, mean_shape, measure_mean_shape
+from kptool.network.cards import UPRIGHT
 from kptool.network.keypoint_model import KeypointModel
 from kptool.network.presence import KEY, MISSING
 from kptool.training.batches import TrainingSet
@@ -104,6 +105,10 @@ class Split:
         images = self.train.teaching_absence() if teach else self.train
         return images.turned_onto(self.upright_shape(model)) if config.augment.upright else images
 
+    def turned(self, model: ModelConfig, config: TrainConfig) -> dict[str, Any]:
+        """What a card says of objects that are turned upright, if these settings turn them."""
+        return {UPRIGHT: _plain(self.upright_shape(model))} if config.augment.upright else {}
+
     def upright_shape(self, model: ModelConfig) -> np.ndarray:
         """The shape (K, 2) onto which objects are turned, in pixels. Raises ConfigError where too few keypoints are labelled."""
         points, labelled = (part.cpu().numpy() for part in (self.train.points, self.train.labelled))
@@ -142,7 +147,7 @@ class Split:
         return {} if why is None else {MISSING: why}
 
 
-def plain_shape(shape: np.ndarray | None) -> list[list[float | None]] | None:
+def _plain(shape: np.ndarray | None) -> list[list[float | None]] | None:
     """A shape (K, 2) as JSON holds it, NaN as null."""
     if shape is None:
         return None
@@ -166,8 +171,8 @@ def describe_data(cache: Cache, data: Split) -> dict[str, Any]:
         "source_sha256": info.source_sha256,
         "train_images": len(data.train),
         "val_rows": data.val_rows,
-        "mean_shape": plain_shape(data.mean_shape),
-        "turned_shape": plain_shape(turned),  # the mean of shapes that were first rotated onto each other
+        "mean_shape": _plain(data.mean_shape),
+        "turned_shape": _plain(turned),  # the mean of shapes that were first rotated onto each other
         "margin": info.margin,
         **_fill(info, data),
         **({"category": info.category} if info.category else {}),

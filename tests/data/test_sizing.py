@@ -48,9 +48,14 @@ def test_crops_have_the_resolution_of_the_pictures() -> None:
 
 
 def test_crops_have_the_shape_that_most_boxes_fit() -> None:
-    long = [(200.0, 60.0)] * 8
-    assert sizing.of_boxes(boxes(*long, (200, 100), (200, 190)), 0) == (64, 208)  # 80 % are at most 68 tall
+    long = [(200.0, 110.0)] * 8
+    assert sizing.of_boxes(boxes(*long, (200, 150), (200, 190)), 0) == (128, 208)  # 80 % are at most 120 tall
     tall = [(y, x) for x, y in long]
-    assert sizing.of_boxes(boxes(*tall, (100, 200), (190, 200)), 0) == (208, 64)
+    assert sizing.of_boxes(boxes(*tall, (150, 200), (190, 200)), 0) == (208, 128)
     turning = [(200.0, 60.0), (60.0, 200.0), (140.0, 140.0)]
     assert sizing.of_boxes(boxes(*turning), 0) == (208, 208)
+
+
+def test_thin_boxes_become_no_strips() -> None:
+    assert sizing.of_boxes(boxes((100, 8)), 0.15) == (64, 128)
+    assert sizing.of_boxes(boxes((8, 100)), 0.15) == (128, 64)

@@ -14,6 +14,7 @@ from kptool.network.cards import UPRIGHT, Card
 from kptool.predict import backends, crops
 from kptool.predict.backends import Output
 from kptool.predict.predictor import Predictor
+from kptool.report import describe
 
 SHAPE = np.array([[32.0, 10], [16, 46], [48, 46]])
 GREYS = (110, 170, 230)
@@ -56,7 +57,7 @@ def picture(angle: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
 
 def predictor(monkeypatch: pytest.MonkeyPatch, backend: Dots) -> Predictor:
     monkeypatch.setattr(backends, "load", lambda *given, **options: backend)
-    return Predictor("unet", detect=False)
+    return Predictor("unet")
 
 
 @pytest.mark.parametrize("angle", [0.0, 1.2, 3.0, -2.0])
@@ -81,14 +82,45 @@ def test_models_that_saw_none_turned_look_once(monkeypatch: pytest.MonkeyPatch) 
     backend = Dots(card())
     predictor(monkeypatch, backend).predict(picture(1.2)[0])
     assert backend.seen == 1
+    backend = Dots(card(**{UPRIGHT: SHAPE.tolist()}))
+    monkeypatch.setattr(backends, "load", lambda *given, **options: backend)
+    Predictor("unet", detect=False).predict(picture(1.2)[0])  # one look, as asked for
+    assert backend.seen == 1
 
 
 @pytest.mark.parametrize(
     "stored",
-    [None, "x", [[1, 2]], [[1, 2], [3, 4], ["a", 5]], [[1, 1]] * 3, [[0, 0], [1e9, 0], [0, 9]], [[None, None]] * 3],
+    [
+        None,
+        "x",
+        [[1, 2]],
+        [[1, 2], [3, 4], ["a", 5]],
+        [[1, 1]] * 3,
+        [[0, 0], [1e9, 0], [0, 9]],
+        [[None, None]] * 3,
+        [[10**400, 1]] * 3,
+    ],
 )
 def test_shapes_that_are_none_are_not_used(stored: Any) -> None:
     assert crops.Turner.of(card(**{UPRIGHT: stored})) is None
+
+
+def test_objects_are_cut_out_again_only_with_surer_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, points = picture(0.0)
+    box = [(35.0, 30.0, 60.0, 60.0)]
+    for scores, moved in (((0.5, 0.6, 0.6, 0.6), True), ((0.5, 0.4), False)):
+        found = predictor(monkeypatch, Dots(card(fill=0.5), fixed=scores)).predict(image, boxes=box)[0]
+        first = crops.from_box(box[0], card())
+        assert (np.abs(found.affine - first).max() > 0.05) == moved
+        assert not moved or np.ptp(apply_affine(found.affine, points), axis=0).max() == pytest.approx(32, abs=2)
+
+
+def test_a_crop_that_cannot_follow_is_none() -> None:
+    for fill in ("x", [1], None, 0.0, 2.0):
+        assert crops.Follower.of(card(fill=fill)) is None
+    assert "whole pictures" in describe._crop(None, "x")
+    assert describe._crop(0.1, [1]) == describe._crop(0.1)
+    assert "80%" in describe._crop(0.1, 0.8)
 
 
 def test_keypoints_that_were_never_labelled_do_not_turn_it() -> None:

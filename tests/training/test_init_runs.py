@@ -166,3 +166,18 @@ def test_two_processes_freeze_what_one_does(faces: Path, run_folder: Path, tmp_p
     one, two = (pd.read_csv(tmp_path / str(world) / "metrics.csv") for world in (1, 2))
     assert one["loss"].tolist() == pytest.approx(two["loss"].tolist(), rel=1e-4)
     assert one["rmse"].tolist() == pytest.approx(two["rmse"].tolist(), rel=1e-3)
+
+
+def test_the_halvings_before_the_network_are_those_of_the_weights(
+    kptool: Any, faces: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    """A first layer that sees features would start from random values where the others know the picture."""
+    small = ("train", "unet", faces, "--epochs", 1, *INIT)
+    ran = kptool(*small, "--out", tmp_path / "a", "--set", "stem=1")
+    assert ran.code == 0, ran.err
+    assert kptool(*small, "--out", tmp_path / "b", "--init", tmp_path / "a").code == 0
+    assert cards.read_card(tmp_path / "b" / "model.safetensors").config.stem == 1
+    longer = ("train", "unet", faces, "--epochs", 2, *INIT, "--resume", "--out", tmp_path / "a")
+    assert kptool(*longer).code == 0
+    assert kptool(*small, "--out", tmp_path / "c", "--init", tmp_path / "a", "--set", "stem=0").code == 0
+    assert cards.read_card(tmp_path / "c" / "model.safetensors").config.stem == 0

@@ -70,13 +70,14 @@ def test_train_and_validation_errors_are_those_of_the_averaged_weights(faces: Pa
 
 
 def test_the_settings_that_a_run_leaves_repeat_it(faces: Path, tmp_path: Path) -> None:
-    run.train(faces, tmp_path / "one", *settings(faces, epochs=2, **{"augment.rotation": 3}), device="cpu")
+    changes = {"augment.rotation": 3, "augment.upright": 0.5, "stem": 1}
+    run.train(faces, tmp_path / "one", *settings(faces, epochs=2, **changes), device="cpu")
     given = recipes.read(tmp_path / "one" / "config.toml")
     assert "# peak learning rate of AdamW\nlr = " in (tmp_path / "one" / "config.toml").read_text()
     with Cache(faces) as cache:
         info = cache.info
         again = configure(str(given.pop("model")), info.skeleton, info.size, info.channels, given)
-    assert again == settings(faces, epochs=2, **{"augment.rotation": 3})
+    assert again == settings(faces, epochs=2, **changes)
     run.train(faces, tmp_path / "two", *again, device="cpu")
     one, two = (weights(tmp_path / name) for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)

@@ -48,6 +48,9 @@ def test_what_does_not_teach_or_touches_another_is_not_copied() -> None:
     start.teaches[:] = False
     assert not any(made.there[:, -1].any() for made in many(start))
     start = batch()
+    start.boxes[:, 0, 0] -= 30  # cut off by the picture's edge
+    assert not any(made.there[:, -1].any() for made in many(start))
+    start = batch()
     start.boxes[:, 1] = start.boxes[:, 0] + torch.tensor([17.0, 0, 0, 0])
     start.there[:, 1] = True
     assert not any(made.there[:, -1].any() for made in many(start))
