@@ -12,6 +12,8 @@ Floats = NDArray[np.floating]
 
 OVERLAP = 0.3
 """Intersection over union from which a found box is a labelled one's: its crop then shows the instance."""
+_THINNEST = 0.5
+"""Least ratio of the sides of boxes that are compared."""
 _RECALL = 3.0
 """How much more recall weighs than precision: a score tells later what may be no instance, and nothing what was not found."""
 _LOWEST, _HIGHEST = 0.2, 0.6
@@ -53,13 +55,15 @@ def distinct(boxes: Floats, scores: Floats, most: float = 0.65, within: float = 
 def match(boxes: Floats, scores: Floats, labelled: Floats, counts: NDArray[np.bool_]) -> Detections:
     """Match the boxes (n, 4) found in one picture to the labelled ones (m, 4), best score first, each to one at most.
 
+    Thin boxes are compared as wider ones: those made from the keypoints of a long object are slivers at some angles, and the
+    crop follows the longer side.
     Boxes that match, or lie mostly in, a labelled one that does not count (m,) are neither right nor wrong.
     """
     kept = distinct(boxes, scores)
     boxes, scores = boxes[kept], scores[kept]
     free = counts.copy()
     right, relevant = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
-    apart = overlaps(boxes, labelled)
+    apart = overlaps(_plump(boxes), _plump(labelled))
     for i, row in enumerate(apart):
         own = np.where(free, row, 0)
         if len(own) and own.max() >= OVERLAP:
@@ -68,6 +72,12 @@ def match(boxes: Floats, scores: Floats, labelled: Floats, counts: NDArray[np.bo
         else:
             relevant[i] = not _mostly_inside(boxes[i], labelled[~counts])
     return Detections(scores[relevant], right[relevant], int(counts.sum()))
+
+
+def _plump(boxes: Floats) -> Floats:
+    """Boxes (n, 4) about the same centres, with sides of at least half the longer one."""
+    sides = np.maximum(boxes[:, 2:], _THINNEST * boxes[:, 2:].max(1, keepdims=True, initial=0))
+    return np.concatenate([boxes[:, :2] - (sides - boxes[:, 2:]) / 2, sides], 1)
 
 
 def _mostly_inside(box: Floats, areas: Floats) -> bool:

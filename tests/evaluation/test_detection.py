@@ -40,3 +40,14 @@ def test_the_threshold_separates_right_from_wrong() -> None:
     assert threshold == pytest.approx(0.4)
     assert measured == {"instances": 3, "recall": 2 / 3, "precision": 1.0}
     assert best_threshold([Detections(np.zeros(0), np.zeros(0, bool), 2)])[0] == pytest.approx(0.3)
+
+
+def test_slivers_are_compared_as_wider_boxes() -> None:
+    labelled = np.array([[14.0, 217, 54, 11]])
+    found = np.array([[14.0, 208, 55, 35], [90, 40, 54, 11]])
+    assert overlaps(found, labelled)[0, 0] < 0.35
+    matched = match(found, np.array([0.5, 0.4]), labelled, np.array([True]))
+    assert matched.right.tolist() == [True, False]
+    small = np.array([[14.0, 208, 20, 10]])
+    assert not match(small, np.array([0.5]), labelled, np.array([True])).right.any()
+    assert match(np.zeros((0, 4)), np.zeros(0), labelled, np.array([True])).labelled == 1
