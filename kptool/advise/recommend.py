@@ -36,7 +36,7 @@ _GPU_BATCH, _LEAST_BATCH, _LARGE_SIDE, _SAMPLE = 64, 8, 384, 256
 _MOST_TURNED, _UPRIGHT = 0.95, 30.0
 """Share of the instances that the rotation covers, and degrees up to which the default rotation will do."""
 _FEW_IMAGES, _LONGER = 500, 2
-"""Training images below which batches are small, and how much longer objects at any angle take."""
+"""Training images below which batches are small, and how much longer objects at any angle are trained: not compared yet."""
 _LEAST_EPOCHS, _MOST_EPOCHS, _FEW_VAL, _SOME_ABSENT = 10, 400, 50, 0.01
 
 
@@ -214,7 +214,7 @@ def epochs(facts: Facts, name: str, batch: int) -> Setting:
     what = f"{facts.images:,} images" + (
         f" with {facts.unlabelled:.0%} of the labels missing" if facts.unlabelled else ""
     )
-    angles = " of objects at any angle, which take twice as long," if turned else ""
+    angles = " of objects at any angle, given twice as many epochs," if turned else ""
     why = f"{measured} were measured for {FACES:,} faces in batches of {BATCH}; for {what}{angles} and batches of {batch},"
     if not _LEAST_EPOCHS <= value <= _MOST_EPOCHS:
         value = min(max(value, _LEAST_EPOCHS), _MOST_EPOCHS)

@@ -194,7 +194,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """Each model's differences from the fields' defaults, chosen by measurement on 1928 faces: see docs/results.md."""
 LARGE = 160
-"""Longer side in pixels above which a recipe halves images first: a quarter of the work, at a resolution that suffices."""
+"""Longer side in pixels above which a recipe halves images first, for about a quarter of the work."""
 
 
 def recipe_of(model: str, size: Size, *, mirror: bool) -> dict[str, Any]:
