@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kptool.api.evaluate_pictures import PicturesResult
     from kptool.data.annotations import Dataset
+    from kptool.evaluation.conformal import Coverage
     from kptool.evaluation.evaluation import Evaluation
     from kptool.evaluation.metrics import Metrics
     from kptool.evaluation.score_check import ScoreCheck
@@ -38,7 +39,8 @@ class EvaluateResult(Result):
     trained_on: how many of the images the model is known to have been trained on. metrics: see
     `kptool.evaluation.metrics.Metrics`. mean_shape: those of the training images' mean shape, None where they cannot be
     measured. evaluation: the predictions, points (N, K, 2) in pixels of the source images. scores: how reliable calibrated
-    scores are, None where they are not calibrated, no keypoint is absent, or predictions are averaged.
+    scores are, None where they are not calibrated, no keypoint is absent, or predictions are averaged. radius: how often 90 %
+    radii that were calibrated on other groups of images hold the label, None with fewer than five groups.
     """
 
     model: str
@@ -51,6 +53,7 @@ class EvaluateResult(Result):
     evaluation: Evaluation = field(repr=False)
     notes: tuple[str, ...] = ()
     scores: ScoreCheck | None = None
+    radius: Coverage | None = None
 
     @property
     def rmse(self) -> float:
@@ -73,6 +76,7 @@ class EvaluateResult(Result):
             **self.metrics.to_dict(),
             "mean_shape": None if baseline is None else {"rmse": baseline.rmse, "nme": baseline.nme},
             "presence": None if self.scores is None else self.scores.to_dict(),
+            "radius90": None if self.radius is None else self.radius.to_dict(),
         }
 
     def plot(self) -> Figure:
@@ -116,7 +120,11 @@ class EvaluateResult(Result):
         measured = (self.metrics, *((self.mean_shape,) if self.mean_shape is not None else ()))
         rows = tables.metric_rows([each.to_dict() for each in measured], keypoints=False)
         beside = () if self.mean_shape is None else ("-",)
-        return [*rows, *((*row, *beside) for row in (() if self.scores is None else self.scores.rows()))]
+        return [*rows, *((*row, *beside) for row in self.checks())]
+
+    def checks(self) -> list[tuple[str, str]]:
+        """Names and texts of a table on how reliable scores and radii are."""
+        return [row for each in (self.scores, self.radius) if each is not None for row in each.rows()]
 
 
 def evaluate(
@@ -245,6 +253,7 @@ def _evaluate_cache(
     model: str, where: Path, crops: _Crops, device: str, progress: bool | Progress | None
 ) -> EvaluateResult:
     from kptool.evaluation.evaluation import evaluate_cache, mean_shape_baseline, trained_on
+    from kptool.evaluation.radius_check import check_radius
     from kptool.evaluation.score_check import check_scores
     from kptool.network import cards, checkpoint
     from kptool.network.keypoint_model import Inference
@@ -266,6 +275,7 @@ def _evaluate_cache(
         seen = max(trained_on(card.data, opened, split) for _, card in loaded)
         alone = len(loaded) == 1 and not crops.tta  # averaged heatmaps have lower peaks
         scores = check_scores(opened, split, measured.predictions.scores, loaded[0][1]) if alone else None
+        radius = check_radius(opened, split, measured)
         notes = (f"{seen} of these images were used for training, so the metrics are too optimistic",) if seen else ()
         for text in notes:
             remark(text)
@@ -273,4 +283,5 @@ def _evaluate_cache(
             from kptool.report import figures
 
             figures.save(figures.predictions(opened, split, measured), crops.picture)
-    return EvaluateResult(origin, AS_LABELLED, split, where, seen, measured.metrics, baseline, measured, notes, scores)
+    metrics = measured.metrics
+    return EvaluateResult(origin, AS_LABELLED, split, where, seen, metrics, baseline, measured, notes, scores, radius)

@@ -131,7 +131,7 @@ def _emit_crops(found: EvaluateResult) -> None:
             found.metrics.to_dict(),
             f"{found.model}, {found.metrics.images} {found.split} images of {found.cache}",
             None if baseline is None else baseline.to_dict(),
-            () if found.scores is None else found.scores.rows(),
+            found.checks(),
         ),
         beside_mean_shape(found.rmse, None if baseline is None else baseline.rmse),
     )

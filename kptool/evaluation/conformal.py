@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.base.errors import DataError
 from kptool.data.notes import listed
 
 LEVEL = 0.9
+FOLDS = 5
+"""Folds of groups, of which each is measured by radii that the others gave."""
+_ENOUGH, _LOW = 10, 0.8
+"""Labels from which on a group's coverage is reported, and the share below which it is called low."""
 LEAST = 9
 """The fewest labels that determine a radius at this level: ceil((n + 1) * 0.9) <= n from n = 9 on."""
 Floats = NDArray[np.floating[Any]]
@@ -39,6 +45,67 @@ def calibrate(distances: Floats, std: Floats, labelled: NDArray[np.bool_], level
 def coverage(distances: Floats, radius: Floats, labelled: NDArray[np.bool_]) -> float:
     """The share of labelled points whose distance is within the radius, all (N, K); NaN where nothing is labelled."""
     return float((distances <= radius)[labelled].mean()) if labelled.any() else math.nan
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often radii that were calibrated on other groups of images contain the label.
+
+    share: of the `labels` that have a radius, 0..1, NaN if there are none. groups: the number of groups; lowest, below: the
+    lowest share of a group that has ten labels or more, and the share of these groups in which it is below 80 %; None where the
+    images have no groups.
+    """
+
+    share: float
+    labels: int
+    groups: int
+    lowest: float | None
+    below: float | None
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """For JSON."""
+        return {
+            "coverage": self.share,
+            "labels": self.labels,
+            "groups": self.groups,
+            "lowest_group": self.lowest,
+            "groups_below_80": self.below,
+        }
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Names and texts of a table."""
+        lines = [("within the 90 % radius of others", f"{self.share:.1%}")]
+        if self.lowest is not None and self.below is not None:
+            lines.append((f"lowest of {self.groups} groups", f"{self.lowest:.1%}"))
+            lines.append(("groups below 80 %", f"{self.below:.0%}"))
+        return lines
+
+
+def cross_coverage(distances: Floats, std: Floats, labelled: NDArray[np.bool_], groups: NDArray[np.int64]) -> Coverage:
+    """The coverage of each fifth of the groups by the radii of the other four, for distances, spreads and labels (N, K).
+
+    groups: (N,), negative where unknown, which makes an image its own group. Raises DataError with fewer than five groups.
+    """
+    unknown = groups < 0
+    ids = np.where(unknown, groups.max(initial=0) + 1 + np.arange(len(groups)), groups)
+    names, of = np.unique(ids, return_inverse=True)
+    if len(names) < FOLDS:
+        raise DataError(f"coverage by groups takes {FOLDS} groups of images; there are {len(names)}")
+    inside, counted = np.zeros(labelled.shape, bool), np.zeros(labelled.shape, bool)
+    for fold in range(FOLDS):
+        here = of % FOLDS == fold
+        quantiles = calibrate(distances[~here], std[~here], labelled[~here])
+        factors = np.array([np.nan if each is None else each for each in quantiles], np.float64)
+        radius = std[here] * factors
+        inside[here] = distances[here] <= radius
+        counted[here] = labelled[here] & np.isfinite(radius)
+    share = float(inside[counted].mean()) if counted.any() else math.nan
+    if unknown.all():
+        return Coverage(share, int(counted.sum()), 0, None, None)
+    labels = np.bincount(of, counted.sum(1), len(names))
+    shares = np.bincount(of, (inside & counted).sum(1), len(names))[labels >= _ENOUGH] / labels[labels >= _ENOUGH]
+    lowest, below = (float(shares.min()), float((shares < _LOW).mean())) if len(shares) else (None, None)
+    return Coverage(share, int(counted.sum()), len(names), lowest, below)
 
 
 def reason(quantiles: Sequence[float | None], names: Sequence[str], *, held_out: bool) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from kptool.base.config import ModelConfig
 from kptool.base.errors import CheckpointError, ConfigError, DataError
 from kptool.base.geometry import apply_affine
 from kptool.cache.store import Cache, Info
+from kptool.evaluation import ellipse
 from kptool.evaluation.conformal import calibrate
 from kptool.evaluation.metrics import (
     GroundTruth,
@@ -50,7 +52,11 @@ class Evaluation:
     metrics: Metrics
     predictions: Predictions
     quantiles: list[float | None]
-    """each keypoint's 90 % radius as a multiple of the spread, None with too few labels; see `evaluate.conformal`"""
+    """each keypoint's 90 % radius as a multiple of the spread, None with too few labels; see `evaluation.conformal`"""
+    ellipses: list[ellipse.Ellipse | None]
+    """each keypoint's 90 % ellipse where its errors are not round; see `evaluation.ellipse`"""
+    distances: NDArray[np.floating[Any]]
+    """(N, K) from predictions to labels, in pixels of the model's images, as the spreads are"""
 
     @property
     def points(self) -> NDArray[np.float32]:
@@ -123,12 +129,14 @@ def evaluate_arrays(
 
 def compare(found: Predictions, truth: GroundTruth, config: ModelConfig) -> Evaluation:
     """Compare predictions, in pixels of the model's images, with the labels of these images."""
-    quantiles = calibrate(distances(found.points, truth.points), found.std, truth.labelled)
+    off = distances(found.points, truth.points)
+    quantiles = calibrate(off, found.std, truth.labelled)
     back = truth.back
     points = apply_affine(back, found.points).astype(np.float32)
     spans = diagonals(config.size, back)
     metrics = measure(points, apply_affine(back, truth.points), truth.visibility, config.names, spans)
-    return Evaluation(metrics, replace(found, points=points), quantiles)
+    ellipses = ellipse.calibrate(found.points - truth.points, found.std, truth.labelled, quantiles)
+    return Evaluation(metrics, replace(found, points=points), quantiles, ellipses, off)
 
 
 def evaluate_cache(

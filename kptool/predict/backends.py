@@ -119,6 +119,20 @@ def radius_quantiles(card: Card) -> Floats:
     return np.where(np.isfinite(quantiles) & (quantiles > 0), quantiles, np.nan).astype(np.float32)
 
 
+def ellipses(card: Card) -> Floats | None:
+    """The 90 % ellipse of each keypoint, see `kptool.evaluation.ellipse`, float64 (K, 3), NaN where its errors are round; None if
+    the card has none."""
+    stored, count = card.metrics.get("ellipse90"), len(card.config.names)
+    if not isinstance(stored, list) or len(stored) != count:
+        return None
+    found = np.full((count, 3), np.nan)
+    for row, each in zip(found, stored, strict=True):
+        if isinstance(each, list) and len(each) == 3 and all(isinstance(value, float | int) for value in each):
+            row[:] = each
+    usable = np.isfinite(found).all(1) & (found[:, :2] > 0).all(1)
+    return np.where(usable[:, None], found, np.nan) if usable.any() else None
+
+
 def calibrated(heights: Floats, card: Card) -> Floats:
     """Scores from heights of peaks (N, K): calibrated as far as the card says how."""
     presence = card.presence

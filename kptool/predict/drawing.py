@@ -22,6 +22,8 @@ _LABELLED_FACE = 500
 """The shorter side of a face that leaves room for the keypoints' numbers, pixels."""
 _FINER, _PLACES = 4, 4
 """Marks are drawn this much larger and made smaller, which smooths their edges, at fractions of a pixel of 1 / `_PLACES`."""
+_CORNERS = 90
+"""Corners of a drawn ellipse."""
 _FAINTEST = 0.15
 """Opacity of a circle of score 0."""
 
@@ -134,17 +136,29 @@ def _stamp(dot: float, tint: str, right: int, down: int) -> Image.Image:
 
 
 def _circles(picture: Image.Image, face: Scored, tints: Sequence[str], scale: int) -> None:
-    """Draw the circle of each keypoint of a face on a picture enlarged by `scale`."""
-    for tint, point, score, radius in zip(tints, face.keypoints, face.scores, face.radius90, strict=True):
+    """Draw the circle of each keypoint of a face, or its ellipse if it has one, on a picture enlarged by `scale`."""
+    ellipses: NDArray[np.float32] | None = getattr(face, "ellipse90", None)
+    for k, (tint, point, score, radius) in enumerate(
+        zip(tints, face.keypoints, face.scores, face.radius90, strict=True)
+    ):
         if not (np.isfinite(point).all() and np.isfinite(radius)) or radius <= 0:
             continue
+        major, minor, angle = (radius, radius, 0.0) if ellipses is None or np.isnan(ellipses[k]).any() else ellipses[k]
         x, y = (to_edges(point.astype(np.float64)) * scale).tolist()
         strength = 255 * (_FAINTEST + (1 - _FAINTEST) * min(max(float(score), 0.0), 1.0))
-        _circle(picture, (x, y), float(radius) * scale, tint, round(strength))
+        _ellipse(picture, (x, y), (float(major) * scale, float(minor) * scale), float(angle), tint, round(strength))
 
 
-def _circle(picture: Image.Image, centre: tuple[float, float], radius: float, tint: str, strength: int) -> None:
-    """A filled circle with a rim; `strength` 0..255 is the rim's opacity, a third of it that of the inside."""
+def _ellipse(
+    picture: Image.Image,
+    centre: tuple[float, float],
+    semi: tuple[float, float],
+    angle: float,
+    tint: str,
+    strength: int,
+) -> None:
+    """A filled ellipse with a rim; `strength` 0..255 is the rim's opacity, a third of it that of the inside."""
+    radius = max(semi)
     thick = max(1.5, min(4.0, radius / 12))
     low = [max(0, math.floor(at - radius - thick)) for at in centre]
     high = [min(size, math.ceil(at + radius + thick)) for at, size in zip(centre, picture.size, strict=True)]
@@ -153,9 +167,12 @@ def _circle(picture: Image.Image, centre: tuple[float, float], radius: float, ti
     finer = _FINER if radius < 200 else 1
     mask = Image.new("L", ((high[0] - low[0]) * finer, (high[1] - low[1]) * finer))
     x, y = ((at - least) * finer for at, least in zip(centre, low, strict=True))
-    r = radius * finer
-    box = (x - r, y - r, x + r, y + r)
-    ImageDraw.Draw(mask).ellipse(box, fill=strength // 3, outline=strength, width=max(1, round(thick * finer)))
+    pen, around = ImageDraw.Draw(mask), np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)
+    turn = complex(math.cos(math.radians(angle)), math.sin(math.radians(angle)))
+    inner = [max(0.0, each * finer - thick * finer) for each in semi]
+    for (a, b), fill in (([each * finer for each in semi], strength), (inner, strength // 3)):
+        edge = complex(x, y) + turn * (a * np.cos(around) + 1j * b * np.sin(around))
+        pen.polygon([(z.real, z.imag) for z in edge.tolist()], fill=fill)
     mask = mask.resize((high[0] - low[0], high[1] - low[1]), Image.Resampling.BOX)
     picture.paste(tint, (low[0], low[1], high[0], high[1]), mask)
 

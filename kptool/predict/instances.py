@@ -60,7 +60,9 @@ class Instance:
     the model's input. heatmaps: float32 (K, h, w), if requested and the model has them. shown: how a notebook shows it,
     if it can. absent: bool (K,), the keypoints whose scores are below the predictor's `min_score`; None without one.
     track: its number in a video that is tracked. score: 0..1, with which it was found, None if it was not searched for.
-    raw: float32 (K, 2), the keypoints before smoothing, if they are smoothed.
+    raw: float32 (K, 2), the keypoints before smoothing, if they are smoothed. ellipse90: float32 (K, 3), where errors are larger
+    in one direction, an ellipse that contained the label as often as the circle of `radius90` and is smaller: its semi-axes
+    in pixels, the longer first, and the angle of that from x towards y in degrees; NaN for other keypoints, None without any.
     """
 
     box: Box
@@ -74,6 +76,7 @@ class Instance:
     raw: NDArray[np.float32] | None = field(default=None, repr=False)
     absent: NDArray[np.bool_] | None = field(default=None, repr=False)
     score: float | None = None
+    ellipse90: NDArray[np.float32] | None = None
 
     @property
     def confidence(self) -> float:
@@ -89,7 +92,8 @@ class Instance:
         absent = learnt & (self.scores < min_score)
         nan = np.float32(np.nan)
         points, radius = np.where(absent[:, None], nan, self.keypoints), np.where(absent, nan, self.radius90)
-        return replace(self, keypoints=points, radius90=radius, absent=absent)
+        ellipse = None if self.ellipse90 is None else np.where(absent[:, None], nan, self.ellipse90)
+        return replace(self, keypoints=points, radius90=radius, ellipse90=ellipse, absent=absent)
 
     def _repr_html_(self) -> str | None:
         """The picture with the keypoints, called by IPython; None where the picture is not known."""

@@ -56,7 +56,9 @@ class PicturePrediction:
             {
                 "box": [round(v, 4) for v in face.box],
                 **_score(face),
-                "keypoints": _points(face, names),
+                "keypoints": [
+                    {**point, **ellipse} for point, ellipse in zip(_points(face, names), _ellipses(face), strict=True)
+                ],
                 **_followed(face),
             }
             for face in self.faces
@@ -97,6 +99,17 @@ def _points(face: Instance, names: Sequence[str]) -> list[dict[str, Any]]:
         for name, (x, y), score, radius, known in zip(
             names, face.keypoints, face.scores, face.radius90, scored, strict=True
         )
+    ]
+
+
+def _ellipses(face: Instance) -> list[dict[str, Any]]:
+    """For each keypoint its `ellipse90`, if it has one."""
+    if face.ellipse90 is None:
+        return [{} for _ in face.keypoints]
+    keys = ("major", "minor", "angle")
+    return [
+        {} if np.isnan(each).any() else {"ellipse90": dict(zip(keys, map(_number, each), strict=True))}
+        for each in face.ellipse90
     ]
 
 

@@ -25,6 +25,7 @@ from kptool.base.errors import ConfigError, DataError
 from kptool.base.geometry import Box, apply_affine, invert_affine
 from kptool.data import colours, images, intensity
 from kptool.data.notes import listed
+from kptool.evaluation import ellipse
 from kptool.network import cards
 from kptool.network.presence import CALIBRATED, CONSTANT, HEIGHT
 from kptool.predict import backends, crops, faces, finding
@@ -96,6 +97,7 @@ class Predictor:
         self.points = self.shift.points(as_labelled)
         self._off = np.zeros_like(self.shift.vector()) if as_labelled else self.shift.vector()
         self._off[np.isin(self.names, self.card.unlearnt)] = np.nan
+        self._ellipses = backends.ellipses(self.card)
         self._aligner = crops.Aligner.of(self.card)
         self._refiner: crops.Aligner | crops.Turner | crops.Follower | None = self._aligner
         if self._aligner is None and self.backend.has_heatmaps:  # without, no score tells the better look
@@ -181,6 +183,9 @@ class Predictor:
             regions, output = self._refine(regions, arrays, output, heatmaps)
         for i, region in enumerate(regions):
             one = _face(region, output, i, self._off, found[region.picture].shown)
+            if self._ellipses is not None:
+                back = invert_affine(region.affine)[:, :2]
+                one = replace(one, ellipse90=ellipse.mapped(self._ellipses, output.radius90[i], back))
             found[region.picture].append(one if self.min_score is None else one.without_absent(self.min_score))
         return found
 

@@ -169,6 +169,9 @@ def _metrics(metrics: dict[str, Any]) -> Lines:
         found = [each for each in radii if _is_number(each)]
         if found:
             lines.append(("90 % within", f"{min(found):.2f} to {max(found):.2f} px, by keypoint"))
+    ellipses = metrics.pop("ellipse90", None)
+    if isinstance(ellipses, list) and any(ellipses):
+        lines.append(("errors", f"not round for {sum(map(bool, ellipses))} keypoints, which have a 90 % ellipse"))
     missing = metrics.pop("radius90_missing", None)
     if missing is not None:
         lines.append(("90 % within", str(missing)))
