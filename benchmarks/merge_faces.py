@@ -1,5 +1,7 @@
 """Complete partly labelled faces by the labels of photos: python benchmarks/merge_faces.py TRAINING.zip COCO.json OUT.zip
 
+Then, to validate a cache of OUT.zip on the images of another: python benchmarks/merge_faces.py split OLD.h5 NEW.h5
+
 TRAINING.zip is Kaggle's training file or one in its schema, of which some rows have 4 of 15 keypoints; COCO.json labels 68
 points of photos, some of which show the same frames, larger and in colour. A photo belongs to a row where its 68 points, as
 the 15 of Kaggle and after a scaling and a shift along each axis, agree with every label of the row, and the two pictures look
@@ -14,6 +16,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -23,6 +26,7 @@ from kptool.base import face68
 from kptool.base.geometry import apply_affine, invert_affine
 from kptool.base.skeleton import FACE15
 from kptool.data import images
+from kptool.data.splits import SPLITS
 
 NEAR = 0.05
 """Pixels by which labels may differ after the fit: the same labels agree to rounding errors."""
@@ -89,5 +93,26 @@ def main(training: Path, coco: Path, out: Path) -> None:
     print(f"{out}: {completed} of {len(partial)} partly labelled rows completed; {len(table)} rows")
 
 
+def same_split(old: Path, new: Path) -> None:
+    """Make the validation images of a cache those rows of its file that another cache has there, and no others.
+
+    Exits where a group would then be in both parts.
+    """
+    with h5py.File(old) as file:
+        rows = file["row"][:][file["split"][:] == SPLITS["val"]]
+    with h5py.File(new, "r+") as file:
+        split, groups = np.isin(file["row"][:], rows), file["group"][:]
+        both = np.intersect1d(groups[split], groups[~split])
+        if len(both) or split.sum() != len(rows):
+            sys.exit(
+                f"{new} does not fit {old}: {split.sum()} of {len(rows)} rows, groups in both parts: {both.tolist()}"
+            )
+        file["split"][...] = np.where(split, SPLITS["val"], SPLITS["train"]).astype(np.uint8)
+    print(f"{new}: {split.sum()} validation images, as in {old}; {(~split).sum()} training images")
+
+
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    if sys.argv[1] == "split":
+        same_split(*map(Path, sys.argv[2:4]))
+    else:
+        main(*map(Path, sys.argv[1:4]))

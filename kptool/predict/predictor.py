@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from kptool.base.config import require
 from kptool.base.errors import ConfigError, DataError
-from kptool.base.geometry import Box, apply_affine, invert_affine
+from kptool.base.geometry import Box, Size, apply_affine, invert_affine
 from kptool.data import colours, images, intensity
 from kptool.data.notes import listed
 from kptool.evaluation import ellipse
@@ -30,7 +30,8 @@ from kptool.network import cards
 from kptool.network.presence import CALIBRATED, CONSTANT, HEIGHT
 from kptool.predict import backends, crops, faces, finding
 from kptool.predict.backends import Output
-from kptool.predict.instances import Instance, Instances, Shown
+from kptool.predict.instances import Instances, Shown
+from kptool.predict.regions import FRAMED, NEAR, Region, instance_of
 from kptool.predict.things import Thing
 from kptool.system.progress import Progress, silent
 
@@ -38,20 +39,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST = 1e6
 """Largest coordinate of a box, in pixels."""
-_NEAR = 0.06
-"""A refined crop is not used if it moves the face by less than this share of the model's input size."""
 _REFINEMENTS = 3
-
-
-@dataclass(frozen=True)
-class _Crop:
-    """A region of a picture to predict on: the picture's number, the instance's box, the map to the model's input, and the
-    score with which the instance was found, None if it was not searched for."""
-
-    picture: int
-    box: Box
-    affine: NDArray[np.float64]
-    score: float | None = None
 
 
 class Predictor:
@@ -170,7 +158,7 @@ class Predictor:
         if boxes is not None and len(boxes) != len(pictures):
             raise DataError(f"boxes are given for {len(boxes)} of {len(pictures)} pictures; give one list per picture")
         arrays = _pixels(pictures)
-        regions: list[_Crop] = []
+        regions: list[Region] = []
         for number, array in enumerate(arrays):
             regions += self._first_crops(number, array, None if boxes is None else boxes[number])
             progress("pictures", number + 1, len(arrays))
@@ -182,14 +170,14 @@ class Predictor:
         if self._refiner is not None and again:
             regions, output = self._refine(regions, arrays, output, heatmaps)
         for i, region in enumerate(regions):
-            one = _face(region, output, i, self._off, found[region.picture].shown)
+            one = instance_of(region, output, i, self._off, found[region.picture].shown)
             if self._ellipses is not None:
                 back = invert_affine(region.affine)[:, :2]
                 one = replace(one, ellipse90=ellipse.mapped(self._ellipses, output.radius90[i], back))
             found[region.picture].append(one if self.min_score is None else one.without_absent(self.min_score))
         return found
 
-    def _first_crops(self, number: int, image: NDArray[np.uint8], boxes: Sequence[Box] | None) -> list[_Crop]:
+    def _first_crops(self, number: int, image: NDArray[np.uint8], boxes: Sequence[Box] | None) -> list[Region]:
         """The crops of one picture before refinement: one per detected face or box, or the whole picture."""
         height, width = image.shape[:2]
         size = self.card.config.size
@@ -197,25 +185,26 @@ class Predictor:
             # boxes as in the training data, also of faces, whose detector draws others
             found = [(each, crops.from_box(each.box, self.card)) for each in self.finder.find(image)]
             return [
-                _Crop(number, each.box, affine, each.score)
+                Region(number, each.box, affine, each.score)
                 for each, affine in found
                 if crops.sane(affine, size, (height, width))
             ]
         if boxes is None and self.detect:
             assert self._aligner is not None
             each = [(face, self._aligner.from_five_points(face.landmarks)) for face in faces.find(image)]
-            return [
-                _Crop(number, face.box, affine, face.score)
+            regions = [
+                Region(number, face.box, affine, face.score)
                 for face, affine in each
                 if crops.sane(affine, size, (height, width))
             ]
+            return [self._framed(regions[0], (height, width))] if len(regions) == 1 else regions
         if boxes is None:
             whole = crops.whole_box((height, width))
-            return [_Crop(number, whole, crops.whole((height, width), size))]
+            return [Region(number, whole, crops.whole((height, width), size))]
         for box in boxes:
             if len(box) != 4 or not np.isfinite(box).all() or min(box[2:]) <= 0 or np.abs(box).max() > _LARGEST:
                 raise DataError(f"a box is x,y,width,height in pixels, width and height above 0; got {box}")
-        regions = [_Crop(number, box, self._from_box(box)) for box in boxes]
+        regions = [Region(number, box, self._from_box(box)) for box in boxes]
         outside = [region.box for region in regions if not crops.sane(region.affine, size, (height, width))]
         if outside:
             raise DataError(
@@ -223,12 +212,20 @@ class Predictor:
             )
         return regions
 
+    def _framed(self, region: Region, picture: Size) -> Region:
+        """A picture's only face: the whole picture if that shows it as the training images do."""
+        assert self._aligner is not None
+        size = self.card.config.size
+        whole = crops.whole(picture, size)
+        off = crops.shift(whole, region.affine, self._aligner.shape) / max(size)
+        return replace(region, affine=whole, near=FRAMED) if off <= FRAMED else region
+
     def _from_box(self, box: Box) -> NDArray[np.float64]:
         return self._aligner.from_box(box) if self._aligner else crops.from_box(box, self.card)
 
     def _refine(
-        self, regions: list[_Crop], arrays: list[NDArray[np.uint8]], output: Output, heatmaps: bool
-    ) -> tuple[list[_Crop], Output]:
+        self, regions: list[Region], arrays: list[NDArray[np.uint8]], output: Output, heatmaps: bool
+    ) -> tuple[list[Region], Output]:
         """Crop and predict again wherever the predicted keypoints ask for another crop, until none does."""
         regions = list(regions)
         for _ in range(_REFINEMENTS):
@@ -248,7 +245,7 @@ class Predictor:
                 regions[i] = region
         return regions, output
 
-    def _refined(self, region: _Crop, arrays: list[NDArray[np.uint8]], points: NDArray[np.float32]) -> _Crop | None:
+    def _refined(self, region: Region, arrays: list[NDArray[np.uint8]], points: NDArray[np.float32]) -> Region | None:
         """The crop that fits predicted points (K, 2); None if it is nearly the same crop, or not a usable one.
 
         The points are as labelled, like those of the training images.
@@ -258,10 +255,10 @@ class Predictor:
         height, width = arrays[region.picture].shape[:2]
         if not crops.sane(affine, self.card.config.size, (height, width)):
             return None
-        near = crops.shift(region.affine, affine, self._refiner.shape) <= _NEAR * max(self.card.config.size)
-        return None if near else replace(region, affine=affine)
+        near = crops.shift(region.affine, affine, self._refiner.shape) <= region.near * max(self.card.config.size)
+        return None if near else replace(region, affine=affine, near=NEAR)
 
-    def _run(self, regions: list[_Crop], arrays: list[NDArray[np.uint8]], heatmaps: bool) -> Output:
+    def _run(self, regions: list[Region], arrays: list[NDArray[np.uint8]], heatmaps: bool) -> Output:
         """Cut the regions out of their pictures and predict on them."""
         config = self.card.config
         cut = [images.crop(arrays[each.picture], each.affine, config.size, config.channels) for each in regions]
@@ -275,23 +272,3 @@ def _pixels(pictures: Sequence[object]) -> list[NDArray[np.uint8]]:
     for sentence in intensity.remark_notes(named):
         log.log(logging.WARNING if sentence.endswith(intensity.FLAT) else logging.INFO, "%s", sentence)
     return [each.pixels for each in decoded]
-
-
-def _face(region: _Crop, output: Output, i: int, off: NDArray[np.float32], shown: Shown) -> Instance:
-    """The `i`-th instance in its picture's pixels; `off` (K, 2), pixels of the crop, is subtracted from its points.
-
-    It is NaN for keypoints that no training image had labelled.
-    """
-    learnt = np.isfinite(off).all(1)
-    back = invert_affine(region.affine)
-    scale = np.float32(np.linalg.norm(back[:, :2], ord=2))
-    return Instance(
-        box=region.box,
-        keypoints=apply_affine(back, output.points[i] - off).astype(np.float32),
-        scores=np.where(learnt, output.scores[i], np.float32(0)),
-        radius90=np.where(learnt, output.radius90[i] * scale, np.float32(np.nan)),
-        affine=region.affine,
-        heatmaps=None if output.heatmaps is None else output.heatmaps[i],
-        shown=shown,
-        score=region.score,
-    )
