@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tomllib
 from pathlib import Path
 
 from kptool.cache.store import Cache
@@ -21,7 +22,7 @@ from kptool.predict import agreement, export
 
 WEIGHTS = Path(__file__).parent.parent / "kptool" / "weights"
 ABOUT = {
-    "description": "2134 grey 96x96 frames of 175 people, cut around the face from videos of YouTube Faces, 15 keypoints;"
+    "description": "2541 grey 96x96 frames of 277 people, cut around the face from videos of YouTube Faces, 15 keypoints;"
     " labels are whole pixels of the photos, about 1.1 here. Validation: 206 frames of 17 people who are not among the others.",
     "licence": "frames and labels: the public P1_Facial_Keypoints set, from a repository under the MIT licence",
     "limits": "faces that fill the picture, upright to 25 degrees, frontal to half turned; people in front of cameras, few"
@@ -51,6 +52,13 @@ def _graph(target: Path, cache_path: Path, card: cards.Card) -> None:
     print(f"{graph.path}: {graph.size / 1e6:.2f} MB, at most {graph.difference.points:.4f} px from torch")
 
 
+def _version() -> str:
+    """kptool's version, also where the package is not installed."""
+    with (Path(__file__).parent.parent / "pyproject.toml").open("rb") as file:
+        version: str = tomllib.load(file)["project"]["version"]
+    return version
+
+
 def main(run: Path, cache_path: Path) -> None:
     """Write the shipped files from a run, and print the metrics."""
     model, card = checkpoint.load_model(run / cards.WEIGHTS)
@@ -67,7 +75,11 @@ def main(run: Path, cache_path: Path) -> None:
         train = cache.index("train")
         shape = mean_shape(cache.read("keypoints", train), cache.read("visibility", train)).round(4).tolist()
     command = f"kptool train {card.config.model} --epochs {settings['epochs']} --seed {settings['seed']}"
-    data = {**card.data, **ABOUT, "source": Path(card.data["source"]).name, "command": command, "mean_shape": shape}
+    if settings["augment"].get("upright"):
+        command += f" --set augment.upright={settings['augment']['upright']}"
+    known = {**card.data, **ABOUT, "kptool": _version()}
+    known.pop(cards.UPRIGHT, None)  # predict aligns faces to their mean shape
+    data = {**known, "source": Path(card.data["source"]).name, "command": command, "mean_shape": shape}
     checkpoint.save_weights(
         target, model, dataclasses.replace(card, data=data, metrics=metrics, labels=LABELS), half=True
     )
