@@ -165,6 +165,7 @@ class TrainConfig:
         bool,
         Setting("measure the labels' systematic offset from their mirror images, and remove it for training"),
     ] = True
+    prior: Annotated[bool, Setting("choose between peaks of unsure heatmaps by the other keypoints' positions")] = True
     absent: Annotated[
         str,
         Setting(

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 _MOST_CHARACTERS, _LONGEST_NAME = 1 << 25, 100
 WEIGHTS, STATE, GRAPH = "model.safetensors", "last.ckpt", "model.onnx"
+PRIOR = "prior"
+"""The key, in `Card.data`, of the model of the training shapes, see `kptool.network.shape_prior`."""
 UPRIGHT = "upright"
 """The key, in `Card.data`, of the shape onto which objects were turned for training, see `kptool.data.upright`."""
 CLEARLY = 0.8

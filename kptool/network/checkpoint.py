@@ -16,8 +16,9 @@ from safetensors.torch import save
 
 from kptool.base.errors import CheckpointError, ConfigError
 from kptool.network import provenance
-from kptool.network.cards import SCHEMA, Card, read_card
+from kptool.network.cards import PRIOR, SCHEMA, Card, read_card
 from kptool.network.keypoint_model import KeypointModel
+from kptool.network.shape_prior import ShapePrior
 from kptool.system.files import write_bytes
 
 
@@ -51,6 +52,8 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[Keypoint
         raise CheckpointError(
             f"the weights in {path} do not fit their configuration: {str(error).splitlines()[0]}"
         ) from error
+    if model.plugin.output == "heatmap":
+        model.prior = ShapePrior.of(card.data.get(PRIOR), len(card.config.names))
     return model.place(device).eval(), card
 
 

@@ -18,6 +18,7 @@ from kptool.base.config import ModelConfig
 from kptool.base.errors import ConfigError
 from kptool.base.geometry import Size, from_edges, from_heatmap, heatmap_size, swap_order, to_edges
 from kptool.network.layers import halvings, initialise
+from kptool.network.shape_prior import ShapePrior
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class KeypointModel(nn.Module):
         """image pixels per heatmap pixel"""
         self._swap = swap_order(len(config.names), config.flip_pairs)
         self.register_buffer("offset", torch.zeros(len(config.names), 2))
+        self.prior: ShapePrior | None = None
+        """chooses between the peaks of unsure heatmaps; set where a card has one, and while training"""
         self.offset: Tensor
         """(K, 2), image pixels: the part of the labels' bias that a mirror-symmetric network cannot learn; see
         `measure_offset`"""
@@ -108,6 +111,9 @@ class KeypointModel(nn.Module):
             points = normalised_to_pixels(output, self.config.size) + self.offset
             return points.cpu(), torch.ones(points.shape[:2]), torch.ones(points.shape[:2])
         peaks, scores = decode(output, decoder or self.config.decoder)
+        if self.prior is not None:
+            revised = self.prior.revise(peaks.numpy(), scores.numpy(), lambda i, k: output[i, k].float().cpu().numpy())
+            peaks = torch.from_numpy(revised)
         spread = heatmap_std(output).cpu() * self.stride
         return from_heatmap(peaks, self.stride) + self.offset.cpu(), scores.clamp(0, 1), spread
 

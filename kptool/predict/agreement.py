@@ -79,6 +79,7 @@ def synthetic(config: ModelConfig, why: str = "", count: int = 16) -> Pictures:
 def difference(graph: Path, model: KeypointModel, shown: NDArray[np.uint8]) -> Difference:
     """Compare a graph with `model` on images (n, H, W) or (n, C, H, W) of its input size, and on `ASPECTS`."""
     backend = OnnxBackend(graph)
+    backend.prior = None  # as in `model`
     ours, theirs = backend.run(shown), evaluation.run([model], shown)
     aspects = {"model": float(np.abs(ours.points - theirs.points).max())}
     scores = [float(np.abs(ours.scores - calibrated(theirs.scores, backend.card)).max())]

@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.errors import CheckpointError, ConfigError
-from kptool.network.cards import Card, parse_card, read_card
+from kptool.base.geometry import from_heatmap, to_heatmap
+from kptool.network.cards import PRIOR, Card, parse_card, read_card
 from kptool.network.label_shift import AS_LABELLED, FEATURE
 from kptool.network.presence import KEY
+from kptool.network.shape_prior import ShapePrior
 
 log = logging.getLogger(__name__)
 
@@ -198,6 +200,10 @@ class OnnxBackend:
         self._shift = self.card.shift.vector() if self.points == FEATURE else np.float32(0)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self.has_heatmaps = "heatmaps" in self._outputs
+        self.prior = (
+            ShapePrior.of(self.card.data.get(PRIOR), len(self.card.config.names)) if self.has_heatmaps else None
+        )
+        """chooses between the peaks of unsure heatmaps of images of the model's size; the graph does not"""
         self._calibrated = metadata.get("scores") == KEY
         """whether the graph's own scores are; otherwise, `run` calibrates them"""
         expected, config = {"points", "scores", "radius90"}, self.card.config
@@ -211,13 +217,25 @@ class OnnxBackend:
 
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
         """See `Backend.run`."""
-        names = ["points", "scores", "radius90"]
-        names += ["heatmaps"] if heatmaps and self.has_heatmaps else []
         stacked = _stack(images)
+        prior = self.prior if stacked.shape[2:] == self.card.config.size else None
+        names = ["points", "scores", "radius90"]
+        names += ["heatmaps"] if self.has_heatmaps and (heatmaps or prior is not None) else []
         parts = [self._run(names, stacked[start : start + _BATCH]) for start in range(0, len(stacked), _BATCH)]
-        points, scores, *others = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        points, scores, radius, *maps = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        points = points + self._shift * self._scale(stacked)
+        if prior is not None:
+            points = self._revised(prior, points, scores, maps[0])
         scores = scores if self._calibrated else calibrated(scores, self.card)
-        return Output(points + self._shift * self._scale(stacked), scores, *others)
+        return Output(points, scores, radius, *(maps if heatmaps else ()))
+
+    def _revised(self, prior: ShapePrior, points: Floats, heights: Floats, maps: Floats) -> Floats:
+        """Points (N, K, 2) in pixels, as `prior` chooses them; those that it leaves are not computed anew."""
+        stride, offset = round(self.card.config.size[0] / maps.shape[2]), self.card.shift.offset
+        off = np.float32(0) if offset is None else offset.astype(np.float32)
+        peaks = to_heatmap(points - off, stride)
+        revised = prior.revise(peaks, heights, lambda i, k: maps[i, k])
+        return np.where(revised == peaks, points, from_heatmap(revised, stride) + off)
 
     def _scale(self, images: NDArray[np.uint8]) -> np.float32:
         """Image pixels per model input pixel: the graph letterboxes images of any size, keeping their aspect."""

@@ -118,6 +118,7 @@ def export(
     check_name(out)
     require_packages()
     model, card = checkpoint.load_model(weights)
+    model.prior = None  # `OnnxBackend` applies it to the graph's heatmaps
     shown = agreement.synthetic(model.config).images if pictures is None else pictures
     stored = halving.rounded(model) if half else model
     with atomic(out) as temporary:

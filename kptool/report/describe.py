@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kptool.base.config import known_settings, recipe_of
-from kptool.network.cards import UPRIGHT
+from kptool.network.cards import PRIOR, UPRIGHT
 
 Lines = list[tuple[str, str]]
 Sections = dict[str, Lines]
@@ -111,6 +111,8 @@ def _data(data: dict[str, Any]) -> Lines:
         lines.append(
             ("second look", "the object turned upright by its keypoints, as a part of the training images was")
         )
+    if data.pop(PRIOR, None) is not None:
+        lines.append(("unsure peaks", "chosen by the positions of the other keypoints"))
     if isinstance(data.get("init"), Mapping):
         lines.append(("started from", _start(data.pop("init"))))
     return lines + _rest(data)

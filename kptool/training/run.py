@@ -92,6 +92,8 @@ def train(
         trainer = Trainer(model, config, chosen, workers)
         settings = {"config": to_dict(model), "training": to_dict(config), "data": describe_data(cache, data)}
         settings["data"] |= data.turned(model, config)
+        prior = trainer.average.prior = data.prior(model, config)
+        settings["data"] |= {} if prior is None else {cards.PRIOR: prior.to_dict()}
         epochs = Epochs(
             data.shown(model, config), model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed
         )

@@ -39,7 +39,7 @@ HISTORY, CONFIG, LOG = "metrics.csv", "config.toml", "train.log"
 FINDER = finder_beside(Path(cards.WEIGHTS)).name
 _FILES = (cards.WEIGHTS, cards.STATE, HISTORY, CONFIG, LOG, FINDER)
 _BEFORE = ".kptool-before"
-_NOT_COMPARED = {"kptool", "category", "edges", "fill"}
+_NOT_COMPARED = {"kptool", "category", "edges", "fill", cards.PRIOR}
 RESUMABLE = ("epochs", "patience")
 """Settings that may change when a training is resumed."""
 

@@ -26,6 +26,7 @@ from kptool.evaluation.metrics import GroundTruth, Metrics, mean_shape, measure_
 from kptool.network.cards import UPRIGHT
 from kptool.network.keypoint_model import KeypointModel
 from kptool.network.presence import KEY, MISSING
+from kptool.network.shape_prior import ShapePrior
 from kptool.training.batches import TrainingSet
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,12 @@ class Split:
     def turned(self, model: ModelConfig, config: TrainConfig) -> dict[str, Any]:
         """What a card says of objects that are turned upright, if these settings turn them."""
         return {UPRIGHT: _plain(self.upright_shape(model))} if config.augment.upright else {}
+
+    def prior(self, model: ModelConfig, config: TrainConfig) -> ShapePrior | None:
+        """The model of the training shapes that chooses between peaks; None if the settings or few shapes say so."""
+        if not config.prior or plugins.load_model(model.model).output != "heatmap":
+            return None
+        return ShapePrior.fit(self.train.points.cpu().numpy(), self.train.labelled.cpu().numpy())
 
     def upright_shape(self, model: ModelConfig) -> np.ndarray:
         """The shape (K, 2) onto which objects are turned, in pixels. Raises ConfigError where too few keypoints are labelled."""
