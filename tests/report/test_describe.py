@@ -41,10 +41,10 @@ def test_a_cache_is_described_too(kptool: Any, faces: Path) -> None:
     assert "also" not in text
 
 
-def test_shipped_weights_follow_their_recipe(kptool: Any) -> None:
+def test_shipped_weights_say_how_they_were_trained(kptool: Any) -> None:
     text = kptool("info", "unet").out
-    assert line(text, "settings") == "the recipe of unet, 40 epochs"
-    assert line(text, "x").startswith("+1.21 px off the features; ")
+    assert line(text, "augment.upright") == "0.5 (recipe: 0)"
+    assert line(text, "x").startswith("+1.25 px off the features; ")
     assert line(text, "y").startswith("+1.00 ± 0.30 px off the features; ")
 
 

@@ -85,10 +85,10 @@ def test_the_settings_that_a_run_leaves_repeat_it(faces: Path, tmp_path: Path) -
 
 def test_patience_ends_a_training_that_gets_no_better(faces: Path, tmp_path: Path) -> None:
     """With a learning rate that moves nothing, no epoch is better than the first."""
-    result = run.train(faces, tmp_path, *settings(faces, epochs=9, lr=1e-12, patience=2), device="cpu")
+    result = run.train(faces, tmp_path, *settings(faces, epochs=9, lr=1e-12, patience=2, prior=False), device="cpu")
     assert (result.epochs, result.best_epoch) in {(3, 1), (4, 2)}
     assert "no better validation RMSE since epoch" in lines(tmp_path)[-1]
-    more = run.train(faces, tmp_path, *settings(faces, epochs=9, lr=1e-12, patience=2), device="cpu", resume=True)
+    more = run.train(faces, tmp_path, *settings(faces, epochs=9, lr=1e-12, patience=2, prior=False), device="cpu", resume=True)
     assert more.epochs == result.epochs
 
 
