@@ -148,6 +148,7 @@ class TrainConfig:
             "decay per step of the averaged weights (EMA), which are the ones evaluated and saved", 0, 1, below=True
         ),
     ] = 0.998
+    small: Annotated[float, Setting("share of the training that begins with images of half the size", 0, 0.9)] = 0.0
     patience: Annotated[
         int,
         Setting("epochs without a better validation RMSE after which training ends; 0: it never ends early", 0),

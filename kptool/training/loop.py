@@ -19,7 +19,7 @@ from kptool.system.signals import Deferred, Stopped
 from kptool.training import epoch_log
 from kptool.training.batches import Epochs
 from kptool.training.run_folder import RunFolder
-from kptool.training.schedule import epochs_within
+from kptool.training.schedule import epochs_within, growth
 from kptool.training.split import Split
 from kptool.training.trainer import DivergedError, Trainer
 
@@ -51,12 +51,19 @@ class Loop:
         self._writes = self.trainer.workers.rank == 0
         self._begun, self._before = time.perf_counter(), self.trainer.seconds
         self._why_early = ""
-        self._configured = False
+        self._configured, self._small = False, False
 
     @property
     def planned(self) -> int:
         """Epochs in all, as planned now."""
         return self.trainer.schedule.total // self.epochs.steps
+
+    @property
+    def _longer(self) -> float:
+        """How many times as long as the latest epochs the rest takes."""
+        trainer = self.trainer
+        small = trainer.config.small if trainer.is_small(trainer.step) else 0.0
+        return growth(trainer.schedule.progress(trainer.step), small)
 
     def finished(self) -> bool:
         """Whether no epoch is left."""
@@ -86,6 +93,7 @@ class Loop:
     def epoch(self) -> None:
         """Train an epoch, or the rest of one, and record it; after a signal, save the state in the middle of it."""
         started = time.perf_counter()
+        self._tell_size()
         try:
             loss = self.trainer.run_epoch(self.epochs, self._described, self.stop)
         except Stopped as request:
@@ -94,6 +102,16 @@ class Loop:
         self.replan()
         if row is not None:
             self.record(row)
+
+    def _tell_size(self) -> None:
+        """Log whether images are small where that changes, or where a training begins or goes on."""
+        small = self.trainer.is_small(self.trainer.epoch * self.epochs.steps)
+        if small != self._small and self._writes:
+            before = (
+                "of half the size, a quarter of the work; val px is on whole ones" if small else "of their whole size"
+            )
+            self.folder.log(f"# from epoch {self.trainer.epoch + 1} on, training images are {before}")
+        self._small = small
 
     def _described(self, what: str, done: int, total: int | None) -> None:
         """Progress, with the last epoch's loss and the best RMSE."""
@@ -143,12 +161,13 @@ class Loop:
             if self.budget is not None:
                 spent = self._before + time.perf_counter() - self._begun
                 seconds = [0.0, *(row["seconds"] for row in history)]
-                planned = epochs_within(self.budget, spent, [b - a for a, b in pairwise(seconds)], config.epochs)
+                each = [b - a for a, b in pairwise(seconds)]
+                planned = epochs_within(self.budget, spent, each, config.epochs, self._longer)
                 self._why_early = (
                     f"as many as fit into {epoch_log.clock(self.budget)}" if planned < config.epochs else ""
                 )
             best = min(history, key=lambda row: row["rmse"])["epoch"]
-            if config.patience and trainer.epoch - best >= config.patience:
+            if config.patience and trainer.epoch - best >= config.patience and not trainer.is_small(trainer.step):
                 planned = trainer.epoch
                 self._why_early = f"no better validation RMSE since epoch {best}"
         planned = trainer.workers.agree(planned)
@@ -163,7 +182,8 @@ class Loop:
         self.write_state()
         recent = [0.0, *(each["seconds"] for each in self.trainer.history)][-4:]
         each = (recent[-1] - recent[0]) / (len(recent) - 1)
-        self.folder.log(epoch_log.line(row, self.planned, (self.planned - self.trainer.epoch) * each))
+        left = (self.planned - self.trainer.epoch) * each * self._longer
+        self.folder.log(epoch_log.line(row, self.planned, left))
         if self.on_epoch is not None:
             self.on_epoch(row)
 

@@ -12,6 +12,8 @@ from typing import Any
 
 _LATEST = 3
 """Epochs whose mean duration predicts the next one's."""
+_QUARTERS = 4.0
+"""How much more work an image is than one of half its size."""
 _SAFETY = 0.97
 """Share of the remaining time that is planned for: epochs differ in length."""
 
@@ -54,11 +56,21 @@ class Schedule:
         return made
 
 
-def epochs_within(budget: float, spent: float, durations: Sequence[float], most: int) -> int:
+def growth(progress: float, small: float) -> float:
+    """How many times as long as the epochs so far the rest takes on average, if images have half their size until the share
+    `small` of a training that has come to `progress`."""
+    if progress >= small:
+        return 1.0
+    still = (small - progress) / (1 - progress)
+    return still + _QUARTERS * (1 - still)
+
+
+def epochs_within(budget: float, spent: float, durations: Sequence[float], most: int, longer: float = 1.0) -> int:
     """How many epochs to plan, those that are done included: as many as fit into `budget` seconds, `most` at most.
 
-    `spent`: seconds so far; `durations`: seconds of each epoch that is done, at least one, validation included.
+    `spent`: seconds so far; `durations`: seconds of each epoch that is done, at least one, validation included; `longer`: how
+    many times as long as the latest the others will take.
     """
     latest = durations[-_LATEST:]
-    more = int(max(0.0, budget - spent) * _SAFETY / max(sum(latest) / len(latest), 1e-9))
+    more = int(max(0.0, budget - spent) * _SAFETY / max(longer * sum(latest) / len(latest), 1e-9))
     return min(most, len(durations) + more)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kptool import heatmaps
 from kptool.base.config import ModelConfig
-from kptool.base.geometry import heatmap_size, to_heatmap
+from kptool.base.geometry import Size, heatmap_size, to_heatmap
 from kptool.network.keypoint_model import KeypointModel, pixels_to_normalised
 from kptool.training.augmentation import Batch
 
@@ -21,7 +21,7 @@ class Targets:
     def __init__(self, model: KeypointModel) -> None:
         self.config: ModelConfig = model.config
         self.output, self.stride = model.plugin.output, model.stride
-        self._renderer: heatmaps.Renderer | None = None
+        self._renderers: dict[Size, heatmaps.Renderer] = {}
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The targets of a batch: normalised coordinates (n, K, 2) twice, or heatmaps (n, K, h, w) with a peak of 1 and
@@ -29,27 +29,29 @@ class Targets:
         if self.output == "coordinates":
             target = pixels_to_normalised(batch.points, self.config.size)
             return target, target
+        size = (batch.images.shape[-2], batch.images.shape[-1])
         points = to_heatmap(batch.points, self.stride)
         on_cpu = points.device.type == "cpu"
-        return self._render(batch) if on_cpu else self._compute(points, batch.labelled), points
+        return self._render(batch, size) if on_cpu else self._compute(points, batch.labelled, size), points
 
-    def _render(self, batch: Batch) -> Tensor:
-        """Heatmaps (n, K, h, w), float32, drawn by the C++ core."""
+    def _render(self, batch: Batch, size: Size) -> Tensor:
+        """Heatmaps (n, K, h, w) of images of `size`, float32, drawn by the C++ core."""
         count, keypoints = batch.labelled.shape
-        if self._renderer is None or len(self._renderer.heatmaps) < count:
-            self._renderer = heatmaps.Renderer(
+        renderer = self._renderers.get(size)
+        if renderer is None or len(renderer.heatmaps) < count:
+            renderer = self._renderers[size] = heatmaps.Renderer(
                 count,
                 keypoints,
-                self.config.size,
+                size,
                 self.config.sigma,
                 stride=self.stride,
                 threads=torch.get_num_threads(),
             )
-        return torch.from_numpy(self._renderer(batch.points.numpy(), batch.labelled.numpy()))
+        return torch.from_numpy(renderer(batch.points.numpy(), batch.labelled.numpy()))
 
-    def _compute(self, points: Tensor, labelled: Tensor) -> Tensor:
+    def _compute(self, points: Tensor, labelled: Tensor, size: Size) -> Tensor:
         """The same on an accelerator, as outer products of one-dimensional Gaussians about `points` (n, K, 2)."""
-        height, width = heatmap_size(self.config.size, self.stride)
+        height, width = heatmap_size(size, self.stride)
         x = torch.arange(width, device=points.device) - points[..., :1]
         y = torch.arange(height, device=points.device) - points[..., 1:]
         row, column = (torch.exp(-0.5 * (d / self.config.sigma).square()) for d in (x, y))

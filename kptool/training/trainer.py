@@ -90,9 +90,10 @@ class Trainer:
         self._stop = stop
         self.schedule.total = self.schedule.total or self.config.epochs * data.steps
         total, begun = self.schedule.total, self.step - self.epoch * data.steps
+        small = self.is_small(self.epoch * data.steps)
         for batch in data.epoch(self.epoch, self.workers, self.model.offset.clone(), begun):
             self.check_stop()
-            self.sums[0] += self.train_step(batch)
+            self.sums[0] += self.train_step(batch.halved() if small else batch)
             if self.step % self._check_interval == 0:
                 self.check_finite()
             progress(f"epoch {self.epoch + 1}/{total // data.steps}", self.step, total)
@@ -100,8 +101,14 @@ class Trainer:
         mean = float(self.sums[0]) / data.steps
         self.sums[0] = 0
         self.epoch += 1
-        self.measure_training(data.data)
+        self.measure_training(data.data, offset=not small)
         return mean
+
+    def is_small(self, step: int) -> bool:
+        """Whether the images of the epoch that begins at `step` have half their size (progressive resizing, as in Tan & Le,
+        EfficientNetV2, ICML 2021, section 4): a quarter of the work, in which a network learns what is where."""
+        heatmap = self.model.plugin.output == "heatmap"
+        return heatmap and self.schedule.progress(step) < self.config.small
 
     def start_from(self, weights: str) -> Taken:
         """Initialise the model and its average from `weights`; see `kptool.training.init.take`, also for the errors."""
@@ -147,15 +154,15 @@ class Trainer:
         """The learning rate of `step`."""
         return learning_rate(self.schedule.position(step), self.schedule.total, self.config)
 
-    def measure_training(self, data: TrainingSet) -> None:
-        """Measure the averaged weights on some training images: their RMSE, and with it the label offset (see
-        `KeypointModel.measure_offset`)."""
+    def measure_training(self, data: TrainingSet, *, offset: bool = True) -> None:
+        """Measure the averaged weights on some training images: their RMSE, and with it the label `offset` (see
+        `KeypointModel.measure_offset`), which weights that only know small images would get wrong."""
         part = data.subset(torch.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).long())
         found = torch.cat(
             [self.average.points(images)[0] for images in torch.split(part.images, self.config.batch_size)]
         )
         found, before = found.to(self.device), self.average.offset.clone()
-        if self.config.offset and self.config.augment.flip:
+        if offset and self.config.offset and self.config.augment.flip:
             self.average.measure_offset(found, part.points, part.labelled)
             self.model.offset.copy_(self.average.offset)
         error = found - before + self.average.offset - part.points

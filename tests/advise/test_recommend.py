@@ -17,7 +17,7 @@ from conftest import tree
 from kptool import plugins
 from kptool.advise import recommend
 from kptool.advise.probe import Probe
-from kptool.advise.recommend import Facts
+from kptool.advise.facts import Facts
 from kptool.base import recipes
 from kptool.base.config import RECIPES
 from kptool.base.extensions import Offer, Origin
@@ -273,3 +273,13 @@ def test_missing_labels_are_told_apart() -> None:
     assert "predict --min-score 0.5" in hidden
     assert not any("no label" in text for text in recommend.advice(changed(absent=0.001), probe, 1e9))
     assert "a and b lack" in recommend.advice(changed(left_out="a and b lack their labels"), probe, 1e9)[0]
+
+
+def test_large_images_begin_small_and_get_more_epochs_for_it() -> None:
+    large = changed(size=(256, 256), images=200)
+    assert recommend.small(KAGGLE, "unet") == {}
+    assert recommend.small(large, "vgg") == {}
+    assert recommend.small(large, "unet")["small"].value == 0.5
+    whole, begun = recommend.epochs(changed(images=200), "unet", 16), recommend.epochs(large, "unet", 16)
+    assert begun.value == pytest.approx(whole.value / 0.625, abs=1)
+    assert "small images" in begun.why

@@ -100,7 +100,7 @@ def test_charts_have_a_dash_where_nothing_was_measured() -> None:
 
 def test_recommendations_leave_out_what_nobody_labelled(kptool: Any, tmp_path: Path) -> None:
     """An unlabelled keypoint does not count as missing labels of the others, which would mean more epochs."""
-    from kptool.advise.recommend import Facts
+    from kptool.advise.facts import Facts
 
     with Cache(extracted(kptool, tmp_path)) as cache:
         facts = Facts.of(cache)

@@ -52,8 +52,8 @@ def test_targets_are_the_core_s(device: torch.device) -> None:
     targets, rng = Targets(model), np.random.default_rng(1)
     points = torch.from_numpy(rng.uniform(-4, 60, (6, 3, 2)).astype(np.float32))
     labelled = torch.from_numpy(rng.random((6, 3)) < 0.8)
-    expected, _ = targets(Batch(torch.empty(0), points, labelled))
-    found = targets._compute(to_heatmap(points, model.stride).to(device), labelled.to(device))
+    expected, _ = targets(Batch(torch.empty(6, 1, 48, 64), points, labelled))
+    found = targets._compute(to_heatmap(points, model.stride).to(device), labelled.to(device), (48, 64))
     assert float((found.cpu() - expected).abs().max()) <= PIXELS
 
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.patches import Rectangle
 from scene_data import some_scenes, write_scenes
 
-from kptool.advise import recommend
+from kptool.advise import facts
 from kptool.cache.store import Cache
 from kptool.report import scene_figures
 
@@ -38,5 +38,5 @@ def test_show_info_and_recommend_say_that_there_is_something_to_find(kptool: Any
     assert wrote[-1].endswith("a-scenes.png")
     assert "6, for a finder to learn where instances are" in kptool("info", cache).out
     with Cache(cache) as opened:
-        assert recommend.Facts.of(opened).scenes == 6
+        assert facts.Facts.of(opened).scenes == 6
     assert "for a finder" not in kptool("info", faces).out

@@ -88,7 +88,9 @@ def test_patience_ends_a_training_that_gets_no_better(faces: Path, tmp_path: Pat
     result = run.train(faces, tmp_path, *settings(faces, epochs=9, lr=1e-12, patience=2, prior=False), device="cpu")
     assert (result.epochs, result.best_epoch) in {(3, 1), (4, 2)}
     assert "no better validation RMSE since epoch" in lines(tmp_path)[-1]
-    more = run.train(faces, tmp_path, *settings(faces, epochs=9, lr=1e-12, patience=2, prior=False), device="cpu", resume=True)
+    more = run.train(
+        faces, tmp_path, *settings(faces, epochs=9, lr=1e-12, patience=2, prior=False), device="cpu", resume=True
+    )
     assert more.epochs == result.epochs
 
 
@@ -96,7 +98,7 @@ def test_a_time_budget_ends_the_schedule_within_it(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[float] = []
-    monkeypatch.setattr(loop, "epochs_within", lambda budget, spent, durations, most: min(most, 4))
+    monkeypatch.setattr(loop, "epochs_within", lambda budget, spent, durations, most, longer: min(most, 4))
     result = run.train(
         faces, tmp_path, *settings(faces, epochs=50), device="cpu", budget=4.5, on_epoch=lambda r: rates.append(r["lr"])
     )
