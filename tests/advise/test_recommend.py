@@ -16,8 +16,8 @@ from conftest import tree
 
 from kptool import plugins
 from kptool.advise import recommend
-from kptool.advise.probe import Probe
 from kptool.advise.facts import Facts
+from kptool.advise.probe import Probe
 from kptool.base import recipes
 from kptool.base.config import RECIPES
 from kptool.base.extensions import Offer, Origin
