@@ -23,7 +23,7 @@ from kptool import Predictor
 from kptool.base.errors import CheckpointError, ConfigError, DataError
 from kptool.base.geometry import apply_affine
 from kptool.data import pictures
-from kptool.predict import crops, drawing, predictor
+from kptool.predict import drawing, predictor
 
 PLACES = [(20, 30, 96.0), (200, 100, 160.0), (420, 40, 200.0)]
 
@@ -291,15 +291,3 @@ def test_drawings_of_faceless_and_tiny_pictures() -> None:
     assert drawing.draw(np.zeros((1, 2), np.uint8), [], names, label=True).height == 240
     with pytest.raises(CheckpointError):
         Predictor("no-such-model")
-
-
-def test_a_picture_cut_like_the_training_images_is_used_as_it_is() -> None:
-    """Turning its face upright would only blur it, and tell the model less than where the cut was."""
-    picture = synthetic(1)[0][0]
-    predictor = Predictor("unet")
-    (found,) = predictor.predict(picture)
-    assert np.array_equal(found.affine, crops.whole(picture.shape[:2], predictor.card.config.size))
-    wide = np.pad(picture, 60, mode="edge")
-    (small,) = predictor.predict(wide)
-    assert not np.allclose(small.affine, crops.whole(wide.shape[:2], predictor.card.config.size), atol=0.1)
-    assert np.abs(small.keypoints - 60 - found.keypoints).mean() < 3
