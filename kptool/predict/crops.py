@@ -26,6 +26,8 @@ Affine = NDArray[np.float64]
 
 _IN_BOX = np.array([[0.268, 0.379], [0.732, 0.379], [0.5, 0.579], [0.299, 0.733], [0.701, 0.733]])
 """`LANDMARKS` in a face detector's box, as shares of its width and height: medians over 379 faces, symmetrised."""
+_UPRIGHT = math.radians(12)
+"""The tilt up to which a face is upright: training images are rotated by 8 degrees."""
 _LEAST = 8.0
 """The smallest region to crop, pixels of the picture."""
 _MOST = 8.0
@@ -110,6 +112,31 @@ class Follower:
 
 
 @dataclass(frozen=True)
+class FaceFollower:
+    """Crops about the box of a face's keypoints, as those of the training images, after turning a tilted face upright."""
+
+    aligner: Aligner
+    follower: Follower
+
+    @property
+    def shape(self) -> NDArray[np.float64]:
+        """See `Follower.shape`."""
+        return self.follower.shape
+
+    def from_keypoints(self, points: NDArray[np.floating]) -> Affine:
+        """The map for a face given its keypoints (K, 2), in the picture's pixels."""
+        linear = self.aligner.from_keypoints(points)[:, :2]
+        angle = math.atan2(linear[1, 0], linear[0, 0])
+        if abs(angle) <= _UPRIGHT:
+            return self.follower.from_keypoints(points)
+        cos, sin = math.cos(angle), math.sin(angle)
+        turn = np.array([[cos, -sin, 0], [sin, cos, 0]])
+        affine = self.follower.from_keypoints(apply_affine(turn, points))
+        linear = affine[:, :2] @ turn[:, :2]
+        return np.concatenate([linear, affine[:, 2:]], axis=1)
+
+
+@dataclass(frozen=True)
 class Turner:
     """Crops in which an object is turned upright, as it was in a part of a model's training images.
 
@@ -136,6 +163,10 @@ class Turner:
     def from_keypoints(self, points: NDArray[np.floating]) -> Affine:
         """The map for an object given its keypoints (K, 2), in the picture's pixels."""
         return fit_similarity(points[self.known], self.shape)
+
+
+Refiner = Aligner | Follower | FaceFollower | Turner
+"""What says how to cut out an instance again, given its keypoints."""
 
 
 def five_point_weights(names: Sequence[str]) -> NDArray[np.float64] | None:

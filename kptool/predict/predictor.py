@@ -31,7 +31,7 @@ from kptool.network.presence import CALIBRATED, CONSTANT, HEIGHT
 from kptool.predict import backends, crops, faces, finding
 from kptool.predict.backends import Output
 from kptool.predict.instances import Instances, Shown
-from kptool.predict.regions import FRAMED, NEAR, Region, instance_of
+from kptool.predict.regions import FOLLOWED, FRAMED, NEAR, Region, instance_of
 from kptool.predict.things import Thing
 from kptool.system.progress import Progress, silent
 
@@ -87,9 +87,13 @@ class Predictor:
         self._off[np.isin(self.names, self.card.unlearnt)] = np.nan
         self._ellipses = backends.ellipses(self.card)
         self._aligner = crops.Aligner.of(self.card)
-        self._refiner: crops.Aligner | crops.Turner | crops.Follower | None = self._aligner
-        if self._aligner is None and self.backend.has_heatmaps:  # without, no score tells the better look
-            self._refiner = crops.Turner.of(self.card) or crops.Follower.of(self.card)
+        self._refiner: crops.Refiner | None = self._aligner
+        self._near = NEAR
+        follower = crops.Follower.of(self.card)
+        if self._aligner is not None and follower is not None:
+            self._refiner, self._near = crops.FaceFollower(self._aligner, follower), FOLLOWED
+        elif self._aligner is None and self.backend.has_heatmaps:  # without, no score tells the better look
+            self._refiner = crops.Turner.of(self.card) or follower
         self._looks_again = detect is not False
         self.thing, self.min_score = Thing.of(self.card), min_score
         require(
@@ -193,7 +197,7 @@ class Predictor:
             assert self._aligner is not None
             each = [(face, self._aligner.from_five_points(face.landmarks)) for face in faces.find(image)]
             regions = [
-                Region(number, face.box, affine, face.score)
+                Region(number, face.box, affine, face.score, self._near)
                 for face, affine in each
                 if crops.sane(affine, size, (height, width))
             ]
@@ -204,7 +208,7 @@ class Predictor:
         for box in boxes:
             if len(box) != 4 or not np.isfinite(box).all() or min(box[2:]) <= 0 or np.abs(box).max() > _LARGEST:
                 raise DataError(f"a box is x,y,width,height in pixels, width and height above 0; got {box}")
-        regions = [Region(number, box, self._from_box(box)) for box in boxes]
+        regions = [Region(number, box, self._from_box(box), near=self._near) for box in boxes]
         outside = [region.box for region in regions if not crops.sane(region.affine, size, (height, width))]
         if outside:
             raise DataError(
@@ -256,7 +260,7 @@ class Predictor:
         if not crops.sane(affine, self.card.config.size, (height, width)):
             return None
         near = crops.shift(region.affine, affine, self._refiner.shape) <= region.near * max(self.card.config.size)
-        return None if near else replace(region, affine=affine, near=NEAR)
+        return None if near else replace(region, affine=affine, near=self._near)
 
     def _run(self, regions: list[Region], arrays: list[NDArray[np.uint8]], heatmaps: bool) -> Output:
         """Cut the regions out of their pictures and predict on them."""

@@ -13,6 +13,8 @@ from kptool.predict.instances import Instance, Shown
 
 NEAR = 0.06
 """A refined crop is not used if it moves the face by less than this share of the model's input size."""
+FOLLOWED = 0.03
+"""The same for faces that are cut out about their keypoints, as their training images were."""
 FRAMED = 0.1
 """A picture that shows its only face within this share of the model's input size of the mean shape is used as it is: it was cut
 out like the training images, and turning it upright would only blur it."""

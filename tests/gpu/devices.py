@@ -5,7 +5,24 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import pytest
 import torch
+
+ON_EACH_DEVICE = pytest.mark.parametrize(
+    "device",
+    [
+        pytest.param(torch.device("cpu"), id="cpu"),
+        pytest.param(
+            torch.device("cuda"),
+            id="cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU here"),
+            ],
+        ),
+    ],
+)
+"""On the CPU, in miniature, and on a CUDA GPU where there is one."""
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from devices import never_waiting
+from devices import ON_EACH_DEVICE, never_waiting
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +16,8 @@ from kptool.network import maxima
 from kptool.network.keypoint_model import KeypointModel
 from kptool.training.augmentation import Batch, augment, draw
 from kptool.training.targets import Targets
+
+pytestmark = ON_EACH_DEVICE
 
 PIXELS = 1e-3
 """How far points may lie apart, in heatmap pixels."""

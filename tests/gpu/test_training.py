@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from devices import never_waiting
+from devices import ON_EACH_DEVICE, never_waiting
 from torch import Tensor, nn
 
 import kptool
@@ -24,6 +24,7 @@ from kptool.system.workers import Workers
 from kptool.training.batches import Epochs, TrainingSet
 from kptool.training.trainer import Trainer
 
+pytestmark = ON_EACH_DEVICE
 MODELS = ("vgg", "resnet", "fcn", "unet")
 
 
