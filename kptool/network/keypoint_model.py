@@ -112,7 +112,8 @@ class KeypointModel(nn.Module):
             return points.cpu(), torch.ones(points.shape[:2]), torch.ones(points.shape[:2])
         peaks, scores = decode(output, decoder or self.config.decoder)
         if self.prior is not None:
-            revised = self.prior.revise(peaks.numpy(), scores.numpy(), lambda i, k: output[i, k].float().cpu().numpy())
+            heights = output.amax((2, 3)).clamp(0, 1).cpu().numpy()
+            revised = self.prior.revise(peaks.numpy(), heights, lambda i, k: output[i, k].float().cpu().numpy())
             peaks = torch.from_numpy(revised)
         spread = heatmap_std(output).cpu() * self.stride
         return from_heatmap(peaks, self.stride) + self.offset.cpu(), scores.clamp(0, 1), spread

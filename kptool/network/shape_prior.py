@@ -30,7 +30,7 @@ _COMPONENTS, _ROUNDS = 12, 20
 _LEAST_SHAPES, _PER_COMPONENT, _LEAST_KEYPOINTS = 24, 8, 5
 """Training shapes needed, and for each component; keypoints without which the others say little."""
 _SURE = 0.5
-"""The score from which on a keypoint is sure; so is the better half of an instance's keypoints."""
+"""The height of the peak from which on a keypoint is sure; so is the better half of an instance's keypoints."""
 _WIDER, _NEW = 2.0, 1.5
 """Factors of the standard deviations: shapes of new instances vary more than the training shapes; and of the residual
 variances, which fitting makes too small."""
@@ -97,11 +97,12 @@ class ShapePrior:
         usable = usable and max(np.abs(basis).max(), np.nanmax(np.abs(mean), initial=0.0), variance.max()) < 1e3
         return cls(mean, basis, variance) if usable else None
 
-    def revise(self, points: NDArray[np.float32], scores: NDArray[np.float32], look: Look) -> NDArray[np.float32]:
-        """Points (N, K, 2) in heatmap pixels, with scores (N, K) in 0..1, each where its heatmap and the others agree best."""
+    def revise(self, points: NDArray[np.float32], heights: NDArray[np.float32], look: Look) -> NDArray[np.float32]:
+        """Points (N, K, 2) in heatmap pixels, whose peaks have heights (N, K) in 0..1, each where its heatmap and the others
+        agree best."""
         known, revised = np.isfinite(self.mean).all(1), points.copy()
-        for i, (shape, score) in enumerate(zip(points.astype(np.float64), scores, strict=True)):
-            sure = known & (score >= min(_SURE, float(np.median(score[known])))) & np.isfinite(shape).all(1)
+        for i, (shape, height) in enumerate(zip(points.astype(np.float64), heights, strict=True)):
+            sure = known & (height >= min(_SURE, float(np.median(height[known])))) & np.isfinite(shape).all(1)
             unsure = np.flatnonzero(known & ~sure)
             if not len(unsure) or sure.sum() < shapes.LEAST_POINTS:
                 continue

@@ -225,16 +225,19 @@ class OnnxBackend:
         points, scores, radius, *maps = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         points = points + self._shift * self._scale(stacked)
         if prior is not None:
-            points = self._revised(prior, points, scores, maps[0])
+            points = self._revised(prior, points, maps[0])
         scores = scores if self._calibrated else calibrated(scores, self.card)
         return Output(points, scores, radius, *(maps if heatmaps else ()))
 
-    def _revised(self, prior: ShapePrior, points: Floats, heights: Floats, maps: Floats) -> Floats:
-        """Points (N, K, 2) in pixels, as `prior` chooses them; those that it leaves are not computed anew."""
+    def _revised(self, prior: ShapePrior, points: Floats, maps: Floats) -> Floats:
+        """Points (N, K, 2) in pixels, as `prior` chooses them; those that it leaves are not computed anew.
+
+        The graph's own scores may be calibrated; which peaks are sure is a matter of their heights.
+        """
         stride, offset = round(self.card.config.size[0] / maps.shape[2]), self.card.shift.offset
         off = np.float32(0) if offset is None else offset.astype(np.float32)
         peaks = to_heatmap(points - off, stride)
-        revised = prior.revise(peaks, heights, lambda i, k: maps[i, k])
+        revised = prior.revise(peaks, maps.max((2, 3)).clip(0, 1), lambda i, k: maps[i, k])
         return np.where(revised == peaks, points, from_heatmap(revised, stride) + off)
 
     def _scale(self, images: NDArray[np.uint8]) -> np.float32:

@@ -131,7 +131,9 @@ def test_torch_and_a_graph_choose_alike(tmp_path: Path) -> None:
     stored = ShapePrior.fit(animals(300) / 2, np.ones((300, 6), bool))
     assert stored is not None
     weights = tmp_path / "model.safetensors"
-    checkpoint.save_weights(weights, KeypointModel(config), cards.Card(config, {}, {cards.PRIOR: stored.to_dict()}, {}))
+    metrics = {"presence": {"scale": 0.5, "shift": [8.0, -8.0, 8.0, 8.0, None, 8.0]}}  # heights count, not these scores
+    card = cards.Card(config, {}, {cards.PRIOR: stored.to_dict()}, metrics)
+    checkpoint.save_weights(weights, KeypointModel(config), card)
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32), np.uint8)
     export.export(weights, tmp_path / "model.onnx", images)
     found = [Predictor(str(tmp_path / name)).backend.run(images) for name in ("model.safetensors", "model.onnx")]
