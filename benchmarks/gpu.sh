@@ -17,7 +17,7 @@ python3 -m pip install -q --no-index --no-deps --no-build-isolation --no-compile
 echo "built in $((SECONDS - begun)) s"
 # The tests first: figures of a wrong result are worth nothing. Warnings of another torch are no errors here.
 cp -r tests "$site/tests" && (cd "$site/tests" && timeout 200 python3 -m pytest -q -p no:cacheprovider -c /dev/null --rootdir . \
-    -o pythonpath=.:gpu -W default gpu --durations 5) 2>&1 | tail -n 60 | tee "$out/tests.txt"
+    -W default gpu --durations 5) 2>&1 | tail -n 60 | tee "$out/tests.txt"
 left=$(python3 -c "print(max(1.0, $minutes - ($SECONDS - $begun) / 60))")
 python3 benchmarks/gpu.py "$cache" --out "$out" --minutes "$left" --device "$device" $quick 2>&1 | tail -n 40
 rm -rf "$out/runs" "$site"

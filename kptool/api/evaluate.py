@@ -252,8 +252,7 @@ def _refuse(given: _Pictures | _Crops, what: str, fix: str) -> None:
 def _evaluate_cache(
     model: str, where: Path, crops: _Crops, device: str, progress: bool | Progress | None
 ) -> EvaluateResult:
-    from kptool.evaluation.evaluation import evaluate_cache, mean_shape_baseline, trained_on
-    from kptool.evaluation.radius_check import check_radius
+    from kptool.evaluation.evaluation import coverage_by_group, evaluate_cache, mean_shape_baseline, trained_on
     from kptool.evaluation.score_check import check_scores
     from kptool.network import cards, checkpoint
     from kptool.network.keypoint_model import Inference
@@ -275,7 +274,7 @@ def _evaluate_cache(
         seen = max(trained_on(card.data, opened, split) for _, card in loaded)
         alone = len(loaded) == 1 and not crops.tta  # averaged heatmaps have lower peaks
         scores = check_scores(opened, split, measured.predictions.scores, loaded[0][1]) if alone else None
-        radius = check_radius(opened, split, measured)
+        radius = coverage_by_group(opened, split, measured)
         notes = (f"{seen} of these images were used for training, so the metrics are too optimistic",) if seen else ()
         for text in notes:
             remark(text)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from kptool.report.canvas import Figure
 
 
+_HIGHEST = "the graph gives the highest peak of each heatmap; kptool, which runs it too, chooses between peaks by the other keypoints"
+
+
 @dataclass(frozen=True)
 class ExportResult(Result):
     """The written graph and its agreement with torch, see `kptool.predict.export.Exported`.
@@ -112,9 +115,13 @@ def export(
     weights, origin = cards.resolve(str(model))
     remark(f"exporting {origin}")
     target = wanted or (weights.with_suffix(".onnx") if "ship with" not in origin else Path(f"{weights.stem}.onnx"))
-    compared = agreement.pictures(path_of(cache), cards.read_card(weights).config)
+    card = cards.read_card(weights)
+    compared = agreement.pictures(path_of(cache), card.config)
     done = exporting.export(weights, target, compared.images, half=half, as_labelled=as_labelled)
-    return ExportResult(origin, done, compared, finder=_finder(weights, target, path_of(cache)))
+    notes = (_HIGHEST,) if cards.PRIOR in card.data else ()
+    for text in notes:
+        remark(text)
+    return ExportResult(origin, done, compared, notes, _finder(weights, target, path_of(cache)))
 
 
 def _finder(weights: Path, target: Path, cache: Path) -> ExportedFinder | None:

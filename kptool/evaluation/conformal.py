@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.base.errors import DataError
 from kptool.data.notes import listed
 
 LEVEL = 0.9
-FOLDS = 5
+_FOLDS = 5
 """Folds of groups, of which each is measured by radii that the others gave."""
 _ENOUGH, _LOW = 10, 0.8
 """Labels from which on a group's coverage is reported, and the share below which it is called low."""
@@ -51,7 +50,7 @@ def coverage(distances: Floats, radius: Floats, labelled: NDArray[np.bool_]) -> 
 class Coverage:
     """How often radii that were calibrated on other groups of images contain the label.
 
-    share: of the `labels` that have a radius, 0..1, NaN if there are none. groups: the number of groups; lowest, below: the
+    share: of the `labels` that have a radius, 0..1. groups: the number of groups; lowest, below: the
     lowest share of a group that has ten labels or more, and the share of these groups in which it is below 80 %; None where the
     images have no groups.
     """
@@ -81,25 +80,30 @@ class Coverage:
         return lines
 
 
-def cross_coverage(distances: Floats, std: Floats, labelled: NDArray[np.bool_], groups: NDArray[np.int64]) -> Coverage:
+def cross_coverage(
+    distances: Floats, std: Floats, labelled: NDArray[np.bool_], groups: NDArray[np.int64]
+) -> Coverage | None:
     """The coverage of each fifth of the groups by the radii of the other four, for distances, spreads and labels (N, K).
 
-    groups: (N,), negative where unknown, which makes an image its own group. Raises DataError with fewer than five groups.
+    groups: (N,), negative where unknown, which makes an image its own group. None with fewer than five groups,
+    or too few labels for any radius.
     """
     unknown = groups < 0
     ids = np.where(unknown, groups.max(initial=0) + 1 + np.arange(len(groups)), groups)
     names, of = np.unique(ids, return_inverse=True)
-    if len(names) < FOLDS:
-        raise DataError(f"coverage by groups takes {FOLDS} groups of images; there are {len(names)}")
+    if len(names) < _FOLDS:
+        return None
     inside, counted = np.zeros(labelled.shape, bool), np.zeros(labelled.shape, bool)
-    for fold in range(FOLDS):
-        here = of % FOLDS == fold
+    for fold in range(_FOLDS):
+        here = of % _FOLDS == fold
         quantiles = calibrate(distances[~here], std[~here], labelled[~here])
         factors = np.array([np.nan if each is None else each for each in quantiles], np.float64)
         radius = std[here] * factors
         inside[here] = distances[here] <= radius
         counted[here] = labelled[here] & np.isfinite(radius)
-    share = float(inside[counted].mean()) if counted.any() else math.nan
+    if not counted.any():
+        return None
+    share = float(inside[counted].mean())
     if unknown.all():
         return Coverage(share, int(counted.sum()), 0, None, None)
     labels = np.bincount(of, counted.sum(1), len(names))

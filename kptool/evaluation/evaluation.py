@@ -19,7 +19,7 @@ from kptool.base.errors import CheckpointError, ConfigError, DataError
 from kptool.base.geometry import apply_affine
 from kptool.cache.store import Cache, Info
 from kptool.evaluation import ellipse
-from kptool.evaluation.conformal import calibrate
+from kptool.evaluation.conformal import Coverage, calibrate, cross_coverage
 from kptool.evaluation.metrics import (
     GroundTruth,
     Metrics,
@@ -163,6 +163,13 @@ def evaluate_cache(
     found = evaluate_arrays(models, cache.read("images", index), read_truth(cache, index), inference, progress=progress)
     require_finite(found.predictions)
     return found
+
+
+def coverage_by_group(cache: Cache, split: str, found: Evaluation) -> Coverage | None:
+    """The coverage of 90 % radii on a split of a cache that `found` measured; see `conformal.cross_coverage`."""
+    index = split_index(cache, split)
+    labelled = cache.read("visibility", index) > 0
+    return cross_coverage(found.distances, found.predictions.std, labelled, cache.read("group", index))
 
 
 def _require_heatmaps(models: Sequence[KeypointModel], decoder: str) -> None:

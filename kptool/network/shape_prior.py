@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool import heatmaps
+from kptool.base.geometry import apply_affine, fit_similarity, invert_affine
 from kptool.data import shapes
 
 Floats = NDArray[np.float64]
@@ -35,8 +36,8 @@ _WIDER, _NEW = 2.0, 1.5
 """Factors of the standard deviations: shapes of new instances vary more than the training shapes; and of the residual
 variances, which fitting makes too small."""
 _LIKELIER = 3.0
-"""How many times as likely the new peak must be. With these values a mouse, bees from a long and from a short training all
-improved: see docs/measured.md."""
+"""How many times as likely the new peak must be. Chosen, with `_WIDER`, on a mouse and two trainings on bees: see
+docs/measured.md."""
 _WINDOW, _FLOOR = 4, 1e-4
 """Heatmap pixels about the new peak from which the position is decoded, and the value of an empty heatmap."""
 
@@ -119,18 +120,14 @@ class ShapePrior:
     def _given(self, shape: Floats, sure: NDArray[np.bool_]) -> tuple[Floats, Floats] | None:
         """Mean (K, 2) and inverse covariance (K, 2, 2) of each keypoint given the `sure` ones, in pixels; None where these lie
         in one place."""
-        z, m, weights = shapes.to_complex(shape), shapes.to_complex(self.mean), sure.astype(float)
-        middle, aim = (np.where(sure, each, 0).sum() / weights.sum() for each in (z, m))
-        centred = np.where(sure, z - middle, 0)
-        extent = float((np.abs(centred) ** 2).sum())
-        factor = (np.where(sure, m - aim, 0) * centred.conj()).sum() / max(extent, 1e-300)
-        if not 1e-6 < abs(factor) < 1e6:
+        onto = fit_similarity(shape[sure], self.mean[sure])
+        scale = math.sqrt(abs(float(np.linalg.det(onto[:, :2]))))
+        if not 1e-6 < scale < 1e6:
             return None
-        moved = factor * (z - middle) + aim
         rows = np.repeat(sure, 2)
         noise = np.repeat(self.variance, 2)[rows]
         basis = self.basis[rows]
-        off = (np.stack([moved.real, moved.imag], -1) - self.mean).ravel()[rows]
+        off = (apply_affine(onto, shape) - self.mean).ravel()[rows]
         precision = np.eye(basis.shape[1]) + basis.T @ (basis / noise[:, None])
         latent = np.linalg.solve(precision, basis.T @ (off / noise))
         parts = self.basis.reshape(-1, 2, basis.shape[1])
@@ -138,10 +135,9 @@ class ShapePrior:
             :, None, None
         ] * np.eye(2)
         mean = self.mean + (self.basis @ latent).reshape(-1, 2)
-        back = (shapes.to_complex(mean) - aim) / factor + middle
-        turn = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]]) / abs(factor)
-        scaled = turn.T @ covariance @ turn * (_WIDER / abs(factor)) ** 2 + np.eye(2)  # a pixel: the heatmap's own grid
-        return np.stack([back.real, back.imag], -1), np.linalg.inv(scaled)
+        back = invert_affine(onto)
+        scaled = _WIDER**2 * back[:, :2] @ covariance @ back[:, :2].T + np.eye(2)  # a pixel: the heatmap's own grid
+        return apply_affine(back, mean).astype(np.float64), np.linalg.inv(scaled).astype(np.float64)
 
 
 def _better(

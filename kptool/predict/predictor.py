@@ -25,7 +25,6 @@ from kptool.base.errors import ConfigError, DataError
 from kptool.base.geometry import Box, Size, apply_affine, invert_affine
 from kptool.data import colours, images, intensity
 from kptool.data.notes import listed
-from kptool.evaluation import ellipse
 from kptool.network import cards
 from kptool.network.presence import CALIBRATED, CONSTANT, HEIGHT
 from kptool.predict import backends, crops, faces, finding
@@ -174,10 +173,7 @@ class Predictor:
         if self._refiner is not None and again:
             regions, output = self._refine(regions, arrays, output, heatmaps)
         for i, region in enumerate(regions):
-            one = instance_of(region, output, i, self._off, found[region.picture].shown)
-            if self._ellipses is not None:
-                back = invert_affine(region.affine)[:, :2]
-                one = replace(one, ellipse90=ellipse.mapped(self._ellipses, output.radius90[i], back))
+            one = instance_of(region, output, i, self._off, self._ellipses, found[region.picture].shown)
             found[region.picture].append(one if self.min_score is None else one.without_absent(self.min_score))
         return found
 

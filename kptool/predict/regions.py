@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kptool.base.geometry import Box, apply_affine, invert_affine
+from kptool.evaluation import ellipse
 from kptool.predict.backends import Output
 from kptool.predict.instances import Instance, Shown
 
@@ -33,10 +34,17 @@ class Region:
     near: float = NEAR
 
 
-def instance_of(region: Region, output: Output, i: int, off: NDArray[np.float32], shown: Shown) -> Instance:
+def instance_of(
+    region: Region,
+    output: Output,
+    i: int,
+    off: NDArray[np.float32],
+    ellipses: NDArray[np.floating] | None,
+    shown: Shown,
+) -> Instance:
     """The `i`-th instance in its picture's pixels; `off` (K, 2), pixels of the crop, is subtracted from its points.
 
-    It is NaN for keypoints that no training image had labelled.
+    It is NaN for keypoints that no training image had labelled. ellipses: (K, 3), of the model, None if it has none.
     """
     learnt = np.isfinite(off).all(1)
     back = invert_affine(region.affine)
@@ -50,4 +58,5 @@ def instance_of(region: Region, output: Output, i: int, off: NDArray[np.float32]
         heatmaps=None if output.heatmaps is None else output.heatmaps[i],
         shown=shown,
         score=region.score,
+        ellipse90=None if ellipses is None else ellipse.mapped(ellipses, output.radius90[i], back[:, :2]),
     )

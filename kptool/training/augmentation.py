@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kptool.base.config import AugmentConfig
-from kptool.base.geometry import Size, from_edges, to_edges
+from kptool.base.geometry import Size, from_edges, to_edges, to_heatmap
 from kptool.system.workers import Workers
 
 _CONTROL = 4
@@ -46,8 +46,7 @@ class Batch:
 
     def halved(self) -> Batch:
         """The same batch at half the size, each pixel the mean of four."""
-        points = (self.points + 0.5) / 2 - 0.5  # geometry.to_heatmap
-        return replace(self, images=F.avg_pool2d(self.images, 2, ceil_mode=True), points=points)
+        return replace(self, images=F.avg_pool2d(self.images, 2, ceil_mode=True), points=to_heatmap(self.points, 2))
 
     @property
     def learnt(self) -> Tensor:

@@ -19,7 +19,7 @@ from kptool.system.signals import Deferred, Stopped
 from kptool.training import epoch_log
 from kptool.training.batches import Epochs
 from kptool.training.run_folder import RunFolder
-from kptool.training.schedule import epochs_within, growth
+from kptool.training.schedule import epochs_within, growth, typical
 from kptool.training.split import Split
 from kptool.training.trainer import DivergedError, Trainer
 
@@ -51,7 +51,10 @@ class Loop:
         self._writes = self.trainer.workers.rank == 0
         self._begun, self._before = time.perf_counter(), self.trainer.seconds
         self._why_early = ""
-        self._configured, self._small = False, False
+        self._configured = False
+        before = self.trainer.epoch - 1
+        self._small = before >= 0 and self.trainer.is_small(before * self.epochs.steps)
+        self._since = self.trainer.epoch
 
     @property
     def planned(self) -> int:
@@ -59,11 +62,20 @@ class Loop:
         return self.trainer.schedule.total // self.epochs.steps
 
     @property
+    def _durations(self) -> list[float]:
+        """Seconds of each epoch that is done."""
+        return [b - a for a, b in pairwise([0.0, *(row["seconds"] for row in self.trainer.history)])]
+
+    @property
+    def _alike(self) -> int:
+        """How many of the latest epochs had images of one size; after a resumption, the last is known to."""
+        return max(1, self.trainer.epoch - self._since)
+
+    @property
     def _longer(self) -> float:
-        """How many times as long as the latest epochs the rest takes."""
+        """How many times as long as the latest epoch the rest takes."""
         trainer = self.trainer
-        small = trainer.config.small if trainer.is_small(trainer.step) else 0.0
-        return growth(trainer.schedule.progress(trainer.step), small)
+        return growth(trainer.schedule.progress(trainer.step), trainer.small, latest_small=self._small)
 
     def finished(self) -> bool:
         """Whether no epoch is left."""
@@ -104,8 +116,10 @@ class Loop:
             self.record(row)
 
     def _tell_size(self) -> None:
-        """Log whether images are small where that changes, or where a training begins or goes on."""
+        """Log whether images are small where that changes."""
         small = self.trainer.is_small(self.trainer.epoch * self.epochs.steps)
+        if small != self._small:
+            self._since = self.trainer.epoch
         if small != self._small and self._writes:
             before = (
                 "of half the size, a quarter of the work; val px is on whole ones" if small else "of their whole size"
@@ -160,9 +174,7 @@ class Loop:
         if self._writes and history and not self.finished():
             if self.budget is not None:
                 spent = self._before + time.perf_counter() - self._begun
-                seconds = [0.0, *(row["seconds"] for row in history)]
-                each = [b - a for a, b in pairwise(seconds)]
-                planned = epochs_within(self.budget, spent, each, config.epochs, self._longer)
+                planned = epochs_within(self.budget, spent, self._durations, config.epochs, self._longer, self._alike)
                 self._why_early = (
                     f"as many as fit into {epoch_log.clock(self.budget)}" if planned < config.epochs else ""
                 )
@@ -180,9 +192,8 @@ class Loop:
             self._configured = True
         self.folder.write_history(self.trainer.history)
         self.write_state()
-        recent = [0.0, *(each["seconds"] for each in self.trainer.history)][-4:]
-        each = (recent[-1] - recent[0]) / (len(recent) - 1)
-        left = (self.planned - self.trainer.epoch) * each * self._longer
+        each = typical(self._durations, self._alike) * self._longer
+        left = (self.planned - self.trainer.epoch) * each
         self.folder.log(epoch_log.line(row, self.planned, left))
         if self.on_epoch is not None:
             self.on_epoch(row)

@@ -56,21 +56,26 @@ class Schedule:
         return made
 
 
-def growth(progress: float, small: float) -> float:
-    """How many times as long as the epochs so far the rest takes on average, if images have half their size until the share
-    `small` of a training that has come to `progress`."""
-    if progress >= small:
-        return 1.0
-    still = (small - progress) / (1 - progress)
-    return still + _QUARTERS * (1 - still)
+def growth(progress: float, small: float, *, latest_small: bool) -> float:
+    """How many times as long as the latest epoch the rest takes on average, if images have half their size until the share
+    `small` of a training that has come to `progress`. `latest_small`: whether the latest epoch's had."""
+    still = max(0.0, (small - progress) / (1 - progress)) if progress < 1 else 0.0
+    return (still + _QUARTERS * (1 - still)) / (1 if latest_small else _QUARTERS)
 
 
-def epochs_within(budget: float, spent: float, durations: Sequence[float], most: int, longer: float = 1.0) -> int:
+def typical(durations: Sequence[float], alike: int = _LATEST) -> float:
+    """The mean of the latest of `durations`, at least one, of which the last `alike` are of epochs with images of one size."""
+    latest = durations[-min(_LATEST, alike) :]
+    return sum(latest) / len(latest)
+
+
+def epochs_within(
+    budget: float, spent: float, durations: Sequence[float], most: int, longer: float = 1.0, alike: int = _LATEST
+) -> int:
     """How many epochs to plan, those that are done included: as many as fit into `budget` seconds, `most` at most.
 
     `spent`: seconds so far; `durations`: seconds of each epoch that is done, at least one, validation included; `longer`: how
-    many times as long as the latest the others will take.
+    many times as long as the latest the others will take; `alike`: see `typical`.
     """
-    latest = durations[-_LATEST:]
-    more = int(max(0.0, budget - spent) * _SAFETY / max(longer * sum(latest) / len(latest), 1e-9))
+    more = int(max(0.0, budget - spent) * _SAFETY / max(longer * typical(durations, alike), 1e-9))
     return min(most, len(durations) + more)

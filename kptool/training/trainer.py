@@ -107,8 +107,12 @@ class Trainer:
     def is_small(self, step: int) -> bool:
         """Whether the images of the epoch that begins at `step` have half their size (progressive resizing, as in Tan & Le,
         EfficientNetV2, ICML 2021, section 4): a quarter of the work, in which a network learns what is where."""
-        heatmap = self.model.plugin.output == "heatmap"
-        return heatmap and self.schedule.progress(step) < self.config.small
+        return self.schedule.progress(step) < self.small
+
+    @property
+    def small(self) -> float:
+        """The share of the training in which images are small: none where the model predicts coordinates, from a fixed size."""
+        return self.config.small if self.model.plugin.output == "heatmap" else 0.0
 
     def start_from(self, weights: str) -> Taken:
         """Initialise the model and its average from `weights`; see `kptool.training.init.take`, also for the errors."""

@@ -98,7 +98,7 @@ def test_a_time_budget_ends_the_schedule_within_it(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[float] = []
-    monkeypatch.setattr(loop, "epochs_within", lambda budget, spent, durations, most, longer: min(most, 4))
+    monkeypatch.setattr(loop, "epochs_within", lambda budget, spent, durations, most, longer, alike: min(most, 4))
     result = run.train(
         faces, tmp_path, *settings(faces, epochs=50), device="cpu", budget=4.5, on_epoch=lambda r: rates.append(r["lr"])
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +16,12 @@ from kptool.base.config import ModelConfig, TrainConfig, configure
 from kptool.cache.store import Cache
 from kptool.network import checkpoint
 from kptool.network.keypoint_model import KeypointModel
-from kptool.training import run
+from kptool.training import loop, run
 from kptool.training.augmentation import Batch
+from kptool.training.batches import Epochs
 from kptool.training.schedule import epochs_within, growth
 from kptool.training.targets import Targets
+from kptool.training.trainer import Trainer
 
 
 def settings(faces: Path, model: str = "unet", **changes: object) -> tuple[ModelConfig, TrainConfig]:
@@ -55,10 +59,38 @@ def test_targets_have_the_size_of_the_images() -> None:
 
 def test_a_time_is_planned_for_the_larger_images() -> None:
     """Of 10 epochs, 5 of one second are followed by 5 of four: 25 seconds in all."""
-    assert growth(0.0, 0.5) == pytest.approx(2.5)
-    assert growth(0.25, 0.5) == pytest.approx((1 / 3) + 4 * (2 / 3))
-    assert growth(0.5, 0.5) == growth(0.9, 0.5) == growth(0.0, 0.0) == 1
-    assert epochs_within(26, 1, [1.0], 100, growth(0.1, 0.5)) == 1 + int(25 * 0.97 / growth(0.1, 0.5))
+    assert growth(0.0, 0.5, latest_small=True) == pytest.approx(2.5)
+    assert growth(0.25, 0.5, latest_small=True) == pytest.approx((1 / 3) + 4 * (2 / 3))
+    assert growth(0.5, 0.5, latest_small=True) == 4  # the last small epoch says how long whole ones take
+    assert growth(0.9, 0.5, latest_small=False) == growth(0.0, 0.0, latest_small=False) == 1
+    assert growth(1.0, 0.5, latest_small=False) == 1
+    assert epochs_within(26, 1, [1.0], 100, 2.5) == 1 + int(25 * 0.97 / 2.5)
+    assert epochs_within(40, 9, [1.0, 1.0, 1.0, 1.0, 1.0, 4.0], 100, 1.0, 1) == 6 + int(31 * 0.97 / 4)
+
+
+def test_a_time_is_kept_where_images_grow(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which a small epoch takes one second and a whole one four."""
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(Trainer, "run_epoch", _ticking(now, Trainer.run_epoch), raising=True)
+    model, config = settings(faces, small=0.5, epochs=100, lr=1e-3)
+    result = run.train(faces, tmp_path, model, config, device="cpu", budget=30.0)
+    rows = pd.read_csv(tmp_path / "metrics.csv")
+    spent = rows["seconds"].diff().fillna(rows["seconds"].iloc[0]).round().tolist()
+    assert 24 <= rows["seconds"].iloc[-1] <= 30
+    assert spent == sorted(spent)
+    assert abs(spent.count(1.0) - spent.count(4.0)) <= 2
+    assert result.epochs == len(rows)
+
+
+def _ticking(now: list[float], run_epoch: Callable[..., float]) -> Callable[..., float]:
+    def run(self: Trainer, data: Epochs, *rest: Any) -> float:
+        small = self.is_small(self.epoch * data.steps)
+        found = run_epoch(self, data, *rest)
+        now[0] += 1.0 if small else 4.0
+        return found
+
+    return run
 
 
 def test_images_grow_after_their_share_and_resuming_changes_nothing(faces: Path, tmp_path: Path) -> None:
