@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kptool.report.canvas import Figure
 
 
-_HIGHEST = "the graph gives the highest peak of each heatmap; kptool, which runs it too, chooses between peaks by the other keypoints"
+_HIGHEST = "the graph gives the highest peak of each heatmap; kptool, which runs it too, chooses by the other keypoints"
 
 
 @dataclass(frozen=True)
