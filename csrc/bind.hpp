@@ -18,6 +18,7 @@ namespace py = pybind11;
 void register_render(py::module_& module);
 void register_decode(py::module_& module);
 void register_parse(py::module_& module);
+void register_checksum(py::module_& module);
 
 // NumPy's type codes.
 template <class T>

@@ -6,4 +6,5 @@ PYBIND11_MODULE(_core, module) {
     kptool::register_render(module);
     kptool::register_decode(module);
     kptool::register_parse(module);
+    kptool::register_checksum(module);
 }

@@ -59,3 +59,6 @@ def parse_rows(
     too-many-columns, not-a-number, too-few-pixels, too-many-pixels, pixel-out-of-range, pixel-not-a-number;
     detail is how many columns or pixels were read before it.
     """
+
+def fletcher32(data: Buffer) -> int:
+    """The Fletcher-32 checksum of bytes as in HDF5, but both sums modulo 65535: the second is the upper half."""

@@ -164,7 +164,7 @@ def train_part(
     progress: Progress = silent,
 ) -> KeypointModel:
     """Train a model for `steps`, rounded up to a multiple of the epochs, on the samples `part` of `data`."""
-    trainer = Trainer(model, config, data.images.device, Workers())
+    trainer = Trainer(model, config, data.device, Workers())
     subset = data.subset(torch.from_numpy(part))
     epochs = Epochs(subset, model.flip_pairs, config.augment, batch_size=config.batch_size, seed=config.seed)
     epochs.steps = math.ceil(steps / config.epochs)  # an "epoch" here is any number of passes over the subset

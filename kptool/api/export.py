@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 _HIGHEST = "the graph gives the highest peak of each heatmap; kptool, which runs it too, chooses by the other keypoints"
+_SCENES = 1000
+"""Whole pictures, at most, on which a finder and its graph are compared."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _finder(weights: Path, target: Path, cache: Path) -> ExportedFinder | None:
     config, shown = load_finder(own).config, None
     if cache.is_file():
         with Cache(cache) as opened:
-            scenes = read_scenes(opened, VAL) if opened.scenes else None
+            scenes = read_scenes(opened, VAL, _SCENES) if opened.scenes else None
         if scenes is not None and scenes.size == config.size:
             pixels = scenes.images if scenes.images.ndim == 4 else scenes.images[:, None]
             shown = pixels if pixels.shape[1] == config.channels else None

@@ -19,6 +19,7 @@ from kptool.network import cards
 from kptool.network.cards import WEIGHTS
 from kptool.network.finder_config import finder_beside
 from kptool.system.files import write_bytes
+from kptool.system.memory import parse_size
 from kptool.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class _Plan:
     resume: bool
     init: str | None
     budget: float | None
+    memory: int | None
     finder: bool
     found: Path | None
     log: tuple[str, ...]
@@ -71,6 +73,7 @@ def train(
     time: str | float | None = None,
     patience: int | None = None,
     device: str = "auto",
+    memory: str | int | None = None,
     seed: int | None = None,
     cv: int | None = None,
     init: PathLike | None = None,
@@ -87,11 +90,11 @@ def train(
 
     Writes the best weights, the training state, metrics.csv and curves.png into the run folder `out`, by default
     runs/MODEL. `settings` holds the settings of ``--set`` by name, such as ``{"width": 48, "augment.rotation": 10}``.
-    `time` is a text such as "20m", or seconds. `on_epoch` is called after each epoch with its row of metrics.csv, and
-    ends the training by raising. `finder` False trains none; otherwise one is trained where the cache has whole
-    pictures. `progress` False shows no bar. Raises ConfigError for invalid arguments or where `out` holds a run and
-    neither `resume` nor `force` is set, CacheError for a damaged cache, CheckpointError where there is nothing to
-    resume, `kptool.training.trainer.DivergedError` where a number is no longer finite.
+    `time` is a text such as "20m", or seconds; `memory`, for the images, one such as "8G", or bytes. `on_epoch` is called
+    after each epoch with its row of metrics.csv, and ends the training by raising. `finder` False trains none; otherwise one
+    is trained where the cache has whole pictures. `progress` False shows no bar. Raises ConfigError for invalid arguments or
+    where `out` holds a run and neither `resume` nor `force` is set, CacheError for a damaged cache, CheckpointError where
+    there is nothing to resume, `kptool.training.trainer.DivergedError` where a number is no longer finite.
     """
     recipe: dict[str, object] = {} if config is None else {**recipes.read(path_of(config))}
     named = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "patience": patience, "freeze": freeze}
@@ -107,7 +110,8 @@ def train(
     jobs = _jobs(folders, cv)
     budget = None if time is None else parse_duration(time) / len(jobs)
     start = None if init is None else str(init)
-    plan = _Plan(where, given, device, resume, start, budget, finder, None, tuple(log), on_epoch, progress)
+    room = None if memory is None else parse_size(memory)
+    plan = _Plan(where, given, device, resume, start, budget, room, finder, None, tuple(log), on_epoch, progress)
     _check(jobs, plan, force)
     begun_any = any(job.begun for job in jobs)
     rows = []
@@ -208,6 +212,7 @@ def _train_one(job: _Job, plan: _Plan, resume: bool) -> run.Result | None:
             fold=job.fold,
             init=plan.init,
             budget=plan.budget,
+            memory=plan.memory,
             finder=plan.finder,
             on_epoch=_both(logged, plan.on_epoch),
             progress=bar,

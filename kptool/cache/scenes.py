@@ -59,15 +59,20 @@ class SceneSet:
         return self.images.shape[-2], self.images.shape[-1]
 
 
-def read_scenes(cache: Cache, part: int) -> SceneSet:
-    """The scenes of a part, TRAIN or VAL, of a cache that has scenes. Raises CacheError for damaged ones."""
+def read_scenes(cache: Cache, part: int, most: int | None = None) -> SceneSet:
+    """The scenes of a part, TRAIN or VAL, of a cache that has scenes; of more than `most`, a random choice, always the same.
+
+    Raises CacheError for damaged ones.
+    """
     split, scene = cache.read("scene_split"), cache.read("box_scene")
     if scene.max(initial=-1) >= len(split) or (np.diff(scene) < 0).any():
         raise CacheError(
             f"{cache.path}: /box_scene has values out of range; make it again with `kptool extract --force`"
         )
     mine = np.flatnonzero(split == part)
-    inside = split[scene] == part
+    if most is not None and len(mine) > most:
+        mine = np.sort(np.random.default_rng(part).choice(mine, most, replace=False))
+    inside = np.isin(scene, mine)
     renumbered = np.searchsorted(mine, scene[inside])
     boxes, teaches = cache.read("box")[inside], cache.read("box_teaches")[inside] > 0
     return SceneSet(cache.read("scene_images", mine), boxes, renumbered, teaches)

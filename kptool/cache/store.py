@@ -38,7 +38,9 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from kptool.base.errors import CacheError, ConfigError
+from kptool.cache.chunks import Chunks
 from kptool.cache.layout import BLOCK, HEATMAP_DTYPES, ROWS, SCHEMA, Info, check_values, open_file
+from kptool.cache.stored_images import StoredImages
 from kptool.data.annotations import Samples, SceneBlock
 from kptool.data.notes import never_labelled
 from kptool.data.splits import SPLITS
@@ -46,6 +48,7 @@ from kptool.system import hdf5, quarantine
 
 __all__ = ["HEATMAP_DTYPES", "SCHEMA", "Cache", "CacheWriter", "Info"]
 
+_IMAGES = ("images", "scene_images")
 _SCENES: tuple[tuple[str, tuple[int, ...], str], ...] = (
     ("scene_images", (), "u1"),
     ("scene_split", (), "u1"),
@@ -181,6 +184,7 @@ class Cache:
             raise CacheError(f"there is no cache at {path}; make one with `kptool extract`")
         quarantine.check_opens(path)
         self._file, self.info = open_file(path)
+        self._chunks: dict[str, Chunks] = {}
 
     def __len__(self) -> int:
         return int(self._file["split"].shape[0])
@@ -198,6 +202,8 @@ class Cache:
 
         Raises CacheError, naming the chunk, for damaged data, and for values out of range.
         """
+        if name in _IMAGES:
+            return self.images(index, name).all()
         dataset = self._file[name]
         try:
             values = np.asarray(dataset[:] if index is None else _take(dataset, index))
@@ -205,6 +211,16 @@ class Cache:
             return values
         except (OSError, RuntimeError):
             raise CacheError(f"{self.path}: {_damage(dataset)}; make it again with `kptool extract --force`") from None
+
+    def images(self, index: NDArray[np.int64] | None = None, name: str = "images") -> StoredImages:
+        """The images at ascending `index`, or all, of /images or /scene_images, to be read while the cache is open.
+
+        Raises CacheError if they are not stored as kptool stores them.
+        """
+        dataset = self._file[name]
+        if name not in self._chunks:
+            self._chunks[name] = Chunks(self.path, dataset)
+        return StoredImages(self._chunks[name], np.arange(len(dataset)) if index is None else index)
 
     def picture_sizes(self) -> NDArray[np.int32] | None:
         """H and W of the source picture of each sample, (N, 2); None if the cache does not hold them."""
@@ -227,6 +243,8 @@ class Cache:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        for chunks in self._chunks.values():
+            chunks.close()
 
     def __enter__(self) -> Cache:
         return self

@@ -52,6 +52,16 @@ def train(
         typer.Option(help="End after this many epochs without a better validation RMSE.", show_default=False),
     ] = None,
     device: Device = "auto",
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            envvar="KPTOOL_MEMORY",
+            help="Memory for the images, such as 8G; default: half of what is free. Images that do not fit are read from the"
+            " cache during training, with the same result.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(envvar="KPTOOL_SEED", help="Random seed; default: 0.", show_default=False)
     ] = None,
@@ -126,6 +136,7 @@ def train(
         out=out,
         time=time,
         device=device,
+        memory=memory,
         cv=cv,
         init=init,
         resume=resume,

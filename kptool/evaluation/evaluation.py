@@ -18,6 +18,7 @@ from kptool.base.config import ModelConfig
 from kptool.base.errors import CheckpointError, ConfigError, DataError
 from kptool.base.geometry import apply_affine
 from kptool.cache.store import Cache, Info
+from kptool.cache.stored_images import StoredImages, blocks
 from kptool.evaluation import ellipse
 from kptool.evaluation.conformal import Coverage, calibrate, cross_coverage
 from kptool.evaluation.metrics import (
@@ -66,25 +67,24 @@ class Evaluation:
 
 def run(
     models: Sequence[KeypointModel],
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | StoredImages,
     inference: Inference = DEFAULT_INFERENCE,
     *,
     batch_size: int = 64,
     progress: Progress = silent,
 ) -> Predictions:
     """The models' average predictions for `images` (N, H, W) or (N, C, H, W) of their size, in pixels of these."""
-    stacked = images if images.ndim == 4 else images[:, None]
     k = len(models[0].config.names)
     points, scores, std = (np.zeros((len(images), k, *last), np.float32) for last in ((2,), (), ()))
-    for start in range(0, len(stacked), batch_size):
+    for start, block in zip(range(0, len(images), batch_size), blocks(images, batch_size), strict=True):
         part = np.s_[start : start + batch_size]
-        batch = torch.from_numpy(np.ascontiguousarray(stacked[part]))
+        batch = torch.from_numpy(block)
         for model in models:
             device = next(model.parameters()).device
             found = model.points(batch.to(device), inference)
             for total, one in zip((points, scores, std), found, strict=True):
                 total[part] += one.numpy() / len(models)
-        progress("images", min(start + batch_size, len(stacked)), len(stacked))
+        progress("images", min(start + batch_size, len(images)), len(images))
     return Predictions(points, scores, std)
 
 
@@ -117,13 +117,13 @@ def _inputs(what: ModelConfig | Info) -> str:
 
 def evaluate_arrays(
     models: Sequence[KeypointModel],
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | StoredImages,
     truth: GroundTruth,
     inference: Inference = DEFAULT_INFERENCE,
     *,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Measure the models on `images` (N, H, W) or (N, C, H, W) in memory, of which `truth` holds the labels."""
+    """Measure the models on `images` (N, H, W) or (N, C, H, W), of which `truth` holds the labels."""
     return compare(run(models, images, inference, progress=progress), truth, models[0].config)
 
 
@@ -160,7 +160,7 @@ def evaluate_cache(
     for model in models:
         require_fit(model.config, cache)
     index = split_index(cache, split)
-    found = evaluate_arrays(models, cache.read("images", index), read_truth(cache, index), inference, progress=progress)
+    found = evaluate_arrays(models, cache.images(index), read_truth(cache, index), inference, progress=progress)
     require_finite(found.predictions)
     return found
 

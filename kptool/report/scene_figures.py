@@ -14,20 +14,22 @@ from kptool.report import about
 from kptool.report.canvas import Figure, rim
 from kptool.report.tiles import grid
 
-_COUNT = 9
+_COUNT, _CHOICE = 9, 1000
+"""Pictures to draw, and those of which they are chosen."""
 
 
 def scenes(cache: Cache, count: int = _COUNT) -> Figure:
     """Training pictures spread evenly, each instance's box with its number, its centre as a cross; a dashed grey box where
     there may be anything. The cache must have scenes."""
-    found = read_scenes(cache, TRAIN)
+    found = read_scenes(cache, TRAIN, _CHOICE)
+    mine = cache.read("scene_split")[cache.read("box_scene")] == TRAIN
     index = np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int))
     size = found.size
-    ignored = int((~found.teaches).sum())
+    ignored = int((cache.read("box_teaches")[mine] == 0).sum())
     note = f"Boxes and centres from which a finder learns. {about.data(cache)}"
     if ignored:
         note = f"Dashed: {ignored} area{'s' * (ignored != 1)} from which it learns nothing. {note}"
-    title = f"{cache.scenes} whole pictures of {size[1]}x{size[0]} px, {len(found.boxes)} boxes in those for training"
+    title = f"{cache.scenes} whole pictures of {size[1]}x{size[0]} px, {mine.sum()} boxes in those for training"
     figure, axes = grid(len(index), cell=2.6, aspect=size[0] / size[1], title=title, note=note)
     for axis, number in zip(axes, index.tolist(), strict=False):
         _draw(axis, found, number)

@@ -52,6 +52,14 @@ def available() -> dict[str, int]:
     return {kind: count for kind, count in found.items() if count}
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that an accelerator has left; None for the CPU, and where torch does not tell."""
+    if device.type not in ("cuda", "xpu"):
+        return None
+    tell = getattr(getattr(torch, device.type), "mem_get_info", None)
+    return None if tell is None else int(tell(device)[0])
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device has bfloat16 arithmetic in hardware; elsewhere mixed precision saves memory but not time."""
     if device.type == "cuda":

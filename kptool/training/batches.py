@@ -1,4 +1,5 @@
-"""Training batches on the device: images are uploaded once as uint8, and augmented there.
+"""Training batches on the device: images are uploaded once as uint8, or read from the cache as they are needed, and
+augmented there.
 
 All random numbers of an epoch are drawn on the CPU from (seed, epoch) for the whole training set, and every batch takes
 its part of them. So a batch depends neither on the device, nor on the number of processes that share it, nor on earlier
@@ -8,7 +9,7 @@ batches, and resuming needs no generator state.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,74 +18,122 @@ from torch import Tensor
 
 from kptool.base.config import AugmentConfig
 from kptool.base.geometry import swap_order
+from kptool.cache.stored_images import StoredImages, window
 from kptool.data.absence import countable
 from kptool.data.upright import maps_onto
 from kptool.system.workers import Workers
 from kptool.training.augmentation import Batch, augment, draw
+from kptool.training.order import shuffled
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Training images on a device. images: uint8 (N, C, H, W); points: float32 (N, K, 2); labelled: bool (N, K).
+    """Training images. images: uint8 (N, C, H, W) on the device, or in the cache. points: float32 (N, K, 2), labelled: bool
+    (N, K), on the device.
 
     linear: float32 (N, 2, 2), the linear part of the maps from the images' pixels to source pixels; None: the identity.
     absent: bool (N, K), the keypoints that are taught to be absent; None: none. upright: float32 (N, 2, 3), the maps that turn
-    the objects upright; None: unknown.
+    the objects upright; None: unknown. chunk: int64 (N,), the chunk of the cache that each image is in; None: not in one.
+    window: the number of chunks among which images are mixed.
     """
 
-    images: Tensor
+    images: Tensor | StoredImages
     points: Tensor
     labelled: Tensor
     linear: Tensor | None = None
     absent: Tensor | None = None
     upright: Tensor | None = None
+    chunk: Tensor | None = None
+    window: int = 1
 
     @classmethod
     def upload(
         cls,
-        images: np.ndarray,
+        images: np.ndarray | StoredImages,
         points: np.ndarray,
         visibility: np.ndarray,
         device: torch.device,
         back: np.ndarray | None = None,
     ) -> TrainingSet:
         """From arrays (N, H, W) or (N, C, H, W), (N, K, 2), (N, K), and maps (N, 2, 3) to source pixels."""
-        pixels = torch.from_numpy(np.ascontiguousarray(images if images.ndim == 4 else images[:, None]))
-        arrays = [points, visibility > 0, *([] if back is None else [back[:, :, :2].astype(np.float32)])]
-        return cls(pixels.to(device), *(torch.from_numpy(array).to(device) for array in arrays))
+        pixels: Tensor | StoredImages
+        if isinstance(images, StoredImages):
+            pixels = images
+        else:
+            pixels = torch.from_numpy(np.ascontiguousarray(images if images.ndim == 4 else images[:, None])).to(device)
+        linear = None if back is None else torch.from_numpy(back[:, :, :2].astype(np.float32)).to(device)
+        known, labelled = (torch.from_numpy(each).to(device) for each in (points, visibility > 0))
+        return cls(pixels, known, labelled, linear)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are."""
+        return self.points.device
+
+    def stored_in(self, images: StoredImages) -> TrainingSet:
+        """The same samples, visited in the order of a cache that has their images."""
+        chunk = torch.from_numpy(images.index // images.chunks.rows)
+        return replace(self, chunk=chunk, window=window(images.chunks.nbytes))
 
     def teaching_absence(self) -> TrainingSet:
         """The same images, with every keypoint without a label taught to be absent, but for those that
         `kptool.data.absence.left_out` finds."""
         labelled = self.labelled.cpu().numpy()
         absent = ~labelled & countable(labelled)
-        return replace(self, absent=torch.from_numpy(absent).to(self.images.device))
+        return replace(self, absent=torch.from_numpy(absent).to(self.device))
 
     def turned_onto(self, shape: np.ndarray) -> TrainingSet:
         """The same images, with the maps that turn their objects onto `shape` (K, 2)."""
         maps = maps_onto(self.points.cpu().numpy(), self.labelled.cpu().numpy(), shape)
-        return replace(self, upright=torch.from_numpy(maps).to(self.images.device))
+        return replace(self, upright=torch.from_numpy(maps).to(self.device))
 
     def __len__(self) -> int:
         return len(self.images)
 
     def subset(self, index: Tensor) -> TrainingSet:
-        """The samples at `index` (n,)."""
-        index = index.to(self.images.device)
-        others = (None if each is None else each[index] for each in (self.linear, self.absent, self.upright))
-        return TrainingSet(self.images[index], self.points[index], self.labelled[index], *others)
+        """The samples at ascending `index` (n,), with images in memory."""
+        images = (
+            self.images[index.to(self.device)] if isinstance(self.images, Tensor) else self.images.take(index.numpy())
+        )
+        return self._with(images, index)
 
     def take(self, index: Tensor) -> Batch:
-        """The samples at `index` (n,) as a batch, not augmented."""
-        part = self.subset(index)
-        return Batch(part.images.float(), part.points, part.labelled, part.absent, part.upright)
+        """The samples at `index` (n,), of images in memory, as a batch, not augmented."""
+        assert isinstance(self.images, Tensor)
+        return self._with(self.images[index.to(self.device)], index).batch
+
+    def batches(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
+        """The samples at each of the `parts` (n,), in any order, as batches, not augmented; stored images are read ahead."""
+        if isinstance(self.images, Tensor):
+            yield from map(self.take, parts)
+            return
+        for part, images in zip(parts, self.images.read_ahead([part.numpy() for part in parts]), strict=True):
+            yield self._with(images, part).batch
+
+    def _with(self, images: Tensor | np.ndarray, index: Tensor) -> TrainingSet:
+        """The `images` of the samples at `index` (n,), with what is known of them."""
+        if not isinstance(images, Tensor):
+            images = torch.from_numpy(images if images.ndim == 4 else images[:, None]).to(
+                self.device, non_blocking=True
+            )
+        index = index.to(self.device)
+        linear, absent, upright = (
+            None if each is None else each[index] for each in (self.linear, self.absent, self.upright)
+        )
+        return TrainingSet(images, self.points[index], self.labelled[index], linear, absent, upright)
+
+    @property
+    def batch(self) -> Batch:
+        """All samples, with images in memory, as a batch."""
+        assert isinstance(self.images, Tensor)
+        return Batch(self.images.float(), self.points, self.labelled, self.absent, self.upright)
 
 
 class Epochs:
     """Augmented batches of a `TrainingSet`, epoch by epoch.
 
-    Each epoch visits every sample once in a new order; a last batch that is not full is filled up with samples from the
-    epoch's start, so that every step weighs the same. `steps` is the number of batches per epoch.
+    Each epoch visits every sample once in a new order, see `kptool.training.order`; a last batch that is not full is filled
+    up with samples from the epoch's start, so that every step weighs the same. `steps` is the number of batches per epoch.
     """
 
     def __init__(
@@ -110,15 +159,24 @@ class Epochs:
         """
         workers = workers or Workers()
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        order = torch.randperm(len(self.data), generator=generator)
+        order = self._order(generator)
         total = self.steps * self.batch_size
         order = order.repeat(math.ceil(total / len(order)))[:total]
         draws = draw(total, generator)
-        for step in range(first, self.steps):
-            mine = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)[workers.rank :: workers.world]
-            batch = self.data.take(order[mine])
+        shares = [
+            torch.arange(step * self.batch_size, (step + 1) * self.batch_size)[workers.rank :: workers.world]
+            for step in range(first, self.steps)
+        ]
+        batches = self.data.batches([order[share] for share in shares])
+        for step, (share, batch) in enumerate(zip(shares, batches, strict=True), first):
             if offset is not None:
                 batch = replace(batch, points=batch.points - offset)
-            device = batch.images.device
+            device = self.data.device
             noise = torch.Generator(device).manual_seed(self.seed * 1_000_003 + number * 65_537 + step)
-            yield augment(batch, draws[mine].to(device), self._swap, self.config, noise, workers)
+            yield augment(batch, draws[share].to(device), self._swap, self.config, noise, workers)
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """The samples in the order of an epoch, (N,)."""
+        if self.data.chunk is None:
+            return torch.randperm(len(self.data), generator=generator)
+        return shuffled(self.data.chunk, self.data.window, generator)

@@ -30,6 +30,8 @@ from kptool.training.optimizer import learning_rate, parameter_groups, update_av
 from kptool.training.paste import Boxed, paste
 
 STEPS, BATCH = 1200, 8
+MOST_SCENES = STEPS * BATCH
+"""Whole pictures that are read: each is seen at least once."""
 LEAST_STEPS = 100
 """Fewest steps where the time is limited."""
 _RATE, _TIMED = 2e-3, 4

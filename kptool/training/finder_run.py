@@ -33,7 +33,7 @@ def left_for_epochs(cache: Cache, trainer: Trainer, out: Path, budget: float, se
         state, _ = load_state(out, settings)
         if state.get("time") == budget and isinstance(state.get("budget"), float):
             return float(state["budget"])
-    each = finder.seconds_per_step(read_scenes(cache, TRAIN), trainer.config, trainer.device)
+    each = finder.seconds_per_step(read_scenes(cache, TRAIN, finder.MOST_SCENES), trainer.config, trainer.device)
     return budget - min(SHARE * budget, finder.STEPS * each * _SLACK)
 
 
@@ -45,7 +45,7 @@ def train_finder(
 
     budget: seconds, None for as long as it takes. Raises Stopped after a signal; the folder then holds the keypoint model.
     """
-    scenes, held_out = read_scenes(cache, TRAIN), read_scenes(cache, VAL)
+    scenes, held_out = (read_scenes(cache, part, finder.MOST_SCENES) for part in (TRAIN, VAL))
     started = time.perf_counter()
     folder.log(f"# finder: training on {len(scenes)} whole pictures of {scenes.size[1]}x{scenes.size[0]} px")
     try:

@@ -65,6 +65,7 @@ def train(
     fold: Fold | None = None,
     init: str | None = None,
     budget: float | None = None,
+    memory: int | None = None,
     finder: bool = True,
     on_epoch: OnEpoch | None = None,
     progress: Progress = silent,
@@ -77,9 +78,10 @@ def train(
     i-th of n folds of the cache and trains on the others, instead of the cache's own split. `init`, a weights file, a run
     folder or a name, initialises the layers that fit (see `kptool.training.init`); resuming does not read it again. With
     `budget`, in seconds, as many of the epochs are trained as fit, those before a resumption included, and the learning
-    rate's schedule is laid out for them. `finder`: also train one, where the cache has whole pictures to find instances in.
-    Raises DivergedError where a number is no longer finite, after which `out` holds
-    what it held before, and other KptoolErrors for bad input.
+    rate's schedule is laid out for them. `memory`: bytes that the images may take, by default half of what is available;
+    where they do not fit, they are read from the cache as they are needed, with the same result. `finder`: also train one,
+    where the cache has whole pictures to find instances in. Raises DivergedError where a number is no longer finite, after
+    which `out` holds what it held before, and other KptoolErrors for bad input.
     """
     chosen = devices.of_rank(devices.pick(device))
     with join("nccl" if chosen.type == "cuda" else "gloo") as workers, Cache(cache_path) as cache:
@@ -87,7 +89,7 @@ def train(
             config.batch_size % workers.world == 0,
             f"batch_size must be a multiple of {workers.world} processes; got {config.batch_size}",
         )
-        data = Split.load(cache, chosen, fold)
+        data = Split.load(cache, chosen, fold, memory)
         data.check(cache_path)
         trainer = Trainer(model, config, chosen, workers)
         settings = {"config": to_dict(model), "training": to_dict(config), "data": describe_data(cache, data)}

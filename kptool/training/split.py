@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from kptool.base.errors import ConfigError
 from kptool.base.version import __version__
 from kptool.cache.layout import Info
 from kptool.cache.store import Cache
+from kptool.cache.stored_images import StoredImages
 from kptool.data import absence, shapes, upright
 from kptool.data.notes import never_labelled
 from kptool.data.splits import folds
@@ -27,17 +29,20 @@ from kptool.network.cards import UPRIGHT
 from kptool.network.keypoint_model import KeypointModel
 from kptool.network.presence import KEY, MISSING
 from kptool.network.shape_prior import ShapePrior
+from kptool.system import devices, memory
 from kptool.training.batches import TrainingSet
 
 log = logging.getLogger(__name__)
 
+_SHARE = 0.5
+"""Of the available memory, what images may take."""
 Fold = tuple[int, int]
 """(i, n): the i-th, from 0, of n folds is for validation."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Training images on the device, and validation images in memory.
+    """Training images on the device, and validation images in memory, or both in the cache where they do not fit.
 
     mean_shape: (K, 2) of the training images, NaN without a label; baseline: its metrics on the validation images, None
     where no keypoint is labelled in both; val_rows: the validation images' rows in the source; images: uint8 (N, H, W) or
@@ -50,13 +55,17 @@ class Split:
     mean_shape: np.ndarray
     baseline: Metrics | None
     val_rows: list[int]
-    images: np.ndarray
+    images: np.ndarray | StoredImages
     truth: GroundTruth
     countable: np.ndarray
 
     @classmethod
-    def load(cls, cache: Cache, device: torch.device, fold: Fold | None = None) -> Split:
-        """Read the cache's own split, or a `fold`. Logs a warning where there are no validation images."""
+    def load(cls, cache: Cache, device: torch.device, fold: Fold | None = None, budget: int | None = None) -> Split:
+        """Read the cache's own split, or a `fold`. Logs a warning where there are no validation images.
+
+        Images that take more than `budget` bytes, by default half of what is available, stay in the cache, which must then
+        remain open; results do not depend on it.
+        """
         train, val = cache.index("train"), cache.index("val")
         if fold is not None:
             of = folds(cache.read("group"), fold[1], seed=0)
@@ -76,12 +85,15 @@ class Split:
         if together is not None:
             log.warning("%s", together)
         baseline = measure_mean_shape(shape, truth, info.names, info.size)
+        stored, held_out = cache.images(train), cache.images(val)
+        shown, seen = _placed(stored, held_out, budget, device)
+        images = TrainingSet.upload(shown, labels.points, labels.visibility, device, labels.back)
         return cls(
-            TrainingSet.upload(cache.read("images", train), labels.points, labels.visibility, device, labels.back),
+            images.stored_in(stored),
             shape,
             baseline,
             rows,
-            cache.read("images", val),
+            seen,
             truth,
             absence.countable(known) & labels.labelled.any(0),
         )
@@ -153,6 +165,24 @@ class Split:
             return {KEY: calibrated}
         why = presence.reason(there, counted, heatmaps=heatmaps, held_out=held_out)
         return {} if why is None else {MISSING: why}
+
+
+Images = np.ndarray | StoredImages
+
+
+def _placed(train: StoredImages, val: StoredImages, budget: int | None, device: torch.device) -> tuple[Images, Images]:
+    """Training and validation images, read into memory as far as they fit: if not both, those for validation, of which a
+    chunk holds few, where they take less than half."""
+    room = _SHARE * (memory.available() or math.inf) if budget is None else budget
+    free = devices.free_memory(device)
+    on_device = math.inf if free is None or budget is not None else _SHARE * free
+    if train.nbytes <= on_device and train.nbytes + val.nbytes <= room:
+        return train.all(), val.all()
+    log.warning(
+        "the images take %s and stay in the cache, from which they are read as they are needed (--memory)",
+        memory.as_text(train.nbytes + val.nbytes),
+    )
+    return train, val.all() if val.nbytes <= room / 2 else val
 
 
 def _plain(shape: np.ndarray | None) -> list[list[float | None]] | None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from kptool.base.config import ModelConfig, TrainConfig
 from kptool.base.errors import CheckpointError, ConfigError
+from kptool.cache.stored_images import blocks
 from kptool.evaluation.evaluation import Evaluation, Predictions, compare
 from kptool.network import cards, layers
 from kptool.network.keypoint_model import KeypointModel
@@ -77,6 +78,7 @@ class Trainer:
         self.taken: tuple[str, ...] = ()
         """the model's layers that were initialised from other weights, by name"""
         self._frozen: list[nn.Parameter] = []
+        self._sample: TrainingSet | None = None
         self._stop: Deferred | None = None
         self._check_interval = 1 if device.type == "cpu" else _CHECK_INTERVAL
 
@@ -161,7 +163,10 @@ class Trainer:
     def measure_training(self, data: TrainingSet, *, offset: bool = True) -> None:
         """Measure the averaged weights on some training images: their RMSE, and with it the label `offset` (see
         `KeypointModel.measure_offset`), which weights that only know small images would get wrong."""
-        part = data.subset(torch.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).long())
+        if self._sample is None:
+            self._sample = data.subset(torch.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).long())
+        part = self._sample
+        assert isinstance(part.images, Tensor)
         found = torch.cat(
             [self.average.points(images)[0] for images in torch.split(part.images, self.config.batch_size)]
         )
@@ -179,12 +184,11 @@ class Trainer:
     def validate(self, data: Split) -> tuple[Evaluation, float]:
         """Measure the averaged weights on the validation images; returns also their mean loss over labelled keypoints."""
         model, parts, total = self.average, [], 0.0
-        images = data.images if data.images.ndim == 4 else data.images[:, None]
-        for start in range(0, len(images), _VALIDATION_BATCH):
-            part = np.s_[start : start + _VALIDATION_BATCH]
+        for i, images in enumerate(blocks(data.images, _VALIDATION_BATCH)):
+            part = np.s_[i * _VALIDATION_BATCH : (i + 1) * _VALIDATION_BATCH]
             pixels, points, labelled = (
-                torch.from_numpy(np.ascontiguousarray(array[part])).to(self.device)
-                for array in (images, data.truth.points, data.truth.labelled)
+                torch.from_numpy(array).to(self.device)
+                for array in (images, data.truth.points[part], data.truth.labelled[part])
             )
             raw = model(pixels).float()
             parts.append(model.read(model.activate(raw)))

@@ -78,3 +78,14 @@ def test_scenes_of_another_shape_are_refused(cache: Path) -> None:
         file.create_dataset("scene_images", data=np.zeros((12, 5), np.uint8), chunks=(8, 5))
     with pytest.raises(CacheError, match="scene_images"):
         Cache(cache)
+
+
+def test_of_many_scenes_a_choice_is_read(cache: Path) -> None:
+    """Always the same, with the boxes of its pictures."""
+    with Cache(cache) as opened:
+        whole, some, again = (read_scenes(opened, TRAIN, most) for most in (None, 4, 4))
+    assert len(some) == 4 < len(whole)
+    places = [next(i for i, image in enumerate(whole.images) if np.array_equal(image, seen)) for seen in some.images]
+    for number, place in enumerate(places):
+        assert np.array_equal(some.boxes[some.scene == number], whole.boxes[whole.scene == place])
+    assert np.array_equal(some.images, again.images)
