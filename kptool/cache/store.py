@@ -27,6 +27,7 @@ readable by HDF5's own gzip filter.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -67,7 +68,11 @@ class CacheWriter:
     """
 
     def __init__(self, path: Path, info: Info) -> None:
-        self.info, self._path, self._file, self.count = info, path, hdf5.NewFile(path), 0
+        # HDF5 keeps a chunk in memory until it is full if there is room for it, and as long as its dataset is open;
+        # otherwise it is written, read back and verified for each block that is added.
+        room = BLOCK * math.prod(info.image_shape) + 1
+        self.info, self._path, self._file, self.count = info, path, hdf5.NewFile(path, rdcc_nbytes=room), 0
+        self._datasets: dict[str, h5py.Dataset] = {}
         k = len(info.names)
         with self._file.writing():
             self._create("images", info.image_shape, "u1")
@@ -80,7 +85,7 @@ class CacheWriter:
 
     def _create(self, name: str, shape: tuple[int, ...], dtype: str, **filters: Any) -> None:
         filters = filters or {"fletcher32": True}
-        self._file.create_dataset(
+        self._datasets[name] = self._file.create_dataset(
             name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(ROWS[name], *shape), **filters
         )
 
@@ -103,13 +108,13 @@ class CacheWriter:
             self.count += n
 
     def _extend(self, name: str, values: NDArray[Any]) -> None:
-        dataset = self._file[name]
+        dataset = self._datasets[name]
         dataset.resize(self.count + len(values), axis=0)
         dataset[self.count :] = values
 
     def _extend_heatmaps(self, heatmaps: NDArray[Any]) -> None:
         """Compress with ISA-L instead of HDF5's zlib, which would take longer than the rest of the extraction."""
-        dataset = self._file["heatmaps"]
+        dataset = self._datasets["heatmaps"]
         dataset.resize(self.count + len(heatmaps), axis=0)
         for i, maps in enumerate(np.ascontiguousarray(heatmaps), start=self.count):
             dataset.id.write_direct_chunk((i, 0, 0, 0), isal_zlib.compress(maps, 1))
@@ -152,7 +157,7 @@ class CacheWriter:
                 ("box_scene", np.concatenate(numbers)),
                 ("box_teaches", np.concatenate(block.teaches).astype(np.uint8)),
             ):
-                dataset = self._file[name]
+                dataset = self._datasets[name]
                 dataset.resize(len(dataset) + len(values), axis=0)
                 dataset[len(dataset) - len(values) :] = values
 

@@ -6,21 +6,19 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kptool.base.errors import ConfigError
 from kptool.cli.options import AsLabelled, Device, Json, ModelName, Plugin
 from kptool.cli.output import complain, emit, emit_json, emit_text, note, progress
-from kptool.cli.video_options import VideoOptions, lines, with_lines
+from kptool.cli.predict_tables import about, print_tables
+from kptool.cli.video_options import VideoOptions, pictures_only, with_lines
 
 if TYPE_CHECKING:
-    from kptool.predict.output import PicturePrediction
     from kptool.predict.predictor import Predictor
     from kptool.predict.stream import Predicted
-
-_TABLES = 5
 
 
 def predict(
@@ -67,6 +65,13 @@ def predict(
     csv: Annotated[bool, typer.Option("--csv", help="Print a csv, one row per keypoint.")] = False,
     coco: Annotated[Path | None, typer.Option(help="Write COCO keypoints json.", show_default=False)] = None,
     heatmaps: Annotated[Path | None, typer.Option(help="Write heatmaps to an HDF5 file.", show_default=False)] = None,
+    jsonl: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a line of JSON per picture as soon as it is predicted; a file that exists is continued.",
+            show_default=False,
+        ),
+    ] = None,
     names: Annotated[bool, typer.Option("--names", help="Write keypoint numbers and names into the drawings.")] = False,
     circles: Annotated[
         bool,
@@ -119,6 +124,7 @@ def predict(
         devices.pick(device)
     from kptool.data import intensity
     from kptool.data import pictures as reading
+    from kptool.predict import journal as journals
     from kptool.predict import stream
     from kptool.predict.output import csv_text
     from kptool.predict.predictor import Predictor
@@ -126,6 +132,8 @@ def predict(
 
     wanted, counts = reading.expand_counted(pictures)
     wanted = wanted if fps is None else reading.by_number(wanted)
+    if jsonl is not None:
+        pictures_only(wanted, {"--csv": csv, "--json": json, "--coco": coco, "--heatmaps": heatmaps, "--fps": fps})
     videos = VideoOptions(wanted, out, fps, track, track_gap, smooth, smooth_cutoff, smooth_beta)
     find = False if boxes else detect
     predictor = Predictor(
@@ -140,6 +148,10 @@ def predict(
         bar = stack.enter_context(progress(quiet=json or mine.rank > 0))
         outputs.reserve(wanted)
         part = wanted[mine.rank :: mine.world]
+        journal = None
+        if jsonl is not None:
+            journal = stack.enter_context(journals.opened(jsonl, predictor, boxes, mine))
+            part = journal.left(part)
         outputs.film = videos.open_film(stack, predictor, names=names, circles=circles, world=mine.world)
         one = stream.run(
             predictor,
@@ -148,27 +160,35 @@ def predict(
             boxes=boxes,
             outputs=outputs,
             follow=videos.follower(detected=predictor.detect and boxes is None),
+            journal=journal,
             progress=with_lines(bar, lambda text: note(f"kptool: {text}")),
         )
+        if journal is not None:
+            journal.close()
         everyone = mine.gather(one)
     if everyone is None:  # under torchrun, only the first process writes
         return
     done = stream.merge(wanted, everyone)
-    stream.write(predictor, done.found, out=videos.folder, coco=coco)
+    if journal is not None:
+        journal.collect()
+    else:
+        stream.write(predictor, done.found, out=videos.folder, coco=coco)
     notes = [*intensity.remark_notes(done.remarks), *(outputs.film.notes if outputs.film else ())]
     notes += _unlikely(predictor, done)
     for text in notes:
         note(f"kptool: {text}")
     for picture in done.failed:
         complain(f"kptool: {' '.join(picture.error.split())}")
-    if json:
+    if journal is not None:
+        emit(f"wrote {journal.summary()} to {jsonl}: {about(predictor)}")
+    elif json:
         _json(predictor, done, notes)
     elif csv:
         emit_text(csv_text(done.found, predictor.names, predictor.thing.column))
     else:
         written = [f"pictures to {out}/"] * bool(videos.folder)
         written += [str(path) for path in (videos.film, coco, heatmaps) if path]
-        _print(predictor, done, written)
+        print_tables(predictor, done, written)
     if done.failed:
         raise typer.Exit(2)
 
@@ -235,48 +255,3 @@ def _json(predictor: Predictor, done: Predicted, notes: Sequence[str]) -> None:
             "notes": [*predictor.card.caveats, *notes],
         }
     )
-
-
-def _print(predictor: Predictor, done: Predicted, written: Sequence[str]) -> None:
-    """Print the tables, and which outputs were written."""
-    emit(*_tables(done.found, predictor))
-    if written:
-        emit(f"wrote {', '.join(written)}: {_about(predictor)}")
-
-
-def _about(predictor: Predictor) -> str:
-    """The weights, and what their points are, for titles."""
-    from kptool.network.label_shift import POINTS
-
-    return f"by {predictor.origin}, {POINTS[predictor.points]}"
-
-
-def _tables(found: list[PicturePrediction], predictor: Predictor) -> list[Any]:
-    """One table per instance, or if there are many, one line per picture."""
-    thing, count = predictor.thing, sum(len(each.faces) for each in found)
-    if count > _TABLES or sum(each.frame is not None for each in found) > _TABLES:
-        pictures = "frames" if all(each.frame is not None for each in found) else "pictures"
-        whole = f"{thing.counted(count)} in {len(found)} {pictures}"
-        last = f"{whole}, {_about(predictor)}; --csv and --json print their keypoints"
-        return [*lines(found, thing.counted), last]
-    nothing = f"no {thing.name} found"
-    return [part for each in found for part in (_instance_tables(each, predictor) or [f"{each.name}: {nothing}"])]
-
-
-def _instance_tables(found: PicturePrediction, predictor: Predictor) -> list[Any]:
-    """One table of keypoints per instance, titled with the picture's name."""
-    from rich.table import Table
-
-    tables = []
-    described = found.describe(predictor.names)["faces"]
-    for number, face in enumerate(described):
-        which = found.name if len(described) == 1 else f"{found.name}, {predictor.thing.name} {number}"
-        title = f"{which}, {_about(predictor)}"
-        table = Table("keypoint", title=title, title_justify="left")
-        for head in ("x", "y", "score", "90 % within, px"):
-            table.add_column(head, justify="right")
-        for point in face["keypoints"]:
-            cells = ("-" if point[key] is None else f"{point[key]:.2f}" for key in ("x", "y", "score", "radius90"))
-            table.add_row(point["name"], *cells)
-        tables.append(table)
-    return tables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +105,19 @@ class VideoOptions:
         look = {"label": names, "circles": circles}
         one = drawn(self.film, self.pictures, predictor.names, predictor.tints, fps=self.fps, **look)
         return stack.enter_context(one)
+
+
+def pictures_only(names: Sequence[str], others: Mapping[str, object]) -> None:
+    """Raise ConfigError if --jsonl cannot be written: for videos, whose frames have no files, and with other outputs, which
+    would lack the pictures of an earlier run. `others`: these options' values."""
+    from kptool.data.video import is_video
+
+    for name, value in others.items():
+        if value:
+            raise ConfigError(f"--jsonl and {name} cannot be combined; run kptool once for each")
+    film = next((name for name in names if is_video(name)), None)
+    if film is not None:
+        raise ConfigError(f"--jsonl is for pictures; {film} is a video, for which there are --csv and --json")
 
 
 def with_lines(bar: Progress, tell: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic) -> Progress:

@@ -76,6 +76,7 @@ class Predictor:
         require(min_score is None or 0 <= min_score <= 1, f"min_score must be 0 to 1; got {min_score}")
         require(find_score is None or 0 <= find_score <= 1, f"find_score must be 0 to 1; got {find_score}")
         path, self.origin = cards.resolve(str(model))
+        self.weights, self.flip = path, flip
         self.backend = backends.load(path, device, flip=flip)
         self.card = self.backend.card
         cards.warn_unflipped(self.card.config, flip)

@@ -16,6 +16,7 @@ from kptool.data.pictures import InputPicture, collect_remarks
 from kptool.predict import backends, drawing, output
 from kptool.predict.following import Follower
 from kptool.predict.instances import Instance
+from kptool.predict.journal import Journal
 from kptool.predict.output import HeatmapFile, PicturePrediction
 from kptool.predict.predictor import Predictor
 from kptool.predict.video_output import VideoOutput
@@ -115,13 +116,15 @@ def run(
     boxes: Sequence[Box] | None = None,
     outputs: Outputs | None = None,
     follow: Follower | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Predicted:
     """Predict on each picture. `total` is for progress; `boxes` apply to every picture instead of detection.
 
-    `follow` tracks instances; every picture must then have a time.
+    `follow` tracks instances; every picture must then have a time. With a `journal`, predictions are written there, and not
+    returned.
     """
-    done = Predicted()
+    done, count = Predicted(), 0
     maps = outputs is not None and outputs.heatmaps is not None
     for batch in _batches(collect_remarks(pictures, done.remarks)):
         good = [picture for picture in batch if picture.pixels is not None]
@@ -138,8 +141,17 @@ def run(
                 outputs.add(picture, faces)
             size = picture.pixels.shape[0], picture.pixels.shape[1]
             light = [_light(face) for face in faces]
-            done.found.append(PicturePrediction(picture.name, size, light, picture.frame, picture.time))
-        count = len(done.found) + len(done.failed)
+            one = PicturePrediction(picture.name, size, light, picture.frame, picture.time)
+            if journal is None:
+                done.found.append(one)
+            else:
+                journal.add(one)
+        if journal is not None:
+            for picture in batch:
+                if picture.pixels is None:
+                    journal.fail(picture.name, picture.error)
+            journal.flush()
+        count += len(batch)
         if (last := batch[-1]).frame is not None:
             progress(f"{FRAMES} of {last.video}" if last.video else FRAMES, last.frame + 1, last.of)
         else:

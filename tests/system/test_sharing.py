@@ -84,3 +84,19 @@ def test_predict_prints_the_same(kptool: Any, labelled: Path, tmp_path: Path) ->
     assert ran.json() == json.loads(shared.stdout)
     assert len(ran.json()["images"]) == 10
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+@pytest.mark.long
+def test_predictions_of_two_processes_are_collected(kptool: Any, labelled: Path, run_folder: Path, tmp_path: Path) -> None:
+    """In one journal, which a single process knows to be complete."""
+    asked = ("predict", labelled, "--model", run_folder, "--jsonl", tmp_path / "two.jsonl")
+    ran = run(TWO, *asked)
+    assert ran.returncode == 0, ran.stderr
+    assert "the predictions for 64 pictures to" in ran.stdout
+    assert "64 pictures (64 of them from before)" in kptool(*asked).out
+    kptool(*asked[:-1], tmp_path / "one.jsonl")
+    found = []
+    for name in ("one", "two"):
+        head, *lines = map(json.loads, (tmp_path / f"{name}.jsonl").read_text().splitlines())
+        found.append((head, {line["file"]: len(line["faces"]) for line in lines}))
+    assert found[0] == found[1]
