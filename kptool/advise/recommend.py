@@ -9,7 +9,6 @@ a step.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +19,7 @@ from kptool.advise.facts import Facts
 from kptool.advise.probe import Probe
 from kptool.base.config import RECIPES, TrainConfig
 from kptool.cache.store import Cache
+from kptool.system import devices, memory
 
 FACES, BATCH = 1928, 16
 """Training images and batch size with which the recipes were measured."""
@@ -62,9 +62,9 @@ class Recipe:
 def recommend(cache: Cache, device: torch.device) -> Recipe:
     """A recipe for `cache` on `device`. Takes seconds, since it measures training steps."""
     facts = Facts.of(cache)
-    resident = facts.images * facts.channels * math.prod(facts.size)  # the images are kept on the device
-    memory = memory_of(device) - resident
-    model, probe, batch = choose(facts, device, memory)
+    room = memory_of(device)
+    room -= min(room / 2, facts.images * facts.channels * math.prod(facts.size))  # more images stay in the cache
+    model, probe, batch = choose(facts, device, room)
     images = int(batch.value)
     settings = {
         "width": Setting(
@@ -82,28 +82,27 @@ def recommend(cache: Cache, device: torch.device) -> Recipe:
     seconds = None
     if step is not None:
         seconds = training_seconds(facts, step * _work(facts, probe.name), images, int(settings["epochs"].value))
-    return Recipe(model, size(facts), settings, seconds, advice(facts, probe, memory))
+    return Recipe(model, size(facts), settings, seconds, advice(facts, probe, room))
 
 
 def memory_of(device: torch.device) -> float:
-    """Bytes that training may use: 80 % of a GPU's free memory, half of the machine's memory on the CPU."""
-    if device.type == "cuda":
-        return 0.8 * torch.cuda.mem_get_info(device)[0]
-    return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes that training may use: 80 % of a GPU's free memory, half of the machine's on the CPU."""
+    free = devices.free_memory(device)
+    return 0.5 * (memory.available() or math.inf) if free is None else 0.8 * free
 
 
-def choose(facts: Facts, device: torch.device, memory: float) -> tuple[Setting, Probe, Setting]:
-    """The first model of `CHOICES` for which a reasonable batch fits into `memory` bytes, its probe, and the batch size."""
+def choose(facts: Facts, device: torch.device, room: float) -> tuple[Setting, Probe, Setting]:
+    """The first model of `CHOICES` for which a reasonable batch fits into `room` bytes, its probe, and the batch size."""
     usual = BATCH if facts.images >= _FEW_IMAGES else _LEAST_BATCH
     wanted, few = _GPU_BATCH if device.type == "cuda" else usual, max(2, facts.images // 4)
     for name, divisor in CHOICES:
         probe = Probe(name, divisor, facts.skeleton, facts.size, facts.channels, device)
-        fit = probe.fit(memory)
+        fit = probe.fit(room)
         if fit >= min(few, _LEAST_BATCH):
             break
     batch = 2 ** int(math.log2(max(2, min(wanted, few, fit))))
     if fit < min(wanted, few):
-        why = f"a larger batch does not fit: an image takes {probe.image_bytes / 1e6:,.0f} MB of {memory / 1e9:.1f} GB"
+        why = f"a larger batch does not fit: an image takes {probe.image_bytes / 1e6:,.0f} MB of {room / 1e9:.1f} GB"
     elif few < wanted:
         why = f"with only {facts.images} images, so that an epoch has at least four steps"
     elif device.type == "cuda":
@@ -234,10 +233,10 @@ def training_seconds(facts: Facts, step: float, batch: int, epochs: int) -> floa
     return epochs * step * (math.ceil(facts.images / batch) + facts.val / batch / 3)
 
 
-def advice(facts: Facts, probe: Probe, memory: float) -> tuple[str, ...]:
+def advice(facts: Facts, probe: Probe, room: float) -> tuple[str, ...]:
     """Advice on problems that training settings cannot fix."""
     found = []
-    if probe.fit(memory) < 2:
+    if probe.fit(room) < 2:
         found.append("two images of this size may not fit the memory; extract smaller ones with --size")
     if facts.never is not None:
         found.append(f"{facts.never}: label some, or remove those keypoints, which cannot be learnt")

@@ -25,6 +25,7 @@ from kptool.evaluation.shared_keypoints import shared
 from kptool.network.label_shift import AS_LABELLED
 from kptool.predict import stream
 from kptool.predict.predictor import Predictor
+from kptool.system.processors import READERS
 from kptool.system.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from kptool.report.canvas import Figure
 
-_AHEAD, _READERS = 16, 2
+_AHEAD = 16
 _TRAINED = "{n} of these pictures {are} of the training, so the numbers are too good; --split val leaves them out"
 
 
@@ -245,7 +246,7 @@ def _predict(
 
 def _read(pictures: Sequence[LabelledPicture]) -> Iterator[InputPicture]:
     """The pictures in order, some read ahead."""
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(pictures), _AHEAD):
             some = pictures[start : start + _AHEAD]
             for each, decoded in zip(some, pool.map(lambda picture: picture.read(), some), strict=True):

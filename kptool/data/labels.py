@@ -28,10 +28,11 @@ from kptool.data.lookup import locate
 from kptool.data.notes import counted
 from kptool.data.scenes import FILLS, Extent, Scenes
 from kptool.data.splits import own_split
+from kptool.system.processors import READERS
 from kptool.system.text import is_file
 
 CROPS = ("auto", "box", "picture")
-_BLOCK, _READERS = 32, 2
+_BLOCK = 32
 _COLOUR_SAMPLE = 8
 """Pictures that decide whether the data set is in colour."""
 _MOST_BEYOND = 3
@@ -277,7 +278,7 @@ def _blocks(
     step: int = 1,
 ) -> Iterator[Samples]:
     """Every `step`-th block of samples from number `first` on; pictures are read in threads, one block at a time."""
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         for start in range(first * _BLOCK, len(things), step * _BLOCK):
             rows = range(start, min(start + _BLOCK, len(things)))
             crops = list(pool.map(crop, [things[i] for i in rows], [places[i] for i in rows], rows))

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import DataError, KptoolError
 from kptool.data import images, video
+from kptool.system.processors import READERS
 from kptool.system.walking import files_below
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
-_AHEAD, _READERS = 32, 2
+_AHEAD = 32
 _MOST_BYTES = 500_000_000
 
 
@@ -116,7 +117,7 @@ def read(names: Sequence[str], *, frames: int | None = None, fps: float | None =
         for number, picture in enumerate(read(some)):
             yield replace(picture, frame=number, time=round(number / fps, 6), of=len(some))
         return
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         waiting: deque[Future[InputPicture]] = deque()
         for name in names:
             if video.is_video(name):

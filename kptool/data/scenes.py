@@ -20,6 +20,7 @@ from kptool.base.geometry import Size, apply_affine, fit_box, image_box
 from kptool.data import images
 from kptool.data.annotations import LabelFile, Labelled, SceneBlock
 from kptool.data.boxes import Boxes
+from kptool.system.processors import READERS
 
 FILLS = 0.6
 """Share of a picture's width or height from which an instance fills it: below, it is cropped, and has to be found first."""
@@ -27,7 +28,7 @@ _LEAST, _MOST, _STEP = 192, 512, 32
 """Shortest and longest side of a scene, and what its sides are multiples of, pixels."""
 _WANTED = 24.0
 """The size that a small instance should have in a scene: the square root of its box's area, pixels."""
-_SAMPLE, _BLOCK, _READERS = 500, 8, 2
+_SAMPLE, _BLOCK = 500, 8
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Scenes:
     def __call__(self) -> Iterator[SceneBlock]:
         rows, beside = by_picture(self.places, self.others)
         every = list(dict.fromkeys([*rows, *beside]))
-        with ThreadPoolExecutor(_READERS) as pool:
+        with ThreadPoolExecutor(READERS) as pool:
             for start in range(0, len(every), _BLOCK):
                 some = every[start : start + _BLOCK]
                 parts = pool.map(lambda p: self._scene(p, rows.get(p, []), beside.get(p, [])), some)

@@ -87,7 +87,9 @@ def test_predict_prints_the_same(kptool: Any, labelled: Path, tmp_path: Path) ->
 
 
 @pytest.mark.long
-def test_predictions_of_two_processes_are_collected(kptool: Any, labelled: Path, run_folder: Path, tmp_path: Path) -> None:
+def test_predictions_of_two_processes_are_collected(
+    kptool: Any, labelled: Path, run_folder: Path, tmp_path: Path
+) -> None:
     """In one journal, which a single process knows to be complete."""
     asked = ("predict", labelled, "--model", run_folder, "--jsonl", tmp_path / "two.jsonl")
     ran = run(TWO, *asked)
