@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from kptool.data.png import encode_png
 
-_MAX_PENDING = 4
+_MAX_PENDING = 8
 """Blocks of images that may wait in memory."""
+_WRITERS = 4
+"""Threads: each waits for the disk after each image, which then takes those of the others along."""
 
 
 class ImageWriter:
     """Writes PNG files below `folder`. Leaving the context waits for all of them, and raises the first error."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._pool = folder, ThreadPoolExecutor(max_workers=2)
+        self._folder, self._pool = folder, ThreadPoolExecutor(_WRITERS)
         self._pending: deque[Future[None]] = deque()
 
     def write(self, names: list[str], images: NDArray[np.uint8]) -> None:
