@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from kptool import heatmaps, plugins
@@ -159,21 +158,20 @@ def compiled(bench: Bench) -> dict[str, float]:
 
 
 def render_and_loss(bench: Bench) -> dict[str, float]:
-    """Targets and loss beside the loss alone, with its backward pass, on the network's output."""
+    """Targets and loss beside the loss alone, with its backward pass, on the network's output; also of drawn targets, as
+    losses take them that have no form for separable ones."""
     trainer, fixed = bench.trainer(), next(bench.batches())
     raw = torch.randn(
         (bench.batch, len(bench.model.names), *trainer.model.heatmap_size), device=bench.device, requires_grad=True
     )
-    target, points = trainer.targets(fixed)
-
-    def loss(target: Tensor, points: Tensor) -> None:
-        trainer.model.loss.function(raw, target, points).sum().backward()
-
+    loss, factors, drawn = trainer.model.loss, trainer.targets.factors(fixed), trainer.targets(fixed)
+    assert loss.separable is not None
     took = bench.times(
         {
-            "render and loss": lambda: loss(*trainer.targets(fixed)),
-            "loss": lambda: loss(target, points),
-            "render": lambda: trainer.targets(fixed),
+            "render and loss": lambda: trainer.targets.losses(loss, raw, fixed).sum().backward(),
+            "loss": lambda: loss.separable(raw, *factors).sum().backward(),  # type: ignore[misc]
+            "drawn targets and loss": lambda: loss.function(raw, *trainer.targets(fixed)).sum().backward(),
+            "loss of drawn targets": lambda: loss.function(raw, *drawn).sum().backward(),
         }
     )
     took["render and loss / loss"] = took["render and loss"] / took["loss"]

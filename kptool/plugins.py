@@ -80,12 +80,16 @@ class Loss:
     and `points` is `target`; for heatmaps, `output` (raw) and `target` (peak 1) are (N, K, h, w) and `points` (N, K, 2)
     are the true positions in heatmap pixels. `activation(raw, sigma)` turns raw heatmaps into those that decoders read,
     with a peak of about 1; None for coordinates. `summary` describes the loss in a line.
+
+    `separable(output, column, row, points)`, if there is one, is the same loss for targets that are the outer products of
+    `column` (N, K, h) and `row` (N, K, w). The trainer then neither draws nor stores target heatmaps.
     """
 
     output: Output
     function: Callable[[Tensor, Tensor, Tensor], Tensor]
     summary: str
     activation: Callable[[Tensor, float], Tensor] | None = None
+    separable: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from kptool import heatmaps
 from kptool.base.config import ModelConfig
 from kptool.base.geometry import Size, heatmap_size, to_heatmap
 from kptool.network.keypoint_model import KeypointModel, pixels_to_normalised
+from kptool.plugins import Loss
 from kptool.training.augmentation import Batch
 
 
@@ -32,7 +33,31 @@ class Targets:
         size = (batch.images.shape[-2], batch.images.shape[-1])
         points = to_heatmap(batch.points, self.stride)
         on_cpu = points.device.type == "cpu"
-        return self._render(batch, size) if on_cpu else self._compute(points, batch.labelled, size), points
+        if on_cpu:
+            return self._render(batch, size), points
+        column, row, points = self.factors(batch)
+        return column[..., :, None] * row[..., None, :], points
+
+    def losses(self, loss: Loss, raw: Tensor, batch: Batch) -> Tensor:
+        """The loss (n, K) of the network's raw output for each keypoint of a batch."""
+        if loss.separable is not None:
+            return loss.separable(raw, *self.factors(batch))
+        return loss.function(raw, *self(batch))
+
+    def factors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The targets as `Loss.separable` takes them: column (n, K, h) and row (n, K, w), whose outer product they are, and
+        points; both factors are 0 where there is no label."""
+        points = to_heatmap(batch.points, self.stride)
+        height, width = heatmap_size((batch.images.shape[-2], batch.images.shape[-1]), self.stride)
+        row, column = (
+            torch.exp(
+                -0.5
+                * ((torch.arange(side, device=points.device) - points[..., axis, None]) / self.config.sigma).square()
+            )
+            for axis, side in enumerate((width, height))
+        )
+        there = batch.labelled[..., None]
+        return column * there, row * there, points
 
     def _render(self, batch: Batch, size: Size) -> Tensor:
         """Heatmaps (n, K, h, w) of images of `size`, float32, drawn by the C++ core."""
@@ -48,11 +73,3 @@ class Targets:
                 threads=torch.get_num_threads(),
             )
         return torch.from_numpy(renderer(batch.points.numpy(), batch.labelled.numpy()))
-
-    def _compute(self, points: Tensor, labelled: Tensor, size: Size) -> Tensor:
-        """The same on an accelerator, as outer products of one-dimensional Gaussians about `points` (n, K, 2)."""
-        height, width = heatmap_size(size, self.stride)
-        x = torch.arange(width, device=points.device) - points[..., :1]
-        y = torch.arange(height, device=points.device) - points[..., 1:]
-        row, column = (torch.exp(-0.5 * (d / self.config.sigma).square()) for d in (x, y))
-        return column[..., :, None] * row[..., None, :] * labelled[..., None, None]

@@ -192,8 +192,8 @@ class Trainer:
             )
             raw = model(pixels).float()
             parts.append(model.read(model.activate(raw)))
-            target, where = self.targets(Batch(pixels, points - model.offset, labelled))
-            total += float(torch.where(labelled, model.loss.function(raw, target, where), 0.0).sum())
+            each = self.targets.losses(model.loss, raw, Batch(pixels, points - model.offset, labelled))
+            total += float(torch.where(labelled, each, 0.0).sum())
         found = Predictions(*(torch.cat(arrays).numpy() for arrays in zip(*parts, strict=True)))
         return compare(found, data.truth, model.config), total / max(1, int(data.truth.labelled.sum()))
 
@@ -230,10 +230,9 @@ class Trainer:
         With several processes, `batch` is this process's share, and its summed loss is divided by the keypoints of all
         shares and multiplied by `world`: DDP averages gradients over processes, which then gives the whole batch's.
         """
-        target, points = self.targets(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             raw = self.network(batch.images)
-        each = self.model.loss.function(raw.float(), target, points)
+        each = self.targets.losses(self.model.loss, raw.float(), batch)
         count = batch.learnt.sum()
         if self.workers.world > 1:
             dist.all_reduce(count)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from kptool import heatmaps, plugins
 from kptool.base.config import AugmentConfig, ModelConfig
-from kptool.base.geometry import to_heatmap
 from kptool.network import maxima
 from kptool.network.keypoint_model import KeypointModel
 from kptool.training.augmentation import Batch, augment, draw
@@ -55,7 +54,8 @@ def test_targets_are_the_core_s(device: torch.device) -> None:
     points = torch.from_numpy(rng.uniform(-4, 60, (6, 3, 2)).astype(np.float32))
     labelled = torch.from_numpy(rng.random((6, 3)) < 0.8)
     expected, _ = targets(Batch(torch.empty(6, 1, 48, 64), points, labelled))
-    found = targets._compute(to_heatmap(points, model.stride).to(device), labelled.to(device), (48, 64))
+    column, row, _ = targets.factors(Batch(torch.empty(6, 1, 48, 64), points.to(device), labelled.to(device)))
+    found = column[..., None] * row[..., None, :]
     assert float((found.cpu() - expected).abs().max()) <= PIXELS
 
 

@@ -117,3 +117,28 @@ def test_dsnt_of_an_empty_target_is_lowest_for_a_uniform_map() -> None:
     assert torch.allclose(function(torch.full_like(raw, 3.0), empty, nowhere), torch.zeros(2, 1), atol=1e-5)
     loss.sum().backward()
     assert torch.allclose(raw.grad, raw.detach().flatten(2).softmax(-1).view_as(raw) - 1 / 35, atol=1e-6)
+
+
+@SETTINGS
+@given(st.integers(0, 2**32), st.integers(3, 12), st.integers(3, 12), st.floats(0.5, 3), st.booleans())
+@pytest.mark.parametrize("name", ["bce", "dsnt"])
+def test_losses_of_separable_targets(name: str, seed: int, height: int, width: int, sigma: float, peaked: bool) -> None:
+    """Those of the targets' outer product, and their gradients; the second target is empty."""
+    rng = np.random.default_rng(seed)
+    points = torch.from_numpy(rng.uniform(0, [width - 1, height - 1], (1, 3, 2)))
+    row, column = (
+        torch.exp(-0.5 * ((torch.arange(side) - points[..., axis, None]) / sigma).square())
+        for axis, side in enumerate((width, height))
+    )
+    row[:, 1], column[:, 1] = 0, 0
+    target = column[..., None] * row[..., None, :]
+    start = target * 9 if peaked else torch.from_numpy(rng.normal(0, 3, target.shape))
+    loss = plugins.load_loss(name)
+    assert loss.separable is not None
+    found = []
+    for function, parts in ((loss.function, (target,)), (loss.separable, (column, row))):
+        output = start.float().requires_grad_()
+        each = function(output, *(part.float() for part in parts), points.float())
+        each.sum().backward()
+        found.append((each, output.grad))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=2e-6)
