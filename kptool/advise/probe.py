@@ -25,7 +25,11 @@ from kptool.training.batches import Epochs, TrainingSet
 from kptool.training.schedule import Schedule
 from kptool.training.trainer import Trainer
 
-_SIDE, _LIMIT, _STEPS = 128, 10.0, 4
+_SIDE, _LIMIT, _STEPS = 128, 10.0, 20
+_ENOUGH, _LEAST_STEPS = 3.0, 3
+"""Seconds of steps that are enough, and steps that are measured in any case, after the first."""
+_BUSY = 0.75
+"""Share of its threads' time in which a program that has the processors to itself computes, at least."""
 _PEAK = 3
 """A step's peak memory relative to the saved activations: 2.3 to 2.7 for four models at 96 to 512 pixels."""
 _PER_PARAMETER = 20
@@ -52,22 +56,34 @@ class Probe:
         self._fixed = _PER_PARAMETER * sum(p.numel() for p in network.parameters())
         self.image_bytes = _PEAK * self._area * self._saved_bytes()
         """bytes of a step per image of its batch"""
+        self.busy = False
+        """whether other programs took processors from the steps that were measured last"""
 
     def fit(self, memory: float) -> int:
         """The largest batch that fits into `memory` bytes; 0 where the parameters alone do not fit."""
         return max(0, int((memory - self._fixed) / self.image_bytes))
 
     def seconds(self, batch: int) -> float | None:
-        """Seconds of a step with `batch` images; None where measuring takes more than about ten seconds."""
+        """Seconds of a step with `batch` images; None where measuring takes more than about ten seconds.
+
+        Also finds out whether other programs keep the processors `busy`.
+        """
         times: list[float] = []
+        computed = 0.0
         for part in islice(self._batches(batch), _STEPS):
-            started = time.perf_counter()
+            started, before = time.perf_counter(), time.process_time()
             float(self._trainer.train_step(part))  # float() waits for the device
             times.append(time.perf_counter() - started)
-            if sum(times) > _LIMIT:
+            computed += (time.process_time() - before) if len(times) > 1 else 0.0
+            measured = sum(times[1:])
+            if measured + times[0] > _LIMIT or (measured > _ENOUGH and len(times) > _LEAST_STEPS):
                 break
+        if len(times) < 2:
+            return None
+        on_cpu = self._trainer.device.type == "cpu"
+        self.busy = on_cpu and computed < _BUSY * torch.get_num_threads() * measured
         # the first warms up; the fastest of the others is disturbed the least by what else the machine does
-        return min(times[1:]) * self._area if len(times) > 1 else None
+        return min(times[1:]) * self._area
 
     def _saved_bytes(self) -> float:
         """Bytes of activations saved for the backward pass, per image."""

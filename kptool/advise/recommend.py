@@ -35,6 +35,7 @@ _FEW_IMAGES, _LONGER = 500, 2
 _SMALL, _SMALL_FROM = 0.5, 128
 """The share of a training with images of half the size, and the longer side in pixels from which on images have it: bees of
 128 pixels kept apart improved from PCK@0.1 62.5 to 74.4 % with the same work, see docs/measured.md."""
+_BUSY = "other programs use this machine's processors too; without them, training takes less time than that"
 _LEAST_EPOCHS, _MOST_EPOCHS, _FEW_VAL, _SOME_ABSENT = 10, 400, 50, 0.01
 
 
@@ -82,7 +83,8 @@ def recommend(cache: Cache, device: torch.device) -> Recipe:
     seconds = None
     if step is not None:
         seconds = training_seconds(facts, step * _work(facts, probe.name), images, int(settings["epochs"].value))
-    return Recipe(model, size(facts), settings, seconds, advice(facts, probe, room))
+    notes = (_BUSY,) if probe.busy and seconds is not None else ()
+    return Recipe(model, size(facts), settings, seconds, (*notes, *advice(facts, probe, room)))
 
 
 def memory_of(device: torch.device) -> float:

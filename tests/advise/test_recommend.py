@@ -15,7 +15,7 @@ import torch
 from conftest import tree
 
 from kptool import plugins
-from kptool.advise import recommend
+from kptool.advise import probe, recommend
 from kptool.advise.facts import Facts
 from kptool.advise.probe import Probe
 from kptool.base import recipes
@@ -146,6 +146,24 @@ def test_a_step_is_measured_and_scaled_by_area() -> None:
     assert seconds is not None
     assert 0 < seconds < 10
     assert recommend.training_seconds(changed(images=32, val=24), 0.5, 16, 10) == pytest.approx(10 * 0.5 * 2.5)
+
+
+@pytest.mark.parametrize(("share", "busy"), [(1.0, False), (0.6, True)])
+def test_a_busy_machine_is_noticed(share: float, busy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the process computes in a part of its threads' time; enough steps are measured to tell."""
+    now = [0.0]
+
+    def step(*_: object) -> float:
+        now[0] += 0.5
+        return 0.0
+
+    chosen = Probe("unet", 8, FACE15, (32, 32), 1, CPU)
+    monkeypatch.setattr(chosen._trainer, "train_step", step)
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(probe.time, "process_time", lambda: share * now[0] * torch.get_num_threads())
+    assert chosen.seconds(2) == 0.5
+    assert now[0] == 4.0
+    assert chosen.busy is busy
 
 
 def test_few_images_get_small_batches_and_turned_objects_more_epochs() -> None:
