@@ -1,7 +1,6 @@
 #include "checksum.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "dispatch.hpp"
@@ -9,33 +8,34 @@
 namespace kptool {
 namespace {
 
-constexpr std::size_t lanes = 16;
-constexpr std::size_t most_rows = 360;  // the largest number for which no lane's second sum overflows
+constexpr std::uint32_t block = 256;  // words, so few that no sum overflows
 constexpr std::uint64_t modulus = 65535;
 
 struct Sums {
-    std::uint64_t plain;     // of the words
-    std::uint64_t weighted;  // of the plain sums after each word
+    std::uint32_t plain;     // of the words
+    std::uint32_t weighted;  // of the plain sums after each word
 };
 
-// The sums of rows of `lanes` words each, in the machine's byte order. A lane's word of row i is counted rows - i times
-// by its own second sum; in the order of words it counts lanes * (rows - i) - lane times.
-KPTOOL_VERSIONS Sums add_rows(const std::uint8_t* data, std::size_t rows) {
-    std::array<std::uint32_t, lanes> first{}, second{};
-    for (std::size_t row = 0; row < rows; ++row) {
-        std::array<std::uint16_t, lanes> words;
-        std::memcpy(words.data(), data + row * sizeof(words), sizeof(words));
-        for (std::size_t i = 0; i < lanes; ++i) {
-            first[i] += words[i];
-            second[i] += first[i];
-        }
-    }
+// Of a block of words in the machine's byte order.
+KPTOOL_INLINE Sums add_block(const std::uint8_t* data) {
     Sums sums{0, 0};
-    for (std::size_t i = 0; i < lanes; ++i) {
-        sums.plain += first[i];
-        sums.weighted += lanes * std::uint64_t{second[i]} - i * std::uint64_t{first[i]};
+    for (std::uint32_t i = 0; i < block; ++i) {
+        std::uint16_t word;
+        std::memcpy(&word, data + 2 * i, sizeof word);
+        sums.plain += word;
+        sums.weighted += word * (block - i);
     }
     return sums;
+}
+
+// Adds whole blocks to both sums.
+KPTOOL_VERSIONS void add_blocks(const std::uint8_t* data, std::size_t blocks, std::uint64_t* plain,
+                                std::uint64_t* weighted) {
+    for (std::size_t i = 0; i < blocks; ++i) {
+        const Sums sums = add_block(data + 2 * block * i);
+        *weighted += block * *plain + sums.weighted;
+        *plain += sums.plain;
+    }
 }
 
 bool little_endian() {
@@ -48,23 +48,22 @@ bool little_endian() {
 }  // namespace
 
 std::uint32_t fletcher32(const std::uint8_t* data, std::size_t count) {
-    constexpr std::size_t row_bytes = 2 * lanes;
+    constexpr std::size_t block_bytes = 2 * block, most = 4096;  // blocks, so few that neither sum overflows
     std::uint64_t plain = 0, weighted = 0;
-    std::size_t rows = count / row_bytes;
-    while (rows > 0) {
-        const std::size_t some = std::min(rows, most_rows);
-        const Sums sums = add_rows(data, some);
-        weighted = (weighted + some * lanes * plain + sums.weighted) % modulus;
-        plain = (plain + sums.plain) % modulus;
-        data += some * row_bytes;
-        rows -= some;
+    for (std::size_t blocks = count / block_bytes; blocks > 0;) {
+        const std::size_t some = std::min(blocks, most);
+        add_blocks(data, some, &plain, &weighted);
+        plain %= modulus;
+        weighted %= modulus;
+        data += some * block_bytes;
+        blocks -= some;
     }
     // Swapping the bytes of all words multiplies their sums by 256, modulo 65535.
     if (little_endian()) {
         plain = plain * 256 % modulus;
         weighted = weighted * 256 % modulus;
     }
-    for (std::size_t rest = count % row_bytes, i = 0; i < rest; i += 2) {
+    for (std::size_t rest = count % block_bytes, i = 0; i < rest; i += 2) {
         plain += (std::uint64_t{data[i]} << 8) | (i + 1 < rest ? data[i + 1] : 0U);
         weighted += plain;
     }
