@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from kptool.base.config import configure
-from kptool.cache.layout import BLOCK, Info
+from kptool.cache.chunk_size import BLOCK
+from kptool.cache.layout import Info
 from kptool.cache.store import Cache, CacheWriter
 from kptool.data.annotations import Samples
 from kptool.system.workers import Workers

@@ -82,7 +82,7 @@ class Loss:
     with a peak of about 1; None for coordinates. `summary` describes the loss in a line.
 
     `separable(output, column, row, points)`, if there is one, is the same loss for targets that are the outer products of
-    `column` (N, K, h) and `row` (N, K, w). The trainer then neither draws nor stores target heatmaps.
+    `column` (N, K, h) and `row` (N, K, w). The trainer then calls it instead of `function`, and draws no target heatmaps.
     """
 
     output: Output

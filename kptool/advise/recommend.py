@@ -35,6 +35,8 @@ _FEW_IMAGES, _LONGER = 500, 2
 _SMALL, _SMALL_FROM = 0.5, 128
 """The share of a training with images of half the size, and the longer side in pixels from which on images have it: bees of
 128 pixels kept apart improved from PCK@0.1 62.5 to 74.4 % with the same work, see docs/measured.md."""
+_UNKNOWN = 8e9
+"""Bytes that training may use where nothing tells how many there are."""
 _BUSY = "other programs use this machine's processors too; without them, training takes less time than that"
 _LEAST_EPOCHS, _MOST_EPOCHS, _FEW_VAL, _SOME_ABSENT = 10, 400, 50, 0.01
 
@@ -90,7 +92,10 @@ def recommend(cache: Cache, device: torch.device) -> Recipe:
 def memory_of(device: torch.device) -> float:
     """Bytes that training may use: 80 % of a GPU's free memory, half of the machine's on the CPU."""
     free = devices.free_memory(device)
-    return 0.5 * (memory.available() or math.inf) if free is None else 0.8 * free
+    if free is not None:
+        return 0.8 * free
+    here = memory.available()
+    return _UNKNOWN if here is None else 0.5 * here
 
 
 def choose(facts: Facts, device: torch.device, room: float) -> tuple[Setting, Probe, Setting]:

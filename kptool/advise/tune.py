@@ -108,7 +108,7 @@ class _Search:
         with Cache(cache) as opened:
             self._info = opened.info
             require(len(opened.index("val")) > 0, f"{cache} has no validation images; extract again with --val 0.1")
-            data = Split.load(opened, torch.device("cpu"))
+            data = Split.load(opened, torch.device("cpu"), budget=0)  # only to describe it
             data.check(cache)
             described = describe_data(opened, data)
         self._given, self._baseline = dict(given), data.baseline_rmse

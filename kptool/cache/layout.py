@@ -23,28 +23,12 @@ from kptool.base.config import MAX_SIDE
 from kptool.base.errors import CacheError, ConfigError, DataError
 from kptool.base.geometry import Size, heatmap_size
 from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
+from kptool.cache.chunk_size import ROWS, rows_of
 from kptool.data.splits import SPLITS
 from kptool.system.text import strict_json
 
 SCHEMA = 1
 HEATMAP_DTYPES = ("uint8", "float16", "float32", "none")
-BLOCK = 64
-"""Images in a chunk, and the default number of samples that are read at once."""
-ROWS = {
-    "images": BLOCK,
-    "keypoints": 1024,
-    "visibility": 1024,
-    "row": 4096,
-    "affine": 1024,
-    "heatmaps": 1,
-    "picture_size": 4096,
-    "scene_images": 8,
-    "scene_split": 4096,
-    "box": 4096,
-    "box_scene": 4096,
-    "box_teaches": 4096,
-}
-"""Samples in a chunk of each dataset; /split and /group are one chunk each."""
 _MAX_DATASETS, _MAX_DESCRIPTION = 64, 1 << 22
 _FILTERS = {h5z.FILTER_FLETCHER32, h5z.FILTER_DEFLATE}
 _MAX_COORDINATE = 1e6
@@ -267,8 +251,9 @@ def _check_storage(path: Path, dataset: h5py.Dataset, name: str) -> None:
     """
     properties, count = dataset.id.get_create_plist(), dataset.shape[0]
     filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
-    rows = ROWS.get(name, max(1, count))
-    chunked = properties.get_layout() == h5d.CHUNKED and dataset.chunks == (rows, *dataset.shape[1:])
+    shape = dataset.shape[1:]
+    rows = {ROWS[name], rows_of(name, shape)} if name in ROWS else {max(1, count)}  # once, 64 of any images
+    chunked = properties.get_layout() == h5d.CHUNKED and dataset.chunks in {(each, *shape) for each in rows}
     if not chunked or not filters <= (_FILTERS if name == "heatmaps" else {h5z.FILTER_FLETCHER32}):
         raise CacheError(
             f"{path}: /{name} is not stored as kptool stores it; make it again with `kptool extract --force`"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kptool.base.errors import CacheError
 from kptool.base.geometry import Size
+from kptool.cache.chunk_size import ROWS
 from kptool.cache.store import Cache, CacheWriter
 from kptool.data.annotations import Source
 from kptool.data.splits import SPLITS, TEST, TRAIN, VAL
@@ -71,8 +72,17 @@ def read_scenes(cache: Cache, part: int, most: int | None = None) -> SceneSet:
         )
     mine = np.flatnonzero(split == part)
     if most is not None and len(mine) > most:
-        mine = np.sort(np.random.default_rng(part).choice(mine, most, replace=False))
+        mine = _chosen(mine, most, part)
     inside = np.isin(scene, mine)
     renumbered = np.searchsorted(mine, scene[inside])
     boxes, teaches = cache.read("box")[inside], cache.read("box_teaches")[inside] > 0
     return SceneSet(cache.read("scene_images", mine), boxes, renumbered, teaches)
+
+
+def _chosen(scenes: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """`most` of the ascending `scenes`, of whole chunks where possible, since reading one of a chunk reads all."""
+    chunk = scenes // ROWS["scene_images"]
+    order = np.random.default_rng(seed).permutation(np.unique(chunk))
+    place = np.empty(chunk.max() + 1, np.int64)
+    place[order] = np.arange(len(order))
+    return np.sort(scenes[np.argsort(place[chunk], kind="stable")[:most]])

@@ -39,8 +39,9 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from kptool.base.errors import CacheError, ConfigError
-from kptool.cache.chunks import Chunks
-from kptool.cache.layout import BLOCK, HEATMAP_DTYPES, ROWS, SCHEMA, Info, check_values, open_file
+from kptool.cache.chunk_size import BLOCK, ROWS, rows_of
+from kptool.cache.chunks import Chunks, RawFile
+from kptool.cache.layout import HEATMAP_DTYPES, SCHEMA, Info, check_values, open_file
 from kptool.cache.stored_images import StoredImages
 from kptool.data.annotations import Samples, SceneBlock
 from kptool.data.notes import never_labelled
@@ -50,6 +51,8 @@ from kptool.system import hdf5, quarantine
 __all__ = ["HEATMAP_DTYPES", "SCHEMA", "Cache", "CacheWriter", "Info"]
 
 _IMAGES = ("images", "scene_images")
+_CHUNK_ROOM = 8 << 20
+"""Memory for chunks of each dataset while a cache is written, at least."""
 _SCENES: tuple[tuple[str, tuple[int, ...], str], ...] = (
     ("scene_images", (), "u1"),
     ("scene_split", (), "u1"),
@@ -70,7 +73,7 @@ class CacheWriter:
     def __init__(self, path: Path, info: Info) -> None:
         # HDF5 keeps a chunk in memory until it is full if there is room for it, and as long as its dataset is open;
         # otherwise it is written, read back and verified for each block that is added.
-        room = BLOCK * math.prod(info.image_shape) + 1
+        room = max(_CHUNK_ROOM, rows_of("images", info.image_shape) * math.prod(info.image_shape) + 1)
         self.info, self._path, self._file, self.count = info, path, hdf5.NewFile(path, rdcc_nbytes=room), 0
         self._datasets: dict[str, h5py.Dataset] = {}
         k = len(info.names)
@@ -86,7 +89,7 @@ class CacheWriter:
     def _create(self, name: str, shape: tuple[int, ...], dtype: str, **filters: Any) -> None:
         filters = filters or {"fletcher32": True}
         self._datasets[name] = self._file.create_dataset(
-            name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(ROWS[name], *shape), **filters
+            name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(rows_of(name, shape), *shape), **filters
         )
 
     def append(self, samples: Samples, heatmaps: NDArray[Any] | None) -> None:
@@ -189,7 +192,7 @@ class Cache:
             raise CacheError(f"there is no cache at {path}; make one with `kptool extract`")
         quarantine.check_opens(path)
         self._file, self.info = open_file(path)
-        self._chunks: dict[str, Chunks] = {}
+        self._raw, self._chunks = RawFile(path, self._file), dict[str, Chunks]()
 
     def __len__(self) -> int:
         return int(self._file["split"].shape[0])
@@ -224,12 +227,17 @@ class Cache:
         """
         dataset = self._file[name]
         if name not in self._chunks:
-            self._chunks[name] = Chunks(self.path, dataset)
+            self._chunks[name] = Chunks(self.path, self._raw, dataset)
         return StoredImages(self._chunks[name], np.arange(len(dataset)) if index is None else index)
 
     def picture_sizes(self) -> NDArray[np.int32] | None:
         """H and W of the source picture of each sample, (N, 2); None if the cache does not hold them."""
         return self.read("picture_size") if "picture_size" in self._file else None
+
+    @property
+    def scene_bytes(self) -> int:
+        """Memory that a whole picture takes, in bytes; only where there are `scenes`."""
+        return math.prod(self._file["scene_images"].shape[1:])
 
     @property
     def scenes(self) -> int:
@@ -248,8 +256,7 @@ class Cache:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-        for chunks in self._chunks.values():
-            chunks.close()
+        self._raw.close()
 
     def __enter__(self) -> Cache:
         return self

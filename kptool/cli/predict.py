@@ -133,7 +133,8 @@ def predict(
     wanted, counts = reading.expand_counted(pictures)
     wanted = wanted if fps is None else reading.by_number(wanted)
     if jsonl is not None:
-        pictures_only(wanted, {"--csv": csv, "--json": json, "--coco": coco, "--heatmaps": heatmaps, "--fps": fps})
+        others = {"--csv": csv, "--json": json, "--out": out, "--coco": coco, "--heatmaps": heatmaps, "--fps": fps}
+        pictures_only(wanted, others)
     videos = VideoOptions(wanted, out, fps, track, track_gap, smooth, smooth_cutoff, smooth_beta)
     find = False if boxes else detect
     predictor = Predictor(
@@ -150,7 +151,7 @@ def predict(
         part = wanted[mine.rank :: mine.world]
         journal = None
         if jsonl is not None:
-            journal = stack.enter_context(journals.opened(jsonl, predictor, boxes, mine))
+            journal = stack.enter_context(journals.opened(jsonl, predictor, boxes, wanted, mine))
             part = journal.left(part)
         outputs.film = videos.open_film(stack, predictor, names=names, circles=circles, world=mine.world)
         one = stream.run(
@@ -164,14 +165,13 @@ def predict(
             progress=with_lines(bar, lambda text: note(f"kptool: {text}")),
         )
         if journal is not None:
-            journal.close()
+            journal.finish()
         everyone = mine.gather(one)
+        held = "" if journal is None or everyone is None else journal.collect(wanted)
     if everyone is None:  # under torchrun, only the first process writes
         return
     done = stream.merge(wanted, everyone)
-    if journal is not None:
-        journal.collect()
-    else:
+    if journal is None:
         stream.write(predictor, done.found, out=videos.folder, coco=coco)
     notes = [*intensity.remark_notes(done.remarks), *(outputs.film.notes if outputs.film else ())]
     notes += _unlikely(predictor, done)
@@ -180,7 +180,7 @@ def predict(
     for picture in done.failed:
         complain(f"kptool: {' '.join(picture.error.split())}")
     if journal is not None:
-        emit(f"wrote {journal.summary()} to {jsonl}: {about(predictor)}")
+        emit(f"wrote {held} to {jsonl}: {about(predictor)}")
     elif json:
         _json(predictor, done, notes)
     elif csv:

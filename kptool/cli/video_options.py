@@ -115,9 +115,10 @@ def pictures_only(names: Sequence[str], others: Mapping[str, object]) -> None:
     for name, value in others.items():
         if value:
             raise ConfigError(f"--jsonl and {name} cannot be combined; run kptool once for each")
-    film = next((name for name in names if is_video(name)), None)
-    if film is not None:
-        raise ConfigError(f"--jsonl is for pictures; {film} is a video, for which there are --csv and --json")
+    other = next((name for name in names if is_video(name) or name == "-"), None)
+    if other is not None:
+        what = "standard input" if other == "-" else f"the video {other}"
+        raise ConfigError(f"--jsonl is for files of pictures, not for {what}; --csv and --json print its keypoints")
 
 
 def with_lines(bar: Progress, tell: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic) -> Progress:

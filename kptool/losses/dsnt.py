@@ -14,6 +14,9 @@ from torch import Tensor
 
 from kptool.plugins import Loss
 
+_LEAST = 1e-6
+"""Sum of a target below which it is empty: its point is far outside the map."""
+
 
 def dsnt(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
     """Distance in units of half the map plus KL(t || p) in nats, (N, K); only KL(t || p) for an empty target."""
@@ -21,9 +24,9 @@ def dsnt(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
     log_p = output.float().flatten(2).log_softmax(-1)
     truth = target.float().flatten(2)
     total = truth.sum(-1, keepdim=True)
-    truth = torch.where(total > 0, truth / total.clamp_min(1e-6), 1 / (height * width))
+    truth = torch.where(total > _LEAST, truth / total.clamp_min(_LEAST), 1 / (height * width))
     divergence = (torch.xlogy(truth, truth) - truth * log_p).sum(-1)
-    return torch.where(total[..., 0] > 0, _distance(log_p.exp().view(output.shape), points), 0.0) + divergence
+    return torch.where(total[..., 0] > _LEAST, _distance(log_p.exp().view(output.shape), points), 0.0) + divergence
 
 
 def separable(output: Tensor, column: Tensor, row: Tensor, points: Tensor) -> Tensor:
@@ -32,9 +35,9 @@ def separable(output: Tensor, column: Tensor, row: Tensor, points: Tensor) -> Te
     output = output.float()
     total = output.flatten(2).logsumexp(-1)
     column, row = column.float(), row.float()
-    there = (column.sum(-1) > 0) & (row.sum(-1) > 0)
+    there = (column.sum(-1) > _LEAST) & (row.sum(-1) > _LEAST)
     column, row = (
-        torch.where(there[..., None], each / each.sum(-1, keepdim=True).clamp_min(1e-6), 1 / each.shape[-1])
+        torch.where(there[..., None], each / each.sum(-1, keepdim=True).clamp_min(_LEAST), 1 / each.shape[-1])
         for each in (column, row)
     )
     expected = (column[..., None, :] @ output @ row[..., None])[..., 0, 0]

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,112 +18,115 @@ from typing import Any
 from kptool.base.errors import DataError
 from kptool.base.geometry import Box
 from kptool.base.version import __version__
+from kptool.network.finder_config import finder_beside
 from kptool.predict.backends import weights_hash
 from kptool.predict.output import CONVENTION, PicturePrediction
 from kptool.predict.predictor import Predictor
-from kptool.system.files import sync
+from kptool.system.files import lock, sync
 from kptool.system.printable import printable, printable_all
 from kptool.system.text import strict_json
 from kptool.system.workers import Workers
 
 _PART = "part"
+_MAY_DIFFER = ("kptool", "model")
+"""What the first line says and a continuation need not repeat: the weights decide, not their name."""
 
 
 class Journal:
-    """Predictions in the file `path`, which is continued if it exists: `done` holds the names of its pictures.
+    """Predictions in the file `path`, which is continued if it exists: `done` holds the names of the pictures in it, but for
+    those that could not be read, which are tried again.
 
     head: what the predictions depend on, as JSON holds it. names, key: as in `PicturePrediction.describe`. Raises DataError for
-    a file that is no journal, one with another head, and where it cannot be written.
+    a file that is no journal, one with another head, and where it cannot be written, and ConfigError if another run writes it.
     """
 
     def __init__(
         self, path: Path, head: Mapping[str, Any], names: Sequence[str], key: str, workers: Workers | None = None
     ) -> None:
         self._path, self._head, self._names, self._key = path, dict(head), names, key
-        self._workers = workers or Workers()
-        self.done = {name for file in (path, *_parts(path)) for name in self._names_in(file)}
-        self.added = 0
-        world, rank = self._workers.world, self._workers.rank
-        own = path if world == 1 else path.with_name(f"{path.name}.{_PART}{rank}")
-        try:
+        workers = workers or Workers()
+        self.done: set[str] = set()
+        own = path if workers.world == 1 else path.with_name(f"{path.name}.{_PART}{workers.rank}")
+        with self._writing(), ExitStack() as stack:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if workers.rank == 0:  # for as long as the run takes, also where the processes write files of their own
+                self._lock = stack.enter_context(path.open("ab"))
+                lock(self._lock.fileno(), path, "--jsonl")
+            for file in (path, *_parts(path)):
+                self.done |= {entry["file"] for _, entry in self._entries(file) if "error" not in entry}
             _cut_to_whole_lines(own)
-            self._file = own.open("ab")
-        except OSError as error:
-            raise self._unwritable(error) from error
-        if not self._file.tell():
-            self._write(self._head)
-
-    def summary(self) -> str:
-        """How many pictures it holds, on rank 0 after `collect`."""
-        total = sum(1 for _ in self._names_in(self._path))
-        before = f" ({len(self.done)} of them from before)" if self.done else ""
-        return f"the predictions for {total} pictures{before}"
+            self._file = stack.enter_context(own.open("ab"))
+            if not self._file.tell():
+                self._file.write(_line(self._head))
+                self._file.flush()
+            self._opened = stack.pop_all()
 
     def left(self, pictures: Sequence[str]) -> list[str]:
-        """Those pictures of which the journal has nothing yet."""
+        """Those pictures of which the journal has no predictions yet."""
         return [name for name in pictures if printable(name) not in self.done]
 
     def add(self, found: PicturePrediction) -> None:
         """Write the instances of a picture."""
         self._write(found.describe(self._names, self._key))
-        self.added += 1
 
     def fail(self, name: str, error: str) -> None:
         """Write why a picture could not be read."""
         self._write({"file": name, "error": error})
-        self.added += 1
 
     def flush(self) -> None:
         """Hand what was written to the system, after which only a crash of the machine can lose it."""
-        try:
+        with self._writing():
             self._file.flush()
-        except OSError as error:
-            raise self._unwritable(error) from error
 
-    def collect(self) -> None:
-        """Append the files of all processes to the journal and remove them; call it on rank 0 after all have closed theirs."""
-        parts = _parts(self._path)
-        if not parts:
-            return
-        _cut_to_whole_lines(self._path)
-        known = set(self._names_in(self._path))
-        with self._path.open("ab") as file:
-            if not file.tell():
-                file.write(_line(self._head))
-            for part in parts:
-                for line, entry in self._entries(part):
-                    if entry.get("file") not in known:
-                        known.add(str(entry.get("file")))
-                        file.write(line)
-        sync(self._path)
-        for part in parts:
-            part.unlink()
-
-    def close(self) -> None:
-        """Make sure that all is on the disk."""
-        if self._file.closed:
-            return
-        try:
+    def finish(self) -> None:
+        """Make sure that what was written is on the disk."""
+        with self._writing():
             self._file.flush()
             os.fsync(self._file.fileno())
+
+    def collect(self, wanted: Sequence[str]) -> str:
+        """Append the files of all processes to the journal and remove them, on rank 0 after all have finished; returns how
+        many of the `wanted` pictures it holds, in words. Raises DataError if it lacks one."""
+        with self._writing():
             self._file.close()
-        except OSError as error:
-            raise self._unwritable(error) from error
+            parts = _parts(self._path)
+            if parts:
+                _cut_to_whole_lines(self._path)
+                with self._path.open("ab") as file:
+                    if not file.tell():
+                        file.write(_line(self._head))
+                    file.writelines(line for part in parts for line, _ in self._entries(part))
+                sync(self._path)
+                for part in parts:
+                    part.unlink()
+            latest = {entry["file"]: "error" in entry for _, entry in self._entries(self._path)}
+        lost = [name for name in map(printable, wanted) if name not in latest]
+        if lost:
+            raise DataError(
+                f"{self._path} lacks {len(lost)} of {len(wanted)} pictures, such as {lost[0]}, which another process predicted;"
+                " the processes must share its folder; run it again"
+            )
+        before = sum(name in self.done for name in map(printable, wanted))
+        return f"the predictions for {len(wanted)} pictures" + (f" ({before} of them from before)" if before else "")
+
+    def close(self) -> None:
+        """Close the file, and let others write it."""
+        with self._writing():
+            self._opened.close()
 
     def _write(self, entry: Mapping[str, Any]) -> None:
-        try:
+        with self._writing():
             self._file.write(_line(entry))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raise DataError where the file cannot be written."""
+        try:
+            yield
         except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> DataError:
-        return DataError(
-            f"{self._path} cannot be written: {error.strerror or error}; choose another place with --jsonl"
-        )
-
-    def _names_in(self, file: Path) -> Iterator[str]:
-        return (str(entry.get("file")) for _, entry in self._entries(file))
+            raise DataError(
+                f"{self._path} cannot be written: {error.strerror or error}; choose another place with --jsonl"
+            ) from error
 
     def _entries(self, file: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """The whole lines of a journal after its first, and what they hold. Raises DataError if they are not of this one."""
@@ -135,22 +139,23 @@ class Journal:
                     self._check(file, self._head if short and _line(self._head).startswith(line) else _parsed(line))
                 if short:
                     return
-                entry = _parsed(line)
                 if number == 1:
                     continue
-                if entry is None or "file" not in entry:
+                entry = _parsed(line)
+                if entry is None or not isinstance(entry.get("file"), str):
                     raise DataError(f"{file}: line {number} is not one of kptool's predictions; choose another --jsonl")
                 yield line, entry
 
     def _check(self, file: Path, head: dict[str, Any] | None) -> None:
         """Raise DataError if the first line is not this journal's."""
-        if head is None or "model" not in head:
+        if head is None or "weights" not in head:
             raise DataError(f"{file} is not a file of kptool's predictions; choose another --jsonl")
-        other = [key for key in self._head if key != "kptool" and head.get(key) != json.loads(_line(self._head))[key]]
+        now = json.loads(_line(self._head))
+        other = [key for key in now if key not in _MAY_DIFFER and head.get(key) != now[key]]
         if other:
-            was, now = (str(where.get(other[0]))[:80] for where in (head, self._head))
+            was, is_ = (str(where.get(other[0]))[:80] for where in (head, now))
             raise DataError(
-                f"{file} holds predictions with another {other[0]} ({was}, now {now}); choose another --jsonl, or delete it"
+                f"{file} holds predictions with another {other[0]} ({was}, now {is_}); choose another --jsonl, or delete it"
             )
 
     def __enter__(self) -> Journal:
@@ -162,12 +167,18 @@ class Journal:
         self.close()
 
 
-def opened(path: Path, predictor: Predictor, boxes: Sequence[Box] | None, workers: Workers) -> Journal:
-    """A journal of what `predictor` finds, which is continued only by one with the same weights and options."""
+def opened(
+    path: Path, predictor: Predictor, boxes: Sequence[Box] | None, wanted: Sequence[str], workers: Workers
+) -> Journal:
+    """A journal of what `predictor` finds in the `wanted` pictures, which is continued only with the same weights and options,
+    and in the same folder if names are relative to it."""
+    finder = finder_beside(predictor.weights) if predictor.finder is not None else None
     head = {
         "kptool": __version__,
         "model": predictor.origin,
         "weights": weights_hash(predictor.weights),
+        "finder": None if finder is None else weights_hash(finder),
+        "folder": None if all(Path(name).is_absolute() for name in wanted) else str(Path.cwd()),
         "points": predictor.points,
         "coordinates": CONVENTION,
         "detect": predictor.detect,

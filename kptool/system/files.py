@@ -94,13 +94,15 @@ def locked(folder: Path) -> Iterator[None]:
             f"{folder} cannot be written: {error.strerror or error}; choose another folder with --out"
         ) from error
     try:
-        _lock(handle, folder)
+        lock(handle, folder, "--out")
         yield
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, folder: Path) -> None:
+def lock(handle: int, path: Path, option: str) -> None:
+    """Lock the opened file or folder at `path` until `handle` is closed. Raises ConfigError, naming the `option` that chooses
+    another, if another process holds it. Windows: no lock is taken."""
     if sys.platform == "win32":
         return
     import fcntl
@@ -108,7 +110,7 @@ def _lock(handle: int, folder: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ConfigError(f"another kptool is writing to {folder}; wait for it, or choose another --out") from None
+        raise ConfigError(f"another kptool is writing to {path}; wait for it, or choose another {option}") from None
 
 
 @contextlib.contextmanager

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from kptool.base.errors import ConfigError
+from kptool.system import slurm
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _CGROUP = Path("/sys/fs/cgroup")
 _PROCESS = Path("/proc/self/cgroup")
 _MEMINFO = Path("/proc/meminfo")
+_NAMES_1, _NAMES_2 = ("memory.limit_in_bytes", "memory.usage_in_bytes"), ("memory.max", "memory.current")
+"""A control group's files with its limit and what it has taken, in both versions."""
 
 
 def parse_size(text: str | int) -> int:
@@ -31,15 +35,14 @@ def as_text(size: float) -> str:
 
 
 def available() -> int | None:
-    """Bytes that could be taken without swapping, within the limit of the process's control group; None if unknown.
+    """Bytes that could be taken without swapping, within the limits of the process's control groups; None if unknown.
 
-    Divided among the processes that torchrun started on this machine.
+    Divided among the processes that torchrun or `srun` started on this machine.
     """
-    found = [size for size in (_from_meminfo(), _from_cgroup()) if size is not None]
+    found = [size for size in (_from_meminfo(), *_from_cgroups()) if size is not None]
     if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:  # macOS: all there is
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    local = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return min(found) // max(1, int(local) if local.isdigit() else 1) if found else None
+    return min(found) // slurm.local_world() if found else None
 
 
 def _from_meminfo() -> int | None:
@@ -50,12 +53,32 @@ def _from_meminfo() -> int | None:
     return None if match is None else int(match[1]) << 10
 
 
-def _from_cgroup() -> int | None:
-    """What the control group, of version 2, has left."""
+def _from_cgroups() -> Iterator[int | None]:
+    """What the process's control group and those that contain it have left, of either version."""
     try:
-        group = _PROCESS.read_text().rpartition("::/")[2].strip()
-        folder = _CGROUP / group
-        limit, taken = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        lines = _PROCESS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = (*line.split(":", 2), "", "")[:3]
+        first = "memory" in controllers.split(",")
+        if not first and controllers:
+            continue
+        root, names = (_CGROUP / "memory", _NAMES_1) if first else (_CGROUP, _NAMES_2)
+        folder = root / group.strip("/")
+        while folder.is_relative_to(root):
+            yield _left(folder, *names)
+            folder = folder.parent
+
+
+def _left(folder: Path, limit_name: str, used_name: str) -> int | None:
+    """What one control group has left; pages of files that have not been used lately can be taken."""
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in (limit_name, used_name))
+        statistics = (folder / "memory.stat").read_text()
     except OSError:
         return None
-    return max(0, int(limit) - int(taken)) if limit.isdigit() and taken.isdigit() else None
+    if not limit.isdigit() or not used.isdigit():
+        return None
+    match = re.search(r"^(?:total_)?inactive_file (\d+)", statistics, re.MULTILINE)
+    return max(0, int(limit) - int(used) + (0 if match is None else int(match[1])))

@@ -29,6 +29,15 @@ def adopt(environment: MutableMapping[str, str] = os.environ) -> None:
     environment.setdefault("MASTER_PORT", str(_FIRST_PORT + number % _PORTS))
 
 
+def local_world(environment: MutableMapping[str, str] = os.environ) -> int:
+    """The number of processes on this machine that torchrun or an `srun` step started; at least 1."""
+    stated = environment.get("LOCAL_WORLD_SIZE")
+    if stated is None and environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":
+        stated = environment.get("SLURM_STEP_TASKS_PER_NODE", "1")
+    match = re.match(r"\d+", stated or "1")  # Slurm writes 4(x2),3: the first node's is close enough to all
+    return max(1, int(match[0])) if match else 1
+
+
 def first_host(nodes: str) -> str:
     """The first host of Slurm's compressed list: "gpu[03-05,9],login" -> "gpu03"; "" for an empty list."""
     plain = re.sub(r"\[(\d+)[^\]]*\]", r"\1", nodes)

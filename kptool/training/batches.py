@@ -91,6 +91,13 @@ class TrainingSet:
         return len(self.images)
 
     def subset(self, index: Tensor) -> TrainingSet:
+        """The samples at ascending `index` (n,); images that are in the cache stay there."""
+        if isinstance(self.images, Tensor):
+            return self._with(self.images[index.to(self.device)], index)
+        stored = StoredImages(self.images.chunks, self.images.index[index.numpy()])
+        return self._with(stored, index).stored_in(stored)
+
+    def loaded(self, index: Tensor) -> TrainingSet:
         """The samples at ascending `index` (n,), with images in memory."""
         images = (
             self.images[index.to(self.device)] if isinstance(self.images, Tensor) else self.images.take(index.numpy())
@@ -110,9 +117,9 @@ class TrainingSet:
         for part, images in zip(parts, self.images.read_ahead([part.numpy() for part in parts]), strict=True):
             yield self._with(images, part).batch
 
-    def _with(self, images: Tensor | np.ndarray, index: Tensor) -> TrainingSet:
+    def _with(self, images: Tensor | np.ndarray | StoredImages, index: Tensor) -> TrainingSet:
         """The `images` of the samples at `index` (n,), with what is known of them."""
-        if not isinstance(images, Tensor):
+        if isinstance(images, np.ndarray):
             images = torch.from_numpy(images if images.ndim == 4 else images[:, None]).to(
                 self.device, non_blocking=True
             )

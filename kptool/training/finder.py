@@ -30,8 +30,8 @@ from kptool.training.optimizer import learning_rate, parameter_groups, update_av
 from kptool.training.paste import Boxed, paste
 
 STEPS, BATCH = 1200, 8
-MOST_SCENES = STEPS * BATCH
-"""Whole pictures that are read: each is seen at least once."""
+_SCENE_BYTES = 2 << 30
+"""Memory for whole pictures."""
 LEAST_STEPS = 100
 """Fewest steps where the time is limited."""
 _RATE, _TIMED = 2e-3, 4
@@ -157,6 +157,11 @@ def train(
         fit.take_step(index, steps)
         progress("finder", fit.step, steps)
     return fit.average, _measured(fit.average, fit.settings, held_out, device, fit.step)
+
+
+def most_scenes(scene_bytes: int) -> int:
+    """How many whole pictures of so many bytes are read: those that the steps see, each once, or as many as fit."""
+    return max(BATCH, min(STEPS * BATCH, _SCENE_BYTES // scene_bytes))
 
 
 def seconds_per_step(scenes: SceneSet, config: TrainConfig, device: torch.device) -> float:

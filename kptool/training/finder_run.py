@@ -17,6 +17,8 @@ from kptool.training.trainer import Trainer
 
 SHARE, _SLACK = 0.3, 1.1
 """Of a time budget, the largest part for the finder; the part is its steps' measured time with this factor."""
+_TIMED = 64
+"""Whole pictures on which steps are timed."""
 
 
 def wanted(cache: Cache, *, asked: bool, fold: object) -> bool:
@@ -33,7 +35,7 @@ def left_for_epochs(cache: Cache, trainer: Trainer, out: Path, budget: float, se
         state, _ = load_state(out, settings)
         if state.get("time") == budget and isinstance(state.get("budget"), float):
             return float(state["budget"])
-    each = finder.seconds_per_step(read_scenes(cache, TRAIN, finder.MOST_SCENES), trainer.config, trainer.device)
+    each = finder.seconds_per_step(read_scenes(cache, TRAIN, _TIMED), trainer.config, trainer.device)
     return budget - min(SHARE * budget, finder.STEPS * each * _SLACK)
 
 
@@ -45,7 +47,8 @@ def train_finder(
 
     budget: seconds, None for as long as it takes. Raises Stopped after a signal; the folder then holds the keypoint model.
     """
-    scenes, held_out = (read_scenes(cache, part, finder.MOST_SCENES) for part in (TRAIN, VAL))
+    most = finder.most_scenes(cache.scene_bytes)
+    scenes, held_out = (read_scenes(cache, part, most) for part in (TRAIN, VAL))
     started = time.perf_counter()
     folder.log(f"# finder: training on {len(scenes)} whole pictures of {scenes.size[1]}x{scenes.size[0]} px")
     try:

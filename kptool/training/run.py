@@ -20,6 +20,7 @@ from kptool.cache.store import Cache
 from kptool.network import cards
 from kptool.system import devices
 from kptool.system.files import locked
+from kptool.system.memory import as_text
 from kptool.system.progress import Progress, silent
 from kptool.system.signals import deferred
 from kptool.system.workers import join
@@ -91,6 +92,12 @@ def train(
         )
         data = Split.load(cache, chosen, fold, memory)
         data.check(cache_path)
+        if data.stored and workers.rank == 0:
+            log.warning(
+                "%s of images stay in the cache, because they would take more memory than there is to be used (--memory);"
+                " they are read as they are needed",
+                as_text(data.stored),
+            )
         trainer = Trainer(model, config, chosen, workers)
         settings = {"config": to_dict(model), "training": to_dict(config), "data": describe_data(cache, data)}
         settings["data"] |= data.turned(model, config)

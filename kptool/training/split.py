@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,12 @@ class Split:
         )
 
     @property
+    def stored(self) -> int:
+        """Bytes of images that stay in the cache."""
+        parts = (self.train.images, self.images)
+        return sum(each.nbytes for each in parts if isinstance(each, StoredImages))
+
+    @property
     def baseline_rmse(self) -> float | None:
         """The RMSE of the mean shape on the validation images, source pixels."""
         return None if self.baseline is None else self.baseline.rmse
@@ -173,16 +180,14 @@ Images = np.ndarray | StoredImages
 def _placed(train: StoredImages, val: StoredImages, budget: int | None, device: torch.device) -> tuple[Images, Images]:
     """Training and validation images, read into memory as far as they fit: if not both, those for validation, of which a
     chunk holds few, where they take less than half."""
-    room = _SHARE * (memory.available() or math.inf) if budget is None else budget
+    if budget is None:
+        available = memory.available()
+        budget = sys.maxsize if available is None else int(_SHARE * available)
     free = devices.free_memory(device)
-    on_device = math.inf if free is None or budget is not None else _SHARE * free
-    if train.nbytes <= on_device and train.nbytes + val.nbytes <= room:
+    on_device = math.inf if free is None else _SHARE * free
+    if train.nbytes <= on_device and train.nbytes + val.nbytes <= budget:
         return train.all(), val.all()
-    log.warning(
-        "the images take %s and stay in the cache, from which they are read as they are needed (--memory)",
-        memory.as_text(train.nbytes + val.nbytes),
-    )
-    return train, val.all() if val.nbytes <= room / 2 else val
+    return train, val.all() if val.nbytes <= budget / 2 else val
 
 
 def _plain(shape: np.ndarray | None) -> list[list[float | None]] | None:

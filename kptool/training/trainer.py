@@ -164,7 +164,7 @@ class Trainer:
         """Measure the averaged weights on some training images: their RMSE, and with it the label `offset` (see
         `KeypointModel.measure_offset`), which weights that only know small images would get wrong."""
         if self._sample is None:
-            self._sample = data.subset(torch.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).long())
+            self._sample = data.loaded(torch.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).long())
         part = self._sample
         assert isinstance(part.images, Tensor)
         found = torch.cat(

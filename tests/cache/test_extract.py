@@ -91,7 +91,10 @@ def test_the_same_seed_gives_the_same_file_contents(kptool: Any, in_tmp: Path) -
     kaggle_csv(Path("training.csv"), rows=30)
     for out, seed in (("a", 0), ("b", 0), ("c", 1)):
         kptool("extract", "training.csv", "--out", out, "--seed", seed)
-    splits = [Cache(Path(out) / "dataset.h5").read("split").tolist() for out in "abc"]
+    splits = []
+    for out in "abc":
+        with Cache(Path(out) / "dataset.h5") as cache:
+            splits.append(cache.read("split").tolist())
     assert splits[0] == splits[1] != splits[2]
     assert Path("a/keypoints.csv").read_bytes() == Path("b/keypoints.csv").read_bytes()
 

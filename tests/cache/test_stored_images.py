@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -14,9 +19,10 @@ from test_cache_layout import INFO, samples, write
 from kptool import _core
 from kptool.base.errors import CacheError
 from kptool.cache import stored_images
-from kptool.cache.chunks import Chunks
+from kptool.cache.chunks import Chunks, RawFile
 from kptool.cache.store import Cache
 from kptool.cache.stored_images import LANES, StoredImages, blocks, window
+from kptool.system import hdf5
 
 COLOUR = dataclasses.replace(INFO, channels=3, heatmaps="none")
 
@@ -85,15 +91,25 @@ def test_images_in_any_order_are_read_ahead(cache: Path, monkeypatch: pytest.Mon
     assert sorted(seen) == list(range(21))
 
 
-def test_only_two_windows_of_chunks_are_in_memory(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_two_windows_of_chunks_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100, if the reader is slow and the threads are fast."""
     monkeypatch.setattr(stored_images, "_WINDOW_BYTES", 1)
-    seen = reads(monkeypatch)
-    with Cache(cache) as opened:
+    tiny = dataclasses.replace(COLOUR, size=(1, 1))
+    path = write(tmp_path / "a.h5", [samples(6400, tiny)], tiny)
+    asked: list[int] = []
+    submit = ThreadPoolExecutor.submit
+
+    def noted(self: ThreadPoolExecutor, function: object, chunk: int) -> object:
+        asked.append(chunk)
+        return submit(self, function, chunk)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", noted)
+    with Cache(path) as opened:
         stored = opened.images()
         assert window(stored.chunks.nbytes) == LANES
-        ahead = [len(set(seen)) - i // 64 for i, _ in enumerate(stored.read_ahead(np.arange(1290)[:, None]))]  # type: ignore[arg-type]
-    assert max(ahead) <= 2 * LANES + 1
-    assert len(seen) == 21
+        ahead = [len(asked) - i // 64 for i, _ in enumerate(stored.read_ahead(np.arange(6400)[:, None]))]  # type: ignore[arg-type]
+    assert max(ahead) == 2 * LANES
+    assert asked == list(range(100))
 
 
 def test_reading_may_end_early(cache: Path) -> None:
@@ -149,8 +165,8 @@ def test_chunks_without_their_filter_are_refused(tmp_path: Path) -> None:
         dataset = file.create_dataset("images", (2, 4), "u1", chunks=(1, 4), fletcher32=True)
         dataset.id.write_direct_chunk((0, 0), bytes(4), 1)
         dataset.id.write_direct_chunk((1, 0), bytes(8), 0)
-    with h5py.File(path) as file, pytest.raises(CacheError, match="not stored as kptool stores it"):
-        Chunks(path, file["images"])
+    with h5py.File(path) as file, closing(RawFile(path, file)) as raw, pytest.raises(CacheError, match="not stored as"):
+        Chunks(path, raw, file["images"])
 
 
 def test_a_dataset_without_checksums_is_read(tmp_path: Path) -> None:
@@ -158,6 +174,82 @@ def test_a_dataset_without_checksums_is_read(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("images", data=values, chunks=(2, 4))
     with h5py.File(tmp_path / "a.h5") as file:
-        chunks = Chunks(tmp_path / "a.h5", file["images"])
+        raw = RawFile(tmp_path / "a.h5", file)
+        chunks = Chunks(tmp_path / "a.h5", raw, file["images"])
         assert np.array_equal(StoredImages(chunks, np.arange(5)).all(), values)
-        chunks.close()
+        raw.close()
+
+
+@pytest.mark.parametrize(("number", "offset"), [(2, 100), (0, -1), (0, 1 << 62), (0, (1 << 64) - 1)])
+def test_chunks_that_lie_elsewhere_are_refused(tmp_path: Path, number: int, offset: int) -> None:
+    """Beyond the dataset, or beyond the file."""
+
+    class Dataset:
+        shape, chunks, dtype, name = (4, 4), (2, 4), np.dtype("u1"), "/images"
+        id = property(lambda self: self)
+
+        def __len__(self) -> int:
+            return 4
+
+        def get_create_plist(self) -> Dataset:
+            return self
+
+        def get_nfilters(self) -> int:
+            return 0
+
+        def chunk_iter(self, note: Any) -> None:
+            for index, at in ((1, 0), (number, offset)):
+                note(SimpleNamespace(chunk_offset=(2 * index, 0), filter_mask=0, byte_offset=at, size=8))
+
+    file: Any = SimpleNamespace(size=1000)
+    with pytest.raises(CacheError, match="not stored as kptool stores it"):
+        Chunks(tmp_path, file, Dataset())
+
+
+def test_a_cache_that_is_replaced_while_it_is_open_stays_as_it_was(cache: Path, tmp_path: Path) -> None:
+    path, other = tmp_path / "a.h5", tmp_path / "b.h5"
+    path.write_bytes(cache.read_bytes())
+    write(other, [samples(1290, COLOUR, seed=1)], COLOUR)
+    with Cache(cache) as opened:
+        expected = opened.read("images")
+    with Cache(path) as opened:
+        other.replace(path)
+        assert np.array_equal(opened.read("images"), expected)
+        path.unlink()
+        assert np.array_equal(opened.images().take(np.array([3])), expected[3:4])
+
+
+def test_an_error_of_the_disk_is_damage(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    with Cache(cache) as opened:
+        monkeypatch.setattr(os, "preadv", fail)
+        with pytest.raises(CacheError, match="/images is damaged in chunk 0"):
+            opened.read("images")
+
+
+def test_chunks_of_large_images_are_small(tmp_path: Path) -> None:
+    """So that a window of them fits into memory; a cache of before, with 64 images in each, is still read."""
+    large = dataclasses.replace(COLOUR, size=(1024, 1024))
+    with Cache(write(tmp_path / "a.h5", [samples(7, large)], large)) as opened:
+        assert opened.images().chunks.rows == 5
+        expected = opened.read("images")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["images"]
+        shape = {"maxshape": (None, 3, 1024, 1024), "chunks": (64, 3, 1024, 1024)}
+        file.create_dataset("images", data=expected, fletcher32=True, **shape)
+    with Cache(tmp_path / "a.h5") as opened:
+        assert opened.images().chunks.rows == 64
+        assert np.array_equal(opened.read("images"), expected)
+
+
+def test_small_blocks_are_written_once(tmp_path: Path) -> None:
+    """Not a chunk for each of them."""
+    small = dataclasses.replace(COLOUR, channels=1, size=(32, 32))
+    written = []
+    write_ = hdf5._Disk.write
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hdf5._Disk, "write", lambda self, data: written.append(len(data)) or write_(self, data))
+        path = write(tmp_path / "a.h5", [samples(16, small, i) for i in range(40)], small)
+    assert sum(written) < 1.3 * path.stat().st_size

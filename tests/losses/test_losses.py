@@ -142,3 +142,20 @@ def test_losses_of_separable_targets(name: str, seed: int, height: int, width: i
         each.sum().backward()
         found.append((each, output.grad))
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("beyond", [0.0, 2.0, 6.0, 12.0, 1000.0])
+@pytest.mark.parametrize("shift", [-50.0, 0.0, 50.0])
+def test_points_outside_the_map_have_a_bounded_loss(beyond: float, shift: float) -> None:
+    """The same from factors, which then sum to little or nothing."""
+    points = torch.tensor([[[11 + beyond, 5.0]]])
+    row, column = (
+        torch.exp(-0.5 * ((torch.arange(side) - points[..., axis, None]) / 2).square())
+        for axis, side in enumerate((12, 10))
+    )
+    output = torch.full((1, 1, 10, 12), shift)
+    loss = plugins.load_loss("dsnt")
+    assert loss.separable is not None
+    drawn = float(loss.function(output, column[..., None] * row[..., None, :], points))
+    assert 0 <= drawn < 10
+    assert float(loss.separable(output, column, row, points)) == pytest.approx(drawn, abs=1e-4)

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kptool.base.errors import DataError
+from kptool.base.errors import ConfigError, DataError
 from kptool.predict import stream
 from kptool.predict.journal import Journal
 from kptool.predict.output import PicturePrediction
 from kptool.predict.predictor import Predictor
 from kptool.system.workers import Workers
 
-HEAD = {"kptool": "1", "model": "this", "boxes": [(1, 2)]}
+HEAD = {"kptool": "1", "model": "this", "weights": "ff", "boxes": [(1, 2)]}
 
 
 def journal(path: Path, rank: int = 0, world: int = 1, **head: Any) -> Journal:
@@ -59,6 +59,7 @@ def test_a_run_that_was_killed_goes_on(
     pictures: Path, run_folder: Path, kptool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of a line; what is there is neither predicted nor written again."""
+    (pictures / "10.png").rename(tmp_path / "broken.png")
     asked = ("predict", pictures, "--model", run_folder, "--jsonl")
     kptool(*asked, tmp_path / "whole.jsonl")
     whole = (tmp_path / "whole.jsonl").read_bytes()
@@ -71,16 +72,57 @@ def test_a_run_that_was_killed_goes_on(
             yield batch
 
     monkeypatch.setattr(stream, "_batches", noted)
+    names = [entry["file"][-6:-4] for entry in entries(tmp_path / "whole.jsonl")[1:]]
     end = whole.index(b"\n", whole.index(b"17.png"))
-    for cut, first in ((end + 1, 18), (end - 5, 17), (30, 0), (0, 0)):
+    for cut, first in ((end + 1, names.index("18")), (end - 5, names.index("17")), (30, 0), (0, 0)):
         (tmp_path / "cut.jsonl").write_bytes(whole[:cut])
         seen.clear()
         ran = kptool(*asked, tmp_path / "cut.jsonl")
         assert (tmp_path / "cut.jsonl").read_bytes() == whole
-        assert seen == [f"{number:02d}" for number in range(first, 40)]
+        assert seen == names[first:]
         assert (f"{first} of them from before" in ran.out) == (first > 0)
     ran = kptool(*asked, tmp_path / "cut.jsonl")
-    assert "40 of them from before" in ran.out
+    assert "39 of them from before" in ran.out
+    (tmp_path / "broken.png").rename(pictures / "10.png")
+
+
+def test_a_picture_that_could_not_be_read_is_tried_again(run_folder: Path, kptool: Any, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("L", (32, 32), 9).save(tmp_path / name)
+    good = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(b"half of it")
+    asked = ("predict", tmp_path / "a.png", tmp_path / "b.png", "--model", run_folder, "--jsonl", tmp_path / "j.jsonl")
+    assert kptool(*asked).code == 2
+    assert kptool(*asked).code == 2
+    (tmp_path / "b.png").write_bytes(good)
+    ran = kptool(*asked)
+    assert ran.code == 0
+    assert "2 pictures (1 of them from before)" in ran.out
+    assert ["error" in entry for entry in entries(tmp_path / "j.jsonl")[1:]] == [False, True, True, False]
+    assert "2 pictures (2 of them from before)" in kptool(*asked).out
+
+
+def test_names_in_another_folder_are_other_pictures(
+    run_folder: Path, kptool: Any, refused: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (32, 32), 9).save(tmp_path / name / "a.png")
+    monkeypatch.chdir(tmp_path / "one")
+    asked = ("predict", "a.png", "--model", run_folder, "--jsonl", tmp_path / "j.jsonl")
+    assert kptool(*asked).code == 0
+    monkeypatch.chdir(tmp_path / "two")
+    assert "another folder" in refused(*asked)
+
+
+def test_a_journal_has_one_writer(tmp_path: Path) -> None:
+    """Also if it writes with several processes."""
+    for world in (1, 2):
+        path = tmp_path / f"{world}.jsonl"
+        with journal(path, 0, world), pytest.raises(ConfigError, match=r"another kptool is writing to .*--jsonl"):
+            journal(path)
+        with journal(path):
+            pass
 
 
 @pytest.mark.parametrize("content", [b"1,2,3\n", b"[1]\n", b'{"a": 1}\n', b"my notes", b'{"model'])
@@ -101,11 +143,11 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         journal(tmp_path / "a.jsonl")
 
 
-def test_predictions_of_another_model_are_not_continued(tmp_path: Path) -> None:
+def test_predictions_of_other_weights_are_not_continued(tmp_path: Path) -> None:
     journal(tmp_path / "a.jsonl").close()
-    journal(tmp_path / "a.jsonl", kptool="2").close()
-    with pytest.raises(DataError, match=r"predictions with another model \(this, now that\)"):
-        journal(tmp_path / "a.jsonl", model="that")
+    journal(tmp_path / "a.jsonl", kptool="2", model="the same, elsewhere").close()
+    with pytest.raises(DataError, match=r"predictions with another weights \(ff, now ee\)"):
+        journal(tmp_path / "a.jsonl", weights="ee")
 
 
 def test_processes_share_a_journal(tmp_path: Path) -> None:
@@ -122,11 +164,23 @@ def test_processes_share_a_journal(tmp_path: Path) -> None:
     assert parts == [["0", "2", "4", "6"], ["1", "3", "7"]]
     for each, names in zip(both, parts, strict=True):
         add(each, *names)
-        each.close()
-    both[0].collect()
-    assert "8 pictures (1 of them from before)" in both[0].summary()
+        each.finish()
+    assert both[0].collect(wanted) == "the predictions for 8 pictures (1 of them from before)"
     assert sorted(entry["file"] for entry in entries(path)[1:]) == wanted
     assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
+    with pytest.raises(DataError, match="lacks 1 of 9 pictures, such as 8"):
+        both[0].collect([*wanted, "8"])
+    for each in both:
+        each.close()
+
+
+@pytest.mark.parametrize("line", [b'{"file": [1]}', b'{"a": 1}', b"[2]"])
+def test_lines_that_are_no_predictions_are_named(tmp_path: Path, line: bytes) -> None:
+    journal(tmp_path / "a.jsonl").close()
+    with (tmp_path / "a.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(DataError, match="line 2 is not one of kptool's predictions"):
+        journal(tmp_path / "a.jsonl")
 
 
 def test_names_that_are_not_utf8_are_known_again(tmp_path: Path) -> None:
@@ -137,16 +191,17 @@ def test_names_that_are_not_utf8_are_known_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [("--json",), ("--csv",), ("--coco", "c.json"), ("--heatmaps", "h.h5"), ("--fps", "5")]
+    "option", [("--json",), ("--csv",), ("--out", "o"), ("--coco", "c.json"), ("--heatmaps", "h.h5"), ("--fps", "5")]
 )
 def test_other_outputs_are_refused(refused: Any, pictures: Path, run_folder: Path, option: Sequence[str]) -> None:
     said = refused("predict", pictures, "--model", run_folder, "--jsonl", "a.jsonl", *option)
     assert f"--jsonl and {option[0]} cannot be combined" in said
 
 
-def test_videos_are_refused(refused: Any, tmp_path: Path) -> None:
+def test_what_is_no_file_of_a_picture_is_refused(refused: Any, tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"")
-    assert "--jsonl is for pictures" in refused("predict", tmp_path / "clip.mp4", "--jsonl", tmp_path / "a.jsonl")
+    for name in (tmp_path / "clip.mp4", "-"):
+        assert "--jsonl is for files of pictures" in refused("predict", name, "--jsonl", tmp_path / "a.jsonl")
 
 
 def test_a_place_that_cannot_be_written_is_named(
@@ -162,9 +217,9 @@ def test_weights_decide_whether_it_is_the_same_model(run_folder: Path, tmp_path:
     from kptool.predict import journal as journals
 
     predictor = Predictor(run_folder)
-    with journals.opened(tmp_path / "a.jsonl", predictor, None, Workers()):
+    with journals.opened(tmp_path / "a.jsonl", predictor, None, (), Workers()):
         pass
     predictor.weights = tmp_path / "other"
     predictor.weights.write_bytes(b"other")
     with pytest.raises(DataError, match="another weights"):
-        journals.opened(tmp_path / "a.jsonl", predictor, None, Workers())
+        journals.opened(tmp_path / "a.jsonl", predictor, None, (), Workers())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -100,19 +103,62 @@ def test_what_is_no_size_of_memory(refused, many: Path, tmp_path: Path, text: st
     assert "8G" in said
 
 
-def test_free_memory_is_within_the_limit_of_the_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def group(folder: Path, limit: object, used: int, file_pages: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "memory.max").write_text(f"{limit}\n")
+    (folder / "memory.current").write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon 1\ninactive_file {file_pages}\n")
+
+
+def test_free_memory_is_within_the_limits_of_all_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of files that were read once are free; 0 is not unknown; processes of a machine share it."""
     (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    4096 kB\n")
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     monkeypatch.setattr(memory, "_PROCESS", tmp_path / "cgroup")
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert memory.available() == 4 << 20
-    (tmp_path / "cgroup").write_text("0::/jobs/mine\n")
-    group = tmp_path / "jobs" / "mine"
-    group.mkdir(parents=True)
-    for limit, free in (("3145728", 2 << 20), ("max", 4 << 20)):
-        (group / "memory.max").write_text(f"{limit}\n")
-        (group / "memory.current").write_text("1048576\n")
-        assert memory.available() == free
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    (tmp_path / "cgroup").write_text("0::/job/step/task\n")
+    group(tmp_path / "job" / "step" / "task", "max", 1 << 20)
+    assert memory.available() == 4 << 20
+    group(tmp_path / "job", 3 << 20, 2 << 20)
     assert memory.available() == 1 << 20
+    group(tmp_path / "job", 3 << 20, 3 << 20, 2 << 20)
+    assert memory.available() == 2 << 20
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert memory.available() == 1 << 19
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "2(x4)")
+    assert memory.available() == 1 << 20
+    group(tmp_path / "job", 3 << 20, 4 << 20)
+    assert memory.available() == 0
+
+
+def test_limits_of_the_first_version_of_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_PROCESS", tmp_path / "cgroup")
+    (tmp_path / "cgroup").write_text("5:cpu,cpuacct:/box\n4:memory:/box\n")
+    folder = tmp_path / "memory" / "box"
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text("5000")
+    (folder / "memory.usage_in_bytes").write_text("3000")
+    (folder / "memory.stat").write_text("cache 9\ntotal_inactive_file 500\n")
+    assert memory.available() == 2500
+
+
+@pytest.mark.long
+def test_processes_that_stream_compute_what_they_do_from_memory(many: Path, tmp_path: Path) -> None:
+    """Bit for bit, each with its share of the images."""
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "kptool"]
+    given = ["train", "unet", str(many), "--set", "width=4", "--batch-size", "52", "--epochs", "2", "--device", "cpu"]
+    for name, room in (("stream", "1"), ("memory", "1G")):
+        command = [*two, *given, "--memory", room, "--out", str(tmp_path / name)]
+        done = subprocess.run(
+            command, cwd=tempfile.gettempdir(), capture_output=True, text=True, timeout=200, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("stay in the cache" in done.stderr) == (name == "stream")
+    stream, resident = (weights(tmp_path / name) for name in ("stream", "memory"))
+    assert all(torch.equal(stream[key], resident[key]) for key in stream)
