@@ -198,7 +198,8 @@ class Predictor:
                 for face, affine in each
                 if crops.sane(affine, size, (height, width))
             ]
-            return [self._framed(regions[0], (height, width))] if len(regions) == 1 else regions
+            only = len(regions) == 1 and not isinstance(self._refiner, crops.FaceFollower)
+            return [self._framed(regions[0], (height, width))] if only else regions
         if boxes is None:
             whole = crops.whole_box((height, width))
             return [Region(number, whole, crops.whole((height, width), size))]
@@ -214,7 +215,7 @@ class Predictor:
         return regions
 
     def _framed(self, region: Region, picture: Size) -> Region:
-        """A picture's only face: the whole picture if that shows it as the training images do."""
+        """A picture's only face: the whole picture if that shows it as the training images do, which were pictures too."""
         assert self._aligner is not None
         size = self.card.config.size
         whole = crops.whole(picture, size)

@@ -23,6 +23,18 @@ def test_a_picture_cut_like_the_training_images_is_used_as_it_is() -> None:
     assert np.abs(small.keypoints - 60 - found.keypoints).mean() < 3
 
 
+def test_a_model_of_crops_cuts_the_face_out_of_such_a_picture_too() -> None:
+    """Its training images were cut out about the keypoints, so a picture that is nearly one of them is not yet one."""
+    picture = synthetic(1)[0][0]
+    predictor = Predictor("unet")
+    assert predictor._aligner is not None
+    follower = crops.Follower(0.62, (96, 96), np.ones(15, np.bool_))
+    predictor._refiner = crops.FaceFollower(predictor._aligner, follower)
+    (found,) = predictor.predict(picture)
+    seen = apply_affine(found.affine, found.keypoints)
+    assert (seen.max(0) - seen.min(0)).max() == pytest.approx(0.62 * 96, rel=0.03)
+
+
 def test_a_face_is_cut_out_about_its_keypoints_and_turned_only_if_it_is_tilted() -> None:
     aligner = Predictor("unet")._aligner
     assert aligner is not None
