@@ -23,7 +23,7 @@ import gpu_steps as steps
 import pandas as pd
 import torch
 
-from kptool.bench.timing import machine
+from kptool.bench.machine import machine
 
 MODELS = ("unet", "fcn", "resnet", "vgg")
 SEEDS = (0, 1, 2)

@@ -83,7 +83,8 @@ class Bench:
 
             return run
 
-        found = timing.medians({name: repeated(work) for name, work in works.items()}, seconds=self.seconds)
+        times = timing.measure({name: repeated(work) for name, work in works.items()}, seconds=self.seconds, least=3)
+        found = {name: each.median for name, each in times.items()}
         return {name: value / repeats for name, value in found.items()}
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from kptool.base.geometry import apply_affine, invert_affine
-from kptool.bench.timing import machine
+from kptool.bench.machine import machine
 from kptool.cache.store import Cache
 from kptool.evaluation.conformal import calibrate, coverage
 from kptool.evaluation.evaluation import Evaluation, evaluate_cache, mean_shape_baseline, mean_shape_nme

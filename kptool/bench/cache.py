@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kptool import heatmaps
 from kptool.base.skeleton import FACE15
-from kptool.bench.timing import Row, medians
+from kptool.bench.timing import Row, measure
 from kptool.cache.store import Cache, CacheWriter, Info
 from kptool.data.annotations import Samples
 
@@ -72,7 +72,7 @@ def _render_ms(points: NDArray[np.float32], dtype: str) -> float:
         turns.reverse()
         draw(turns[0])
 
-    return medians({"render": redraw}, seconds=0.2)["render"]
+    return measure({"render": redraw}, seconds=0.2)["render"].median
 
 
 Times = tuple[float, float, float]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kptool import heatmaps
 from kptool.bench import peaks, peers
-from kptool.bench.timing import Row, Work, medians, one_torch_thread
+from kptool.bench.timing import Row, Work, measure, one_torch_thread
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ def run(quick: bool = False) -> list[Row]:
 
 def _against(group: str, floor: str, floor_work: Work, works: dict[str, Work], seconds: float) -> Iterator[Row]:
     """Each of `works` against the floor, measured alternately."""
-    times = medians({floor: floor_work, **works}, seconds=seconds)
+    times = measure({floor: floor_work, **works}, seconds=seconds)
     for name in works:
-        yield Row(group, name, floor, times[name], times[floor])
+        yield Row.timed(group, name, floor, times[name], times[floor])
 
 
 def render_floors(load: Workload, seconds: float) -> Iterator[Row]:
@@ -101,42 +101,77 @@ def decode_floors(load: Workload, seconds: float) -> Iterator[Row]:
 
 
 def render_peers(load: Workload, seconds: float, *, compiled: bool) -> Iterator[Row]:
-    """Rendering float32 against each installed peer; asserts that results agree within 1e-5."""
+    """Rendering float32 against each installed peer, on the same terms of memory: results that are kept, so that each takes
+    fresh pages; into a given array, of peers that can; results that are dropped at once, so that an allocator may use their
+    memory again, as kptool's does. Asserts that results agree within 1e-5.
+    """
     points = load.points()
-    ours = np.zeros((load.samples, load.keypoints, *load.size), np.float32)
+    given = np.zeros((load.samples, load.keypoints, *load.size), np.float32)
 
-    def work() -> None:
-        heatmaps.render(points, load.size, load.sigma, out=ours, threads=1)
+    def new() -> NDArray[np.float32]:
+        return heatmaps.render(points, load.size, load.sigma, threads=1)
 
-    work()
+    def into() -> NDArray[np.float32]:
+        return heatmaps.render(points, load.size, load.sigma, out=given, threads=1)
+
+    ours = new()
     with one_torch_thread():
         for name, (package, make) in peers.RENDERERS.items():
             if not peers.available(package) or ("compile" in name and not compiled):
                 continue
             peer: Callable[[], Any] = make(points, *load.size, load.sigma)
-            theirs = np.asarray(peer()).reshape(ours.shape)
-            theirs = theirs / theirs.max((2, 3), keepdims=True) * ours.max((2, 3), keepdims=True)
-            drawn = theirs > 0 if "mmpose" in name else True  # it is 0 beyond three sigma
-            assert np.abs(theirs - ours)[drawn].max() < 1e-5, f"{name} does not agree"
-            times = medians({"ours": work, name: peer}, seconds=seconds)
-            yield Row(f"{load.name}, peers", "render float32", name, times["ours"], times[name])
+            _check_agreement(name, np.asarray(peer()).reshape(ours.shape), ours)
+            pairs: dict[str, tuple[Work, Work]] = {DROPPED: (new, peer)}
+            if name in peers.RENDERERS_INTO:
+                filler = peers.RENDERERS_INTO[name](points, *load.size, load.sigma)
+                _check_agreement(name, np.asarray(filler()).reshape(ours.shape), ours)
+                pairs[INTO] = (into, filler)
+            found = [_pair(load, name, terms, *works, seconds=seconds) for terms, works in pairs.items()]
+            heatmaps.clear_pool()
+            found.append(_pair(load, name, KEPT, _keeping(new), _keeping(peer), seconds=0.0))
+            yield from sorted(found, key=lambda row: row.ratio)
+
+
+KEPT, INTO, DROPPED = "results kept", "into a given array", "results dropped at once"
+
+
+def _pair(load: Workload, name: str, terms: str, ours: Work, theirs: Work, *, seconds: float) -> Row:
+    """A row of two ways of rendering on the same terms of memory."""
+    times = measure({"ours": ours, name: theirs}, seconds=seconds, least=5)
+    return Row.timed(f"{load.name}, peers", f"render float32, {terms}", name, times["ours"], times[name])
+
+
+def _keeping(work: Callable[[], Any]) -> Work:
+    """The work, with all results kept as long as this is."""
+    results: list[Any] = []
+    return lambda: results.append(work())
+
+
+def _check_agreement(name: str, theirs: NDArray[np.float32], ours: NDArray[np.float32]) -> None:
+    theirs = theirs / theirs.max((2, 3), keepdims=True) * ours.max((2, 3), keepdims=True)
+    drawn = theirs > 0 if "mmpose" in name else True  # it is 0 beyond three sigma
+    assert np.abs(theirs - ours)[drawn].max() < 1e-5, f"{name} does not agree"
 
 
 def decode_peers(load: Workload, seconds: float) -> Iterator[Row]:
-    """Decoding against each installed peer; asserts that the same definition agrees within 0.05 pixels.
+    """Decoding against each installed peer with the same definition; asserts that points agree within 0.05 pixels.
 
-    Peers that average over the whole map are compared in time with the windowed centroid, which is more accurate.
+    Peers that average over the whole map are compared with the windowed centroid too, which is faster and more accurate.
     """
     maps = heatmaps.render(load.points(), load.size, load.sigma)
+    group = f"{load.name}, peers"
     with one_torch_thread():
         for name, (package, method, make) in peers.DECODERS.items():
             if not peers.available(package):
                 continue
             peer: Callable[[], Any] = make(maps)
             assert np.abs(np.asarray(peer()) - heatmaps.decode(maps, method)[0]).max() < 0.05, f"{name} does not agree"
-            fast = "centroid" if method == "centroid-global" else method
-            times = medians({"ours": _decoding(maps, fast), name: peer}, seconds=seconds)
-            yield Row(f"{load.name}, peers", f"decode {fast}", name, times["ours"], times[name])
+            works = {"ours": _decoding(maps, method), "window": _decoding(maps, "centroid"), name: peer}
+            times = measure(works, seconds=seconds)
+            yield Row.timed(group, f"decode {method}", name, times["ours"], times[name])
+            if method == "centroid-global":
+                note = "another definition: a window about the peak"
+                yield Row.timed(group, "decode centroid", name, times["window"], times[name], note)
 
 
 def _decoding(maps: NDArray[np.float32], method: str) -> Work:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kptool import heatmaps
 from kptool.bench.peers import available
-from kptool.bench.timing import Row, medians, one_torch_thread
+from kptool.bench.timing import Row, measure, one_torch_thread
 
 _SIGMA, _OBJECTS, _THRESHOLD, _DISTANCE, _MOST = 2.0, 8, 0.3, 2, 100
 Maps = NDArray[np.float32]
@@ -65,9 +65,9 @@ def _rows(maps: Maps, seconds: float) -> Iterator[Row]:
 
     works = {f"find_peaks {method}": (lambda method=method: find(method)) for method in ("argmax", "gaussian")}
     floor = "numpy max of float32"
-    times = medians({floor: maps.max, **works}, seconds=seconds)
+    times = measure({floor: maps.max, **works}, seconds=seconds)
     for name in works:
-        yield Row(group, name, floor, times[name], times[floor])
+        yield Row.timed(group, name, floor, times[name], times[floor])
     coords, _, counts = find("argmax")
     with one_torch_thread():
         for name, (package, make) in PEERS.items():
@@ -77,5 +77,5 @@ def _rows(maps: Maps, seconds: float) -> Iterator[Row]:
             for n, points in enumerate(peer()):
                 ours = {tuple(point) for point in coords[n, 0, : counts[n, 0]].tolist()}
                 assert ours == {tuple(map(float, point)) for point in points}, f"{name} does not agree"
-            times = medians({"ours": works["find_peaks gaussian"], name: peer}, seconds=seconds)
-            yield Row(group, "find_peaks gaussian", name, times["ours"], times[name])
+            times = measure({"ours": works["find_peaks gaussian"], name: peer}, seconds=seconds)
+            yield Row.timed(group, "find_peaks gaussian", name, times["ours"], times[name])

@@ -48,12 +48,36 @@ def numpy_loop(points: Points, height: int, width: int, sigma: float) -> Callabl
     return render
 
 
-def _separable(p: Any, x: Any, y: Any, sigma: float) -> Any:
+def numpy_into(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
+    """The separable form into a given array."""
+    p = points.astype(np.float32)
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    out = np.empty((*points.shape[:2], height, width), np.float32)
+
+    def render() -> Maps:
+        row = np.exp(-0.5 * ((x - p[..., :1]) / sigma) ** 2)
+        column = np.exp(-0.5 * ((y - p[..., 1:]) / sigma) ** 2)
+        np.multiply(column[..., :, None], row[..., None, :], out=out)
+        return out
+
+    return render
+
+
+def _separable(p: Any, x: Any, y: Any, sigma: float, out: Any = None) -> Any:
     import torch
 
     row = torch.exp(-0.5 * ((x - p[..., :1]) / sigma) ** 2)
     column = torch.exp(-0.5 * ((y - p[..., 1:]) / sigma) ** 2)
-    return column[..., :, None] * row[..., None, :]
+    return torch.mul(column[..., :, None], row[..., None, :], out=out)
+
+
+def torch_into(points: Points, height: int, width: int, sigma: float) -> Callable[[], Any]:
+    """The separable form in torch, eager, into a given tensor."""
+    import torch
+
+    p = torch.from_numpy(points.astype(np.float32))
+    out = torch.empty((*points.shape[:2], height, width))
+    return lambda: _separable(p, torch.arange(width), torch.arange(height), sigma, out)
 
 
 def torch_separable(points: Points, height: int, width: int, sigma: float) -> Callable[[], Any]:
@@ -73,8 +97,8 @@ def torch_compiled(points: Points, height: int, width: int, sigma: float) -> Cal
     return lambda: compiled(p, torch.arange(width), torch.arange(height), sigma)
 
 
-def numba_separable(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
-    """The separable form compiled by numba, one pass over the output."""
+def _numba_filler() -> Any:
+    """A function that numba compiles, one pass over the output."""
     import numba
 
     @numba.njit  # type: ignore[untyped-decorator, unused-ignore]
@@ -86,11 +110,28 @@ def numba_separable(points: Points, height: int, width: int, sigma: float) -> Ca
                 for x in range(out.shape[2]):
                     out[i, y, x] = column[y] * row[x]
 
-    out = np.empty((*points.shape[:2], height, width), np.float32)
-    flat, p = out.reshape(-1, height, width), points.reshape(-1, 2)
+    return fill
+
+
+def numba_separable(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
+    """The separable form compiled by numba, into a new array."""
+    fill, p = _numba_filler(), points.reshape(-1, 2)
 
     def render() -> Maps:
-        fill(p, flat, sigma)
+        out = np.empty((len(p), height, width), np.float32)
+        fill(p, out, sigma)
+        return out
+
+    return render
+
+
+def numba_into(points: Points, height: int, width: int, sigma: float) -> Callable[[], Maps]:
+    """The separable form compiled by numba, into a given array."""
+    fill, p = _numba_filler(), points.reshape(-1, 2)
+    out = np.empty((len(p), height, width), np.float32)
+
+    def render() -> Maps:
+        fill(p, out, sigma)
         return out
 
     return render
@@ -117,6 +158,14 @@ RENDERERS: dict[str, tuple[str | None, Render]] = {
     "sleap-nn make_confmaps": ("sleap_nn", toolkits.sleap_confmaps),
     "lightning-pose generate_heatmaps": ("lightning_pose", toolkits.lightning_heatmaps),
 }
+
+
+RENDERERS_INTO: dict[str, Render] = {
+    "numpy, separable": numpy_into,
+    "torch, separable": torch_into,
+    "numba, separable": numba_into,
+}
+"""Those that can write into a given array."""
 
 
 def numpy_argmax(maps: Maps) -> Callable[[], Points]:
@@ -155,26 +204,26 @@ def numpy_expectation(maps: Maps) -> Callable[[], Points]:
 
 
 def dsntnn_expectation(maps: Maps) -> Callable[[], Any]:
-    """dsntnn.dsnt, whose coordinates run from -1 to 1 between the map's edges."""
+    """dsntnn.dsnt, whose coordinates run from -1 to 1 between the map's edges; of maps that were normalised before."""
     import dsntnn
     import torch
 
-    tensor = torch.from_numpy(maps)
+    tensor = torch.from_numpy(maps / maps.sum((2, 3), keepdims=True))
 
     def decode() -> Any:
-        points = dsntnn.dsnt(tensor / tensor.sum((2, 3), keepdim=True))
+        points = dsntnn.dsnt(tensor)
         return (points + 1) * torch.tensor([maps.shape[3] / 2, maps.shape[2] / 2]) - 0.5
 
     return decode
 
 
 def kornia_expectation(maps: Maps) -> Callable[[], Any]:
-    """kornia.geometry.subpix.spatial_expectation2d."""
+    """kornia.geometry.subpix.spatial_expectation2d, of maps that were normalised before."""
     import torch
     from kornia.geometry.subpix import spatial_expectation2d
 
-    tensor = torch.from_numpy(maps)
-    return lambda: spatial_expectation2d(tensor / tensor.sum((2, 3), keepdim=True), normalized_coordinates=False)
+    tensor = torch.from_numpy(maps / maps.sum((2, 3), keepdims=True))
+    return lambda: spatial_expectation2d(tensor, normalized_coordinates=False)
 
 
 DECODERS: dict[str, tuple[str | None, str, Decode]] = {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kptool import plugins
 from kptool.base.config import configure
 from kptool.base.skeleton import FACE15
-from kptool.bench.timing import Row, Work, medians
+from kptool.bench.timing import Row, Work, measure
 from kptool.network import cards
 from kptool.network.keypoint_model import KeypointModel
 from kptool.predict.backends import Backend, OnnxBackend, TorchBackend
@@ -31,10 +31,10 @@ def run(quick: bool = False) -> list[Row]:
     for name in plugins.own_names("models"):
         config, _ = configure(name, FACE15, (96, 96), 1, plugins.defaults(name))
         model = KeypointModel(config).place(torch.device("cpu")).eval()
-        times = medians(_works(model, images), seconds=0.2 if quick else 2.0)
-        task, each = f"{name}, batches of {batch}", times["batch"] / batch
-        rows.append(Row("predict, ms per image", task, "one at a time", each, times["one"]))
-        rows.append(Row("predict, ms per image", task, "its network alone", each, times["network"] / batch))
+        times = measure(_works(model, images), seconds=0.2 if quick else 2.0)
+        task, each = f"{name}, batches of {batch}", times["batch"].per(batch)
+        rows.append(Row.timed("predict, ms per image", task, "one at a time", each, times["one"]))
+        rows.append(Row.timed("predict, ms per image", task, "its network alone", each, times["network"].per(batch)))
     return [*rows, *_shipped(images.numpy(), quick)]
 
 
@@ -49,13 +49,13 @@ def _shipped(images: NDArray[np.uint8], quick: bool) -> list[Row]:
     works: dict[str, Work] = {name: partial(backend.run, images) for name, backend in backends.items()}
     works["crop"] = partial(backends["onnx"].run, images[:1])
     works["picture"] = partial(predictor.predict, picture)
-    times = medians(works, seconds=0.2 if quick else 2.0)
-    each = {name: times[name] / len(images) for name in backends}
+    times = measure(works, seconds=0.2 if quick else 2.0)
+    each = {name: times[name].per(len(images)) for name in backends}
     return [
-        Row(
+        Row.timed(
             "predict, ms per image", f"U-Net that ships, batches of {len(images)}", "torch", each["onnx"], each["torch"]
         ),
-        Row(
+        Row.timed(
             "predict, ms per image", "picture of 480x360, face found", "its crop alone", times["picture"], times["crop"]
         ),
     ]

@@ -1,6 +1,7 @@
 """Training speed: the whole loop against the training step alone, and against a plain PyTorch loop.
 
-The plain loop uses a Dataset that renders heatmaps in NumPy, a DataLoader and float32, without augmentation.
+The plain loop uses a Dataset that renders heatmaps in NumPy, a DataLoader, and the same arithmetic (bfloat16 or float32), without
+augmentation.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kptool import plugins
 from kptool.base.config import configure
-from kptool.bench.timing import Row, medians
+from kptool.bench.timing import Row, measure
 from kptool.data.annotations import Dataset as Reader
 from kptool.system import devices
 from kptool.system.workers import Workers
@@ -63,11 +64,12 @@ def run(quick: bool = False) -> list[Row]:
         "fixed": lambda: float(trainer.train_step(fixed)),
         "plain": lambda: next(plain),
     }
-    times = medians(works, seconds=1.0 if quick else 20.0)
+    times = measure(works, seconds=1.0 if quick else 20.0)
     group = f"unet, batch {config.batch_size}, {device.type}"
+    note = "both in bfloat16" if trainer.amp else "both in float32"
     return [
-        Row(group, "whole step", "same step, one fixed batch", times["loop"], times["fixed"]),
-        Row(group, "whole step", "DataLoader, NumPy heatmaps, float32", times["loop"], times["plain"]),
+        Row.timed(group, "whole step", "same step, one fixed batch", times["loop"], times["fixed"], note),
+        Row.timed(group, "whole step", "DataLoader, NumPy heatmaps", times["loop"], times["plain"], note),
     ]
 
 
@@ -87,7 +89,9 @@ def _plain_loop(faces: PlainFaces, trainer: Trainer) -> Iterator[None]:
     while True:
         for pictures, maps in loader:
             optimizer.zero_grad()
-            loss = torch.nn.functional.mse_loss(network(pictures.to(trainer.device)), maps.to(trainer.device))
+            with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.amp):
+                raw = network(pictures.to(trainer.device))
+            loss = torch.nn.functional.mse_loss(raw.float(), maps.to(trainer.device))
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             yield
