@@ -1,6 +1,6 @@
 """Reads whole chunks of a cache's dataset past HDF5, whose one lock would make threads wait for each other.
 
-The bytes are read and their checksum is computed without Python's lock either.
+The bytes are read, verified and unpacked without Python's lock either.
 """
 
 from __future__ import annotations
@@ -9,23 +9,27 @@ import math
 import os
 import sys
 import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from h5py import h5z
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from kptool import _core
 from kptool.base.errors import CacheError
+from kptool.system.processors import READERS
 
 _CHECKSUM_BYTES = 4
 _MODULUS = 65535
 
 
 class Chunks:
-    """The chunks of an uncompressed dataset of an opened cache, `rows` samples in each.
+    """The chunks of a dataset of an opened cache, `rows` samples in each: with a checksum, compressed, or neither.
 
     Any number of threads may read. Raises CacheError if the dataset is not stored as kptool stores it.
     """
@@ -34,36 +38,37 @@ class Chunks:
         self.rows = int(dataset.chunks[0])
         self.shape, self.dtype = tuple(dataset.shape), dataset.dtype
         self._path, self._file, self._name = path, file, dataset.name
-        filters = dataset.id.get_create_plist()
-        self._checked = any(filters.get_filter(i)[0] == h5z.FILTER_FLETCHER32 for i in range(filters.get_nfilters()))
+        properties = dataset.id.get_create_plist()
+        filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
+        self._packed, self._checked = filters == [h5z.FILTER_DEFLATE], filters == [h5z.FILTER_FLETCHER32]
         self.nbytes: int = math.prod(dataset.chunks) * self.dtype.itemsize
         """memory that a chunk takes, in bytes"""
-        self._stored = self.nbytes + (_CHECKSUM_BYTES if self._checked else 0)
-        count, last = math.ceil(len(dataset) / self.rows), file.size - self._stored
-        self._offsets: dict[int, int] = {}
+        stored = self.nbytes + (_CHECKSUM_BYTES if self._checked else 0)
+        count = math.ceil(len(dataset) / self.rows)
+        self._places: dict[int, tuple[int, int]] = {}
 
         def note(chunk: h5py.h5d.StoreInfo) -> None:
-            number, offset = chunk.chunk_offset[0] // self.rows, chunk.byte_offset
-            whole = chunk.filter_mask == 0 and chunk.size == self._stored
-            if whole and number < count and offset is not None and 0 <= offset <= last:
-                self._offsets[number] = offset
+            number, offset, size = chunk.chunk_offset[0] // self.rows, chunk.byte_offset, chunk.size
+            whole = chunk.filter_mask == 0 and (self._packed or size == stored)
+            if whole and number < count and offset is not None and 0 <= offset <= file.size - size:
+                self._places[number] = offset, size
 
         dataset.id.chunk_iter(note)
-        if len(self._offsets) != count:
+        if len(self._places) != count or not (self._packed or self._checked or not filters):
             raise CacheError(
                 f"{path}: {self._name} is not stored as kptool stores it; make it again with `kptool extract --force`"
             )
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._places)
 
     def read(self, chunk: int) -> NDArray[Any]:
         """The samples of a chunk, (n, ...), fewer than `rows` in the last one. Raises CacheError if it is damaged."""
         count = min(self.rows, self.shape[0] - chunk * self.rows)
-        stored: NDArray[np.uint8] = np.empty(self._stored, np.uint8)
-        complete = self._file.read_into(stored.data, self._offsets[chunk])
-        values, end = stored[: self.nbytes], stored[self.nbytes :]
-        if not complete or (self._checked and _core.fletcher32(values.data) != _stored_sum(end)):
+        offset, size = self._places[chunk]
+        stored: NDArray[np.uint8] = np.empty(size, np.uint8)
+        values = self._unpacked(stored) if self._file.read_into(stored.data, offset) else None
+        if values is None:
             first = chunk * self.rows
             raise CacheError(
                 f"{self._path}: {self._name} is damaged in chunk {chunk} (samples {first} to {first + count - 1});"
@@ -72,14 +77,33 @@ class Chunks:
         samples: NDArray[Any] = values.view(self.dtype).reshape(-1, *self.shape[1:])[:count]
         return samples
 
+    def _unpacked(self, stored: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """The bytes of a chunk; None if its checksum, or that of the compressed stream, says that it is damaged."""
+        if self._packed:
+            try:
+                stream = isal_zlib.decompressobj()
+                values = np.frombuffer(stream.decompress(stored.data, self.nbytes + 1), np.uint8)
+            except isal_zlib.error:  # type: ignore[misc]  # its stub calls it an instance
+                return None
+            return values if len(values) == self.nbytes and stream.eof else None
+        values, end = stored[: self.nbytes], stored[self.nbytes :]
+        return None if self._checked and _core.fletcher32(values.data) != _stored_sum(end) else values
+
     def take(self, index: NDArray[np.int64]) -> NDArray[Any]:
-        """The samples at ascending `index` (n,)."""
+        """The samples at ascending `index` (n,); compressed ones are unpacked by several threads."""
         taken = np.empty((len(index), *self.shape[1:]), self.dtype)
-        begin = 0
-        for part in np.split(index, np.flatnonzero(np.diff(index // self.rows)) + 1) if len(index) else ():
+        parts = np.split(index, np.flatnonzero(np.diff(index // self.rows)) + 1) if len(index) else []
+        begins = np.cumsum([0, *map(len, parts)]).tolist()
+
+        def fill(begin: int, part: NDArray[np.int64]) -> None:
             chunk = int(part[0]) // self.rows
             taken[begin : begin + len(part)] = self.read(chunk)[part - chunk * self.rows]
-            begin += len(part)
+
+        if self._packed and len(parts) > 1:
+            with ThreadPoolExecutor(READERS, "kptool-unpack") as pool:
+                deque(pool.map(fill, begins, parts), maxlen=0)
+        else:
+            deque(map(fill, begins, parts), maxlen=0)
         return taken
 
 

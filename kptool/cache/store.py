@@ -50,7 +50,8 @@ from kptool.system import hdf5, quarantine
 
 __all__ = ["HEATMAP_DTYPES", "SCHEMA", "Cache", "CacheWriter", "Info"]
 
-_IMAGES = ("images", "scene_images")
+_LARGE = ("images", "scene_images", "heatmaps")
+"""Datasets that are read past HDF5."""
 _CHUNK_ROOM = 8 << 20
 """Memory for chunks of each dataset while a cache is written, at least."""
 _SCENES: tuple[tuple[str, tuple[int, ...], str], ...] = (
@@ -210,7 +211,7 @@ class Cache:
 
         Raises CacheError, naming the chunk, for damaged data, and for values out of range.
         """
-        if name in _IMAGES:
+        if name in _LARGE:
             return self.images(index, name).all()
         dataset = self._file[name]
         try:
@@ -221,7 +222,7 @@ class Cache:
             raise CacheError(f"{self.path}: {_damage(dataset)}; make it again with `kptool extract --force`") from None
 
     def images(self, index: NDArray[np.int64] | None = None, name: str = "images") -> StoredImages:
-        """The images at ascending `index`, or all, of /images or /scene_images, to be read while the cache is open.
+        """The images at ascending `index`, or all, of /images or another dataset of `_LARGE`, to be read while the cache is open.
 
         Raises CacheError if they are not stored as kptool stores them.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -253,3 +254,28 @@ def test_small_blocks_are_written_once(tmp_path: Path) -> None:
         patch.setattr(hdf5._Disk, "write", lambda self, data: written.append(len(data)) or write_(self, data))
         path = write(tmp_path / "a.h5", [samples(16, small, i) for i in range(40)], small)
     assert sum(written) < 1.3 * path.stat().st_size
+
+
+@pytest.mark.parametrize("harm", ["none", "byte", "short", "long", "no end"])
+def test_compressed_chunks_are_unpacked_and_verified(tmp_path: Path, harm: str) -> None:
+    """By several threads; what is longer or shorter than a chunk is refused, and never unpacked as a whole."""
+    values = np.random.default_rng(0).integers(0, 9, (6, 50, 20), dtype=np.uint8)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("heatmaps", values.shape, "u1", chunks=(1, 50, 20), compression="gzip")
+        for i, each in enumerate(values):
+            content = each.tobytes()
+            if i == 3:
+                content = {"short": content[:-1], "long": content + bytes(1 << 22)}.get(harm, content)
+            packed = bytearray(zlib.compress(content, 1))
+            if i == 3 and harm == "byte":
+                packed[len(packed) // 2] ^= 1
+            dataset.id.write_direct_chunk((i, 0, 0), bytes(packed[:-2] if i == 3 and harm == "no end" else packed))
+    with h5py.File(path) as file, closing(RawFile(path, file)) as raw:
+        chunks = Chunks(path, raw, file["heatmaps"])
+        assert np.array_equal(chunks.take(np.array([0, 1, 5])), values[[0, 1, 5]])
+        if harm == "none":
+            assert np.array_equal(chunks.take(np.arange(6)), values)
+        else:
+            with pytest.raises(CacheError, match=r"/heatmaps is damaged in chunk 3 \(samples 3 to 3\)"):
+                chunks.take(np.arange(6))
