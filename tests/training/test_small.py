@@ -54,7 +54,8 @@ def test_targets_have_the_size_of_the_images() -> None:
         assert maps.shape[-2:] == model(each.images).shape[-2:]
         found, _ = heatmaps.decode(maps.numpy(), "gaussian")
         assert np.abs(np.asarray(found) - points.numpy()).max() < 1e-3
-        assert torch.allclose(maps, targets._compute(points, each.labelled, tuple(each.images.shape[-2:])), atol=1e-3)
+        column, row, _ = targets.factors(each)
+        assert torch.allclose(maps, column[..., None] * row[..., None, :], atol=1e-3)
 
 
 def test_a_time_is_planned_for_the_larger_images() -> None:
