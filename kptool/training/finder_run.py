@@ -50,7 +50,12 @@ def train_finder(
     most = finder.most_scenes(cache.scene_bytes)
     scenes, held_out = (read_scenes(cache, part, most) for part in (TRAIN, VAL))
     started = time.perf_counter()
-    folder.log(f"# finder: training on {len(scenes)} whole pictures of {scenes.size[1]}x{scenes.size[0]} px")
+    part = (
+        ""
+        if len(scenes) + len(held_out) == cache.scenes
+        else f" (the cache has {cache.scenes}; no more are needed, or fit)"
+    )
+    folder.log(f"# finder: training on {len(scenes)} whole pictures of {scenes.size[1]}x{scenes.size[0]} px{part}")
     try:
         network, config = finder.train(
             scenes, held_out, trainer.config, trainer.device, budget=budget, stop=stop, progress=progress

@@ -150,7 +150,6 @@ def test_a_step_is_measured_and_scaled_by_area() -> None:
 
 @pytest.mark.parametrize(("share", "busy"), [(1.0, False), (0.6, True)])
 def test_a_busy_machine_is_noticed(share: float, busy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the process computes in a part of its threads' time; enough steps are measured to tell."""
     now = [0.0]
 
     def step(*_: object) -> float:
@@ -161,9 +160,7 @@ def test_a_busy_machine_is_noticed(share: float, busy: bool, monkeypatch: pytest
     monkeypatch.setattr(chosen._trainer, "train_step", step)
     monkeypatch.setattr(probe.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(probe.time, "process_time", lambda: share * now[0] * torch.get_num_threads())
-    assert chosen.seconds(2) == 0.5
-    assert now[0] == 4.0
-    assert chosen.busy is busy
+    assert (chosen.seconds(2), now[0], chosen.busy) == (0.5, 4.0, busy)
 
 
 def test_few_images_get_small_batches_and_turned_objects_more_epochs() -> None:

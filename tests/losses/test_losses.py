@@ -141,9 +141,13 @@ def test_losses_of_separable_targets(name: str, seed: int, height: int, width: i
         each = function(output, *(part.float() for part in parts), points.float())
         each.sum().backward()
         found.append((each, output.grad))
-    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-4, atol=1e-5)
-    # Where the predicted point is the true one, the distance's gradient turns about with rounding.
-    torch.testing.assert_close(found[1][1], found[0][1], rtol=1e-2, atol=1e-3)
+    # Within a hundredth of the map of the true point, rounding turns the direction of the distance, and its gradient.
+    p = start.float().flatten(2).softmax(-1).view(start.shape)
+    mean = torch.stack([p.sum(-2) @ torch.arange(float(width)), p.sum(-1) @ torch.arange(float(height))], -1)
+    apart = (mean - points.float()).norm(dim=-1) > 0.01 * min(height, width)
+    apart[:, 1] = True
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-4, atol=2e-6)
+    torch.testing.assert_close(found[1][1][apart], found[0][1][apart], rtol=1e-4, atol=2e-6)
 
 
 @pytest.mark.parametrize("beyond", [0.0, 2.0, 6.0, 12.0, 1000.0])
