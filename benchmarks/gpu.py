@@ -83,11 +83,22 @@ def _cell(value: Any) -> str:
 
 
 class Run:
-    """A `kptool train` in a process of its own."""
+    """A `kptool train` in a process of its own; `-P`: of the installed kptool, whose core is built, wherever this is run."""
 
     def __init__(self, model: str, seed: int, cache: Path, out: Path, device: str, options: list[str]) -> None:
         self.name, self.folder = f"{model}-{seed}", out / f"{model}-{seed}"
-        command = [sys.executable, "-m", "kptool", "train", model, str(cache), "--out", str(self.folder), "--force"]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "kptool",
+            "train",
+            model,
+            str(cache),
+            "--out",
+            str(self.folder),
+            "--force",
+        ]
         command += ["--seed", str(seed), "--device", device, "--quiet", *options]
         self.begun = time.time()
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -20,6 +20,7 @@ from kptool.cache.store import Cache, Info
 from kptool.network import checkpoint
 from kptool.predict import backends
 from kptool.system.workers import Workers
+from kptool.training.state import restore_state
 from kptool.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -84,7 +85,7 @@ def test_a_training_goes_on_from_its_state(golden: Path) -> None:
     assert {**plain, "sums": expected["sums"]} == expected
     config = train_from_dict(state["training"])
     trainer = Trainer(model_from_dict(state["config"]), config, torch.device("cpu"), Workers())
-    trainer.restore(state)
+    restore_state(trainer, state)
     assert (trainer.step, trainer.epoch) == (expected["step"], expected["epoch"])
     for part, model in (("detector", trainer.model), ("average", trainer.average)):
         assert make.state_sum(model.state_dict()) == pytest.approx(expected["sums"][part], rel=1e-12)

@@ -20,6 +20,8 @@ from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
 
 IGNORE, EMPTY = "ignore", "empty"
 """Values of the setting ``absent``."""
+AUTO, PLAIN, RECORD, COMPILE = "auto", "plain", "record", "compile"
+"""Values of the setting ``step``."""
 MAX_SIDE = 4096
 """Largest width and height of a network's input, in pixels."""
 
@@ -182,6 +184,15 @@ class TrainConfig:
             choices=("auto", "on", "off"),
         ),
     ] = "auto"
+    step: Annotated[
+        str,
+        Setting(
+            "how a step is run; plain: operation by operation; record: as a recorded CUDA graph; compile: with the network"
+            " compiled by torch.compile, which takes a minute at the start, and recorded on CUDA; auto: record on CUDA,"
+            " else plain",
+            choices=(AUTO, PLAIN, RECORD, COMPILE),
+        ),
+    ] = AUTO
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ def adaptive_wing(output: Tensor, target: Tensor, points: Tensor) -> Tensor:
     """Mean over each map's pixels, (N, K); pixels where the target, dilated 3x3, is at least 0.2 have weight 11."""
     error = (target - output).abs()
     power = ALPHA - target
-    ratio = torch.as_tensor(THETA / EPSILON, dtype=target.dtype, device=target.device) ** power
+    ratio = torch.pow(THETA / EPSILON, power)
     slope = OMEGA / (1 + ratio) * power * (THETA / EPSILON) ** (power - 1) / EPSILON
     offset = THETA * slope - OMEGA * torch.log1p(ratio)
     # The clamp keeps the power's gradient finite at zero error.

@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from kptool.network.layers import vector
 from kptool.plugins import Loss
 
 _LEAST = 1e-6
@@ -51,7 +52,7 @@ def _distance(p: Tensor, points: Tensor) -> Tensor:
     height, width = p.shape[-2:]
     x = p.sum(-2) @ torch.arange(width, dtype=p.dtype, device=p.device)
     y = p.sum(-1) @ torch.arange(height, dtype=p.dtype, device=p.device)
-    scale = torch.tensor([2 / width, 2 / height], dtype=p.dtype, device=p.device)
+    scale = vector(p, 2 / width, 2 / height)
     return (((torch.stack([x, y], -1) - points) * scale).square().sum(-1) + 1e-8).sqrt()
 
 

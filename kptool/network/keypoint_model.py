@@ -17,7 +17,7 @@ from kptool import heatmaps, plugins
 from kptool.base.config import ModelConfig
 from kptool.base.errors import ConfigError
 from kptool.base.geometry import Size, from_edges, from_heatmap, heatmap_size, swap_order, to_edges
-from kptool.network.layers import halvings, initialise
+from kptool.network.layers import halvings, initialise, vector
 from kptool.network.shape_prior import ShapePrior
 
 
@@ -89,7 +89,7 @@ class KeypointModel(nn.Module):
         """Images (N, C, H, W) of the configured size, uint8 or float 0..255 -> the network's raw output."""
         images = normalise(images)
         if images.is_cuda:  # as in `place`
-            images = images.contiguous(memory_format=torch.channels_last)
+            images = channels_last(images)
         raw: Tensor = self.network(self.stem(images))
         return raw
 
@@ -174,9 +174,17 @@ def normalise(images: Tensor) -> Tensor:
     return (values - mean) / (std + 4.0)  # 4 of 255, so that the noise of a flat image is not amplified
 
 
+def channels_last(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) in channels-last memory format, with strides that say so. Those of grey images fit both formats, and
+    torch would take the other one, in which batch norm of the first layer's output is five times slower on a GPU."""
+    images = images.contiguous(memory_format=torch.channels_last)
+    _, channels, height, width = images.shape
+    return images.as_strided(images.shape, (channels * height * width, 1, channels * width, channels))
+
+
 def pixels_to_normalised(points: Tensor, size: Size) -> Tensor:
     """Points (..., 2) in pixels -> the network's coordinates, in which the image's edges are at -1 and 1."""
-    return to_edges(points) * points.new_tensor([2 / size[1], 2 / size[0]]) - 1
+    return to_edges(points) * vector(points, 2 / size[1], 2 / size[0]) - 1
 
 
 def normalised_to_pixels(points: Tensor, size: Size) -> Tensor:

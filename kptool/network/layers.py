@@ -131,6 +131,11 @@ class _AllGather(torch.autograd.Function):
         return total[dist.get_rank()]
 
 
+def vector(like: Tensor, *values: float) -> Tensor:
+    """`values` as a tensor (n,) of the device and type of `like`, without a copy from the host, which would wait for the GPU."""
+    return torch.stack([like.new_full((), value) for value in values])
+
+
 def match_size(features: Tensor, like: Tensor) -> Tensor:
     """Crop or pad `features` at the right and bottom to the size of `like`: rounding differs for odd sizes."""
     height, width = like.shape[-2:]

@@ -1,11 +1,14 @@
 """Image augmentation on the device: geometry, applied to images and keypoints alike, then light, blur, noise and erasing.
 
-A batch is augmented by random numbers between 0 and 1 that the caller drew, one row per image, and by white noise.
+A batch is augmented by random numbers between 0 and 1 that the caller drew, one row per image, and by white noise. Nothing here
+copies from the host or waits for the device, so that an accelerator can be given many batches at once, and a CUDA graph can hold
+one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +17,7 @@ from torch.nn import functional as F
 
 from kptool.base.config import AugmentConfig
 from kptool.base.geometry import Size, from_edges, to_edges, to_heatmap
+from kptool.network.layers import vector
 from kptool.system.workers import Workers
 
 _CONTROL = 4
@@ -49,6 +53,15 @@ class Batch:
         return replace(self, images=F.avg_pool2d(self.images, 2, ceil_mode=True), points=to_heatmap(self.points, 2))
 
     @property
+    def parts(self) -> tuple[Tensor | None, ...]:
+        """All tensors, of which `of` makes another."""
+        return self.images, self.points, self.labelled, self.absent, self.upright
+
+    def of(self, parts: Sequence[Tensor | None]) -> Batch:
+        """A batch of other tensors."""
+        return Batch(*parts)  # type: ignore[arg-type]
+
+    @property
     def learnt(self) -> Tensor:
         """The keypoints (n, K) that the loss counts."""
         return self.labelled if self.absent is None else self.labelled | self.absent
@@ -63,14 +76,15 @@ def draw(count: int, generator: torch.Generator) -> Tensor:
 def augment(
     batch: Batch,
     draws: Tensor,
-    swap: list[int],
+    swap: Tensor,
     config: AugmentConfig,
     noise: torch.Generator,
     workers: Workers | None = None,
 ) -> Batch:
     """Augment a batch by `draws` (n, DRAWS), uniform in 0..1, and by white noise from a generator on the device.
 
-    swap: the order of keypoints in a mirrored image. A keypoint that leaves the image loses its label, and is not absent.
+    swap: int64 (K,), the order of keypoints in a mirrored image. A keypoint that leaves the image loses its label, and is not
+    absent.
     """
     signed = draws * 2 - 1
     size = (batch.images.shape[-2], batch.images.shape[-1])
@@ -78,7 +92,7 @@ def augment(
     chosen = None
     if batch.upright is not None:
         chosen = (draws[:, -_LATE] < config.upright) & batch.upright.isfinite().all(2).all(1)
-    forward = _forward_maps(signed[:, [1, 2, 3, 4, 16, 17]], mirrored, size, config, chosen)
+    forward = _forward_maps(torch.cat([signed[:, 1:5], signed[:, 16:18]], 1), mirrored, size, config, chosen)
     if batch.upright is not None and chosen is not None:
         forward = torch.where(chosen[:, None, None], _after(forward, batch.upright.nan_to_num()), forward)
     field = _limit_slope(_field(signed[:, 18:-_LATE], size, config.elastic), forward) if config.elastic else None
@@ -88,14 +102,14 @@ def augment(
     images = _blur(images, draws[:, 8], config.blur)
     images = _add_noise(images, draws[:, 9] * config.noise, noise, workers or Workers())
     images = _erase(images, draws[:, 10:16], config.erase)
-    points = torch.where(mirrored[:, None, None], batch.points[:, swap], batch.points)
+    points = torch.where(mirrored[:, None, None], batch.points.index_select(1, swap), batch.points)
     labelled, absent = (
-        None if flags is None else torch.where(mirrored[:, None], flags[:, swap], flags)
+        None if flags is None else torch.where(mirrored[:, None], flags.index_select(1, swap), flags)
         for flags in (batch.labelled, batch.absent)
     )
     assert labelled is not None
     points = move(points, forward, field, _steps(size, config))
-    corner = points.new_tensor([from_edges(size[1]), from_edges(size[0])])
+    corner = vector(points, from_edges(size[1]), from_edges(size[0]))
     inside = ((points >= from_edges(0)) & (points <= corner)).all(-1)
     return Batch(images.clamp(0, 255), points, labelled & inside, absent)
 
@@ -118,8 +132,8 @@ def _forward_maps(
     zero = torch.zeros_like(stretch)
     along_x = torch.stack([stretch * mirror, signed[:, 5] * config.stretch], -1)
     linear = rotation @ torch.stack([along_x, torch.stack([zero, 1 / stretch], -1)], -2)
-    centre = signed.new_tensor([(size[1] - 1) / 2, (size[0] - 1) / 2])
-    shift = signed[:, 2:4] * config.shift * signed.new_tensor([size[1], size[0]])
+    centre = vector(signed, (size[1] - 1) / 2, (size[0] - 1) / 2)
+    shift = signed[:, 2:4] * config.shift * vector(signed, size[1], size[0])
     offset = centre + shift - linear @ centre
     return torch.cat([linear, offset[:, :, None]], -1)
 
@@ -133,7 +147,7 @@ def _after(second: Tensor, first: Tensor) -> Tensor:
 
 def _field(signed: Tensor, size: Size, amount: float) -> Tensor:
     """A smooth displacement field (n, 2, H, W) in pixels, up to about `amount` of the image's sides, of source positions."""
-    control = signed.view(-1, 2, _CONTROL, _CONTROL) * amount * signed.new_tensor([size[1], size[0]])[:, None, None]
+    control = signed.view(-1, 2, _CONTROL, _CONTROL) * amount * vector(signed, size[1], size[0])[:, None, None]
     down, across = (_interpolation(side, signed) for side in size)
     return down @ control @ across.T
 
@@ -145,7 +159,7 @@ def _limit_slope(field: Tensor, forward: Tensor) -> Tensor:
     """
     across, down = field.diff(dim=-1).square().sum(1), field.diff(dim=-2).square().sum(1)
     slope = (across.amax((1, 2)) + down.amax((1, 2))).sqrt()
-    slope = slope * torch.linalg.matrix_norm(forward[:, :, :2], 2)
+    slope = slope * _norm(forward[:, :, :2])
     limited: Tensor = field * (_MAX_SLOPE / slope.clamp_min(_MAX_SLOPE)).view(-1, 1, 1, 1)
     return limited
 
@@ -171,8 +185,8 @@ def warp(images: Tensor, forward: Tensor, field: Tensor | None = None) -> Tensor
     Beyond the edges, the nearest pixel is repeated.
     """
     height, width = images.shape[-2:]
-    half = forward.new_tensor([width / 2, height / 2])
-    inverse = torch.linalg.inv(forward[:, :, :2])
+    half = vector(forward, width / 2, height / 2)
+    inverse = _inverse(forward[:, :, :2])
     # grid_sample maps output to input in coordinates whose edges are -1 and 1: p = (q + 1) * half - 0.5.
     linear = inverse * half / half[:, None]
     offset = (inverse @ (from_edges(half) - forward[:, :, 2])[:, :, None])[:, :, 0]
@@ -181,6 +195,21 @@ def warp(images: Tensor, forward: Tensor, field: Tensor | None = None) -> Tensor
     if field is not None:
         grid = grid + field.permute(0, 2, 3, 1) / half
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _norm(matrices: Tensor) -> Tensor:
+    """The largest singular value (n,) of matrices (n, 2, 2), in closed form: torch's waits for the GPU."""
+    a, b, c, d = matrices.flatten(1).unbind(1)
+    upper, lower = a * a + b * b, c * c + d * d
+    spread = ((upper - lower).square() + 4 * (a * c + b * d).square()).sqrt()
+    return ((upper + lower + spread) / 2).sqrt()
+
+
+def _inverse(matrices: Tensor) -> Tensor:
+    """The inverses of matrices (n, 2, 2), in closed form for the same reason."""
+    a, b, c, d = matrices.flatten(1).unbind(1)
+    adjugate = torch.stack([d, -b, -c, a], 1).view(-1, 2, 2)
+    return adjugate / (a * d - b * c)[:, None, None]
 
 
 def move(points: Tensor, forward: Tensor, field: Tensor | None = None, steps: int = 40) -> Tensor:
@@ -192,7 +221,7 @@ def move(points: Tensor, forward: Tensor, field: Tensor | None = None, steps: in
     moved = points @ linear + offset
     if field is None:
         return moved
-    half = moved.new_tensor([field.shape[-1] / 2, field.shape[-2] / 2])
+    half = vector(moved, field.shape[-1] / 2, field.shape[-2] / 2)
     for _ in range(steps):
         grid = (to_edges(moved) / half - 1)[:, :, None]
         shift = F.grid_sample(field, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -9,8 +9,9 @@ batches, and resuming needs no generator state.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -136,6 +137,32 @@ class TrainingSet:
         return Batch(self.images.float(), self.points, self.labelled, self.absent, self.upright)
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A batch before its augmentation. draws: float32 (n, DRAWS), as `augment` takes them. seed: of the white noise. augment:
+    what is to be done with (batch, draws, noise)."""
+
+    batch: Batch
+    draws: Tensor
+    seed: int
+    augment: Callable[..., Batch]
+
+    def augmented(self, noise: torch.Generator) -> Batch:
+        """The batch, augmented by a generator with the `seed`."""
+        return self.augment(self.batch, self.draws, noise=noise)
+
+    @property
+    def parts(self) -> tuple[Tensor | None, ...]:
+        """All tensors, of which `of` makes another."""
+        return (*self.batch.parts, self.draws)
+
+    def of(self, parts: Sequence[Tensor | None]) -> Pending:
+        """The same with other tensors."""
+        *batch, draws = parts
+        assert draws is not None
+        return replace(self, batch=self.batch.of(batch), draws=draws)
+
+
 class Epochs:
     """Augmented batches of a `TrainingSet`, epoch by epoch.
 
@@ -155,11 +182,19 @@ class Epochs:
         self.data, self.config, self.seed = data, config, seed
         self.batch_size = batch_size
         self.steps = max(1, math.ceil(len(data) / batch_size))
-        self._swap = swap_order(data.points.shape[1], pairs)
+        self._swap = torch.tensor(swap_order(data.points.shape[1], pairs), device=data.device)
+        self._augment: dict[Workers, Callable[..., Batch]] = {}
 
     def epoch(
         self, number: int, workers: Workers | None = None, offset: Tensor | None = None, first: int = 0
     ) -> Iterator[Batch]:
+        """The batches that are `pending`, augmented."""
+        for batch in self.pending(number, workers, offset, first):
+            yield batch.augmented(torch.Generator(self.data.device).manual_seed(batch.seed))
+
+    def pending(
+        self, number: int, workers: Workers | None = None, offset: Tensor | None = None, first: int = 0
+    ) -> Iterator[Pending]:
         """The batches of epoch `number` from step `first` on; of each, the share of `workers`' rank.
 
         `offset` (K, 2) is subtracted from the labels.
@@ -171,16 +206,19 @@ class Epochs:
         order = order.repeat(math.ceil(total / len(order)))[:total]
         draws = draw(total, generator)
         shares = [
-            torch.arange(step * self.batch_size, (step + 1) * self.batch_size)[workers.rank :: workers.world]
+            slice(step * self.batch_size + workers.rank, (step + 1) * self.batch_size, workers.world)
             for step in range(first, self.steps)
         ]
+        device = self.data.device
+        draws = draws.to(device)  # once, as each copy waits for the device
+        if isinstance(self.data.images, Tensor):
+            order = order.to(device)
         batches = self.data.batches([order[share] for share in shares])
+        work = self._augment.setdefault(workers, partial(augment, swap=self._swap, config=self.config, workers=workers))
         for step, (share, batch) in enumerate(zip(shares, batches, strict=True), first):
             if offset is not None:
                 batch = replace(batch, points=batch.points - offset)
-            device = self.data.device
-            noise = torch.Generator(device).manual_seed(self.seed * 1_000_003 + number * 65_537 + step)
-            yield augment(batch, draws[share].to(device), self._swap, self.config, noise, workers)
+            yield Pending(batch, draws[share], self.seed * 1_000_003 + number * 65_537 + step, work)
 
     def _order(self, generator: torch.Generator) -> Tensor:
         """The samples in the order of an epoch, (N,)."""

@@ -23,10 +23,11 @@ from kptool.cache.scenes import SceneSet
 from kptool.evaluation.detection import Detections, best_threshold, match
 from kptool.network.finder import Finder, raw_sizes
 from kptool.network.finder_config import STRIDE, FinderConfig
+from kptool.network.layers import vector
 from kptool.system.progress import Progress, silent
 from kptool.system.signals import Deferred
 from kptool.training.augmentation import Batch, augment, draw
-from kptool.training.optimizer import learning_rate, parameter_groups, update_average
+from kptool.training.optimizer import adamw, average_decay, learning_rate, set_rate, update_average
 from kptool.training.paste import Boxed, paste
 
 STEPS, BATCH = 1200, 8
@@ -78,7 +79,7 @@ def carried(boxes: Tensor) -> Tensor:
     """The points (n, 3 M, 2) that carry boxes (n, M, 4) through the augmentation, see `_POINTS`."""
     half = boxes[..., 2:] / 2
     centre = boxes[..., :2] + half
-    along = [centre, centre + half * half.new_tensor([1, 0]), centre + half * half.new_tensor([0, 1])]
+    along = [centre, centre + half * vector(half, 1, 0), centre + half * vector(half, 0, 1)]
     return torch.stack(along, 2).flatten(1, 2)
 
 
@@ -103,7 +104,7 @@ def targets(points: Tensor, there: Tensor, teaches: Tensor, shape: tuple[int, in
     height, width = shape
     x = (torch.arange(width, device=points.device) + 0.5) * STRIDE - 0.5
     y = (torch.arange(height, device=points.device) + 0.5) * STRIDE - 0.5
-    inside = ((centre > -0.5) & (centre < points.new_tensor([width, height]) * STRIDE - 0.5)).all(-1)
+    inside = ((centre > -0.5) & (centre < vector(points, width, height) * STRIDE - 0.5)).all(-1)
     known = there & teaches & inside
     sigma = (2 * half).prod(-1).sqrt() * _WIDTH
     sigma = sigma.clamp(_NARROWEST * STRIDE, _WIDEST * STRIDE)
@@ -186,20 +187,19 @@ class _Fit:
         self.average = copy.deepcopy(self.finder).eval()
         augment = replace(_AUGMENT, rotation=config.augment.rotation)
         self._recipe = replace(config, lr=_RATE, batch_size=BATCH, augment=augment)
-        self._optimizer = torch.optim.AdamW(parameter_groups(self.finder, self._recipe), lr=_RATE)
+        self._optimizer = adamw(self.finder, self._recipe, device)
         self._data, self.step = _Scenes.upload(scenes, device), 0
 
     def take_step(self, index: Tensor, steps: int) -> Tensor:
         """The loss of the pictures at `index`, after a step of `steps` that lowers it."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, steps, self._recipe)
+        set_rate(self._optimizer, learning_rate(self.step, steps, self._recipe))
         value = _loss_of(self.finder, self._data, index, self._recipe, self.step)
         self._optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.finder.parameters(), self._recipe.clip)
         self._optimizer.step()
         self.step += 1
-        update_average(self.average, self.finder, self.step, self._recipe)
+        update_average(self.average, self.finder, average_decay(self.step, self._recipe))
         return value
 
 
@@ -224,7 +224,7 @@ def _loss_of(finder: Finder, data: _Scenes, index: Tensor, recipe: TrainConfig, 
     boxed = paste(data.batch(index), generator)
     points = carried(boxed.boxes)
     batch = Batch(boxed.images, points, boxed.there.repeat_interleave(_POINTS, 1))
-    moved = augment(batch, draws, list(range(points.shape[1])), recipe.augment, noise)
+    moved = augment(batch, draws, torch.arange(points.shape[1], device=points.device), recipe.augment, noise)
     maps = finder.train()(moved.images).float()
     there = batch.labelled[:, ::_POINTS]
     return loss(maps, targets(moved.points, there, boxed.teaches, (maps.shape[2], maps.shape[3])))

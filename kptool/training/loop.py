@@ -21,6 +21,7 @@ from kptool.training.batches import Epochs
 from kptool.training.run_folder import RunFolder
 from kptool.training.schedule import epochs_within, growth, typical
 from kptool.training.split import Split
+from kptool.training.state import state_of
 from kptool.training.trainer import DivergedError, Trainer
 
 log = logging.getLogger(__name__)
@@ -200,7 +201,7 @@ class Loop:
 
     def write_state(self) -> None:
         """Write last.ckpt."""
-        self.folder.write_state({**self.trainer.state(), "budget": self.budget, "time": self.asked})
+        self.folder.write_state({**state_of(self.trainer), "budget": self.budget, "time": self.asked})
 
     def stopped(self, request: Stopped, started: float) -> Stopped:
         """Write the state in the middle of an epoch; returns the request with a hint on how to continue.

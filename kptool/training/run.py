@@ -30,6 +30,7 @@ from kptool.training.loop import Loop, OnEpoch
 from kptool.training.run_folder import FINDER, RunFolder, load_state
 from kptool.training.schedule import Schedule
 from kptool.training.split import Fold, Split, describe_data
+from kptool.training.state import restore_state
 from kptool.training.trainer import DivergedError, Trainer
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ def restore(
         not isinstance(done, int) or done <= trainer.config.epochs,
         f"{out} has {done} epochs already; resume it with --epochs {done} or more, or choose another --out",
     )
-    trainer.restore(state)
+    restore_state(trainer, state)
     require(
         0 <= trainer.step - trainer.epoch * steps <= steps,
         f"{out / cards.STATE} is at step {trainer.step}, which is not in epoch {trainer.epoch}; start without --resume",

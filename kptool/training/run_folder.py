@@ -40,7 +40,7 @@ FINDER = finder_beside(Path(cards.WEIGHTS)).name
 _FILES = (cards.WEIGHTS, cards.STATE, HISTORY, CONFIG, LOG, FINDER)
 _BEFORE = ".kptool-before"
 _NOT_COMPARED = {"kptool", "category", "edges", "fill", cards.PRIOR}
-RESUMABLE = ("epochs", "patience")
+RESUMABLE = ("epochs", "patience", "step")
 """Settings that may change when a training is resumed."""
 
 
@@ -177,7 +177,8 @@ def load_state(out: Path, settings: Mapping[str, dict[str, Any]]) -> tuple[dict[
         if fixed:
             raise CheckpointError(
                 f"{out} was trained with another {part} ({', '.join(fixed)}); resume with the same command and the same"
-                f" cache, of whose settings only {' and '.join(RESUMABLE)} may change, or choose another --out"
+                f" cache, of whose settings only {', '.join(RESUMABLE[:-1])} and {RESUMABLE[-1]} may change, or choose another"
+                " --out"
             )
     if state.get("history") and not (out / cards.WEIGHTS).is_file():
         raise CheckpointError(

@@ -1,9 +1,9 @@
 """The training loop's state and its optimizer step, the same for every model and on any number of processes.
 
 AdamW with warm-up and cosine decay, an exponential moving average of the weights, gradient clipping, bfloat16 where it is
-fast. The random numbers of a step derive from (seed, epoch, step), so resuming needs no generator state: on a CPU with the
-same number of threads, a resumed run is bit-identical to one that was never stopped. Under torchrun, processes share each
-batch and compute the same as a single one.
+fast; on a GPU, a step is recorded and replayed. The random numbers of a step derive from (seed, epoch, step), so resuming needs
+no generator state: on a CPU with the same number of threads, a resumed run is bit-identical to one that was never stopped. Under
+torchrun, processes share each batch and compute the same as a single one.
 
 A loss, gradient or weight that is not finite ends the training at once: it never gets into metrics or files.
 """
@@ -20,20 +20,21 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from kptool.base.config import ModelConfig, TrainConfig
-from kptool.base.errors import CheckpointError, ConfigError
+from kptool.base.config import COMPILE, ModelConfig, TrainConfig
+from kptool.base.errors import ConfigError
 from kptool.cache.stored_images import blocks
 from kptool.evaluation.evaluation import Evaluation, Predictions, compare
-from kptool.network import cards, layers
+from kptool.network import layers
 from kptool.network.keypoint_model import KeypointModel
 from kptool.system import devices
 from kptool.system.progress import Progress
 from kptool.system.signals import Deferred, Stopped
 from kptool.system.workers import Workers
 from kptool.training.augmentation import Batch
-from kptool.training.batches import Epochs, TrainingSet
+from kptool.training.batches import Epochs, Pending, TrainingSet
 from kptool.training.init import Taken, take
-from kptool.training.optimizer import learning_rate, parameter_groups, update_average
+from kptool.training.optimizer import adamw, average_decay, learning_rate, set_rate, update_average
+from kptool.training.recording import Recorder, records
 from kptool.training.schedule import Schedule
 from kptool.training.split import Split
 from kptool.training.targets import Targets
@@ -60,7 +61,9 @@ class Trainer:
         self.network: nn.Module = self.model
         if workers.world > 1:
             self.network = nn.parallel.DistributedDataParallel(layers.synchronised(self.model, device))
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), lr=config.lr)
+        if config.step == COMPILE:
+            self.network = torch.compile(self.network, dynamic=False)  # type: ignore[assignment]
+        self.optimizer = adamw(self.model, config, device)
         self.amp = devices.use_amp(config.amp, device)
         self.targets = Targets(self.model)
         self.step, self.epoch = 0, 0
@@ -81,6 +84,9 @@ class Trainer:
         self._sample: TrainingSet | None = None
         self._stop: Deferred | None = None
         self._check_interval = 1 if device.type == "cpu" else _CHECK_INTERVAL
+        self._decay = torch.zeros((), device=device)
+        self._noise = torch.Generator(device)
+        self._recorder = Recorder(device, self._noise) if records(config.step, device, workers) else None
 
     def run_epoch(self, data: Epochs, progress: Progress, stop: Deferred | None = None) -> float:
         """Train one epoch, or the rest of one; returns its mean loss.
@@ -93,9 +99,9 @@ class Trainer:
         self.schedule.total = self.schedule.total or self.config.epochs * data.steps
         total, begun = self.schedule.total, self.step - self.epoch * data.steps
         small = self.is_small(self.epoch * data.steps)
-        for batch in data.epoch(self.epoch, self.workers, self.model.offset.clone(), begun):
+        for batch in data.pending(self.epoch, self.workers, self.model.offset.clone(), begun):
             self.check_stop()
-            self.sums[0] += self.train_step(batch.halved() if small else batch)
+            self.sums[0] += self.train_step(batch, small=small)
             if self.step % self._check_interval == 0:
                 self.check_finite()
             progress(f"epoch {self.epoch + 1}/{total // data.steps}", self.step, total)
@@ -129,6 +135,8 @@ class Trainer:
         frozen = self.epoch < self.config.freeze
         modules = [self.model.get_submodule(name) for name in self.taken]
         parameters = [parameter for module in modules for parameter in module.parameters(recurse=False)]
+        if bool(self._frozen) != bool(parameters and frozen) and self._recorder is not None:
+            self._recorder.forget()
         self._frozen = parameters if frozen else []
         for module in modules:
             module.training = not frozen
@@ -197,15 +205,36 @@ class Trainer:
         found = Predictions(*(torch.cat(arrays).numpy() for arrays in zip(*parts, strict=True)))
         return compare(found, data.truth, model.config), total / max(1, int(data.truth.labelled.sum()))
 
-    def train_step(self, batch: Batch) -> Tensor:
-        """One optimizer step; returns the loss of the whole batch, detached, or NaN where the gradient is not finite, which
-        spoils the weights.
+    def train_step(self, batch: Batch | Pending, *, small: bool = False) -> Tensor:
+        """One optimizer step, after the batch's augmentation if that is pending, and at half the size if `small`.
+
+        Returns the loss of the whole batch, detached, or NaN where the gradient is not finite, which spoils the weights. The
+        next step may overwrite it.
+        """
+        set_rate(self.optimizer, self.rate(self.step))
+        self._decay.fill_(average_decay(self.step + 1, self.config))
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # for models with dropout
+        pending = batch if isinstance(batch, Pending) else None
+
+        def work(*parts: Tensor | None) -> Tensor:
+            given = batch.of(parts)
+            ready = given.augmented(self._noise) if isinstance(given, Pending) else given
+            return self._update(ready.halved() if small else ready)
+
+        if pending is not None:
+            self._noise.manual_seed(pending.seed)
+        if self._recorder is None:
+            loss = work(*batch.parts)
+        else:
+            loss = self._recorder((pending and pending.augment, small), work, *batch.parts)
+        self.step += 1
+        return loss
+
+    def _update(self, batch: Batch) -> Tensor:
+        """The loss of a batch, after an update of the weights and their average.
 
         With several processes, the reduction of the loss also tells all of them whether one was asked to stop.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(self.step)
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # for models with dropout
         loss = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -213,8 +242,8 @@ class Trainer:
             parameter.grad = None
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
-        self.step += 1
-        update_average(self.average, self.model, self.step, self.config)
+        on_cpu = self.device.type == "cpu"
+        update_average(self.average, self.model, average_decay(self.step + 1, self.config) if on_cpu else self._decay)
         whole = torch.where(norm.isfinite(), loss.detach(), torch.nan)
         if self.workers.world > 1:  # `loss` is scaled by `world`
             asked = self._stop is not None and self._stop.number is not None
@@ -237,55 +266,3 @@ class Trainer:
         if self.workers.world > 1:
             dist.all_reduce(count)
         return torch.where(batch.learnt, each, 0.0).sum() * self.workers.world / count.clamp_min(1)
-
-    def state(self) -> dict[str, Any]:
-        """All that resuming needs, as plain data; the keys are those of last.ckpt."""
-        return {
-            "schema": cards.SCHEMA,
-            "detector": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "epoch": self.epoch,
-            "losses": float(self.sums[0]),
-            "seconds": self.seconds,
-            "part": self.part,
-            "history": self.history,
-            "best": self.best,
-            "schedule": self.schedule.state(),
-            "threads": torch.get_num_threads(),
-            "taken": list(self.taken),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`. Raises CheckpointError where it does not fit the model or is inconsistent."""
-        try:
-            self.model.load_state_dict(state["detector"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.epoch = int(state["step"]), int(state["epoch"])
-            self.sums[0] = float(state["losses"])
-            self.seconds, self.part = float(state["seconds"]), float(state.get("part", 0.0))
-            self.history, self.best = list(state["history"]), dict(state.get("best", {}))
-            if "schedule" in state:
-                self.schedule = Schedule.restore(state["schedule"])
-            self.taken = tuple(map(str, state.get("taken", ())))
-            self.freeze()  # which looks every layer up
-            check_progress(self)
-        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
-            raise CheckpointError(
-                f"the training state does not fit the model ({str(error).splitlines()[0]})"
-            ) from error
-
-
-def check_progress(trainer: Trainer) -> None:
-    """Raise ValueError where the restored state is inconsistent, as in a damaged or foreign file."""
-    numbers = [trainer.seconds, trainer.part, float(trainer.sums[0])]
-    numbers += [float(row[key]) for row in trainer.history for key in ("epoch", "rmse", "train_seconds")]
-    if not all(map(math.isfinite, numbers)) or len(trainer.history) != trainer.epoch:
-        raise ValueError(f"its history is not one of {trainer.epoch} epochs with finite numbers")
-    if not (0 <= trainer.epoch <= trainer.config.epochs and trainer.epoch <= trainer.step < 2**53):
-        raise ValueError(f"epoch {trainer.epoch} and step {trainer.step} are out of range")
-    for parameter, kept in trainer.optimizer.state.items():
-        if any(value.ndim and value.shape != parameter.shape for value in kept.values()):
-            raise ValueError("the optimizer's moments and the weights differ in shape")

@@ -102,10 +102,10 @@ def test_the_number_of_steps_is_the_same_for_every_size(
     steps: dict[int, int] = {}
     step = Trainer.train_step
 
-    def counted(self: Trainer, batch: Any) -> Any:
+    def counted(self: Trainer, batch: Any, **options: Any) -> Any:
         assert self.schedule.total == 10
         steps[id(self)] = self.step + 1
-        return step(self, batch)
+        return step(self, batch, **options)
 
     monkeypatch.setattr(Trainer, "train_step", counted)
     ran = kptool("learn-curve", faces, "--sizes", 2, "--repeats", 1, "--steps", 10, *QUICK, "--out", tmp_path, "--json")

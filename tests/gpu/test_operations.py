@@ -70,7 +70,8 @@ def augmented(device: torch.device) -> tuple[Tensor, Tensor]:
     """The same images after the same augmentation but for noise, of which each device draws its own."""
     draws = draw(6, torch.Generator().manual_seed(3)).to(device)
     noise = torch.Generator(device).manual_seed(4)
-    found = augment(batch(device), draws, [1, 0, 2, 4, 3], AugmentConfig(rotation=40, noise=0), noise)
+    swap = torch.tensor([1, 0, 2, 4, 3], device=device)
+    found = augment(batch(device), draws, swap, AugmentConfig(rotation=40, noise=0), noise)
     return found.images.cpu(), found.points.cpu()
 
 
@@ -82,7 +83,8 @@ def test_augmentation_is_the_cpu_s(device: torch.device) -> None:
 
 
 def test_augmentation_waits_for_nothing(device: torch.device) -> None:
-    arguments = batch(device), draw(6, torch.Generator().manual_seed(3)).to(device), list(range(5)), AugmentConfig()
+    draws = draw(6, torch.Generator().manual_seed(3)).to(device)
+    arguments = batch(device), draws, torch.arange(5, device=device), AugmentConfig()
     augment(*arguments, torch.Generator(device).manual_seed(4))  # the first call compiles and allocates
     noise = torch.Generator(device).manual_seed(4)
     with never_waiting(device):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from kptool.network import checkpoint
 from kptool.network.keypoint_model import Inference, KeypointModel
 from kptool.system.workers import Workers
 from kptool.training.batches import Epochs, TrainingSet
+from kptool.training.recording import WARM
 from kptool.training.trainer import Trainer
 
 pytestmark = ON_EACH_DEVICE
@@ -124,13 +126,70 @@ def test_memory_does_not_grow(device: torch.device, faces: Path) -> None:
     assert max(taken[1:]) <= 1.05 * taken[0]
 
 
-def test_a_step_waits_for_nothing(device: torch.device, faces: Path) -> None:
-    trainer = stepped(faces, device)
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("step", ["plain", "record"])
+@pytest.mark.parametrize("loss", ["dsnt", "bce", "heatmap-mse", "adaptive-wing"])
+def test_a_step_waits_for_nothing(step: str, loss: str, small: bool, device: torch.device, faces: Path) -> None:
+    trainer = stepped(faces, device, step=step, loss=loss)
     data = epochs(faces, device, trainer.model.config, trainer.config)
-    batches = list(data.epoch(2))
+    for batch in data.pending(2):
+        trainer.train_step(batch, small=small)  # the first ones warm up, and record
+    batches = data.pending(3)
+    first = next(batches)  # copies the epoch's random numbers to the device
     with never_waiting(device):
-        losses = [trainer.train_step(batch) for batch in batches]
+        losses = [trainer.train_step(batch, small=small).clone() for batch in (first, *batches)]
     assert bool(torch.stack(losses).isfinite().all())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_recorded_steps_compute_what_plain_ones_do(model: str, device: torch.device, faces: Path) -> None:
+    """Augmentation, white noise, dropout, the rate and the average's decay change from step to step in a recording as well."""
+    trainers = []
+    for step in ("plain", "record"):
+        chosen, config = settings(faces, model, step=step, amp="off", epochs=3, lr=1e-3)
+        trainer = Trainer(chosen, config, device, Workers())
+        data = epochs(faces, device, chosen, config)
+        trainer.schedule.total = config.epochs * data.steps
+        for number in range(config.epochs):
+            small = number == 1 and trainer.model.plugin.output == "heatmap"
+            for batch in data.pending(number):
+                trainer.train_step(batch, small=small)
+        trainers.append(trainer)
+    plain, recorded = trainers
+    assert data.steps * 2 > WARM + 1  # so that some steps were replayed
+    for name, value in plain.average.state_dict().items():
+        other = recorded.average.state_dict()[name]
+        if device.type == "cpu":
+            assert torch.equal(other, value), name
+        elif value.is_floating_point():
+            assert torch.allclose(other, value, atol=5e-3, rtol=5e-2), name
+
+
+def test_a_recording_ends_where_layers_are_thawed(device: torch.device, faces: Path) -> None:
+    trainer = stepped(faces, device, steps=0, step="record", freeze=1)
+    data = epochs(faces, device, trainer.model.config, trainer.config)
+    trainer.taken = tuple(name for name, module in trainer.model.named_modules() if isinstance(module, nn.Conv2d))
+    weight = next(module.weight for module in trainer.model.modules() if isinstance(module, nn.Conv2d))
+    seen = [weight.detach().clone()]
+    for number in range(2):
+        trainer.epoch = number
+        trainer.freeze()
+        for repeat in range(3):
+            for batch in data.pending(number + repeat):
+                trainer.train_step(batch)
+        seen.append(weight.detach().clone())
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+
+
+def test_a_compiled_step_computes_the_same(device: torch.device, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device.type != "cuda":  # compiling for the CPU takes longer than all other tests of this file
+        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    plain = stepped(faces, device, steps=6, amp="off", step="plain").average.state_dict()
+    compiled = stepped(faces, device, steps=6, amp="off", step="compile").average.state_dict()
+    for name, value in plain.items():
+        if value.is_floating_point():
+            assert torch.allclose(compiled[name], value, atol=5e-3, rtol=5e-2), name
 
 
 def test_one_process_of_a_group_computes_what_one_alone_does(device: torch.device, faces: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def resident(n: int = 16) -> TrainingSet:
 def test_nothing_changes_without_augmentation() -> None:
     data = resident()
     batch = data.take(torch.arange(16))
-    same = augment(batch, torch.rand(16, DRAWS), [1, 0], STILL, torch.Generator())
+    same = augment(batch, torch.rand(16, DRAWS), torch.tensor([1, 0]), STILL, torch.Generator())
     assert torch.allclose(same.images, batch.images, atol=0.05)
     assert torch.allclose(same.points, batch.points, atol=1e-4)
 
@@ -63,7 +63,7 @@ def test_points_are_exact_at_the_extremes(config: AugmentConfig, size: tuple[int
     batch = Batch(ramps[None].repeat(count, 1, 1, 1), points, torch.ones(count, 5, dtype=torch.bool))
     draws = torch.from_numpy(rng.uniform(0, 1, (count, DRAWS)).astype(np.float32)).round()  # in both directions
     draws[: count // 2] = torch.rand(count // 2, DRAWS, generator=torch.Generator().manual_seed(0))
-    varied = augment(batch, draws, [0, 1, 2, 3, 4], config, torch.Generator())
+    varied = augment(batch, draws, torch.tensor([0, 1, 2, 3, 4]), config, torch.Generator())
     grid = (varied.points + 0.5) / torch.tensor([width / 2, height / 2]) - 1
     read = torch.nn.functional.grid_sample(varied.images, grid[:, :, None], align_corners=False)[..., 0]
     inner = ((varied.points > 0) & (varied.points < torch.tensor([width - 1, height - 1]))).all(-1) & varied.labelled
@@ -88,7 +88,11 @@ def test_a_flip_swaps_left_and_right() -> None:
     points = torch.tensor([[[10.0, 5.0], [50.0, 5.0]]])
     batch = Batch(torch.zeros(1, 1, 64, 64), points, torch.tensor([[True, False]]))
     flipped = augment(
-        batch, torch.full((1, DRAWS), 0.5), [1, 0], AugmentConfig(**{**vars(STILL), "flip": 1.0}), torch.Generator()
+        batch,
+        torch.full((1, DRAWS), 0.5),
+        torch.tensor([1, 0]),
+        AugmentConfig(**{**vars(STILL), "flip": 1.0}),
+        torch.Generator(),
     )
     assert flipped.points[0].tolist() == [[13.0, 5.0], [53.0, 5.0]]
     assert flipped.labelled[0].tolist() == [False, True]
@@ -100,7 +104,7 @@ def test_a_point_that_leaves_the_picture_loses_its_label() -> None:
     assert warp(data.take(torch.arange(1)).images, forward).max() < 5
     config = AugmentConfig(**{**vars(STILL), "shift": 0.5})
     corner = Batch(torch.zeros(1, 1, 64, 64), torch.tensor([[[60.0, 60.0]]]), torch.ones(1, 1, dtype=torch.bool))
-    moved = augment(corner, torch.ones(1, DRAWS), [0], config, torch.Generator())
+    moved = augment(corner, torch.ones(1, DRAWS), torch.tensor([0]), config, torch.Generator())
     assert not moved.labelled.any()
 
 
@@ -145,11 +149,11 @@ def test_absent_keypoints_are_taught_where_a_missing_label_means_something() -> 
     batch, generator = data.take(torch.arange(12)), torch.Generator()
     assert batch.learnt.sum() == 12 * 3
     flip = AugmentConfig(**{**vars(STILL), "flip": 1.0})
-    mirrored = augment(batch, torch.zeros(12, DRAWS), [1, 0, 2, 3], flip, generator)
+    mirrored = augment(batch, torch.zeros(12, DRAWS), torch.tensor([1, 0, 2, 3]), flip, generator)
     assert mirrored.absent is not None
     assert mirrored.absent.nonzero().tolist() == [[i, 1] for i in range(5)]
     far = Batch(batch.images, batch.points + 100, batch.labelled, batch.absent)
-    moved = augment(far, torch.zeros(12, DRAWS), [0, 1, 2, 3], STILL, generator)
+    moved = augment(far, torch.zeros(12, DRAWS), torch.tensor([0, 1, 2, 3]), STILL, generator)
     assert moved.learnt.nonzero().tolist() == [[i, 0] for i in range(5)]  # to leave the image is not to be absent
 
 
@@ -160,14 +164,18 @@ def test_colours_vary_and_grey_images_stay_grey() -> None:
     batch = Batch(images, torch.zeros(400, 1, 2), torch.ones(400, 1, dtype=torch.bool))
     draws = torch.rand(400, DRAWS, generator=torch.Generator().manual_seed(0))
     draws[:, 5:8] = 0.5  # no gamma and no gradient
-    ratio = augment(batch, draws, [0], config, torch.Generator()).images / images
+    ratio = augment(batch, draws, torch.tensor([0]), config, torch.Generator()).images / images
     spread = ratio.amax((1, 2, 3)) - ratio.amin((1, 2, 3))
     assert spread.median() > 0.2
     flat = batch.images.mean(1, keepdim=True).expand_as(images)
-    lost = torch.isclose(augment(batch, draws, [0], config, torch.Generator()).images, flat, atol=0.1).all((1, 2, 3))
+    lost = torch.isclose(
+        augment(batch, draws, torch.tensor([0]), config, torch.Generator()).images, flat, atol=0.1
+    ).all((1, 2, 3))
     assert 0.05 < lost.float().mean() < 0.2  # a third of 0.35
     grey = Batch(images[:, :1], batch.points, batch.labelled)
-    assert torch.allclose(augment(grey, draws, [0], config, torch.Generator()).images, images[:, :1], atol=0.05)
+    assert torch.allclose(
+        augment(grey, draws, torch.tensor([0]), config, torch.Generator()).images, images[:, :1], atol=0.05
+    )
 
 
 def test_upright_objects_are_brought_onto_one_shape() -> None:

@@ -121,7 +121,7 @@ def test_a_finished_training_goes_on_with_more_epochs(
     assert recipes.read(tmp_path / "config.toml")["epochs"] == "4"
     with pytest.raises(ConfigError, match="has 4 epochs already"):
         run.train(faces, tmp_path, *settings(faces, epochs=3), device="cpu", resume=True)
-    with pytest.raises(CheckpointError, match=r"another training \(lr\).*only epochs and patience may change"):
+    with pytest.raises(CheckpointError, match=r"another training \(lr\).*only epochs, patience and step may change"):
         run.train(faces, tmp_path, *settings(faces, epochs=4, lr=0.5), device="cpu", resume=True)
 
 
