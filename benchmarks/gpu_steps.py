@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,7 +22,8 @@ from kptool.evaluation.evaluation import read_truth
 from kptool.network import checkpoint, keypoint_model
 from kptool.system.workers import Workers
 from kptool.training.augmentation import Batch
-from kptool.training.batches import Epochs, TrainingSet
+from kptool.training.batches import Epochs, Pending, TrainingSet
+from kptool.training.recording import Recorder
 from kptool.training.trainer import Trainer
 
 WEIGHTS = Path(keypoint_model.__file__).parent.parent / "weights" / "unet.safetensors"
@@ -52,27 +54,32 @@ class Bench:
     def trainer(self, model: str = "unet", **changes: Any) -> Trainer:
         """A new training, whose schedule is long."""
         loss = "wing" if plugins.load_model(model).output == "coordinates" else "dsnt"
-        chosen = replace(self.model, model=model, loss=loss, width=plugins.load_model(model).default_width)
+        width = changes.pop("width", plugins.load_model(model).default_width)
+        chosen = replace(self.model, model=model, loss=loss, width=width)
         trainer = Trainer(chosen, replace(self.config, **changes), self.device, Workers())
         trainer.schedule.total = 1_000_000
         trainer.network.train()
         return trainer
 
-    def batches(self, size: int | None = None) -> Iterator[Batch]:
-        """Augmented batches without end."""
+    def batches(self, size: int | None = None) -> Iterator[Pending]:
+        """Batches without end, whose augmentation is pending."""
         size = size or self.batch
         data = Epochs(self.data, self.model.flip_pairs, self.config.augment, batch_size=size, seed=0)
         number = 0
         while True:
-            yield from data.epoch(number)
+            yield from data.pending(number)
             number += 1
+
+    def augmented(self, size: int | None = None) -> Batch:
+        """One augmented batch, for good."""
+        return next(self.batches(size)).augmented(torch.Generator(self.device).manual_seed(0))
 
     def wait(self) -> None:
         """Until the device has done all it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def times(self, works: dict[str, Callable[[], object]], repeats: int = 4) -> dict[str, float]:
+    def times(self, works: dict[str, Callable[[], object]], repeats: int = 8) -> dict[str, float]:
         """Median milliseconds of each work, of which `repeats` are given to the device before waiting for it."""
 
         def repeated(work: Callable[[], object]) -> Callable[[], None]:
@@ -102,7 +109,7 @@ def peak(bench: Bench) -> dict[str, float]:
 def loop(bench: Bench) -> dict[str, float]:
     """The whole loop beside its step on one resident batch, and beside a plain PyTorch loop of float32."""
     trainer, other, endless = bench.trainer(), bench.trainer(), bench.batches()
-    fixed = next(bench.batches())
+    fixed = bench.augmented()
     images, points = (part.cpu().numpy() for part in (bench.data.images[:, 0], bench.data.points))
     faces = plain.PlainFaces(images, points, bench.model.sigma)
     usual = plain._plain_loop(faces, bench.trainer(batch_size=min(bench.batch, len(images))))
@@ -120,68 +127,75 @@ def loop(bench: Bench) -> dict[str, float]:
 
 
 def step(bench: Bench) -> dict[str, float]:
-    """Where a step's time goes, by batch size: the network alone, with bfloat16, compiled, and as a share of the peak."""
+    """A step by batch size and width: recorded, operation by operation, with the augmentation, and as a share of the peak."""
     found: dict[str, float] = {}
-    sizes = (64, 256, 1024) if bench.device.type == "cuda" else (4,)
-    for size in sizes:
-        trainer, endless = bench.trainer(batch_size=size), bench.batches(size)
-        fixed = next(endless)
+    sizes = ((32, 32), (256, 32), (1024, 32), (256, 128)) if bench.device.type == "cuda" else ((4, 8),)
+    for size, width in sizes:
+        fixed, endless = bench.augmented(size), bench.batches(size)
+        recorded, plain, whole = (
+            bench.trainer(width=width, batch_size=size, step=each) for each in ("record", "plain", "record")
+        )
         with FlopCounterMode(display=False) as counter:
-            _backward(trainer, fixed)
+            plain.loss(fixed).backward()  # type: ignore[no-untyped-call]
         work: dict[str, Callable[[], object]] = {
-            "step": partial(trainer.train_step, fixed),
-            "forward and backward": partial(_backward, trainer, fixed),
-            "augmentation": partial(next, endless),
+            "step": partial(recorded.train_step, fixed),
+            "plain step": partial(plain.train_step, fixed),
+            "with augmentation": lambda whole=whole, endless=endless: whole.train_step(next(endless)),
         }
-        took = bench.times(work)
-        flops = counter.get_total_flops()
-        found |= {f"{size}: {name}": value for name, value in took.items()}
-        found[f"{size}: TFLOP/s"] = flops / took["step"] / 1e9
+        took = bench.times(work, 4)
+        flops, name = counter.get_total_flops(), f"batch {size}, width {width}"
+        found |= {f"{name}: {key}": value for key, value in took.items()}
+        found[f"{name}: TFLOP/s"] = flops / took["step"] / 1e9
         if "tflops" in bench.found:
-            found[f"{size}: share of peak"] = found[f"{size}: TFLOP/s"] / bench.found["tflops"]
+            found[f"{name}: share of peak"] = found[f"{name}: TFLOP/s"] / bench.found["tflops"]
     if bench.device.type == "cuda":
         found["memory, GB"] = torch.cuda.max_memory_allocated(bench.device) / 1e9
     return found
 
 
-def _backward(trainer: Trainer, batch: Batch) -> None:
-    trainer.loss(batch).backward()  # type: ignore[no-untyped-call]
-
-
 def compiled(bench: Bench) -> dict[str, float]:
-    """A step whose network is compiled beside the same step as it is."""
-    usual, other, fixed = bench.trainer(), bench.trainer(), next(bench.batches())
-    backend = "inductor" if bench.device.type == "cuda" else "eager"
-    other.network = torch.compile(other.model, backend=backend)
+    """A step whose network is compiled beside the same step as it is, both recorded; and the first call, which compiles."""
+    usual, fixed = bench.trainer(step="record"), bench.augmented()
+    other = bench.trainer(step="compile" if bench.device.type == "cuda" else "record")
+    begun = time.perf_counter()
+    other.train_step(fixed)
+    bench.wait()
+    first = time.perf_counter() - begun
     took = bench.times({"step": lambda: usual.train_step(fixed), "compiled": lambda: other.train_step(fixed)})
     took["step / compiled"] = took["step"] / took["compiled"]
-    return took
+    return took | {"first step, s": first}
 
 
 def render_and_loss(bench: Bench) -> dict[str, float]:
     """Targets and loss beside the loss alone, with its backward pass, on the network's output; also of drawn targets, as
     losses take them that have no form for separable ones."""
-    trainer, fixed = bench.trainer(), next(bench.batches())
+    trainer, fixed, record = bench.trainer(), bench.augmented(), Recorder(bench.device)
     raw = torch.randn(
         (bench.batch, len(bench.model.names), *trainer.model.heatmap_size), device=bench.device, requires_grad=True
     )
     loss, factors, drawn = trainer.model.loss, trainer.targets.factors(fixed), trainer.targets(fixed)
     assert loss.separable is not None
-    took = bench.times(
-        {
-            "render and loss": lambda: trainer.targets.losses(loss, raw, fixed).sum().backward(),
-            "loss": lambda: loss.separable(raw, *factors).sum().backward(),  # type: ignore[misc]
-            "drawn targets and loss": lambda: loss.function(raw, *trainer.targets(fixed)).sum().backward(),
-            "loss of drawn targets": lambda: loss.function(raw, *drawn).sum().backward(),
-        }
-    )
+    losses: dict[str, Callable[[], torch.Tensor]] = {
+        "render and loss": lambda: trainer.targets.losses(loss, raw, fixed),
+        "loss": lambda: loss.separable(raw, *factors),  # type: ignore[misc]
+        "drawn targets and loss": lambda: loss.function(raw, *trainer.targets(fixed)),
+        "loss of drawn targets": lambda: loss.function(raw, *drawn),
+    }
+
+    def backward(name: str) -> torch.Tensor:
+        raw.grad = None
+        total = losses[name]().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total.detach()
+
+    took = bench.times({name: partial(record, name, partial(backward, name)) for name in losses})
     took["render and loss / loss"] = took["render and loss"] / took["loss"]
     return took
 
 
 def decoding(bench: Bench) -> dict[str, float]:
     """Decoding 256x15x96x96 heatmaps beside reading them once."""
-    count, repeats = (256, 4) if bench.device.type == "cuda" else (8, 1)
+    count, repeats = (256, 32) if bench.device.type == "cuda" else (8, 1)
     rng = np.random.default_rng(0)
     points = rng.uniform(5, 90, (count, 15, 2)).astype(np.float32)
     maps = torch.from_numpy(np.asarray(heatmaps.render(points, (96, 96), 2.0))).to(bench.device)

@@ -11,4 +11,4 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     return peaks.x, peaks.y
 
 
-DECODER = Decoder(decode_with(locate), "the largest pixel")
+DECODER = Decoder(decode_with(locate, "argmax"), "the largest pixel")

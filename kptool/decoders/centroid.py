@@ -23,4 +23,4 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     return peaks.x + (weight * dx).sum(1) / total, peaks.y + (weight * dy).sum(1) / total
 
 
-DECODER = Decoder(decode_with(locate), "weighted average in a window around the peak")
+DECODER = Decoder(decode_with(locate, "centroid"), "weighted average in a window around the peak")

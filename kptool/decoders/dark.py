@@ -50,4 +50,4 @@ def locate(peaks: Peaks) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-DECODER = Decoder(decode_with(locate), "Newton step on the log of the map (Zhang et al. 2020)")
+DECODER = Decoder(decode_with(locate, "dark"), "Newton step on the log of the map (Zhang et al. 2020)")

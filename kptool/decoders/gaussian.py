@@ -79,4 +79,4 @@ def _solve(terms: Tensor, weight: Tensor, pull: Tensor) -> Tensor:
     return torch.stack(solution[::-1], 1)
 
 
-DECODER = Decoder(decode_with(locate), "a Gaussian fitted to a window around the peak; the default")
+DECODER = Decoder(decode_with(locate, "gaussian"), "a Gaussian fitted to a window around the peak; the default")

@@ -6,8 +6,12 @@ All maps of a batch are processed at once, as (M, h, w) with M = N * K; values r
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from types import ModuleType
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -118,16 +122,23 @@ class Peaks:
 
 
 Locate = Callable[[Peaks], tuple[Tensor, Tensor]]
+_IN_KERNELS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
 class PeakDecoder:
-    """A decoder function; `locate` returns x and y (M,). Maps without a peak get their centre and score 0."""
+    """A decoder function; `locate` returns x and y (M,). Maps without a peak get their centre and score 0. On a GPU, the kernel
+    called `name` computes the same, where there is one and no gradient is wanted."""
 
     locate: Locate
+    name: str | None = None
 
     def __call__(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """Points (N, K, 2) and scores (N, K) of heatmaps (N, K, h, w)."""
+        if self.name and heatmaps.is_cuda and heatmaps.dtype in _IN_KERNELS and not _traced(heatmaps):
+            kernels = _kernels()
+            if kernels is not None:
+                return cast(tuple[Tensor, Tensor], kernels.decode(heatmaps, self.name))
         n, k, height, width = heatmaps.shape
         peaks = Peaks.find(heatmaps)
         x, y = self.locate(peaks)
@@ -137,6 +148,22 @@ class PeakDecoder:
         return torch.stack([x, y], -1).view(n, k, 2).float(), peaks.height.view(n, k).float()
 
 
-def decode_with(locate: Locate) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The decoder function for a `locate` that returns x and y (M,); maps without a peak get their centre and score 0."""
-    return PeakDecoder(locate)
+def decode_with(locate: Locate, name: str | None = None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The decoder function for a `locate` that returns x and y (M,); maps without a peak get their centre and score 0. `name`:
+    of the kernel for GPUs that computes the same."""
+    return PeakDecoder(locate, name)
+
+
+def _traced(heatmaps: Tensor) -> bool:
+    """Whether a graph or gradients are recorded, which need torch's operations."""
+    graph = torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
+    return graph or (heatmaps.requires_grad and torch.is_grad_enabled())
+
+
+@cache
+def _kernels() -> ModuleType | None:
+    """`kptool.network.gpu_decode`; None where torch came without Triton, as on Windows."""
+    try:
+        return importlib.import_module("kptool.network.gpu_decode")
+    except ImportError:
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ def adamw(module: nn.Module, config: TrainConfig, device: torch.device) -> torch
     groups = parameter_groups(module, config)
     if device.type != "cuda":
         return torch.optim.AdamW(groups, lr=config.lr)
+    warnings.filterwarnings(
+        "ignore", "This instance was constructed with capturable=True"
+    )  # which steps not recorded give
     return torch.optim.AdamW(groups, lr=torch.tensor(config.lr, device=device), fused=True, capturable=True)
 
 
@@ -82,6 +86,6 @@ def update_average(average: nn.Module, module: nn.Module, decay: float | Tensor)
         torch._foreach_add_(averaged, torch._foreach_mul(current, 1 - decay))
     else:
         get_ema_multi_avg_fn(decay)(averaged, current, None)  # type: ignore[no-untyped-call]
-    for mine, new in pairs:
-        if not mine.is_floating_point():
-            mine.copy_(new)
+    counters = [pair for pair in pairs if not pair[0].is_floating_point()]
+    if counters:
+        torch._foreach_copy_([mine for mine, _ in counters], [new for _, new in counters])

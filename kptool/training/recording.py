@@ -89,7 +89,7 @@ class _Recording:
         self._graph = torch.cuda.CUDAGraph()
         for generator in generators:
             self._graph.register_generator_state(generator)
-        with torch.cuda.graph(self._graph, stream=stream):
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._result = work(*self._arguments)
 
     def replay(self, arguments: tuple[Tensor | None, ...]) -> Tensor:

@@ -30,13 +30,43 @@ def gaussians(count: int = 8, keypoints: int = 5, size: tuple[int, int] = (40, 4
     return np.asarray(maps + rng.uniform(0, 0.02, maps.shape), np.float32)
 
 
+def odd_maps() -> NDArray[np.float32]:
+    """Clipped and quantised Gaussians, some of them at or beyond a border, and maps that have no peak."""
+    rng = np.random.default_rng(3)
+    points = rng.uniform(-2, 50, (6, 4, 2)).astype(np.float32)
+    maps = np.asarray(heatmaps.render(points, (40, 48), 2.5))
+    maps = np.concatenate([maps, np.minimum(maps, 0.7), np.round(maps * 8) / 8, -maps]).astype(np.float32)
+    maps[0, 0], maps[1, 0], maps[2, 0, 3, 3], maps[3, 0, 2, 2] = 0, 0.5, np.nan, np.inf
+    maps[4, 0, 5:] = 1
+    return maps
+
+
+MAPS = {
+    "noisy": gaussians,
+    "odd": odd_maps,
+    "wide": lambda: np.asarray(heatmaps.render(np.full((1, 2, 2), 30, np.float32), (64, 70), 9.0), np.float32),
+    "one pixel high": lambda: np.random.default_rng(4).uniform(-1, 1, (5, 3, 1, 9)).astype(np.float32),
+    "none": lambda: np.zeros((0, 3, 8, 8), np.float32),
+}
+
+
+@pytest.mark.parametrize("kind", MAPS)
 @pytest.mark.parametrize("name", heatmaps.METHODS)
-def test_decoders_give_the_core_s_points(name: str, device: torch.device) -> None:
-    maps = gaussians()
+def test_decoders_give_the_core_s_points(name: str, kind: str, device: torch.device) -> None:
+    maps = MAPS[kind]()
     expected, scores = heatmaps.decode(maps, name)
     found, heights = plugins.load_decoder(name).function(torch.from_numpy(maps).to(device))
+    assert np.abs(found.cpu().numpy() - expected).max(initial=0) <= PIXELS
+    assert np.abs(heights.cpu().numpy() - scores).max(initial=0) <= 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", heatmaps.METHODS)
+def test_decoders_take_half_precision(name: str, dtype: torch.dtype, device: torch.device) -> None:
+    maps = torch.from_numpy(gaussians()).to(dtype)
+    expected, _ = heatmaps.decode(maps.float().numpy(), name)
+    found, _ = plugins.load_decoder(name).function(maps.to(device))
     assert np.abs(found.cpu().numpy() - expected).max() <= PIXELS
-    assert np.abs(heights.cpu().numpy() - scores).max() <= 1e-5
 
 
 @pytest.mark.parametrize("method", heatmaps.PEAK_METHODS)

@@ -142,8 +142,11 @@ def test_a_step_waits_for_nothing(step: str, loss: str, small: bool, device: tor
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_recorded_steps_compute_what_plain_ones_do(model: str, device: torch.device, faces: Path) -> None:
+def test_recorded_steps_compute_what_plain_ones_do(
+    model: str, device: torch.device, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Augmentation, white noise, dropout, the rate and the average's decay change from step to step in a recording as well."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     trainers = []
     for step in ("plain", "record"):
         chosen, config = settings(faces, model, step=step, amp="off", epochs=3, lr=1e-3)
