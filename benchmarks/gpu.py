@@ -203,11 +203,15 @@ def main() -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
     few = ["--epochs", "1", "--set", "width=4"] if quick else []
-    large = [*few, "--batch-size", "12"] if quick else ["--batch-size", "64", "--lr", "2e-3", "--epochs", "60"]
+    large = (
+        [*few, "--batch-size", "12"]
+        if quick
+        else ["--batch-size", "64", "--lr", "2e-3", "--epochs", "60", "--set", "step=record"]
+    )
     report.part("time to goal", lambda: to_goal(given.cache, work, given.device, large, 300 if quick else 100))
     left = 60 * given.minutes - (time.time() - begun) - 20
     models = MODELS[:1] if quick else MODELS
-    small = [*few, "--batch-size", "12"] if quick else ["--batch-size", "32", "--lr", "1.4e-3"]
+    small = [*few, "--batch-size", "12"] if quick else ["--batch-size", "32", "--lr", "1.4e-3", "--set", "step=record"]
     report.part("trainings", lambda: trainings(given.cache, work, given.device, small, left, models))
     report.part("best", lambda: collect(given.out, work))
 

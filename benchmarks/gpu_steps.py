@@ -108,7 +108,7 @@ def peak(bench: Bench) -> dict[str, float]:
 
 def loop(bench: Bench) -> dict[str, float]:
     """The whole loop beside its step on one resident batch, and beside a plain PyTorch loop of float32."""
-    trainer, other, endless = bench.trainer(), bench.trainer(), bench.batches()
+    trainer, other, endless = bench.trainer(step="record"), bench.trainer(step="record"), bench.batches()
     fixed = bench.augmented()
     images, points = (part.cpu().numpy() for part in (bench.data.images[:, 0], bench.data.points))
     faces = plain.PlainFaces(images, points, bench.model.sigma)

@@ -20,7 +20,7 @@ from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
 
 IGNORE, EMPTY = "ignore", "empty"
 """Values of the setting ``absent``."""
-AUTO, PLAIN, RECORD, COMPILE = "auto", "plain", "record", "compile"
+PLAIN, RECORD, COMPILE = "plain", "record", "compile"
 """Values of the setting ``step``."""
 MAX_SIDE = 4096
 """Largest width and height of a network's input, in pixels."""
@@ -187,12 +187,11 @@ class TrainConfig:
     step: Annotated[
         str,
         Setting(
-            "how a step is run; plain: operation by operation; record: as a recorded CUDA graph; compile: with the network"
-            " compiled by torch.compile, which takes a minute at the start, and recorded on CUDA; auto: record on CUDA,"
-            " else plain",
-            choices=(AUTO, PLAIN, RECORD, COMPILE),
+            "how a step is run; plain: operation by operation; record: recorded as a CUDA graph, and replayed; compile: by"
+            " torch.compile, which compiles the network first, and recorded on CUDA",
+            choices=(PLAIN, RECORD, COMPILE),
         ),
-    ] = AUTO
+    ] = PLAIN
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:

@@ -6,17 +6,14 @@ All maps of a batch are processed at once, as (M, h, w) with M = N * K; values r
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
-from types import ModuleType
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from kptool.base.geometry import from_edges
+from kptool.network import kernels
 
 MAX_REACH = 11
 """The most steps of `Peaks.reach`, as in the C++ core."""
@@ -122,7 +119,6 @@ class Peaks:
 
 
 Locate = Callable[[Peaks], tuple[Tensor, Tensor]]
-_IN_KERNELS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -135,10 +131,14 @@ class PeakDecoder:
 
     def __call__(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """Points (N, K, 2) and scores (N, K) of heatmaps (N, K, h, w)."""
-        if self.name and heatmaps.is_cuda and heatmaps.dtype in _IN_KERNELS and not _traced(heatmaps):
-            kernels = _kernels()
-            if kernels is not None:
-                return cast(tuple[Tensor, Tensor], kernels.decode(heatmaps, self.name))
+        if self.name and heatmaps.is_cuda and heatmaps.dtype in kernels.TYPES and not _traced(heatmaps):
+            kernel = kernels.decoder(self.name, self.plain, heatmaps.device)
+            if kernel is not None:
+                return kernel(heatmaps)
+        return self.plain(heatmaps)
+
+    def plain(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """The same by torch's operations."""
         n, k, height, width = heatmaps.shape
         peaks = Peaks.find(heatmaps)
         x, y = self.locate(peaks)
@@ -158,12 +158,3 @@ def _traced(heatmaps: Tensor) -> bool:
     """Whether a graph or gradients are recorded, which need torch's operations."""
     graph = torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
     return graph or (heatmaps.requires_grad and torch.is_grad_enabled())
-
-
-@cache
-def _kernels() -> ModuleType | None:
-    """`kptool.network.gpu_decode`; None where torch came without Triton, as on Windows."""
-    try:
-        return importlib.import_module("kptool.network.gpu_decode")
-    except ImportError:
-        return None

@@ -18,17 +18,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kptool.base.config import AUTO, COMPILE, RECORD
+from kptool.base.config import COMPILE, RECORD
+from kptool.base.errors import ConfigError
 from kptool.system.workers import Workers
 
 Work = Callable[..., Tensor]
 WARM = 3
 """Calls before a work is recorded."""
+_MAX_REASON = 160
+"""Characters of torch's own error message that are quoted."""
 
 
 def records(step: str, device: torch.device, workers: Workers) -> bool:
-    """Whether steps are recorded, by the setting `step`: on CUDA unless told otherwise, and never among several processes."""
-    return workers.world == 1 and (step == RECORD or (step in (AUTO, COMPILE) and device.type == "cuda"))
+    """Whether steps are recorded, by the setting `step`: never among several processes, which talk to each other in a step."""
+    return workers.world == 1 and (step == RECORD or (step == COMPILE and device.type == "cuda"))
 
 
 class Recorder:
@@ -50,7 +53,11 @@ class Recorder:
             with self._beside():
                 return work(*arguments)
         recording = _Recording(arguments)
-        recording.record(work, self._stream, self._generators)
+        try:
+            recording.record(work, self._stream, self._generators)
+        except RuntimeError as error:
+            reason = str(error).strip().partition("\n")[0][:_MAX_REASON]
+            raise ConfigError(f"this model's step cannot be recorded ({reason}); train with step=plain") from error
         self._recordings[key] = recording  # only now: a work that cannot be recorded raises before
         return recording.replay(arguments)
 

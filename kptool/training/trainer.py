@@ -1,7 +1,7 @@
 """The training loop's state and its optimizer step, the same for every model and on any number of processes.
 
 AdamW with warm-up and cosine decay, an exponential moving average of the weights, gradient clipping, bfloat16 where it is
-fast; on a GPU, a step is recorded and replayed. The random numbers of a step derive from (seed, epoch, step), so resuming needs
+fast; a step may be recorded and replayed. The random numbers of a step derive from (seed, epoch, step), so resuming needs
 no generator state: on a CPU with the same number of threads, a resumed run is bit-identical to one that was never stopped. Under
 torchrun, processes share each batch and compute the same as a single one.
 
