@@ -90,8 +90,8 @@ class Labels:
     def put(self, name: str, size: Size, entry: Entry) -> Entry:
         """Replace the labels of a picture of `size` (H, W); `entry.revision` is the one that was changed.
 
-        Returns the entry with its new revision, when it is on the disk. Raises OutdatedError if the labels have another revision by
-        now, and DataError for invalid values or if they cannot be written.
+        Returns the entry with its new revision, when it is on the disk. Raises OutdatedError if the labels have another
+        revision by now, and DataError for invalid values or if they cannot be written.
         """
         check(entry, len(self.points))
         with self._mutex:
