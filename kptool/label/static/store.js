@@ -1,0 +1,93 @@
+// @ts-check
+// What the page asks of the server: labels are sent one change after another, and again until they are on the disk.
+
+const FIRST_WAIT = 400;
+const LONGEST_WAIT = 10000;
+
+/** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} */
+async function ask(path, options) {
+  const answer = await fetch(path, options);
+  const value = await answer.json();
+  if (!answer.ok) throw new ServerError(answer.status, value.error);
+  return value;
+}
+
+export class ServerError extends Error {
+  /** @param {number} status @param {string} message */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** @returns {Promise<{folder: string, points: string[], edges: [number, number][], pictures: any[]}>} */
+export const project = () => ask("api/project");
+
+/** @param {number} number */
+export const labels = (number) => ask(`api/labels/${number}`);
+
+/** Sends the latest entry of each picture; `tell` gets "saving", "saved", "failed" or "outdated", and a reason. */
+export class Saver {
+  /** @param {(state: string, why?: string) => void} tell @param {(number: number, state: any) => void} saved */
+  constructor(tell, saved) {
+    this.tell = tell;
+    this.saved = saved;
+    /** @type {Map<number, import("./entry.js").Entry>} */
+    this.waiting = new Map();
+    /** @type {Map<number, number>} */
+    this.revisions = new Map();
+    this.busy = false;
+  }
+
+  get pending() {
+    return this.busy || this.waiting.size > 0;
+  }
+
+  /** @param {number} number @param {import("./entry.js").Entry} entry */
+  put(number, entry) {
+    if (!this.revisions.has(number)) this.revisions.set(number, entry.revision);
+    this.waiting.set(number, entry);
+    this.tell("saving");
+    if (!this.busy) void this.run();
+  }
+
+  /** The server's revision of a picture that was loaded again. @param {number} number @param {number} revision */
+  loaded(number, revision) {
+    this.revisions.set(number, revision);
+  }
+
+  async run() {
+    this.busy = true;
+    let wait = FIRST_WAIT;
+    while (this.waiting.size) {
+      const [number, entry] = /** @type {[number, import("./entry.js").Entry]} */ (this.waiting.entries().next().value);
+      this.waiting.delete(number);
+      const body = JSON.stringify({ ...entry, revision: this.revisions.get(number) });
+      try {
+        const state = await ask(`api/labels/${number}`, {
+          method: "PUT",
+          headers: { "Content-Type": "application/json" },
+          body,
+        });
+        this.revisions.set(number, state.revision);
+        this.saved(number, state);
+        wait = FIRST_WAIT;
+      } catch (error) {
+        if (error instanceof ServerError && error.status === 409) {
+          this.tell("outdated", error.message);
+          continue;
+        }
+        if (error instanceof ServerError && error.status < 500) {
+          this.tell("failed", error.message);
+          continue;
+        }
+        if (!this.waiting.has(number)) this.waiting.set(number, entry);
+        this.tell("failed", "kptool does not answer; labels are kept here and sent again");
+        await new Promise((resolve) => setTimeout(resolve, wait));
+        wait = Math.min(2 * wait, LONGEST_WAIT);
+      }
+    }
+    this.busy = false;
+    this.tell("saved");
+  }
+}
