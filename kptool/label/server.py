@@ -32,6 +32,7 @@ _MOST_AT_ONCE, _PATIENCE = 64, 20.0
 _STATIC = {
     "": ("page.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
+    "favicon.svg": ("favicon.svg", "image/svg+xml"),
     **{name: (name, "text/javascript; charset=utf-8") for name in ("page.js", "entry.js", "store.js", "view.js")},
 }
 _HEADERS = {
