@@ -26,6 +26,7 @@ from kptool.cli import (
     extract,
     help,  # noqa: A004 - the module has the command's name
     info,
+    label,
     learn_curve,
     plugin,
     predict,
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 for command in (
     demo,
+    label,
     extract,
     convert,
     recommend,

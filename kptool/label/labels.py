@@ -8,7 +8,6 @@ log is added when the labels are opened.
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,40 +19,17 @@ from typing import Any
 from kptool.base.errors import DataError
 from kptool.base.geometry import Size
 from kptool.base.version import __version__
+from kptool.label.entries import ABSENT, Entry, Instance, check, entry_of, four
 from kptool.system.files import lock, write_text
 from kptool.system.text import read_json, strict_json
 
 LABELS, LOG = "labels.json", ".labels.log"
-ABSENT, OCCLUDED, VISIBLE = 0, 1, 2
-_MOST_INSTANCES, _LARGEST = 1000, 1e6
 _SEQUENCE = "kptool_sequence"
-_STATUS = "kptool_proposed"
+_PROPOSALS = "kptool_proposals"
 
 
 class OutdatedError(DataError):
     """A change of labels that have been changed by someone else meanwhile."""
-
-
-@dataclass(frozen=True)
-class Instance:
-    """points: (K,) of (x, y, visibility), pixels, an integer is a pixel's centre; visibility 0 (absent or not placed yet, then
-    without a place), 1 (occluded), 2. box: (x, y, width, height) from the picture's edges, None for none. proposed: made by a
-    model, and not accepted yet. radii: (K,) of the 90 % radii of what is proposed, in pixels."""
-
-    points: tuple[tuple[float, float, int], ...]
-    box: tuple[float, float, float, float] | None = None
-    proposed: bool = False
-    radii: tuple[float | None, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The instances of one picture. revision: how often they were changed. done: a person has finished it, also if it has no
-    instances."""
-
-    instances: tuple[Instance, ...] = ()
-    revision: int = 0
-    done: bool = False
 
 
 @dataclass
@@ -78,7 +54,7 @@ class Labels:
             lock(self._log.fileno(), self.folder, "folder")
             self._read_whole()
             self._replay()
-            if self._unsaved:
+            if self._unsaved or not self.path.exists():  # the points are known from the first moment on
                 self.save()
             stack.pop_all()
 
@@ -109,11 +85,16 @@ class Labels:
     def save(self) -> None:
         """Write the COCO file, and begin the log anew."""
         with self._mutex:
-            write_text(self.folder / LABELS, json.dumps(self.document()) + "\n")
+            write_text(self.path, json.dumps(self.document()) + "\n")
             self._log.seek(0)
             self._log.truncate()
             os.fsync(self._log.fileno())
             self._unsaved = False
+
+    @property
+    def path(self) -> Path:
+        """The COCO file."""
+        return self.folder / LABELS
 
     @property
     def unsaved(self) -> bool:
@@ -127,19 +108,23 @@ class Labels:
         self._log.close()
 
     def document(self) -> dict[str, Any]:
-        """The labels as a COCO document, with what kptool adds: the sequence number, and which instances are proposals."""
+        """The labels as a COCO document, with what kptool adds: the sequence number, and proposals, which are no annotations, so
+        that nobody takes them for labels."""
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
+        proposals: list[dict[str, Any]] = []
         for number, (name, entry) in enumerate(sorted(self.entries.items()), 1):
             height, width = self.sizes[name]
             about = {"kptool_revision": entry.revision, "kptool_done": entry.done}
             images.append({"id": number, "file_name": name, "width": width, "height": height, **about})
             for instance in entry.instances:
-                annotations.append(self._annotation(len(annotations) + 1, number, instance))
+                those = proposals if instance.proposed else annotations
+                those.append(self._annotation(len(those) + 1, number, instance))
         return {
             "info": {"description": f"labelled with kptool {__version__}", _SEQUENCE: self._sequence},
             "images": images,
             "annotations": annotations,
+            _PROPOSALS: proposals,
             "categories": [
                 {
                     "id": 1,
@@ -163,7 +148,7 @@ class Labels:
             "area": round(box[2] * box[3], 3),
             "iscrowd": 0,
             "kptool_boxed": instance.box is not None,
-            **({_STATUS: True, "kptool_radii": instance.radii} if instance.proposed else {}),
+            **({"kptool_radii": instance.radii} if instance.proposed else {}),
         }
 
     def _append(self, line: Mapping[str, Any]) -> None:
@@ -189,8 +174,9 @@ class Labels:
             self._sequence = int(document["info"][_SEQUENCE])
             files = {image["id"]: image for image in document["images"]}
             found: dict[Any, list[Instance]] = {number: [] for number in files}
-            for each in document["annotations"]:
-                found[each["image_id"]].append(_instance(each))
+            for proposed, those in ((False, document["annotations"]), (True, document[_PROPOSALS])):
+                for each in those:
+                    found[each["image_id"]].append(_instance(each, proposed))
             for number, image in files.items():
                 name = str(image["file_name"])
                 self.sizes[name] = int(image["height"]), int(image["width"])
@@ -198,7 +184,9 @@ class Labels:
                 self.entries[name] = Entry(tuple(found[number]), revision, done)
                 check(self.entries[name], len(names))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path} was not written by `kptool label` ({error!r:.80}); open it by its name") from error
+            raise DataError(
+                f"{path} was not written by `kptool label` ({error!r:.80}); move it elsewhere, and give it with --labels"
+            ) from error
         if names != self.points:
             raise DataError(
                 f"{path} has the points {', '.join(names)}, not {', '.join(self.points)}; leave --points out, or label"
@@ -222,59 +210,37 @@ class Labels:
         self._log.truncate(end)
 
 
-def check(entry: Entry, count: int) -> None:
-    """Raise DataError unless an entry's instances have `count` points each, and finite numbers in range."""
-    if len(entry.instances) > _MOST_INSTANCES:
-        raise DataError(f"a picture has at most {_MOST_INSTANCES} instances; got {len(entry.instances)}")
-    for instance in entry.instances:
-        numbers = [value for point in instance.points for value in point] + list(instance.box or ())
-        numbers += [radius for radius in instance.radii or () if radius is not None]
-        if len(instance.points) != count or (instance.radii is not None and len(instance.radii) != count):
-            raise DataError(f"an instance has {count} points; got {len(instance.points)}")
-        if not all(math.isfinite(value) and abs(value) <= _LARGEST for value in numbers):
-            raise DataError("coordinates must be finite numbers")
-        if any(point[2] not in (ABSENT, OCCLUDED, VISIBLE) for point in instance.points):
-            raise DataError("a point's visibility is 0, 1 or 2")
-        if instance.box is not None and min(instance.box[2:]) <= 0:
-            raise DataError("a box has a width and a height above 0")
+def _foreign(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} was not written by `kptool label` ({error!r:.80}); move it elsewhere, and give it with --labels"
+    )
 
 
-def entry_of(value: Any) -> Entry:
-    """An entry of plain values, as `dataclasses.asdict` gives them. Raises DataError for anything else."""
+def known_points(folder: Path) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]] | None:
+    """The points and lines of a folder that was labelled before; None for any other. Raises DataError for a damaged file."""
+    path = folder / LABELS
+    if not path.exists():
+        return None
+    document = read_json(path)
     try:
-        return Entry(
-            tuple(
-                Instance(
-                    tuple((float(x), float(y), int(v)) for x, y, v in each["points"]),
-                    None if each.get("box") is None else _four(each["box"]),
-                    bool(each.get("proposed")),
-                    None
-                    if each.get("radii") is None
-                    else tuple(None if r is None else float(r) for r in each["radii"]),
-                )
-                for each in value["instances"]
-            ),
-            int(value["revision"]),
-            bool(value.get("done")),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataError(f"these are no labels ({error!r:.80})") from error
+        (category,) = document["categories"]
+        edges = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton", ()))
+        return tuple(map(str, category["keypoints"])), edges
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{path} was not written by `kptool label` ({error!r:.80}); move it elsewhere, and give it with --labels"
+        ) from error
 
 
-def _four(values: Sequence[Any]) -> tuple[float, float, float, float]:
-    x, y, width, height = map(float, values)
-    return x, y, width, height
-
-
-def _instance(annotation: Mapping[str, Any]) -> Instance:
+def _instance(annotation: Mapping[str, Any], proposed: bool) -> Instance:
     """An instance of a COCO annotation that `Labels` wrote."""
     flat = annotation["keypoints"]
     points = tuple((float(x), float(y), int(v)) for x, y, v in zip(flat[::3], flat[1::3], flat[2::3], strict=True))
     radii = annotation.get("kptool_radii")
     return Instance(
         points,
-        _four(annotation["bbox"]) if annotation["kptool_boxed"] else None,
-        bool(annotation.get(_STATUS)),
+        four(annotation["bbox"]) if annotation["kptool_boxed"] else None,
+        proposed,
         None if radii is None else tuple(None if r is None else float(r) for r in radii),
     )
 

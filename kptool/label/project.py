@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from kptool.base.errors import DataError
 from kptool.base.geometry import Size
 from kptool.data import images, pictures
-from kptool.label.labels import Entry, Labels, entry_of
+from kptool.label.entries import Entry, entry_of
+from kptool.label.labels import Labels
 from kptool.system.walking import files_below
 
+MARK = "labelled.json"
+"""A file in a folder of kptool's own files, whose pictures are not the user's."""
 _SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
 """Kinds of files that a browser shows as kptool reads them, turned by their EXIF orientation."""
 
@@ -21,18 +24,20 @@ class UnknownPictureError(DataError):
     """A picture that the folder does not have."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Project:
-    """The pictures below a folder, by their names relative to it, and their labels."""
+    """The pictures below a folder, by their names relative to it, and their labels. proposals: what a model sees in pictures
+    without labels; it becomes a label when a person accepts or changes it."""
 
     labels: Labels
     names: tuple[str, ...]
+    proposals: dict[str, Entry] = field(default_factory=dict)
 
     @classmethod
     def of(cls, labels: Labels) -> Project:
         """The pictures of the labels' folder, in the order of the numbers in their names. Raises DataError if there are none."""
         folder = labels.folder
-        found = [place for place in files_below(folder) if place.suffix.lower() in pictures.SUFFIXES]
+        found = [place for place in files_below(folder, leave_out=MARK) if place.suffix.lower() in pictures.SUFFIXES]
         names = pictures.by_number([place.relative_to(folder).as_posix() for place in found])
         if not names:
             raise DataError(f"there are no pictures in the folder {folder}; give another")
@@ -49,20 +54,27 @@ class Project:
         }
 
     def _state(self, name: str) -> dict[str, Any]:
-        entry = self.labels.get(name)
+        entry = self._proposed(name)
         proposed = any(instance.proposed for instance in entry.instances)
         return {"name": name, "done": entry.done, "proposed": proposed, "instances": len(entry.instances)}
 
     def entry(self, number: int) -> dict[str, Any]:
         """The labels of a picture, as JSON, with its size. Raises UnknownPictureError, and DataError if it cannot be read."""
         name = self._name(number)
-        height, width = self._size(name)
-        return {**asdict(self.labels.get(name)), "name": name, "width": width, "height": height}
+        height, width = self.size(name)
+        return {**asdict(self._proposed(name)), "name": name, "width": width, "height": height}
+
+    def _proposed(self, name: str) -> Entry:
+        """The labels of a picture, or what is proposed where it has none."""
+        entry, proposal = self.labels.get(name), self.proposals.get(name)
+        if proposal is None or entry.done or entry.instances:
+            return entry
+        return replace(entry, instances=proposal.instances)
 
     def change(self, number: int, value: Mapping[str, Any]) -> dict[str, Any]:
         """Replace the labels of a picture; returns its new revision. Raises as `Labels.put`, `entry_of` and `entry` do."""
         name = self._name(number)
-        changed: Entry = self.labels.put(name, self._size(name), entry_of(value))
+        changed: Entry = self.labels.put(name, self.size(name), entry_of(value))
         return {"revision": changed.revision, **self._state(name)}
 
     def picture(self, number: int) -> tuple[str, bytes]:
@@ -85,7 +97,8 @@ class Project:
             raise UnknownPictureError(f"there is no picture {number}; the folder has {len(self.names)}")
         return self.names[number]
 
-    def _size(self, name: str) -> Size:
+    def size(self, name: str) -> Size:
+        """(H, W) of a picture. Raises DataError if it cannot be read."""
         known = self.labels.sizes.get(name) or images.size(self.labels.folder / name)
         if known is None:
             raise DataError(f"{name} is not a picture that can be read; remove it from the folder")

@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from kptool.base.errors import KptoolError
 from kptool.label.labels import OutdatedError
+from kptool.label.learning import Learning
 from kptool.label.project import Project, UnknownPictureError
 
 _MOST_BYTES = 4 << 20
@@ -33,7 +34,10 @@ _STATIC = {
     "": ("page.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
     "favicon.svg": ("favicon.svg", "image/svg+xml"),
-    **{name: (name, "text/javascript; charset=utf-8") for name in ("page.js", "entry.js", "store.js", "view.js")},
+    **{
+        name: (name, "text/javascript; charset=utf-8")
+        for name in ("page.js", "pointer.js", "learn.js", "entry.js", "keys.js", "store.js", "view.js")
+    },
 }
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:;"
@@ -53,8 +57,8 @@ class LabelServer(ThreadingHTTPServer):
 
     daemon_threads, request_queue_size = True, 128
 
-    def __init__(self, project: Project, port: int = 0) -> None:
-        self.project, self.token = project, secrets.token_urlsafe(24)
+    def __init__(self, project: Project, learning: Learning, port: int = 0) -> None:
+        self.project, self.learning, self.token = project, learning, secrets.token_urlsafe(24)
         self.room = threading.BoundedSemaphore(_MOST_AT_ONCE)
         super().__init__(("127.0.0.1", port), _Handler)
 
@@ -108,6 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if parts == ["api", "project"]:
             self._answer(self.server.project.describe)
+        elif parts == ["api", "learning"]:
+            self._answer(self.server.learning.describe)
         elif len(parts) == 3 and parts[:2] == ["api", "labels"]:
             self._answer(lambda: self.server.project.entry(_number(parts[2])))
         elif len(parts) == 2 and parts[0] == "picture":
@@ -127,9 +133,20 @@ class _Handler(BaseHTTPRequestHandler):
         if value is None:
             return
         if len(parts) == 3 and parts[:2] == ["api", "labels"]:
-            self._answer(lambda: self.server.project.change(_number(parts[2]), value))
+            self._answer(lambda: self._changed(_number(parts[2]), value))
+        elif parts == ["api", "learning"]:
+            self.server.learning.look(asked=True)
+            self._answer(self.server.learning.describe)
+        elif parts == ["api", "finish"]:
+            self._answer(lambda: {"line": self.server.learning.line})
+            threading.Thread(target=self.server.shutdown).start()
         else:
             self._fail(HTTPStatus.NOT_FOUND, "there is no such thing to change")
+
+    def _changed(self, number: int, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        state = self.server.project.change(number, value)
+        self.server.learning.look()
+        return state
 
     def _admitted(self) -> list[str] | None:
         """The parts of the path after the token; None, and an answer, for a request that is not from the page."""

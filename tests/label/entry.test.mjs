@@ -26,6 +26,14 @@ test("a point stays where it was put, within the picture", () => {
   assert.deepEqual(one.entry.instances[0].points[0], [-0.5, 29.5, VISIBLE]);
 });
 
+test("a box is drawn from any corner, from the picture's edges", () => {
+  const one = editor();
+  one.box([10, 20], [4, 8]);
+  assert.deepEqual(one.entry.instances[0].box, [4.5, 8.5, 6, 12]);
+  one.box([3, 3], [3, 9]);
+  assert.deepEqual(one.entry.instances[0].box, [4.5, 8.5, 6, 12]);
+});
+
 test("every step is undone and repeated", () => {
   const one = editor();
   const states = [one.entry.instances];

@@ -13,7 +13,8 @@ import pytest
 
 from kptool.base.errors import ConfigError, DataError
 from kptool.data.sources import Opening, find_reader, read_labels
-from kptool.label.labels import LABELS, LOG, Entry, Instance, Labels, OutdatedError, entry_of
+from kptool.label.entries import Entry, Instance, entry_of
+from kptool.label.labels import LABELS, LOG, Labels, OutdatedError
 
 NAMES = ("tip", "base")
 SIZE = (30, 40)

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from kptool.label.labels import Labels
+from kptool.label.learning import Learning
 from kptool.label.project import Project
 from kptool.label.server import LabelServer
 
@@ -29,7 +30,8 @@ def server(tmp_path: Path) -> Iterator[LabelServer]:
     (folder / "broken.png").write_bytes(b"no picture")
     (tmp_path / "secret.png").write_bytes(b"secret")
     labels = Labels(folder, ("tip", "base"), ((0, 1),))
-    made = LabelServer(Project.of(labels))
+    project = Project.of(labels)
+    made = LabelServer(project, Learning(project, enabled=False))
     thread = threading.Thread(target=made.serve_forever, args=(0.02,))
     thread.start()
     yield made

@@ -145,6 +145,18 @@ export class Editor {
     this.select(this.instance, 0);
   }
 
+  /** The chosen instance's box, between two places; nothing if it has no extent. @param {number[]} from @param {number[]} to */
+  box(from, to) {
+    const [ax, ay] = this.within(from[0], from[1]);
+    const [bx, by] = this.within(to[0], to[1]);
+    this.change((entry) => {
+      if (!entry.instances.length) entry.instances.push(emptyInstance(this.count));
+      const one = entry.instances[this.instance];
+      const [width, height] = [Math.abs(bx - ax), Math.abs(by - ay)];
+      if (width > 0 && height > 0) one.box = [Math.min(ax, bx) + 0.5, Math.min(ay, by) + 0.5, width, height];
+    });
+  }
+
   /** Take over instances, such as those of another picture, as proposals. @param {Instance[]} instances */
   copy(instances) {
     this.change((entry) => {

@@ -2,28 +2,13 @@
 // The label page: ties the picture, the lists, the keys and the pointer to the labels.
 
 import { ABSENT, Editor, OCCLUDED } from "./entry.js";
-import { Saver, labels, project } from "./store.js";
+import { KEYS, work } from "./keys.js";
+import { Learner } from "./learn.js";
+import { Pointer } from "./pointer.js";
+import { Saver, finish, labels, project } from "./store.js";
 import { View, colour } from "./view.js";
 
 const ROW = 26;
-const GRAB = 10;
-const KEYS = [
-  ["Click", "place the chosen point, and on to the next"],
-  ["Shift+click", "place it as occluded"],
-  ["Drag", "move a point; beside one, the picture"],
-  ["Wheel, + −, 0", "zoom to the pointer; the whole picture"],
-  ["Tab, Shift+Tab", "next and previous point"],
-  ["Arrows", "move the point by a pixel, with Shift by ten"],
-  ["Space", "place the point at the middle, for keyboards alone"],
-  ["V", "visible, occluded, absent"],
-  ["Del", "take the point's place away"],
-  ["Ctrl+Z, Ctrl+Y", "undo, redo"],
-  ["Enter", "finished: accept, and on to the next open picture"],
-  ["[ ], N", "previous and next picture; next open one"],
-  ["C", "copy the labels of the last finished picture"],
-  ["I, X", "one instance more; remove the chosen one"],
-];
-
 /** @param {string} id @returns {any} */
 const element = (id) => document.getElementById(id);
 
@@ -40,16 +25,19 @@ class Page {
     /** @type {Editor | null} */
     this.editor = null;
     this.number = -1;
+    this.ended = false;
     /** @type {import("./entry.js").Instance[]} */
     this.last = [];
     /** @type {Map<number, Promise<ImageBitmap>>} */
     this.pictures = new Map();
     this.frame = 0;
+    this.pointer = new Pointer(element("canvas"), this);
     this.listen();
     this.drawKeys();
     this.drawPoints();
     const open = about.pictures.findIndex((one) => !one.done);
     void this.open(Math.max(0, open));
+    this.learner = new Learner(this);
   }
 
   /** The decoded picture, from the server once. @param {number} number */
@@ -92,6 +80,7 @@ class Page {
 
   /** Draw again, and save if the labels differ. @param {boolean} save */
   changed(save = true) {
+    if (this.ended) return;
     if (save && this.editor) this.saver.put(this.number, this.editor.entry);
     if (!this.frame) {
       this.frame = requestAnimationFrame(() => {
@@ -108,7 +97,7 @@ class Page {
     saved.dataset.state = state === "outdated" ? "failed" : state;
     saved.textContent = { saving: "saving…", saved: "saved", failed: "not saved", outdated: "changed elsewhere" }[state] ?? "";
     this.message(why ?? "");
-    if (state === "outdated") void this.open(this.number);
+    if (state === "outdated") void this.open(this.number).then(() => this.message(why ?? ""));
   }
 
   /** @param {string} text */
@@ -120,6 +109,14 @@ class Page {
   updated(number, state) {
     Object.assign(this.about.pictures[number], state);
     this.drawList();
+  }
+
+  /** Take up what a model proposes by now, but nothing in a picture that a person has begun. */
+  async refresh() {
+    this.about.pictures = (await project()).pictures;
+    this.drawList();
+    const begun = this.editor && (this.editor.steps.length > 0 || this.editor.entry.done);
+    if (!begun && !this.saver.pending) void this.open(this.number);
   }
 
   /** The next picture, from the one after this on, that is not finished. */
@@ -141,6 +138,14 @@ class Page {
     const next = this.nextOpen();
     if (next === null) this.message("all pictures are finished");
     else void this.open(next);
+  }
+
+  /** End the labelling, once everything is on the disk. */
+  async end() {
+    while (this.saver.pending) await new Promise((resolve) => setTimeout(resolve, 50));
+    const { line } = await finish();
+    this.ended = true;
+    document.body.replaceChildren(make("p", "kptool label has ended; the labels are in labels.json. ", "ended"), make("code", line));
   }
 
   drawKeys() {
@@ -215,7 +220,9 @@ class Page {
     element("previous").addEventListener("click", () => void this.open(this.number - 1));
     element("next").addEventListener("click", () => void this.open(this.number + 1));
     element("next-open").addEventListener("click", () => void this.open(this.nextOpen() ?? this.number));
+    element("suggested").addEventListener("click", () => void this.open(this.learner.next() ?? this.number));
     element("done").addEventListener("click", () => this.finish());
+    element("end").addEventListener("click", () => void this.end());
     element("help-button").addEventListener("click", () => element("help").showModal());
     element("brightness").addEventListener("input", (/** @type {any} */ event) => {
       this.view.brightness = Number(event.target.value);
@@ -225,115 +232,15 @@ class Page {
     window.addEventListener("beforeunload", (event) => {
       if (this.saver.pending) event.preventDefault();
     });
-    this.listenToPointer(canvas);
-  }
-
-  /** @param {HTMLCanvasElement} canvas */
-  listenToPointer(canvas) {
-    /** @type {{x: number, y: number, held: {instance: number, point: number} | null, moved: boolean} | null} */
-    let drag = null;
-    const place = (/** @type {PointerEvent | WheelEvent} */ event) => {
-      const box = canvas.getBoundingClientRect();
-      return [event.clientX - box.left, event.clientY - box.top];
-    };
-    canvas.addEventListener("pointerdown", (event) => {
-      if (!this.editor || event.button > 1) return;
-      canvas.focus();
-      canvas.setPointerCapture(event.pointerId);
-      const [x, y] = place(event);
-      const [px, py] = this.view.toPicture(x, y);
-      const held = this.editor.nearest(px, py, GRAB / this.view.scale);
-      if (held) this.choose(held.instance, held.point);
-      drag = { x, y, held, moved: false };
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      const [x, y] = place(event);
-      this.view.magnify(/** @type {[number, number]} */ (this.view.toPicture(x, y)));
-      if (!drag || !this.editor) return;
-      if (!drag.moved && Math.hypot(x - drag.x, y - drag.y) < 3) return;
-      if (drag.held) {
-        const [px, py] = this.view.toPicture(x, y);
-        if (drag.moved) this.editor.undo();
-        this.editor.move(drag.held.instance, drag.held.point, px, py);
-      } else {
-        this.view.pan(x - drag.x, y - drag.y);
-        [drag.x, drag.y] = [x, y];
-      }
-      drag.moved = true;
-      this.changed(false);
-    });
-    canvas.addEventListener("pointerup", (event) => {
-      const [x, y] = place(event);
-      if (drag && this.editor) {
-        if (drag.held && drag.moved) this.changed();
-        else if (!drag.held && !drag.moved) {
-          const [px, py] = this.view.toPicture(x, y);
-          this.editor.place(px, py, event.shiftKey ? OCCLUDED : undefined);
-          this.changed();
-        }
-      }
-      drag = null;
-    });
-    canvas.addEventListener("pointerleave", () => this.view.magnify(null));
-    canvas.addEventListener(
-      "wheel",
-      (event) => {
-        event.preventDefault();
-        const [x, y] = place(event);
-        this.view.zoom(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.0015)), x, y);
-        this.changed(false);
-      },
-      { passive: false },
-    );
   }
 
   /** @param {KeyboardEvent} event */
   key(event) {
-    if (element("help").open || !this.editor) return;
-    const work = this.work(event);
-    if (!work) return;
+    if (this.ended || element("help").open || !this.editor) return;
+    const act = work(this, event);
+    if (!act) return;
     event.preventDefault();
-    this.changed(work() !== false);
-  }
-
-  /** What a key does; the work returns false if no label changes. @param {KeyboardEvent} event @returns {(() => unknown) | undefined} */
-  work(event) {
-    const { editor, view } = this;
-    if (!editor) return undefined;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (event.ctrlKey || event.metaKey) {
-      if (key === "z") return event.shiftKey ? () => editor.redo() : () => editor.undo();
-      return key === "y" ? () => editor.redo() : undefined;
-    }
-    const far = event.shiftKey ? 10 : 1;
-    const middle = [view.canvas.clientWidth / 2, view.canvas.clientHeight / 2];
-    /** @param {() => unknown} act */
-    const only = (act) => () => (act(), false);
-    /** @type {Record<string, () => unknown>} */
-    const keys = {
-      Tab: only(() => editor.select(editor.instance, editor.point + (event.shiftKey ? -1 : 1))),
-      ArrowLeft: () => editor.nudge(-far, 0),
-      ArrowRight: () => editor.nudge(far, 0),
-      ArrowUp: () => editor.nudge(0, -far),
-      ArrowDown: () => editor.nudge(0, far),
-      " ": () => editor.place(...view.toPicture(middle[0], middle[1])),
-      v: () => editor.cycle(),
-      Delete: () => editor.clear(),
-      Backspace: () => editor.clear(),
-      i: () => editor.add(),
-      x: () => editor.remove(),
-      c: () => (this.last.length ? editor.copy(this.last) : false),
-      Enter: only(() => this.finish()),
-      "[": only(() => void this.open(this.number - 1)),
-      "]": only(() => void this.open(this.number + 1)),
-      n: only(() => void this.open(this.nextOpen() ?? this.number)),
-      "+": only(() => view.zoom(1.25, middle[0], middle[1])),
-      "=": only(() => view.zoom(1.25, middle[0], middle[1])),
-      "-": only(() => view.zoom(0.8, middle[0], middle[1])),
-      0: only(() => view.fit()),
-      h: only(() => element("help").showModal()),
-    };
-    return keys[key];
+    this.changed(act() !== false);
   }
 }
 

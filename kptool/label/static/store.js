@@ -26,6 +26,18 @@ export const project = () => ask("api/project");
 /** @param {number} number */
 export const labels = (number) => ask(`api/labels/${number}`);
 
+/** What the model does beside the labelling. */
+export const learning = () => ask("api/learning");
+
+/** @param {string} path */
+const request = (path) => ask(path, { method: "PUT", headers: { "Content-Type": "application/json" }, body: "{}" });
+
+/** Train now. */
+export const learn = () => request("api/learning");
+
+/** End the server. @returns {Promise<{line: string}>} */
+export const finish = () => request("api/finish");
+
 /** Sends the latest entry of each picture; `tell` gets "saving", "saved", "failed" or "outdated", and a reason. */
 export class Saver {
   /** @param {(state: string, why?: string) => void} tell @param {(number: number, state: any) => void} saved */
@@ -59,6 +71,7 @@ export class Saver {
   async run() {
     this.busy = true;
     let wait = FIRST_WAIT;
+    let refused = false;
     while (this.waiting.size) {
       const [number, entry] = /** @type {[number, import("./entry.js").Entry]} */ (this.waiting.entries().next().value);
       this.waiting.delete(number);
@@ -72,7 +85,9 @@ export class Saver {
         this.revisions.set(number, state.revision);
         this.saved(number, state);
         wait = FIRST_WAIT;
+        refused = false;
       } catch (error) {
+        refused = error instanceof ServerError && error.status < 500;
         if (error instanceof ServerError && error.status === 409) {
           this.tell("outdated", error.message);
           continue;
@@ -88,6 +103,6 @@ export class Saver {
       }
     }
     this.busy = false;
-    this.tell("saved");
+    if (!refused) this.tell("saved");
   }
 }

@@ -1,0 +1,213 @@
+"""Learning beside the labelling: when it begins, what it makes of the commands' answers, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from kptool.label.entries import Entry, Instance
+from kptool.label.labels import Labels
+from kptool.label.learning import FailedError, Learning, StoppedError
+from kptool.label.project import Project
+from kptool.label.rounds import Round, gain
+
+COUNT = 14
+POINTS = ("tip", "base")
+
+
+def instance(x: float) -> Instance:
+    return Instance(((x, 5.0, 2), (x + 4, 9.0, 1)))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(COUNT):
+        Image.new("L", (40, 30), 7 * i).save(folder / f"{i}.png")
+    labels = Labels(folder, POINTS)
+    yield Project.of(labels)
+    labels.close()
+
+
+def finish(project: Project, *numbers: int) -> None:
+    for number in numbers:
+        project.labels.put(f"{number}.png", (30, 40), Entry((instance(float(number)),), done=True))
+
+
+class Commands:
+    """Answers the commands as kptool does, without computing anything."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.lines = folder, list[tuple[str, ...]]()
+        self.rmse = 8.0
+        self.trained = list[int]()
+
+    def __call__(self, what: str, *line: str, codes: Any = (0,)) -> bytes:
+        self.lines.append(line)
+        return bytes(getattr(self, line[0])(*line[1:]))
+
+    def extract(self, labels: str, *rest: str) -> bytes:
+        document = json.loads(Path(labels).read_text())
+        self.trained.append(len(document["images"]))
+        assert all(image["kptool_done"] for image in document["images"])
+        return b""
+
+    def recommend(self, *rest: str) -> bytes:
+        return b""
+
+    def train(self, *rest: str) -> bytes:
+        run = Path(rest[rest.index("--out") + 1])
+        run.mkdir(parents=True)
+        rows = [f"{epoch},{self.rmse + 2 - epoch},20" for epoch in (1, 2)]
+        (run / "metrics.csv").write_text("\n".join(["epoch,rmse,mean_shape_rmse", *rows]) + "\n")
+        return b""
+
+    def predict(self, *rest: str) -> bytes:
+        paths = [each for each in rest if each.endswith(".png")]
+        images = []
+        for path in paths:
+            number = int(Path(path).stem)
+            points = [{"name": n, "x": number, "y": 3, "score": number / 20, "radius90": 1.5} for n in POINTS]
+            images.append({"file": path, "faces": [{"keypoints": points}] if number != 13 else []})
+        return json.dumps({"images": images}).encode()
+
+    def doctor(self, *rest: str) -> bytes:
+        common = {"keypoint": "tip", "detail": "far from where the others have it"}
+        found = [{"check": "label", "row": 2, **common}, {"check": "leak", "row": 1, **common}]
+        return json.dumps({"findings": found}).encode()
+
+
+@pytest.fixture
+def commands(project: Project, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    made = Commands(project.labels.folder / "kptool")
+    monkeypatch.setattr(Learning, "_call", lambda self, *line, **options: made(*line, **options))
+    return made
+
+
+def until(check: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_it_begins_with_ten_finished_pictures(project: Project, commands: Commands) -> None:
+    finish(project, *range(9))
+    with Learning(project) as learning:
+        learning.look(asked=True)
+        finish(project, 9)
+        learning.look()
+        until(lambda: len(learning.rounds) == 1)
+        assert commands.trained == [10]
+        assert learning.next_at == 20
+        learning.look()  # with eleven, not yet
+        finish(project, 10)
+        learning.look(asked=True)  # unless asked for
+        until(lambda: len(learning.rounds) == 2)
+    assert commands.trained == [10, 11]
+    trainings = [line for line in commands.lines if line[0] == "train"]
+    assert "--init" not in trainings[0]
+    assert trainings[1][trainings[1].index("--init") + 1] == str(learning.run)
+
+
+def test_proposals_are_no_labels_until_a_person_takes_them(project: Project, commands: Commands) -> None:
+    finish(project, *range(10))
+    with Learning(project) as learning:
+        until(lambda: len(learning.rounds) == 1)
+        state = learning.describe()
+    assert state["suggested"] == ["13.png", "10.png", "11.png", "12.png"]  # nothing found, then the least sure
+    assert state["findings"] == [["2.png", "tip: far from where the others have it"]]
+    assert state["rounds"][0] | {"seconds": 0} == {"images": 10, "rmse": 8.0, "mean_shape": 20.0, "seconds": 0}
+    assert [row["rmse"] for row in state["epochs"]] == [9.0, 8.0]
+    numbers = {name: i for i, name in enumerate(project.names)}
+    shown = project.entry(numbers["11.png"])
+    assert shown["instances"][0] == {
+        "points": ((11.0, 3.0, 2), (11.0, 3.0, 2)),
+        "box": None,
+        "proposed": True,
+        "radii": (1.5, 1.5),
+    }
+    assert shown["revision"] == 0
+    assert "11.png" not in project.labels.entries
+    assert [each["proposed"] for each in project.describe()["pictures"]][10:] == [True, True, True, False]
+    finish(project, 11)
+    assert project.entry(numbers["11.png"])["instances"][0]["points"][0] == (11.0, 5.0, 2)
+
+
+def test_another_session_takes_up_what_was_learnt(project: Project, commands: Commands) -> None:
+    finish(project, *range(10))
+    with Learning(project) as learning:
+        until(lambda: len(learning.rounds) == 1)
+    again = Learning(Project(project.labels, project.names))
+    assert again.rounds == learning.rounds
+    assert again.project.proposals == project.proposals
+    assert (again.suggested, again.findings) == (learning.suggested, learning.findings)
+    (again.folder / "learning.json").write_text('{"rounds": 1}')
+    assert "cannot be read" in Learning(Project(project.labels, project.names)).failed
+
+
+def test_kptool_s_own_pictures_are_not_labelled(project: Project, commands: Commands) -> None:
+    finish(project, *range(10))
+    with Learning(project) as learning:
+        until(lambda: len(learning.rounds) == 1)
+    images = learning.folder / "data" / "images"
+    images.mkdir(parents=True)
+    Image.new("L", (8, 8)).save(images / "0.png")
+    assert Project.of(project.labels).names == project.names
+
+
+def test_a_failure_is_said_and_does_not_repeat(
+    project: Project, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(project, *range(10))
+    monkeypatch.setattr(commands, "train", lambda *rest: (_ for _ in ()).throw(FailedError("training failed: no room")))
+    with Learning(project) as learning:
+        until(lambda: bool(learning.failed) and not learning.doing)
+        learning.look()
+        time.sleep(0.1)
+    assert learning.failed == "training failed: no room"
+    assert commands.trained == [10]
+
+
+def test_a_command_is_ended_with_the_labelling(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    learning = Learning(project, enabled=False)
+    learning.folder.mkdir()
+    script = project.labels.folder / "wait"
+    monkeypatch.setattr(learning, "_command", lambda line: ["/bin/sh", "-c", f"echo $$ > {script}; exec sleep 60"])
+    ended: list[str] = []
+
+    def work() -> None:
+        try:
+            learning._call("waiting", "train")
+        except StoppedError:
+            ended.append("stopped")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until(script.exists)
+    learning.__exit__()
+    thread.join(timeout=20)
+    assert ended == ["stopped"]
+
+
+def test_a_command_that_fails_says_why(project: Project) -> None:
+    learning = Learning(project, enabled=False)
+    learning.folder.mkdir()
+    with pytest.raises(FailedError, match=r"^reading failed: .*nothing\.json"):
+        learning._call("reading", "extract", "nothing.json", "--out", str(learning.folder / "data"))
+
+
+def test_the_gain_follows_the_power_law() -> None:
+    rounds = [Round(10, 8.0, 20.0, 1.0), Round(20, 4.0, 20.0, 1.0)]
+    assert gain(rounds) == {"images": 20, "rmse": -2.0}
+    assert gain(rounds[:1]) is None
+    assert gain(rounds[::-1]) is None
+    assert gain([rounds[0], Round(20, 9.0, 20.0, 1.0)]) is None
