@@ -1,6 +1,6 @@
-"""Actions and time from photos to labels and a model, with a model's proposals and without: python benchmarks/label.py [--count 40]
+"""Actions from photos to labels and a model, with a model's proposals and without: python benchmarks/label.py [--count 40]
 
-A headless Chromium (https://playwright.dev: `pip install playwright`) labels synthetic photos of arrows whose four points are known.
+A headless Chromium (https://playwright.dev: `pip install playwright`) labels synthetic photos of arrows, whose points are known.
 Every click, drag and key is an action. A proposed point is dragged where it is more than `--within` pixels off; the others are
 accepted. Waits for each training, as a person would not.
 """
