@@ -1,8 +1,8 @@
-"""Make a run's weights the ones that ship with kptool: python benchmarks/ship_weights.py runs/unet CACHE
+"""Make a run's weights the ones that ship with kptool: python benchmarks/ship_weights.py runs/unet CACHE [NAME]
 
-Stores the weights in float16 as kptool/weights/MODEL.safetensors, and their graph as MODEL.onnx. The card in the file
-holds metrics of the weights as stored, with and without flip averaging. A run cannot measure the vertical label shift; it
-comes from benchmarks/label_shift.py, see docs/label-shift.md. With a model name such as `unet` in place of the run, only
+Stores the weights in float16 as kptool/weights/NAME.safetensors, and their graph as NAME.maps.onnx; NAME is the model's. The card
+in the file holds metrics of the weights as stored, with and without flip averaging. A run cannot measure the vertical label
+shift; it comes from benchmarks/label_shift.py, see docs/label-shift.md. With a name such as `unet` in place of the run, only
 the card's texts below and the graph of the shipped weights are renewed.
 """
 
@@ -19,6 +19,7 @@ from kptool.evaluation.metrics import mean_shape
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import Inference
 from kptool.predict import agreement, export
+from kptool.predict.maps_backend import SUFFIX
 
 WEIGHTS = Path(__file__).parent.parent / "kptool" / "weights"
 ABOUT = {
@@ -48,8 +49,9 @@ def restate(model: str, cache_path: Path) -> None:
 
 def _graph(target: Path, cache_path: Path, card: cards.Card) -> None:
     shown = agreement.pictures(cache_path, card.config).images
-    graph = export.export(target, target.with_suffix(".onnx"), shown, half=True)
-    print(f"{graph.path}: {graph.size / 1e6:.2f} MB, at most {graph.difference.points:.4f} px from torch")
+    graph = target.with_suffix(SUFFIX)
+    apart = export.write_maps(target, graph, shown, half=True)
+    print(f"{graph}: {graph.stat().st_size / 1e6:.2f} MB, at most {apart:.4f} px from torch")
 
 
 def _version() -> str:
@@ -59,11 +61,11 @@ def _version() -> str:
     return version
 
 
-def main(run: Path, cache_path: Path) -> None:
+def main(run: Path, cache_path: Path, name: str | None = None) -> None:
     """Write the shipped files from a run, and print the metrics."""
     model, card = checkpoint.load_model(run / cards.WEIGHTS)
     WEIGHTS.mkdir(exist_ok=True)
-    target = WEIGHTS / f"{card.config.model}.safetensors"
+    target = WEIGHTS / f"{name or card.config.model}.safetensors"
     checkpoint.save_weights(target, model, card, half=True)
     stored, _ = checkpoint.load_model(target)
     with Cache(cache_path) as cache:
@@ -90,6 +92,6 @@ def main(run: Path, cache_path: Path) -> None:
 
 if __name__ == "__main__":
     if "/" in sys.argv[1]:
-        main(Path(sys.argv[1]), Path(sys.argv[2]))
+        main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])
     else:
         restate(sys.argv[1], Path(sys.argv[2]))

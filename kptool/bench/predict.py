@@ -19,7 +19,8 @@ from kptool.base.skeleton import FACE15
 from kptool.bench.timing import Row, Work, measure
 from kptool.network import cards
 from kptool.network.keypoint_model import KeypointModel
-from kptool.predict.backends import Backend, OnnxBackend, TorchBackend
+from kptool.predict.backends import Backend, TorchBackend
+from kptool.predict.maps_backend import SUFFIX, MapsBackend
 from kptool.predict.predictor import Predictor
 
 
@@ -41,7 +42,7 @@ def run(quick: bool = False) -> list[Row]:
 def _shipped(images: NDArray[np.uint8], quick: bool) -> list[Row]:
     """The shipped U-Net: ONNX Runtime against torch, and a synthetic 480x360 picture of a face against its crop."""
     path, _ = cards.resolve("unet", Path("no runs of this folder"))
-    backends: dict[str, Backend] = {"onnx": OnnxBackend(path.with_suffix(".onnx")), "torch": TorchBackend(path, "cpu")}
+    backends: dict[str, Backend] = {"onnx": MapsBackend(path.with_suffix(SUFFIX)), "torch": TorchBackend(path, "cpu")}
     face = next(iter(plugins.load("datasets", "synthetic").open(None, count=1, seed=3).blocks())).images[0]
     picture = np.full((360, 480), 90, np.uint8)
     picture[60:252, 100:292] = face.repeat(2, 0).repeat(2, 1)

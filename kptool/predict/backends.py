@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from kptool.network.shape_prior import ShapePrior
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
-_BATCH = 64
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,31 @@ def load(path: Path, device: str = "auto", *, flip: bool = False) -> Backend:
         if flip or device not in ("auto", "cpu"):
             raise ConfigError(f"{path} runs on the CPU and without --tta; give the weights it was made from instead")
         return OnnxBackend(path)
-    graph = path.with_suffix(".onnx")
-    if not flip and graph.is_file() and (device == "cpu" or (device == "auto" and not _has_gpu())):
+    if not flip and (device == "cpu" or (device == "auto" and not _has_gpu())):
+        backend = _beside(path)
+        if backend is not None:
+            return backend
+    return TorchBackend(path, device, flip=flip)
+
+
+def _beside(path: Path) -> Backend | None:
+    """A graph that was made from the weights `path` and lies beside them; one that is damaged is named, and passed over."""
+    from kptool.predict.maps_backend import SUFFIX, MapsBackend
+
+    kinds: dict[str, type[MapsBackend | OnnxBackend]] = {SUFFIX: MapsBackend, ".onnx": OnnxBackend}
+    for suffix, kind in kinds.items():
+        graph = path.with_suffix(suffix)
+        if not graph.is_file():
+            continue
         try:
-            backend = OnnxBackend(graph)
+            backend = kind(graph)
             if backend.weights == weights_hash(path):
                 backend.run(blank(backend.card))  # some broken graphs fail only when they run
                 backend.card = read_card(path)  # a graph exported by an older kptool may lack the label shift
                 return backend
         except CheckpointError as error:
             log.warning("%s; using the weights %s with torch instead", error, path)
-    return TorchBackend(path, device, flip=flip)
+    return None
 
 
 def blank(card: Card) -> NDArray[np.uint8]:
@@ -166,9 +180,9 @@ class TorchBackend:
         maps = None
         if heatmaps and self.has_heatmaps:
             device = self.model.offset.device
-            stacked = torch.from_numpy(_stack(images))
+            stacked = torch.from_numpy(stack(images))
             with torch.inference_mode():
-                parts = [self.model.output(part.to(device)).cpu().numpy() for part in torch.split(stacked, _BATCH)]
+                parts = [self.model.output(part.to(device)).cpu().numpy() for part in torch.split(stacked, BATCH)]
             maps = np.concatenate(parts)
         return Output(found.points, calibrated(found.scores, self.card), self._quantiles * found.std, maps)
 
@@ -179,19 +193,8 @@ class OnnxBackend:
     name = "onnxruntime"
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads  # 0: one per core
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._path, self._threads = path, threads
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )  # the fallback would retry the same provider and print to stdout
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise CheckpointError(f"{path} is not a readable graph; export it again with `kptool export`") from error
+        self._session = open_session(path, threads)
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.card = parse_card(path, metadata)
         self.weights = metadata.get("weights", "")
@@ -217,11 +220,11 @@ class OnnxBackend:
 
     def run(self, images: NDArray[np.uint8], *, heatmaps: bool = False) -> Output:
         """See `Backend.run`."""
-        stacked = _stack(images)
+        stacked = stack(images)
         prior = self.prior if stacked.shape[2:] == self.card.config.size else None
         names = ["points", "scores", "radius90"]
         names += ["heatmaps"] if self.has_heatmaps and (heatmaps or prior is not None) else []
-        parts = [self._run(names, stacked[start : start + _BATCH]) for start in range(0, len(stacked), _BATCH)]
+        parts = [self._run(names, stacked[start : start + BATCH]) for start in range(0, len(stacked), BATCH)]
         points, scores, radius, *maps = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         points = points + self._shift * self._scale(stacked)
         if prior is not None:
@@ -259,13 +262,29 @@ class OnnxBackend:
         return arrays
 
 
+def open_session(path: Path, threads: int) -> Any:
+    """A session of ONNX Runtime on the CPU. Raises CheckpointError if the graph cannot be read."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads  # 0: one per core
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )  # the fallback would retry the same provider and print to stdout
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        raise CheckpointError(f"{path} is not a readable graph; export it again with `kptool export`") from error
+
+
 def _open(path: Path, threads: int, card: Card) -> OnnxBackend:
     backend = OnnxBackend(path, threads=threads)
     backend.card = card
     return backend
 
 
-def _stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Images (N, H, W) or (N, C, H, W) as (N, C, H, W), contiguous."""
     return np.ascontiguousarray(images if images.ndim == 4 else images[:, None])
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from kptool import plugins
 from kptool.base.errors import ConfigError
 from kptool.base.version import install
+from kptool.evaluation import evaluation
 from kptool.network import checkpoint
 from kptool.network.cards import Card
 from kptool.network.keypoint_model import KeypointModel, heatmap_std, normalised_to_pixels
@@ -34,6 +35,7 @@ from kptool.predict import agreement, halving
 from kptool.predict.agreement import Difference
 from kptool.predict.backends import radius_quantiles, weights_hash
 from kptool.predict.letterbox import letterbox
+from kptool.predict.maps_backend import MapsBackend
 from kptool.system.files import atomic
 
 TOLERANCE = 0.01
@@ -134,6 +136,37 @@ def export(
     return Exported(out, out.stat().st_size, len(shown), found, card.shift.points(as_labelled), cost)
 
 
+class Maps(nn.Module):
+    """A heatmap model from images of its own size to heatmaps, for `kptool.predict.maps_backend`."""
+
+    def __init__(self, model: KeypointModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images uint8 (n, C, h, w) -> heatmaps (n, K, h, w) with a peak of about 1."""
+        return self.model.output(images)
+
+
+def write_maps(weights: Path, out: Path, pictures: NDArray[np.uint8], *, half: bool = False) -> float:
+    """Write the heatmap model in `weights` as a graph of `Maps` to `out`, atomically and only if its points equal torch's on
+    `pictures`, uint8 (n, H, W) or (n, C, H, W). Returns the largest difference in pixels. Raises ConfigError as `export`."""
+    require_packages()
+    model, card = checkpoint.load_model(weights)
+    model.prior = None
+    stored = halving.rounded(model) if half else model
+    example = torch.zeros(2, model.config.channels, *model.config.size, dtype=torch.uint8)
+    about = {"kptool": card.to_json(), "weights": weights_hash(weights)}
+    with atomic(out) as temporary:
+        _trace(Maps(stored).eval(), example, {0: torch.export.Dim("n")}, ["heatmaps"], about, temporary, half)
+        backend = MapsBackend(temporary)
+        backend.prior = None
+        apart = float(np.abs(backend.run(pictures).points - evaluation.run([stored], pictures).points).max())
+        if not apart <= TOLERANCE:
+            raise ConfigError(f"the graph of {weights} differs from torch by {apart:.4f} pixels; nothing was written")
+    return apart
+
+
 def check_name(out: Path) -> None:
     """Raise ConfigError if a file's name does not end in .onnx, by which graphs are recognised when they are loaded."""
     if out.suffix != ".onnx":
@@ -165,12 +198,29 @@ def quiet_exporter() -> Iterator[None]:
 
 def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> None:
     """Trace the graph, with batch and picture size left variable, and save it; `weights` is their hash."""
-    import onnx
-
     config = graph.model.config
     example = torch.zeros(2, config.channels, config.size[0] + 1, config.size[1] + 2, dtype=torch.uint8)
     n, h, w = (torch.export.Dim(name) for name in ("n", "height", "width"))
-    names = ["points", "scores", "radius90", "heatmaps"]
+    heatmaps = graph.model.plugin.output == "heatmap"
+    names = ["points", "scores", "radius90", "heatmaps"][: 4 if heatmaps else 3]
+    about = {"kptool": card.to_json(), "weights": weights, "points": graph.points}
+    if graph.presence is not None and heatmaps:
+        about["scores"] = KEY
+    _trace(graph, example, {0: n, 2: h, 3: w}, names, about, path, half)
+
+
+def _trace(
+    graph: nn.Module,
+    example: Tensor,
+    variable: dict[int, Any],
+    outputs: list[str],
+    about: dict[str, str],
+    path: Path,
+    half: bool,
+) -> None:
+    """Trace a module, with the `variable` axes of its input, and save it with the metadata `about`."""
+    import onnx
+
     with quiet_exporter():
         program = torch.onnx.export(
             graph,
@@ -180,8 +230,8 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
             optimize=False,
             opset_version=18,
             input_names=["images"],
-            output_names=names[: 4 if graph.model.plugin.output == "heatmap" else 3],
-            dynamic_shapes=({0: n, 2: h, 3: w},),
+            output_names=outputs,
+            dynamic_shapes=(variable,),
         )
         assert program is not None
         _simplify(program)
@@ -189,9 +239,6 @@ def _write(graph: Graph, card: Card, weights: str, path: Path, half: bool) -> No
     strip(proto)
     if half:
         halving.store(proto)
-    about = {"kptool": card.to_json(), "weights": weights, "points": graph.points}
-    if graph.presence is not None and graph.model.plugin.output == "heatmap":
-        about["scores"] = KEY
     onnx.helper.set_model_props(proto, about)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, str(path))

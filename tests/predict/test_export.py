@@ -23,6 +23,7 @@ from kptool.data import images
 from kptool.network import cards, checkpoint
 from kptool.network.keypoint_model import KeypointModel
 from kptool.predict import agreement, backends, export, halving
+from kptool.predict.maps_backend import MapsBackend
 
 
 @pytest.fixture
@@ -73,9 +74,9 @@ def test_the_graph_and_predict_agree_on_pictures_of_every_aspect(
 
 
 def test_the_number_of_threads_changes_nothing(pictures: np.ndarray) -> None:
-    weights = Path(backends.__file__).parents[1] / "weights" / "unet.onnx"
+    weights = Path(backends.__file__).parents[1] / "weights" / "unet.maps.onnx"
     stretched = pictures.repeat(2, axis=1).repeat(2, axis=2)
-    one, four = (backends.OnnxBackend(weights, threads=threads).run(stretched) for threads in (1, 4))
+    one, four = (MapsBackend(weights, threads=threads).run(stretched) for threads in (1, 4))
     assert np.array_equal(one.points, four.points)
     assert np.array_equal(one.scores, four.scores)
 
