@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import threading
 import webbrowser
 from collections.abc import Iterator
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from kptool.label.labels import Labels
     from kptool.label.project import Project
 
+_PAGE = ".label.html"
+"""A file that leads the browser to the page, as long as that is there."""
 _SAVE_EVERY = 20.0
 """Seconds between two COCO files, where labels changed; every change is in the log at once."""
 
@@ -71,13 +75,15 @@ def label(
         emit(server.address)
         note(f"{len(project.names)} pictures; open the address above in a browser; Ctrl-C ends")
         with server, learning, _saving(opened):
-            if browser:
-                webbrowser.open(server.address)
+            if browser:  # some browsers end only when they are closed
+                threading.Thread(target=_show, args=(folder, server.address), daemon=True).start()
             with contextlib.suppress(Stopped):  # by Ctrl-C, the usual end
                 server.serve_forever(poll_interval=0.1)
+    with contextlib.suppress(OSError):
+        (folder / _PAGE).unlink(missing_ok=True)
     done = sum(opened.get(name).done for name in project.names)
     note(f"{done} of {len(project.names)} pictures are finished; their labels are in {opened.path}")
-    emit(learning.line if learning.run.is_dir() else f"kptool extract {opened.path}")
+    emit(learning.line if learning.run.is_dir() else f"kptool extract {shlex.quote(str(opened.path))}")
 
 
 def _open(
@@ -88,10 +94,11 @@ def _open(
     from kptool.base.skeleton import Skeleton
     from kptool.label import existing as others
     from kptool.label.labels import Labels, known_points
-    from kptool.label.project import Project
+    from kptool.label.project import Project, names_below
 
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the one that holds the pictures")
+    names_below(folder)  # before anything is written
     before, file, places = known_points(folder), None, list[Path]()
     if existing is not None:
         file, places = others.read(existing, folder)
@@ -126,6 +133,16 @@ def _edges(lines: str, names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     return tuple(pairs)
 
 
+def _show(folder: Path, address: str) -> None:
+    """Open the page by a file that only this user can read: others see the command lines of this machine's processes."""
+    page = folder / _PAGE
+    with contextlib.suppress(OSError):
+        page.unlink(missing_ok=True)
+        with os.fdopen(os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={address}">')
+        webbrowser.open(page.resolve().as_uri())
+
+
 @contextlib.contextmanager
 def _saving(labels: Labels) -> Iterator[None]:
     """Writes the COCO file now and then."""
@@ -134,7 +151,10 @@ def _saving(labels: Labels) -> Iterator[None]:
     def work() -> None:
         while not ended.wait(_SAVE_EVERY):
             if labels.unsaved:
-                labels.save()
+                with contextlib.suppress(
+                    DataError
+                ):  # the page says so; every change is in the log, and the next try may do
+                    labels.save()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

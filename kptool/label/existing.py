@@ -34,7 +34,7 @@ def add(project: Project, file: LabelFile, places: list[Path]) -> list[str]:
     Returns one sentence for each kind of content that is not used, with counts. Raises DataError for values out of range.
     """
     labels, root = project.labels, project.labels.folder.resolve()
-    known, outside, kept = set(project.names), 0, 0
+    known, outside, kept, other = set(project.names), 0, 0, 0
     entries: dict[str, list[Instance]] = {}
     for thing, place in zip(file.things, places, strict=True):
         name = place.resolve().relative_to(root).as_posix() if place.resolve().is_relative_to(root) else ""
@@ -42,6 +42,10 @@ def add(project: Project, file: LabelFile, places: list[Path]) -> list[str]:
             outside += 1
         elif name in labels.entries:
             kept += 1
+        elif thing.size is not None and thing.size != project.size(
+            name
+        ):  # the picture was resized, or turned by its EXIF
+            other += 1
         else:
             entries.setdefault(name, []).append(_instance(thing, bool(file.predicted_by)))
     for name, instances in entries.items():
@@ -53,6 +57,10 @@ def add(project: Project, file: LabelFile, places: list[Path]) -> list[str]:
     notes = list(file.notes)
     if outside:
         notes.append(f"{outside} instances are in pictures outside {labels.folder}, and are not used")
+    if other:
+        notes.append(
+            f"{other} instances are of pictures of another size than the files in {labels.folder}, and are not used"
+        )
     if kept:
         notes.append(f"{kept} instances are in pictures that are labelled here already, and are not used")
     return notes

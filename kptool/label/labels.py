@@ -28,6 +28,10 @@ _SEQUENCE = "kptool_sequence"
 _PROPOSALS = "kptool_proposals"
 
 
+class WriteError(DataError):
+    """Labels that cannot be written, as the disk is full or gone."""
+
+
 class OutdatedError(DataError):
     """A change of labels that have been changed by someone else meanwhile."""
 
@@ -48,9 +52,9 @@ class Labels:
     sizes: dict[str, Size] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._mutex, self._sequence, self._unsaved = threading.Lock(), 0, False
+        self._mutex, self._sequence, self._unsaved = threading.RLock(), 0, False
         with ExitStack() as stack:
-            self._log = stack.enter_context((self.folder / LOG).open("a+b"))
+            self._log = stack.enter_context((self.folder / LOG).open("a+b", buffering=0))
             lock(self._log.fileno(), self.folder, "folder")
             self._read_whole()
             self._replay()
@@ -85,10 +89,13 @@ class Labels:
     def save(self) -> None:
         """Write the COCO file, and begin the log anew."""
         with self._mutex:
-            write_text(self.path, json.dumps(self.document()) + "\n")
-            self._log.seek(0)
-            self._log.truncate()
-            os.fsync(self._log.fileno())
+            try:
+                write_text(self.path, json.dumps(self.document()) + "\n")
+                self._log.seek(0)
+                self._log.truncate()
+                os.fsync(self._log.fileno())
+            except OSError as error:
+                raise WriteError(f"{self.path} cannot be written: {error.strerror or error}; make room") from error
             self._unsaved = False
 
     @property
@@ -110,6 +117,10 @@ class Labels:
     def document(self) -> dict[str, Any]:
         """The labels as a COCO document, with what kptool adds: the sequence number, and proposals, which are no annotations, so
         that nobody takes them for labels."""
+        with self._mutex:
+            return self._document()
+
+    def _document(self) -> dict[str, Any]:
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         proposals: list[dict[str, Any]] = []
@@ -152,15 +163,15 @@ class Labels:
         }
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        """Write a line of the log, to the disk. Raises DataError where it cannot be written, and leaves none in part."""
-        end = self._log.seek(0, os.SEEK_END)
+        """Write a line of the log, to the disk. Raises WriteError where it cannot be written, and leaves none in part."""
+        end, left = self._log.seek(0, os.SEEK_END), (json.dumps(line) + "\n").encode()
         try:
-            self._log.write((json.dumps(line) + "\n").encode())
-            self._log.flush()
+            while left:
+                left = left[self._log.write(left) or 0 :]
             os.fsync(self._log.fileno())
         except OSError as error:
             self._log.truncate(end)
-            raise DataError(f"{self.folder / LOG} cannot be written: {error.strerror or error}; make room") from error
+            raise WriteError(f"{self.folder / LOG} cannot be written: {error.strerror or error}; make room") from error
 
     def _read_whole(self) -> None:
         """Read the COCO file, if there is one."""
@@ -187,7 +198,8 @@ class Labels:
             raise DataError(
                 f"{path} was not written by `kptool label` ({error!r:.80}); move it elsewhere, and give it with --labels"
             ) from error
-        if names != self.points:
+        self._unsaved = names != self.points
+        if self._unsaved and self.entries:  # else nothing was placed yet, and the points may be others
             raise DataError(
                 f"{path} has the points {', '.join(names)}, not {', '.join(self.points)}; leave --points out, or label"
                 " another folder"
@@ -197,7 +209,7 @@ class Labels:
         """Apply the lines of the log that the COCO file lacks; the last one may have been cut short."""
         self._log.seek(0)
         end = 0
-        for line in self._log:
+        for line in self._log.readall().splitlines(keepends=True):
             entry = _logged(line) if line.endswith(b"\n") else None
             if entry is None:
                 break

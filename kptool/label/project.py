@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from kptool.base.errors import DataError
@@ -24,6 +25,15 @@ class UnknownPictureError(DataError):
     """A picture that the folder does not have."""
 
 
+def names_below(folder: Path) -> tuple[str, ...]:
+    """The names of the pictures below a folder, in the order of the numbers in them. Raises DataError if there are none."""
+    found = [place for place in files_below(folder, leave_out=MARK) if place.suffix.lower() in pictures.SUFFIXES]
+    names = pictures.by_number([place.relative_to(folder).as_posix() for place in found])
+    if not names:
+        raise DataError(f"there are no pictures in the folder {folder}; give another")
+    return tuple(names)
+
+
 @dataclass
 class Project:
     """The pictures below a folder, by their names relative to it, and their labels. proposals: what a model sees in pictures
@@ -36,12 +46,7 @@ class Project:
     @classmethod
     def of(cls, labels: Labels) -> Project:
         """The pictures of the labels' folder, in the order of the numbers in their names. Raises DataError if there are none."""
-        folder = labels.folder
-        found = [place for place in files_below(folder, leave_out=MARK) if place.suffix.lower() in pictures.SUFFIXES]
-        names = pictures.by_number([place.relative_to(folder).as_posix() for place in found])
-        if not names:
-            raise DataError(f"there are no pictures in the folder {folder}; give another")
-        return cls(labels, tuple(names))
+        return cls(labels, names_below(labels.folder))
 
     def describe(self) -> dict[str, Any]:
         """The points, and of every picture what is known of it, as JSON."""

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from kptool.base.errors import KptoolError
-from kptool.label.labels import OutdatedError
+from kptool.label.labels import OutdatedError, WriteError
 from kptool.label.learning import Learning
 from kptool.label.project import Project, UnknownPictureError
 
@@ -193,6 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Send what `work` returns as JSON, or why it failed."""
         try:
             content = json.dumps(work()).encode()
+        except WriteError as error:
+            self._fail(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
         except OutdatedError as error:
             self._fail(HTTPStatus.CONFLICT, str(error))
         except UnknownPictureError as error:

@@ -32,6 +32,8 @@ def pick(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:_MAX_REASON]
         raise ConfigError(f"device {name!r} cannot be used here ({reason}); try auto or cpu") from error
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # graphs and kernels are made on the current one
     return device
 
 

@@ -47,6 +47,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -
     own = [{key: group[key] for key in ("lr", "fused", "capturable")} for group in optimizer.param_groups]
     groups = [{**saved, **mine} for saved, mine in zip(state["param_groups"], own, strict=True)]
     optimizer.load_state_dict({**state, "param_groups": groups})
+    for parameter, kept in optimizer.state.items():
+        for key, value in kept.items():
+            if value.ndim and value.stride() != parameter.stride():  # fused steps need the parameters' memory format
+                kept[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def learning_rate(step: float, total: int, config: TrainConfig) -> float:

@@ -55,8 +55,10 @@ class Recorder:
         recording = _Recording(arguments)
         try:
             recording.record(work, self._stream, self._generators)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0][:_MAX_REASON]
+            reason = str(error.__context__ or error).strip().partition("\n")[0][:_MAX_REASON]
             raise ConfigError(f"this model's step cannot be recorded ({reason}); train with step=plain") from error
         self._recordings[key] = recording  # only now: a work that cannot be recorded raises before
         return recording.replay(arguments)

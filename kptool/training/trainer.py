@@ -84,7 +84,7 @@ class Trainer:
         self._sample: TrainingSet | None = None
         self._stop: Deferred | None = None
         self._check_interval = 1 if device.type == "cpu" else _CHECK_INTERVAL
-        self._decay = torch.zeros((), device=device)
+        self._decay, self._small = torch.zeros((), device=device), False
         self._noise = torch.Generator(device)
         self._recorder = Recorder(device, self._noise) if records(config.step, device, workers) else None
 
@@ -99,6 +99,9 @@ class Trainer:
         self.schedule.total = self.schedule.total or self.config.epochs * data.steps
         total, begun = self.schedule.total, self.step - self.epoch * data.steps
         small = self.is_small(self.epoch * data.steps)
+        if self._recorder is not None and small != self._small:
+            self._recorder.forget()  # and the memory of the other size
+        self._small = small
         for batch in data.pending(self.epoch, self.workers, self.model.offset.clone(), begun):
             self.check_stop()
             self.sums[0] += self.train_step(batch, small=small)

@@ -68,6 +68,17 @@ def test_what_is_labelled_here_stays_and_is_counted(tmp_path: Path) -> None:
     labels.close()
 
 
+def test_labels_of_a_picture_of_another_size_are_counted(tmp_path: Path) -> None:
+    path = coco(tmp_path, {"image_id": 0, "keypoints": [3, 4, 2, 5, 6, 2], "bbox": [1, 2, 9, 9], "num_keypoints": 2})
+    folder = tmp_path / "photos"
+    Image.new("L", (30, 40)).save(folder / "a.png")  # turned since
+    labels = Labels(folder, POINTS)
+    notes = existing.add(Project.of(labels), *existing.read(path, folder))
+    assert labels.entries == {}
+    assert notes[-1].startswith("1 instances are of pictures of another size than the files in")
+    labels.close()
+
+
 def test_a_source_with_pictures_of_its_own_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "training.csv"
     path.write_text("left_eye_center_x,left_eye_center_y,Image\n1,2," + " ".join(["0"] * 9216) + "\n")

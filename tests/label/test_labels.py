@@ -14,7 +14,7 @@ import pytest
 from kptool.base.errors import ConfigError, DataError
 from kptool.data.sources import Opening, find_reader, read_labels
 from kptool.label.entries import Entry, Instance, entry_of
-from kptool.label.labels import LABELS, LOG, Labels, OutdatedError
+from kptool.label.labels import LABELS, LOG, Labels, OutdatedError, known_points
 
 NAMES = ("tip", "base")
 SIZE = (30, 40)
@@ -31,7 +31,7 @@ def entry(x: float = 3.5, revision: int = 0, **given: Any) -> Entry:
 def kill(labels: Labels) -> None:
     """Let go of the files without writing anything."""
     os.close(os.dup(labels._log.fileno()))
-    labels._log.detach().close()
+    labels._log.close()
 
 
 def test_what_was_put_is_there_again(tmp_path: Path) -> None:
@@ -152,6 +152,13 @@ def test_other_points_and_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / LABELS).write_text('{"images": []}')
     with pytest.raises(DataError, match="was not written by `kptool label`"):
         opened(tmp_path)
+
+
+def test_other_points_are_taken_as_long_as_nothing_was_placed(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    labels = Labels(tmp_path, ("left", "right", "top"))
+    labels.close()
+    assert known_points(tmp_path) == (("left", "right", "top"), ())
 
 
 def test_a_full_disk_leaves_no_half_of_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from kptool.base.errors import DataError
+from kptool.label.commands import Commands, FailedError, StoppedError
 from kptool.label.entries import Entry, Instance
 from kptool.label.labels import Labels
-from kptool.label.learning import FailedError, Learning, StoppedError
+from kptool.label.learning import Learning
 from kptool.label.project import Project
 from kptool.label.rounds import Round, gain
 
@@ -42,13 +44,13 @@ def finish(project: Project, *numbers: int) -> None:
         project.labels.put(f"{number}.png", (30, 40), Entry((instance(float(number)),), done=True))
 
 
-class Commands:
+class Answers:
     """Answers the commands as kptool does, without computing anything."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.lines = folder, list[tuple[str, ...]]()
         self.rmse = 8.0
-        self.trained = list[int]()
+        self.trained, self.held = list[int](), list[list[str]]()
 
     def __call__(self, what: str, *line: str, codes: Any = (0,)) -> bytes:
         self.lines.append(line)
@@ -57,6 +59,7 @@ class Commands:
     def extract(self, labels: str, *rest: str) -> bytes:
         document = json.loads(Path(labels).read_text())
         self.trained.append(len(document["images"]))
+        self.held.append([image["file_name"] for image in document["images"] if image["split"] == "val"])
         assert all(image["kptool_done"] for image in document["images"])
         return b""
 
@@ -76,19 +79,21 @@ class Commands:
         for path in paths:
             number = int(Path(path).stem)
             points = [{"name": n, "x": number, "y": 3, "score": number / 20, "radius90": 1.5} for n in POINTS]
-            images.append({"file": path, "faces": [{"keypoints": points}] if number != 13 else []})
+            if number != 12:  # which cannot be read
+                images.append({"file": path, "faces": [{"keypoints": points}] if number != 13 else []})
         return json.dumps({"images": images}).encode()
 
     def doctor(self, *rest: str) -> bytes:
         common = {"keypoint": "tip", "detail": "far from where the others have it"}
         found = [{"check": "label", "row": 2, **common}, {"check": "leak", "row": 1, **common}]
+        found.append({"check": "unlabelled", "row": None, **common})
         return json.dumps({"findings": found}).encode()
 
 
 @pytest.fixture
-def commands(project: Project, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    made = Commands(project.labels.folder / "kptool")
-    monkeypatch.setattr(Learning, "_call", lambda self, *line, **options: made(*line, **options))
+def commands(project: Project, monkeypatch: pytest.MonkeyPatch) -> Answers:
+    made = Answers(project.labels.folder / "kptool")
+    monkeypatch.setattr(Commands, "__call__", lambda self, *line, **options: made(*line, **options))
     return made
 
 
@@ -99,7 +104,7 @@ def until(check: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_it_begins_with_ten_finished_pictures(project: Project, commands: Commands) -> None:
+def test_it_begins_with_ten_finished_pictures(project: Project, commands: Answers) -> None:
     finish(project, *range(9))
     with Learning(project) as learning:
         learning.look(asked=True)
@@ -118,12 +123,58 @@ def test_it_begins_with_ten_finished_pictures(project: Project, commands: Comman
     assert trainings[1][trainings[1].index("--init") + 1] == str(learning.run)
 
 
-def test_proposals_are_no_labels_until_a_person_takes_them(project: Project, commands: Commands) -> None:
+def test_pictures_that_are_kept_apart_are_never_trained_on(project: Project, commands: Answers) -> None:
+    finish(project, *range(1, 11))
+    with Learning(project) as learning:
+        until(lambda: len(learning.rounds) == 1)
+        finish(project, 0)
+        learning.look(asked=True)
+        until(lambda: len(learning.rounds) == 2)
+    with Learning(Project(project.labels, project.names)) as again:
+        finish(project, 11, 12, 13)
+        again.look(asked=True)
+        until(lambda: len(again.rounds) == 3)
+    assert commands.held == [["1.png"], ["1.png"], ["1.png"]]
+    assert commands.trained == [10, 11, 14]
+
+
+def test_a_picture_that_is_gone_is_left_out(project: Project, commands: Answers) -> None:
+    finish(project, *range(11))
+    (project.labels.folder / "3.png").unlink()
+    with Learning(project) as learning:
+        until(lambda: len(learning.rounds) == 1)
+    assert commands.trained == [10]
+
+
+def test_any_error_is_said_and_labelling_goes_on(
+    project: Project, commands: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(project, *range(10))
+    monkeypatch.setattr(commands, "doctor", lambda *rest: b"{}")
+    with Learning(project) as learning:
+        until(lambda: bool(learning.failed) and not learning.commands.doing)
+        assert "KeyError" in learning.failed
+        monkeypatch.undo()
+        monkeypatch.setattr(Commands, "__call__", lambda self, *line, **options: commands(*line, **options))
+        learning.look(asked=True)
+        until(lambda: len(learning.rounds) == 1)
+
+
+def test_a_folder_of_the_user_s_is_left_alone(project: Project) -> None:
+    mine = project.labels.folder / "kptool"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="not a folder of kptool label's"):
+        Learning(project)
+    Learning(project, enabled=False)
+
+
+def test_proposals_are_no_labels_until_a_person_takes_them(project: Project, commands: Answers) -> None:
     finish(project, *range(10))
     with Learning(project) as learning:
         until(lambda: len(learning.rounds) == 1)
         state = learning.describe()
-    assert state["suggested"] == ["13.png", "10.png", "11.png", "12.png"]  # nothing found, then the least sure
+    assert state["suggested"] == ["13.png", "10.png", "11.png"]  # nothing found, then the least sure
     assert state["findings"] == [["2.png", "tip: far from where the others have it"]]
     assert state["rounds"][0] | {"seconds": 0} == {"images": 10, "rmse": 8.0, "mean_shape": 20.0, "seconds": 0}
     assert [row["rmse"] for row in state["epochs"]] == [9.0, 8.0]
@@ -137,12 +188,12 @@ def test_proposals_are_no_labels_until_a_person_takes_them(project: Project, com
     }
     assert shown["revision"] == 0
     assert "11.png" not in project.labels.entries
-    assert [each["proposed"] for each in project.describe()["pictures"]][10:] == [True, True, True, False]
+    assert [each["proposed"] for each in project.describe()["pictures"]][10:] == [True, True, False, False]
     finish(project, 11)
     assert project.entry(numbers["11.png"])["instances"][0]["points"][0] == (11.0, 5.0, 2)
 
 
-def test_another_session_takes_up_what_was_learnt(project: Project, commands: Commands) -> None:
+def test_another_session_takes_up_what_was_learnt(project: Project, commands: Answers) -> None:
     finish(project, *range(10))
     with Learning(project) as learning:
         until(lambda: len(learning.rounds) == 1)
@@ -154,7 +205,7 @@ def test_another_session_takes_up_what_was_learnt(project: Project, commands: Co
     assert "cannot be read" in Learning(Project(project.labels, project.names)).failed
 
 
-def test_kptool_s_own_pictures_are_not_labelled(project: Project, commands: Commands) -> None:
+def test_kptool_s_own_pictures_are_not_labelled(project: Project, commands: Answers) -> None:
     finish(project, *range(10))
     with Learning(project) as learning:
         until(lambda: len(learning.rounds) == 1)
@@ -165,44 +216,43 @@ def test_kptool_s_own_pictures_are_not_labelled(project: Project, commands: Comm
 
 
 def test_a_failure_is_said_and_does_not_repeat(
-    project: Project, commands: Commands, monkeypatch: pytest.MonkeyPatch
+    project: Project, commands: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish(project, *range(10))
     monkeypatch.setattr(commands, "train", lambda *rest: (_ for _ in ()).throw(FailedError("training failed: no room")))
     with Learning(project) as learning:
-        until(lambda: bool(learning.failed) and not learning.doing)
+        until(lambda: bool(learning.failed) and not learning.commands.doing)
         learning.look()
         time.sleep(0.1)
     assert learning.failed == "training failed: no room"
     assert commands.trained == [10]
 
 
-def test_a_command_is_ended_with_the_labelling(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    learning = Learning(project, enabled=False)
-    learning.folder.mkdir()
-    script = project.labels.folder / "wait"
-    monkeypatch.setattr(learning, "_command", lambda line: ["/bin/sh", "-c", f"echo $$ > {script}; exec sleep 60"])
+def test_a_command_is_ended_with_the_labelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = Commands(tmp_path)
+    script = tmp_path / "wait"
+    monkeypatch.setattr(commands, "line", lambda line: ["/bin/sh", "-c", f"echo $$ > {script}; exec sleep 60"])
     ended: list[str] = []
 
     def work() -> None:
         try:
-            learning._call("waiting", "train")
+            commands("waiting", "train")
         except StoppedError:
             ended.append("stopped")
 
     thread = threading.Thread(target=work)
     thread.start()
     until(script.exists)
-    learning.__exit__()
+    commands.stop()
     thread.join(timeout=20)
     assert ended == ["stopped"]
+    with pytest.raises(StoppedError):
+        commands("again", "train")
 
 
-def test_a_command_that_fails_says_why(project: Project) -> None:
-    learning = Learning(project, enabled=False)
-    learning.folder.mkdir()
+def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(FailedError, match=r"^reading failed: .*nothing\.json"):
-        learning._call("reading", "extract", "nothing.json", "--out", str(learning.folder / "data"))
+        Commands(tmp_path)("reading", "extract", "nothing.json", "--out", str(tmp_path / "data"))
 
 
 def test_the_gain_follows_the_power_law() -> None:

@@ -28,8 +28,8 @@ def test_the_page_s_labels_without_a_page() -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
-    script = str(Path(__file__).with_name("entry.test.mjs"))
-    ran = subprocess.run([node, "--test", script], capture_output=True, text=True, timeout=60, check=False)
+    scripts = [str(Path(__file__).with_name(name)) for name in ("entry.test.mjs", "store.test.mjs")]
+    ran = subprocess.run([node, "--test", *scripts], capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stdout
 
 

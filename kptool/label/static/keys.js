@@ -22,18 +22,28 @@ export const KEYS = [
  * @returns {(() => unknown) | undefined} */
 export function work(page, event) {
   const { editor, view } = page;
-  if (!editor) return undefined;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (event.ctrlKey || event.metaKey) {
+  /** @param {() => unknown} act */
+  const only = (act) => () => (act(), false);
+  /** @type {Record<string, () => unknown>} */
+  const always = {
+    "[": only(() => void page.open(page.number - 1)),
+    "]": only(() => void page.open(page.number + 1)),
+    n: only(() => void page.open(page.nextOpen() ?? page.number)),
+    s: only(() => void page.open(page.learner.next() ?? page.number)),
+    h: only(() => /** @type {HTMLDialogElement} */ (document.getElementById("help")).showModal()),
+  };
+  const withControl = event.ctrlKey || event.metaKey;
+  if (!editor) return withControl ? undefined : always[key]; // a picture that cannot be read
+  if (withControl) {
     if (key === "z") return event.shiftKey ? () => editor.redo() : () => editor.undo();
     return key === "y" ? () => editor.redo() : undefined;
   }
   const far = event.shiftKey ? 10 : 1;
   const middle = [view.canvas.clientWidth / 2, view.canvas.clientHeight / 2];
-  /** @param {() => unknown} act */
-  const only = (act) => () => (act(), false);
   /** @type {Record<string, () => unknown>} */
   const keys = {
+    ...always,
     Tab: only(() => editor.select(editor.instance, editor.point + (event.shiftKey ? -1 : 1))),
     ArrowLeft: () => editor.nudge(-far, 0),
     ArrowRight: () => editor.nudge(far, 0),
@@ -47,16 +57,11 @@ export function work(page, event) {
     x: () => editor.remove(),
     c: () => (page.last.length ? editor.copy(page.last) : false),
     Enter: only(() => page.finish()),
-    "[": only(() => void page.open(page.number - 1)),
-    "]": only(() => void page.open(page.number + 1)),
-    n: only(() => void page.open(page.nextOpen() ?? page.number)),
-    s: only(() => void page.open(page.learner.next() ?? page.number)),
     b: only(() => (page.pointer.boxing = true)),
     "+": only(() => view.zoom(1.25, middle[0], middle[1])),
     "=": only(() => view.zoom(1.25, middle[0], middle[1])),
     "-": only(() => view.zoom(0.8, middle[0], middle[1])),
     0: only(() => view.fit()),
-    h: only(() => /** @type {HTMLDialogElement} */ (document.getElementById("help")).showModal()),
   };
   return keys[key];
 }

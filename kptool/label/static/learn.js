@@ -15,6 +15,7 @@ export class Learner {
   constructor(page) {
     this.page = page;
     this.rounds = -1;
+    this.listed = "[]";
     /** @type {string[]} */
     this.suggested = [];
     element("learn-now").addEventListener("click", () => void learn().then((state) => this.show(state)));
@@ -79,6 +80,9 @@ export class Learner {
 
   /** @param {[string, string][]} findings */
   list(findings) {
+    const now = JSON.stringify(findings);
+    if (now === this.listed) return;
+    this.listed = now;
     element("findings-title").hidden = !findings.length;
     const names = this.page.about.pictures.map((/** @type {any} */ one) => one.name);
     element("findings").replaceChildren(

@@ -19,7 +19,7 @@ class Page {
     this.view = new View(element("canvas"), element("lens"));
     this.view.edges = about.edges;
     this.saver = new Saver(
-      (state, why) => this.tell(state, why),
+      (state, why, number) => this.tell(state, why, number),
       (number, state) => this.updated(number, state),
     );
     /** @type {Editor | null} */
@@ -60,9 +60,11 @@ class Page {
     if (number < 0 || number >= this.about.pictures.length) return;
     this.number = number;
     this.editor = null;
+    this.pointer.drop();
     this.drawList();
     element("name").textContent = `${this.about.pictures[number].name} — ${this.about.folder}`;
     try {
+      await this.saver.settled(number); // or what is on its way would not be seen, and be overwritten
       const [entry, picture] = await Promise.all([labels(number), this.picture(number)]);
       if (this.number !== number) return;
       this.saver.loaded(number, entry.revision);
@@ -91,13 +93,14 @@ class Page {
     this.drawPoints();
   }
 
-  /** @param {string} state @param {string} [why] */
-  tell(state, why) {
+  /** @param {string} state @param {string} [why] @param {number} [number] the picture, where its change was refused */
+  tell(state, why, number) {
     const saved = element("saved");
     saved.dataset.state = state === "outdated" ? "failed" : state;
     saved.textContent = { saving: "saving…", saved: "saved", failed: "not saved", outdated: "changed elsewhere" }[state] ?? "";
     this.message(why ?? "");
-    if (state === "outdated") void this.open(this.number).then(() => this.message(why ?? ""));
+    if (state === "outdated" && number === this.number) void this.open(number).then(() => this.message(why ?? ""));
+    else if (state === "outdated") void this.refresh().then(() => this.message(why ?? ""));
   }
 
   /** @param {string} text */
@@ -115,8 +118,13 @@ class Page {
   async refresh() {
     this.about.pictures = (await project()).pictures;
     this.drawList();
-    const begun = this.editor && (this.editor.steps.length > 0 || this.editor.entry.done);
-    if (!begun && !this.saver.pending) void this.open(this.number);
+    const { number, editor } = this;
+    if (!editor || editor.steps.length || editor.entry.done || this.saver.pending) return;
+    const entry = await labels(number);
+    if (this.editor !== editor || editor.steps.length || this.pointer.drag) return;
+    this.saver.loaded(number, entry.revision);
+    this.editor = new Editor(entry, this.about.points.length, entry.width, entry.height);
+    this.changed(false);
   }
 
   /** The next picture, from the one after this on, that is not finished. */
@@ -236,11 +244,13 @@ class Page {
 
   /** @param {KeyboardEvent} event */
   key(event) {
-    if (this.ended || element("help").open || !this.editor) return;
+    if (this.ended || element("help").open) return;
     const act = work(this, event);
     if (!act) return;
     event.preventDefault();
-    this.changed(act() !== false);
+    const before = this.editor?.entry;
+    const changes = act() !== false;
+    this.changed(changes && this.editor?.entry !== before);
   }
 }
 

@@ -85,10 +85,11 @@ export class Pointer {
     this.fingers.delete(event.pointerId);
     this.drag = null;
     if (!drag || !editor) return;
+    const { boxing } = this;
+    this.boxing = false;
     if (drag.moved) {
-      if (drag.held || this.boxing) this.page.changed();
-      this.boxing = false;
-    } else if (!drag.held) {
+      if (drag.held || boxing) this.page.changed();
+    } else if (!drag.held && !boxing) {
       const [px, py] = view.toPicture(x, y);
       editor.place(px, py, event.shiftKey ? OCCLUDED : undefined);
       this.page.changed();
@@ -103,8 +104,13 @@ export class Pointer {
 
   /** Leave what is dragged where it began. */
   drop() {
-    if (this.drag?.moved && (this.drag.held || this.boxing)) this.page.editor?.undo();
+    const { editor } = this.page;
+    if (editor && this.drag?.moved && (this.drag.held || this.boxing)) {
+      editor.undo();
+      editor.undone = []; // what was dropped does not come back
+    }
     this.drag = null;
+    this.boxing = false;
   }
 
   /** Two fingers: the place between them stays below them. @param {number} id @param {number} x @param {number} y */

@@ -40,7 +40,7 @@ export const finish = () => request("api/finish");
 
 /** Sends the latest entry of each picture; `tell` gets "saving", "saved", "failed" or "outdated", and a reason. */
 export class Saver {
-  /** @param {(state: string, why?: string) => void} tell @param {(number: number, state: any) => void} saved */
+  /** @param {(state: string, why?: string, number?: number) => void} tell @param {(number: number, state: any) => void} saved */
   constructor(tell, saved) {
     this.tell = tell;
     this.saved = saved;
@@ -49,6 +49,15 @@ export class Saver {
     /** @type {Map<number, number>} */
     this.revisions = new Map();
     this.busy = false;
+    /** the picture whose labels are on their way */
+    this.sending = -1;
+    /** @type {Set<number>} pictures whose last change was refused */
+    this.refused = new Set();
+  }
+
+  /** When all changes of a picture were answered. @param {number} number */
+  async settled(number) {
+    while (this.waiting.has(number) || this.sending === number) await new Promise((resolve) => setTimeout(resolve, 20));
   }
 
   get pending() {
@@ -65,16 +74,17 @@ export class Saver {
 
   /** The server's revision of a picture that was loaded again. @param {number} number @param {number} revision */
   loaded(number, revision) {
+    this.refused.delete(number);
     this.revisions.set(number, revision);
   }
 
   async run() {
     this.busy = true;
     let wait = FIRST_WAIT;
-    let refused = false;
     while (this.waiting.size) {
       const [number, entry] = /** @type {[number, import("./entry.js").Entry]} */ (this.waiting.entries().next().value);
       this.waiting.delete(number);
+      this.sending = number;
       const body = JSON.stringify({ ...entry, revision: this.revisions.get(number) });
       try {
         const state = await ask(`api/labels/${number}`, {
@@ -85,24 +95,22 @@ export class Saver {
         this.revisions.set(number, state.revision);
         this.saved(number, state);
         wait = FIRST_WAIT;
-        refused = false;
+        this.refused.delete(number);
       } catch (error) {
-        refused = error instanceof ServerError && error.status < 500;
-        if (error instanceof ServerError && error.status === 409) {
-          this.tell("outdated", error.message);
-          continue;
-        }
         if (error instanceof ServerError && error.status < 500) {
-          this.tell("failed", error.message);
+          this.refused.add(number);
+          this.tell(error.status === 409 ? "outdated" : "failed", error.message, number);
           continue;
         }
         if (!this.waiting.has(number)) this.waiting.set(number, entry);
-        this.tell("failed", "kptool does not answer; labels are kept here and sent again");
+        const why = error instanceof ServerError ? error.message : "kptool does not answer";
+        this.tell("failed", `${why}; labels are kept here and sent again`);
         await new Promise((resolve) => setTimeout(resolve, wait));
         wait = Math.min(2 * wait, LONGEST_WAIT);
       }
     }
     this.busy = false;
-    if (!refused) this.tell("saved");
+    this.sending = -1;
+    if (!this.refused.size) this.tell("saved");
   }
 }
