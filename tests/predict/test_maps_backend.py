@@ -16,16 +16,12 @@ from kptool.network.keypoint_model import heatmap_std
 from kptool.predict import agreement, backends, export, maps_backend
 from kptool.predict.maps_backend import MapsBackend
 
-SHIPPED = cards.resolve("unet", Path("no runs"))[0]
 
-
-@pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
-    return agreement.synthetic(cards.read_card(SHIPPED).config).images
-
-
-def test_the_shipped_graph_gives_torch_s_points(pictures: np.ndarray) -> None:
-    backend, torch_s = backends.load(SHIPPED, "cpu"), backends.TorchBackend(SHIPPED, "cpu")
+@pytest.mark.parametrize("name", ["unet", "unet-small"])
+def test_the_shipped_graphs_give_torch_s_points(name: str) -> None:
+    shipped = cards.resolve(name, Path("no runs"))[0]
+    pictures = agreement.synthetic(cards.read_card(shipped).config).images
+    backend, torch_s = backends.load(shipped, "cpu"), backends.TorchBackend(shipped, "cpu")
     assert isinstance(backend, MapsBackend)
     ours, theirs = backend.run(pictures, heatmaps=True), torch_s.run(pictures, heatmaps=True)
     assert np.abs(ours.points - theirs.points).max() < export.TOLERANCE
