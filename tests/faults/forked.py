@@ -42,10 +42,14 @@ class Ended:
     err: str
 
 
+_NOT_LOADED = ("kptool.templates", "kptool.network.gpu_")
+"""Texts, and what is written in Triton, which torch for CPUs comes without."""
+
+
 def load_everything() -> None:
     """Import all of kptool, and the modules that it and typer import lazily."""
     for module in pkgutil.walk_packages(kptool.__path__, "kptool."):
-        if not module.name.endswith("__main__") and not module.name.startswith("kptool.templates"):  # texts
+        if not module.name.endswith("__main__") and not module.name.startswith(_NOT_LOADED):
             importlib.import_module(module.name)
     for late in ("h5py", "matplotlib.figure", "onnxruntime", "pandas", "torch", "torch._dynamo"):
         importlib.import_module(late)
