@@ -11,6 +11,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,13 @@ def test_nobody_is_told_to_install_the_other_project_called_kptool() -> None:
     assert not [
         path for path in places if path.suffix in {".md", ".py", ".ipynb"} and wrong.search(path.read_text("utf-8"))
     ]
+
+
+def test_every_file_of_the_package_is_shipped() -> None:
+    """What no pattern of the source archive names is missing from every wheel, and from a clone's own installation."""
+    included = PROJECT["tool"]["scikit-build"]["sdist"]["include"]
+    patterns = [form for each in included for form in (each, each.replace("**/", ""))]
+    files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "kptool").rglob("*") if path.is_file()]
+    built = (".pyc", ".so", ".pyd")
+    missing = [name for name in files if not name.endswith(built) and not any(fnmatch(name, each) for each in patterns)]
+    assert not missing
