@@ -117,7 +117,8 @@ def test_nobody_is_told_to_install_the_other_project_called_kptool() -> None:
 
 def test_every_file_of_the_package_is_shipped() -> None:
     """What no pattern of the source archive names is missing from every wheel, and from a clone's own installation."""
-    included = PROJECT["tool"]["scikit-build"]["sdist"]["include"]
+    (override,) = PROJECT["tool"]["scikit-build"]["overrides"]
+    included = override["sdist"]["include"]
     patterns = [form for each in included for form in (each, each.replace("**/", ""))]
     files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "kptool").rglob("*") if path.is_file()]
     built = (".pyc", ".so", ".pyd")
