@@ -122,7 +122,7 @@ def test_what_is_stored_may_be_anything(change: dict[str, Any]) -> None:
     assert ShapePrior.of({}, 6) is None
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_torch_and_a_graph_choose_alike(tmp_path: Path) -> None:
     from kptool.predict import export
 

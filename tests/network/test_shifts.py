@@ -74,8 +74,8 @@ def test_features_are_the_default_and_labels_on_request(weights: Path, picture: 
     assert np.allclose(apart[1], 4 * np.array([[2.5, 0.5], [2.5, -0.5], [2.5, 0]]), atol=1e-3)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("points", ["feature", pytest.param("as labelled", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("points", ["feature", "as labelled"])
 def test_graphs_of_both_kinds_say_the_same_to_kptool(
     points: str, picture: Image.Image, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
