@@ -17,11 +17,10 @@ from kptool.base.errors import ConfigError
 from kptool.base.geometry import Size
 from kptool.base.settings import Setting, check, settings_of
 from kptool.base.skeleton import MAX_KEYPOINTS, Skeleton
+from kptool.base.steps import PLAIN, STEP
 
 IGNORE, EMPTY = "ignore", "empty"
 """Values of the setting ``absent``."""
-PLAIN, RECORD, COMPILE = "plain", "record", "compile"
-"""Values of the setting ``step``."""
 MAX_SIDE = 4096
 """Largest width and height of a network's input, in pixels."""
 
@@ -34,10 +33,8 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What is needed to build a network and decode its output. A checkpoint stores it with the weights.
-
-    Raises ConfigError, or DataError from `Skeleton`, for values out of range.
-    """
+    """What is needed to build a network and decode its output; stored with the weights. Raises ConfigError, or DataError from
+    `Skeleton`, for values out of range."""
 
     model: str
     names: tuple[str, ...]
@@ -184,14 +181,7 @@ class TrainConfig:
             choices=("auto", "on", "off"),
         ),
     ] = "auto"
-    step: Annotated[
-        str,
-        Setting(
-            "how a step is run; plain: operation by operation; record: recorded as a CUDA graph, and replayed; compile: by"
-            " torch.compile, which compiles the network first, and recorded on CUDA",
-            choices=(PLAIN, RECORD, COMPILE),
-        ),
-    ] = PLAIN
+    step: Annotated[str, STEP] = PLAIN
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kptool.base.config import COMPILE, RECORD
 from kptool.base.errors import ConfigError
+from kptool.base.steps import COMPILE, RECORD
 from kptool.system.workers import Workers
 
 Work = Callable[..., Tensor]

@@ -20,8 +20,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from kptool.base.config import COMPILE, ModelConfig, TrainConfig
+from kptool.base.config import ModelConfig, TrainConfig
 from kptool.base.errors import ConfigError
+from kptool.base.steps import COMPILE
 from kptool.cache.stored_images import blocks
 from kptool.evaluation.evaluation import Evaluation, Predictions, compare
 from kptool.network import layers
