@@ -15,6 +15,7 @@ import torch
 from kptool import plugins
 from kptool.base.config import EMPTY, ModelConfig, TrainConfig, require
 from kptool.base.errors import ConfigError
+from kptool.base.face68 import is_face
 from kptool.base.version import __version__
 from kptool.cache.layout import Info
 from kptool.cache.store import Cache
@@ -137,6 +138,8 @@ class Split:
 
     def upright_shape(self, model: ModelConfig) -> np.ndarray:
         """The shape (K, 2) onto which objects are turned, in pixels. Raises ConfigError where too few keypoints are labelled."""
+        if is_face(model.names):
+            return self.mean_shape  # as `predict` cuts faces
         points, labelled = (part.cpu().numpy() for part in (self.train.points, self.train.labelled))
         shape = upright.shape_of(points, labelled, model.size, model.flip_pairs)
         if shape is None:
