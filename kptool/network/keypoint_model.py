@@ -69,12 +69,14 @@ class KeypointModel(nn.Module):
         `measure_offset`"""
 
     def place(self, device: torch.device) -> KeypointModel:
-        """Move to a device; on a GPU in channels-last memory format, in which convolutions are fastest.
+        """Move to a device; on a GPU in channels-last memory format, in which convolutions are fastest, and with all bits of
+        float32 where that is computed: torch's default is TF32 for convolutions, which has bfloat16's range and ten bits.
 
-        Not on the CPU: there, torch 2.13 computes convolution gradients in that format with out-of-bounds writes at
+        No channels-last on the CPU: there, torch 2.13 computes convolution gradients in that format with out-of-bounds writes at
         some sizes.
         """
         if device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # of the whole process: torch has no setting for one network
             for parameter in self.parameters():
                 if parameter.ndim == 4:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -103,6 +103,16 @@ def test_a_prediction_in_bfloat16_is_near_one_in_float32(device: torch.device) -
     assert float((rough - exact).abs().median()) < 0.5  # noise has no keypoints; benchmarks/gpu.py measures faces
 
 
+def test_float32_has_all_its_bits(device: torch.device, faces: Path) -> None:
+    """A network in float32 is nearer to itself in float64 than TF32's ten bits allow."""
+    config, _ = settings(faces, "unet")
+    network = KeypointModel(config).place(device).eval()
+    with torch.no_grad():
+        images = network.stem(torch.rand((2, 1, *config.size), device=device) * 255)
+        single, double = network.network(images), copy.deepcopy(network.network).double()(images.double())
+    assert float((single - double).abs().max() / double.abs().max()) < 1e-5
+
+
 def test_a_compiled_network_computes_the_same(device: torch.device, faces: Path) -> None:
     config, _ = settings(faces, "unet")
     network = KeypointModel(config).place(device).eval()
