@@ -1,5 +1,6 @@
 #include "decode.hpp"
 
+#include "locate.hpp"
 #include "parallel.hpp"
 #include "peak.hpp"
 
@@ -8,10 +9,10 @@ namespace {
 
 constexpr std::size_t grain_bytes = std::size_t{256}
                                     << 10;  // below this, starting a thread costs more than it saves
+
 template <class T>
-void decode_map(const Map<T>& map, Method method, float* point, float* score) {
-    const auto count = static_cast<std::size_t>(map.width * map.height);
-    const Peak peak = find_peak(map.data, count);
+void decode_map(const Map<T>& map, Locator<T>& locator, float* point, float* score) {
+    const Peak peak = find_peak(map.data, static_cast<std::size_t>(map.width * map.height));
     if (!peak.valid) {
         point[0] = 0.5f * static_cast<float>(map.width - 1);
         point[1] = 0.5f * static_cast<float>(map.height - 1);
@@ -20,9 +21,7 @@ void decode_map(const Map<T>& map, Method method, float* point, float* score) {
     }
     const auto index = static_cast<std::ptrdiff_t>(peak.index);
     const Pixel pixel{index % map.width, index / map.width};
-    const Point found = locate(map, pixel, method);
-    point[0] = inside(found.x, map.width);
-    point[1] = inside(found.y, map.height);
+    locator.locate(map, pixel, point);
     *score = static_cast<float>(map.at(pixel.x, pixel.y));
 }
 
@@ -33,11 +32,13 @@ void decode(View<const T, 4> maps, Method method, std::size_t threads, float* co
     const std::size_t area = maps.template stride<2>();
     const std::size_t grain = grain_bytes / (area * sizeof(T)) + 1;
     parallel_for(maps.shape[0] * maps.shape[1], threads, grain, [&](std::size_t begin, std::size_t end) {
+        Locator<T> locator(method);
         for (std::size_t i = begin; i < end; ++i) {
             const Map<T> map{maps.data + i * area, static_cast<std::ptrdiff_t>(maps.shape[2]),
                              static_cast<std::ptrdiff_t>(maps.shape[3])};
-            decode_map(map, method, coords + 2 * i, scores + i);
+            decode_map(map, locator, coords + 2 * i, scores + i);
         }
+        locator.finish();
     });
 }
 

@@ -4,143 +4,209 @@
 #include <array>
 #include <cmath>
 
-#include "moments.hpp"
+#include "normal.hpp"
 
 namespace kptool {
 namespace {
 
-constexpr double least_pivot = 1e-9;
+constexpr double log_floor = 0.2;  // of the peak: lower values are left out of the fit of logarithms
+constexpr double zero_floor = 1e-10;
 constexpr double least_top = -0.01;  // in log units relative to a flat top, which was rounded or saturated
 
-using Fit = std::array<double, 4>;  // a, b, c, d
+// Pixels of the fit's window on each side of the peak.
+constexpr std::ptrdiff_t side_of(std::ptrdiff_t unit) { return (3 * unit + 1) / 2; }
 
-// Normal equations for the terms (1, u, v, u^2 + v^2).
-struct Equations {
-    double matrix[4][4] = {};
-    Fit right = {};
+constexpr std::size_t max_window = 2 * static_cast<std::size_t>(side_of(max_reach)) + 1;
 
-    // Gaussian elimination; an unknown that the data do not determine becomes 0.
-    Fit solve() {
-        std::array<bool, 4> used;
-        const std::array<double, 4> diagonal = {matrix[0][0], matrix[1][1], matrix[2][2], matrix[3][3]};
-        for (std::size_t i = 0; i < 4; ++i) {
-            used[i] = matrix[i][i] > least_pivot * diagonal[i];
-            for (std::size_t j = i + 1; used[i] && j < 4; ++j) {
-                const double factor = matrix[i][j] / matrix[i][i];
-                for (std::size_t k = j; k < 4; ++k) matrix[j][k] -= factor * matrix[i][k];
-                right[j] -= factor * right[i];
-            }
-        }
-        Fit solution = {};
-        for (std::size_t i = 4; i-- > 0;) {
-            if (!used[i]) continue;
-            double rest = right[i];
-            for (std::size_t j = i + 1; j < 4; ++j) rest -= matrix[i][j] * solution[j];
-            solution[i] = rest / matrix[i][i];
-        }
-        return solution;
+using Line = std::array<Lanes, max_window>;
+
+// Windows of four maps, with their peaks in the middle. A pixel that a window or a map lacks has the value 0,
+// and its column or row is marked by 0 in `columns` or `rows`, in which all others have 1.
+struct Windows {
+    std::size_t side, size;     // of the largest
+    Lanes top = {}, flat = {};  // flat: 1 where the top is saturated
+    Lanes unit = {};
+    Line steps, columns, rows;  // steps: the coordinates of columns and rows, u and v
+    std::array<Lanes, max_window * max_window> values;
+
+    explicit Windows(std::size_t largest) : side(largest), size(2 * largest + 1) {
+        std::fill_n(steps.begin(), size, Lanes{});
+        std::fill_n(columns.begin(), size, Lanes{});
+        std::fill_n(rows.begin(), size, Lanes{});
+        std::fill_n(values.begin(), size * size, Lanes{});
     }
+    const Lanes* row(std::size_t y) const { return &values[y * size]; }
+    Lanes* row(std::size_t y) { return &values[y * size]; }
 };
 
-// Whether a fit has a maximum at most one reach away from the peak pixel along each axis, and at most e^4
-// times as high.
-bool is_peaked(const Fit& f) {
-    return f[3] < 0.0 && std::max(std::abs(f[1]), std::abs(f[2])) <= -2.0 * f[3] &&
-           f[0] - (f[1] * f[1] + f[2] * f[2]) / (4.0 * f[3]) <= 4.0;
+// Columns and rows that hold all pixels that the fit of logarithms uses.
+struct Box {
+    std::size_t x0, x1, y0, y1;
+};
+
+KPTOOL_INLINE Box used_box(const Windows& w) {
+    const Lanes least = log_floor * w.top;
+    std::array<Mask, max_window> columns = {}, rows = {};
+    for (std::size_t y = 0; y < w.size; ++y) {
+        const Lanes* const values = w.row(y);
+        for (std::size_t x = 0; x < w.size; ++x) {
+            const Mask high = least < values[x];
+            columns[x] |= high;
+            rows[y] |= high;
+        }
+    }
+    const std::size_t near = std::min<std::size_t>(w.side, 2);
+    Box box{0, w.size, 0, w.size};
+    while (box.x0 < w.side - near && !any(columns[box.x0])) ++box.x0;
+    while (box.x1 > w.side + near + 1 && !any(columns[box.x1 - 1])) --box.x1;
+    while (box.y0 < w.side - near && !any(rows[box.y0])) ++box.y0;
+    while (box.y1 > w.side + near + 1 && !any(rows[box.y1 - 1])) --box.y1;
+    return box;
 }
 
-// One axis of the model, exp(linear t + curve t^2) at the pixels of the window, and the sums of its square
+KPTOOL_INLINE double distance(std::size_t a, std::size_t b) {
+    return static_cast<double>(a > b ? a - b : b - a);
+}
+
+// The first fit, of the logarithms.
+KPTOOL_INLINE Fit fit_logarithms(const Windows& w) {
+    const Box box = used_box(w);
+    // Compared with values before they are divided, since rounding would decide ties.
+    const Lanes to_share = 1.0 / w.top, least = log_floor * w.top;
+    // A saturated top only bounds the Gaussian from below, and is left out. No value that is used is -1.
+    const Mask flat = w.flat != 0.0;
+    const Lanes left_out = select(flat, w.top, all(-1.0));
+    Moments<5> weights;
+    Moments<3> pulls;
+    for (std::size_t y = box.y0; y < box.y1; ++y) {
+        const Lanes* const values = w.row(y);
+        // the columns at most this far from the peak are used even if they are low
+        const Lanes near = select(flat, all(-1.0), all(2.0 - distance(y, w.side)));
+        Lanes weighted[5] = {}, pulled[3] = {};
+        for (std::size_t x = box.x0; x < box.x1; ++x) {
+            const Lanes share = values[x] * to_share;
+            const Mask close = all(distance(x, w.side)) <= near, positive = zero_floor < share;
+            const Mask used = (values[x] != left_out) & ((least < values[x]) | (close & positive));
+            Lanes weight = select(used, share * share, Lanes{});
+            Lanes pull = weight * logarithm(select(used, share, all(1.0)));
+            for (std::size_t i = 0; i < 5; ++i, weight *= w.steps[x]) weighted[i] += weight;
+            for (std::size_t i = 0; i < 3; ++i, pull *= w.steps[x]) pulled[i] += pull;
+        }
+        weights.add(weighted, w.steps[y]);
+        pulls.add(pulled, w.steps[y]);
+    }
+    return Equations(weights, pulls).solve();
+}
+
+// One axis of the model, exp(linear t + curve t^2) at the pixels of the windows, and the sums of its square
 // times t^0 ... t^4, from which the normal equations are built. From one pixel to the next, the model grows
 // by a factor that itself changes by a constant factor.
 struct Axis {
-    Line model = {};
-    std::array<double, 5> moments = {};
+    Line model;
+    Lanes moments[5] = {};
 
-    Axis(const Line& t, std::size_t count, std::size_t origin, double step, double linear, double curve) {
-        const double change = std::exp(2.0 * curve * step * step);
-        const auto go = [&](double direction, std::size_t pixels) {
-            double value = 1.0, factor = std::exp((direction * linear + curve * step) * step);
-            for (std::size_t i = 1; i <= pixels; ++i) {
-                value *= factor;
-                factor *= change;
-                model[direction > 0.0 ? origin + i : origin - i] = value;
-            }
-        };
-        model[origin] = 1.0;
-        go(1.0, count - 1 - origin);
-        go(-1.0, origin);
-        for (std::size_t i = 0; i < count; ++i) {
-            double power = model[i] * model[i];
-            for (double& moment : moments) {
-                moment += power;
-                power *= t[i];
-            }
+    KPTOOL_INLINE Axis(const Windows& w, const Line& known, const Lanes& linear, const Lanes& curve) {
+        const Lanes step = 1.0 / w.unit, bend = curve * step, change = exponential(2.0 * bend * step);
+        Lanes right = exponential((linear + bend) * step), left = exponential((bend - linear) * step);
+        model[w.side] = all(1.0);
+        for (std::size_t i = 1; i <= w.side; ++i, right *= change, left *= change) {
+            model[w.side + i] = model[w.side + i - 1] * right;
+            model[w.side - i] = model[w.side - i + 1] * left;
+        }
+        for (std::size_t i = 0; i < w.size; ++i) {
+            model[i] *= known[i];
+            Lanes power = model[i] * model[i];
+            for (std::size_t n = 0; n < 5; ++n, power *= w.steps[i]) moments[n] += power;
         }
     }
 };
 
-// Sums of model^2 times products of terms; they separate into x and y like the model.
-void fill_matrix(Equations& e, const std::array<double, 5>& x, const std::array<double, 5>& y, double scale) {
-    const auto set = [&](std::size_t i, std::size_t j, double value) { e.matrix[i][j] = scale * value; };
-    set(0, 0, x[0] * y[0]);
-    set(0, 1, x[1] * y[0]);
-    set(0, 2, x[0] * y[1]);
-    set(0, 3, x[2] * y[0] + x[0] * y[2]);
-    set(1, 1, x[2] * y[0]);
-    set(1, 2, x[1] * y[1]);
-    set(1, 3, x[3] * y[0] + x[1] * y[2]);
-    set(2, 2, x[0] * y[2]);
-    set(2, 3, x[2] * y[1] + x[0] * y[3]);
-    set(3, 3, x[4] * y[0] + 2.0 * x[2] * y[2] + x[0] * y[4]);
-}
-
-Fit right_side(const Patch& patch, const Columns<3>& pulls) {
-    const auto sum = pulls.totals(patch);
-    return {sum[0][0], sum[1][0], sum[0][1], sum[2][0] + sum[0][2]};
-}
-
-// The first fit.
-Fit fit_logarithms(const Patch& patch, bool flat) {
-    Columns<5> weights(patch.padded);
-    Columns<3> pulls(patch.padded);
-    add_logarithms(patch, flat, weights, pulls);
-    Equations e;
-    const auto sum = weights.totals(patch);
-    const auto set = [&](std::size_t i, std::size_t j, double value) { e.matrix[i][j] = value; };
-    set(0, 0, sum[0][0]);
-    set(0, 1, sum[1][0]);
-    set(0, 2, sum[0][1]);
-    set(0, 3, sum[2][0] + sum[0][2]);
-    set(1, 1, sum[2][0]);
-    set(1, 2, sum[1][1]);
-    set(1, 3, sum[3][0] + sum[1][2]);
-    set(2, 2, sum[0][2]);
-    set(2, 3, sum[2][1] + sum[0][3]);
-    set(3, 3, sum[4][0] + 2.0 * sum[2][2] + sum[0][4]);
-    e.right = right_side(patch, pulls);
-    return e.solve();
-}
-
 // The Gauss-Newton step from `fit`: normal equations weighted by model^2; the right-hand side is
 // model (value - model).
-Fit refine(const Patch& patch, double unit, const Fit& fit) {
-    const double step = 1.0 / unit;
-    const Axis x(patch.u, patch.width, patch.column, step, fit[1], fit[3]);
-    const Axis y(patch.v, patch.height, patch.row, step, fit[2], fit[3]);
-    const double height = std::exp(fit[0]);
-    Equations e;
-    fill_matrix(e, x.moments, y.moments, height * height);
-    Columns<3> pulls(patch.padded);
-    add_residuals(patch, x.model, y.model, height, pulls);
-    e.right = right_side(patch, pulls);
-    Fit better = e.solve();
-    for (std::size_t i = 0; i < 4; ++i) better[i] += fit[i];
+KPTOOL_INLINE Fit refine(const Windows& w, const Fit& fit) {
+    const Axis x(w, w.columns, fit.of[1], fit.of[3]), y(w, w.rows, fit.of[2], fit.of[3]);
+    const Lanes height = exponential(fit.of[0]), to_share = 1.0 / w.top;
+    Moments<5> weights;  // of a product, so that they are products as well
+    for (std::size_t j = 0; j < 5; ++j) {
+        for (std::size_t i = 0; i + j < 5; ++i)
+            weights.of[i][j] = height * height * (x.moments[i] * y.moments[j]);
+    }
+    Moments<3> pulls;
+    for (std::size_t j = 0; j < w.size; ++j) {
+        const Lanes* const values = w.row(j);
+        const Lanes tall = height * y.model[j];
+        Lanes pulled[3] = {};
+        for (std::size_t i = 0; i < w.size; ++i) {
+            const Lanes model = tall * x.model[i];
+            Lanes pull = model * (values[i] * to_share - model);
+            for (std::size_t n = 0; n < 3; ++n, pull *= w.steps[i]) pulled[n] += pull;
+        }
+        pulls.add(pulled, w.steps[j]);
+    }
+    Fit better = Equations(weights, pulls).solve();
+    for (std::size_t n = 0; n < 4; ++n) better.of[n] += fit.of[n];
     return better;
 }
 
-Point centre_of(const Fit& fit, Pixel origin, double unit) {
-    return {static_cast<double>(origin.x) - unit * fit[1] / (2.0 * fit[3]),
-            static_cast<double>(origin.y) - unit * fit[2] / (2.0 * fit[3])};
+// Where a fit has a maximum at most one reach away from the peak pixel along each axis, and at most e^4
+// times as high.
+KPTOOL_INLINE Mask is_peaked(const Fit& fit) {
+    const Lanes &b = fit.of[1], &c = fit.of[2], &d = fit.of[3];
+    const Lanes most = -2.0 * d;
+    return (d < 0.0) & (b <= most) & (-1.0 * b <= most) & (c <= most) & (-1.0 * c <= most) &
+           (fit.of[0] - (b * b + c * c) / (4.0 * d) <= 4.0);
+}
+
+// The peaks' positions relative to their pixels, in x and y, and whether there are any.
+struct Peaks {
+    Lanes x, y;
+    Mask found;
+};
+
+KPTOOL_VERSIONS void fit_windows(const Windows& w, Peaks& peaks) {
+    const Fit first = fit_logarithms(w);
+    const Mask pointed = w.flat == 0.0, high = least_top <= first.of[0];
+    peaks.found = is_peaked(first) & (pointed | high);
+    const Fit second = refine(w, first);
+    const Mask better = is_peaked(second) & pointed;
+    const Lanes span = -0.5 * w.unit / select(better, second.of[3], first.of[3]);
+    peaks.x = span * select(better, second.of[1], first.of[1]);
+    peaks.y = span * select(better, second.of[2], first.of[2]);
+}
+
+// The columns, or rows, of a window that lie in the map and at most `own` from the peak.
+struct Part {
+    std::size_t begin, end;
+};
+
+Part part_of(std::ptrdiff_t side, std::ptrdiff_t own, std::ptrdiff_t peak, std::ptrdiff_t count) {
+    return {static_cast<std::size_t>(side - std::min(own, peak)),
+            static_cast<std::size_t>(side + std::min(own, count - 1 - peak) + 1)};
+}
+
+// Copies a map's window into a lane. `unit`: the reach of its peak.
+template <class T>
+void place(Windows& w, std::size_t lane, const Blob<T>& blob, std::ptrdiff_t unit) {
+    const auto [px, py] = blob.top.pixel;
+    const auto side = static_cast<std::ptrdiff_t>(w.side);
+    const Part across = part_of(side, side_of(unit), px, blob.map.width);
+    const Part down = part_of(side, side_of(unit), py, blob.map.height);
+    w.top[lane] = blob.map.at(px, py);
+    w.flat[lane] = !blob.top.is_single() && is_flat(blob.map, blob.top) ? 1.0 : 0.0;
+    w.unit[lane] = static_cast<double>(unit);
+    const double to_units = 1.0 / w.unit[lane];
+    for (std::size_t i = 0; i < w.size; ++i) {
+        w.steps[i][lane] = (static_cast<double>(i) - static_cast<double>(w.side)) * to_units;
+    }
+    for (std::size_t x = across.begin; x < across.end; ++x) w.columns[x][lane] = 1.0;
+    for (std::size_t y = down.begin; y < down.end; ++y) {
+        w.rows[y][lane] = 1.0;
+        const std::ptrdiff_t line = py - side + static_cast<std::ptrdiff_t>(y);
+        const T* const from = blob.map.data + line * blob.map.width;
+        Lanes* const values = w.row(y);
+        for (std::size_t x = across.begin; x < across.end; ++x)
+            values[x][lane] = as_double(from[px - side + static_cast<std::ptrdiff_t>(x)]);
+    }
 }
 
 // The nearest point within the rectangle spanned by a flat top.
@@ -155,25 +221,26 @@ Point nearest_on(const Top& top, Point p) {
 }  // namespace
 
 template <class T>
-Point fit_gaussian(const Map<T>& map, const Top& top) {
-    const Pixel peak = top.pixel;
-    const std::ptrdiff_t unit = reach(map, peak);
-    const std::ptrdiff_t side = (3 * unit + 1) / 2;
-    const Window window{std::max<std::ptrdiff_t>(peak.x - side, 0), std::min(peak.x + side + 1, map.width),
-                        std::max<std::ptrdiff_t>(peak.y - side, 0), std::min(peak.y + side + 1, map.height)};
-    const auto scale = static_cast<double>(unit);
-    const bool flat = !top.is_single() && is_flat(map, top);
-    const Patch patch(map, peak, window, scale);
-    Fit fit = fit_logarithms(patch, flat);
-    if (!is_peaked(fit) || (flat && fit[0] < least_top)) return middle(map, top);
-    if (flat) return nearest_on(top, centre_of(fit, peak, scale));
-    const Fit better = refine(patch, scale, fit);
-    if (is_peaked(better)) fit = better;
-    return centre_of(fit, peak, scale);
+void fit_gaussians(const Blob<T>* blobs, std::size_t count, Point* points) {
+    std::ptrdiff_t units[lanes] = {};
+    for (std::size_t i = 0; i < count; ++i) units[i] = reach(blobs[i].map, blobs[i].top.pixel);
+    Windows windows(static_cast<std::size_t>(side_of(*std::max_element(units, units + lanes))));
+    for (std::size_t i = 0; i < lanes; ++i) {  // those that are not needed repeat the first one
+        place(windows, i, blobs[i < count ? i : 0], units[i < count ? i : 0]);
+    }
+    Peaks peaks;
+    fit_windows(windows, peaks);
+    for (std::size_t i = 0; i < count; ++i) {
+        const Top& top = blobs[i].top;
+        const Point fitted{static_cast<double>(top.pixel.x) + peaks.x[i],
+                           static_cast<double>(top.pixel.y) + peaks.y[i]};
+        points[i] = peaks.found[i] == 0 ? middle(blobs[i].map, top)
+                                        : (windows.flat[i] != 0.0 ? nearest_on(top, fitted) : fitted);
+    }
 }
 
-template Point fit_gaussian(const Map<float>&, const Top&);
-template Point fit_gaussian(const Map<Half>&, const Top&);
-template Point fit_gaussian(const Map<std::uint8_t>&, const Top&);
+template void fit_gaussians(const Blob<float>*, std::size_t, Point*);
+template void fit_gaussians(const Blob<Half>*, std::size_t, Point*);
+template void fit_gaussians(const Blob<std::uint8_t>*, std::size_t, Point*);
 
 }  // namespace kptool

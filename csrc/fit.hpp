@@ -1,10 +1,20 @@
 // Least-squares fit of a Gaussian around a map's peak.
 #pragma once
 
+#include "lanes.hpp"
 #include "top.hpp"
 
 namespace kptool {
 
+// A peak to fit.
+template <class T>
+struct Blob {
+    Map<T> map;
+    Top top;
+};
+
+// The positions of at most `lanes` peaks, which are computed together, and each as if it were alone.
+//
 // With u = (x - top.pixel.x) / reach and v likewise, the model is
 // log value = a + b u + c v + d (u^2 + v^2), whose peak is at -(b, c) / (2 d).
 //
@@ -20,6 +30,6 @@ namespace kptool {
 // Reference: Guo, A simple algorithm for fitting a Gaussian function, IEEE Signal Processing Magazine
 // 28(5), 2011.
 template <class T>
-Point fit_gaussian(const Map<T>& map, const Top& top);
+void fit_gaussians(const Blob<T>* blobs, std::size_t count, Point* points);
 
 }  // namespace kptool

@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "dispatch.hpp"
-#include "fit.hpp"
 #include "top.hpp"
 
 namespace kptool {
@@ -115,10 +114,8 @@ Point dark(const Map<T>& map, const Top& top) {
     return moved;
 }
 
-}  // namespace
-
 template <class T>
-Point locate(const Map<T>& map, Pixel peak, Method method) {
+Point found_at(const Map<T>& map, Pixel peak, Method method) {
     switch (method) {
         case Method::centroid:
             return centroid(map, find_top(map, peak).pixel);
@@ -126,16 +123,40 @@ Point locate(const Map<T>& map, Pixel peak, Method method) {
             return weighted_mean(map, Window{0, map.width, 0, map.height});
         case Method::dark:
             return dark(map, find_top(map, peak));
-        case Method::gaussian:
-            return fit_gaussian(map, find_top(map, peak));
         case Method::argmax:
+        case Method::gaussian:
             break;
     }
     return {static_cast<double>(peak.x), static_cast<double>(peak.y)};
 }
 
-template Point locate(const Map<float>&, Pixel, Method);
-template Point locate(const Map<Half>&, Pixel, Method);
-template Point locate(const Map<std::uint8_t>&, Pixel, Method);
+template <class T>
+void store(const Map<T>& map, const Point& found, float* point) {
+    point[0] = inside(found.x, map.width);
+    point[1] = inside(found.y, map.height);
+}
+
+}  // namespace
+
+template <class T>
+void Locator<T>::locate(const Map<T>& map, Pixel peak, float* point) {
+    if (method_ != Method::gaussian) return store(map, found_at(map, peak, method_), point);
+    blobs_[count_] = {map, find_top(map, peak)};
+    points_[count_] = point;
+    if (++count_ == lanes) finish();
+}
+
+template <class T>
+void Locator<T>::finish() {
+    if (count_ == 0) return;
+    Point found[lanes];
+    fit_gaussians(blobs_, count_, found);
+    for (std::size_t i = 0; i < count_; ++i) store(blobs_[i].map, found[i], points_[i]);
+    count_ = 0;
+}
+
+template class Locator<float>;
+template class Locator<Half>;
+template class Locator<std::uint8_t>;
 
 }  // namespace kptool

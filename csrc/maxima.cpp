@@ -41,6 +41,7 @@ class Finder {
           width_(static_cast<std::ptrdiff_t>(width)),
           search_(search),
           least_(Order<T>::least(search.threshold)),
+          locator_(search.method),
           runs_(height * width / run_length<T> + 1),
           state_(height * width, untouched) {}
 
@@ -219,17 +220,17 @@ class Finder {
         std::partial_sort(found_.begin(), found_.begin() + static_cast<std::ptrdiff_t>(count), found_.end(),
                           higher);
         for (std::size_t i = 0; i < count; ++i) {
-            const Point point = locate(map_, pixel(found_[i].first), search_.method);
-            coords[2 * i] = inside(point.x, width_);
-            coords[2 * i + 1] = inside(point.y, height_);
+            locator_.locate(map_, pixel(found_[i].first), coords + 2 * i);
             scores[i] = static_cast<float>(found_[i].height);
         }
+        locator_.finish();
         return static_cast<std::int64_t>(count);
     }
 
     std::ptrdiff_t height_, width_;
     const PeakSearch& search_;
     Key least_;
+    Locator<T> locator_;
     Map<T> map_ = {};
     std::vector<std::uint32_t> runs_;  // runs of pixels that hold one of the threshold or more
     std::vector<std::uint8_t> state_;

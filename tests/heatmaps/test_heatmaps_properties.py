@@ -126,6 +126,20 @@ def test_decode_equals_the_reference(case: Case, dtype: str, noise: float, seed:
 
 
 @SETTINGS
+@given(st.integers(0, 2**32), st.sampled_from(heatmaps.METHODS), st.sampled_from(heatmaps.DTYPES))
+def test_maps_beside_a_map_change_no_bit(seed: int, method: str, dtype: str) -> None:
+    """Gaussians are fitted to several maps at once: of any width, at the border, cut off, or none at all."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:20, :17]
+    centres, sigmas = rng.uniform(-2, 20, (7, 2, 1, 1)), rng.uniform(0.5, 6, (7, 1, 1))
+    maps = np.exp(-((x - centres[:, 0]) ** 2 + (y - centres[:, 1]) ** 2) / (2 * sigmas**2))
+    maps = np.clip(maps * rng.uniform(0, 2, (7, 1, 1)) + rng.normal(0, 0.05, maps.shape) * rng.integers(0, 2), 0, 1)
+    maps[rng.integers(7)] = 0
+    stored = (255 * maps).astype(np.uint8) if dtype == "uint8" else maps.astype(dtype)
+    together, alone = heatmaps.decode(stored[None], method), [heatmaps.decode(each[None, None], method) for each in stored]
+    assert all(np.array_equal(found, np.concatenate(ones, 1)) for found, ones in zip(together, zip(*alone), strict=True))
+
+
 @given(st.integers(0, 2**32), st.floats(0.4, 8), st.integers(1, 4))
 def test_points_survive_the_way_there_and_back(seed: int, sigma: float, stride: int) -> None:
     rng = np.random.default_rng(seed)
