@@ -23,9 +23,11 @@ from kptool.predict import agreement, export
 from kptool.predict.maps_backend import SUFFIX
 
 WEIGHTS = Path(__file__).parent.parent / "kptool" / "weights"
+DESCRIPTION = (
+    " grey 96x96 frames of 277 people, cut around the face from videos of YouTube Faces, 15 keypoints; labels are whole"
+    " pixels of the photos, about 1.1 here. Validation: 206 frames of 17 people who are not among the others."
+)
 ABOUT = {
-    "description": "2541 grey 96x96 frames of 277 people, cut around the face from videos of YouTube Faces, 15 keypoints;"
-    " labels are whole pixels of the photos, about 1.1 here. Validation: 206 frames of 17 people who are not among the others.",
     "licence": "frames and labels: the public P1_Facial_Keypoints set, from a repository under the MIT licence",
     "limits": "faces that fill the picture, upright to 25 degrees, frontal to half turned; people in front of cameras, few"
     " children; not for telling who somebody is, nor for medical or legal measurement",
@@ -80,14 +82,14 @@ def main(run: Path, cache_path: Path, name: str | None = None) -> None:
     metrics["flip_averaged"] = {"rmse": flipped.metrics.rmse, "nme": flipped.metrics.nme}
     settings = card.training
     with Cache(cache_path) as cache:
-        train = cache.index("train")
+        train, frames = cache.index("train"), len(cache)
         shape = mean_shape(cache.read("keypoints", train), cache.read("visibility", train)).round(4).tolist()
     command = f"kptool train {card.config.model} --epochs {settings['epochs']} --seed {settings['seed']}"
     if card.config.width != plugins.load_model(card.config.model).default_width:
         command += f" --set width={card.config.width}"
     if settings["augment"].get("upright"):
         command += f" --set augment.upright={settings['augment']['upright']}"
-    known = {**card.data, **ABOUT, "kptool": _version()}
+    known = {**card.data, **ABOUT, "description": f"{frames}{DESCRIPTION}", "kptool": _version()}
     if name == SMALL:
         known["description"] += DISTILLED
     known.pop(cards.UPRIGHT, None)  # predict aligns faces to their mean shape
