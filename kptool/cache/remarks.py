@@ -26,9 +26,10 @@ class RemarkCollector:
         """Yield the same blocks, and collect remarks on them."""
         for samples in blocks:
             self.rows += len(samples)
+            flat = intensity.are_flat(samples.images).tolist()
             for i, row in enumerate(samples.rows.tolist()):
                 remarks = samples.remarks[i] if samples.remarks else ()
-                if intensity.is_flat(samples.images[i]) and intensity.FLAT not in remarks:
+                if flat[i] and intensity.FLAT not in remarks:
                     remarks = (*remarks, intensity.FLAT)
                 if remarks:
                     self._remarks.append((f"row {row}" if self._pictures is None else self._pictures[row], remarks))

@@ -23,7 +23,7 @@ _LEAST_HIGHEST = 16
 """Floats up to this maximum are not taken for 0..255: the image would be almost black."""
 _LEAST_SPAN, _LEAST_DEVIATION = 16, 1.5
 """Grey levels; an image below either is flat."""
-_PART, _SOME = 1 << 20, 1 << 14
+_PART, _SOME, _ROUNDING = 1 << 20, 1 << 14, 0.01
 """Samples per step of the exact computation, and the samples that show that a usual image is not flat."""
 
 NOT_FINITE = "pixels that are no finite numbers, which become black"
@@ -106,16 +106,23 @@ def is_flat(pixels: NDArray[np.uint8]) -> bool:
 
     The deviation catches constant images with a few outliers.
     """
-    if int(pixels.max()) - int(pixels.min()) < _LEAST_SPAN:
-        return True
-    line = pixels.reshape(-1)
-    if float(line[:: 1 + line.size // _SOME].std(dtype=np.float64)) >= _LEAST_DEVIATION:
-        return False
-    counts, levels = np.zeros(256), np.arange(256)
-    for start in range(0, line.size, _PART):
-        counts += np.bincount(line[start : start + _PART], minlength=256)
-    mean = counts @ levels / line.size
-    return float(np.sqrt(counts @ (levels - mean) ** 2 / line.size)) < _LEAST_DEVIATION
+    return bool(are_flat(pixels[None])[0])
+
+
+def are_flat(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether each of several images (N, ...) is nearly constant, as in `is_flat`: (N,)."""
+    lines = images.reshape(len(images), -1)
+    found = lines.max(1).astype(int) - lines.min(1) < _LEAST_SPAN
+    some = lines[:, :: 1 + lines.shape[1] // _SOME].astype(np.float32)
+    some -= some.mean(1, keepdims=True)
+    surely_not = np.einsum("nx,nx->n", some, some) > (_LEAST_DEVIATION + _ROUNDING) ** 2 * some.shape[1]
+    for i in np.flatnonzero(~found & ~surely_not):
+        counts, levels = np.zeros(256), np.arange(256)
+        for start in range(0, lines.shape[1], _PART):
+            counts += np.bincount(lines[i, start : start + _PART], minlength=256)
+        mean = counts @ levels / lines.shape[1]
+        found[i] = float(np.sqrt(counts @ (levels - mean) ** 2 / lines.shape[1])) < _LEAST_DEVIATION
+    return np.asarray(found)
 
 
 def remark_notes(remarks: Iterable[tuple[str, Sequence[str]]]) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from kptool.data import flips
 from kptool.data.annotations import Dataset, Samples, Source
 from kptool.data.formats.columns import flags_of, not_used
 from kptool.data.formats.visibility import from_columns
-from kptool.system.archives import BROKEN, is_zip, open_text
+from kptool.system.archives import UNREADABLE, is_zip, open_text
 from kptool.system.text import csv_rows, first_line
 
 _BUFFER = 4 << 20
@@ -266,7 +266,7 @@ def _read(path: Path, file: IO[bytes]) -> bytes:
     """The next `_BUFFER` bytes, or fewer at the end. Raises DataError if they cannot be read."""
     try:
         return file.read(_BUFFER)
-    except (*BROKEN, OSError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} is damaged or cut off ({error}); download it again") from error
 
 
