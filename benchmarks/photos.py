@@ -1,7 +1,7 @@
 """Compare kptool with other toolkits on labelled photos: accuracy and time, including face detection.
 
-    python benchmarks/photos.py annotations.json IMAGES [--every 4] [--with dlib] [--with mediapipe] [--as-labelled]
-        [--unseen faces/dataset.h5 all/dataset.h5] [--json photos.json]
+    python benchmarks/photos.py annotations.json IMAGES [--every 4] [--model unet] [--model unet-small] [--with dlib]
+        [--with mediapipe] [--as-labelled] [--unseen faces/dataset.h5 all/dataset.h5] [--json photos.json]
 
 annotations.json holds COCO keypoints in the 68-point scheme. The toolkits must be installed; kptool itself runs without
 torch. Errors are in pixels of a face scaled to 96x96, like the model's training images. "bias removed" subtracts each
@@ -76,6 +76,7 @@ def main() -> None:
     )
     parser.add_argument("--unseen", nargs=2, type=Path, metavar=("TRAINED", "EVERYONE"))
     parser.add_argument("--repeats", type=int, default=1, help="times are those of the fastest of so many calls")
+    parser.add_argument("--model", dest="models", action="append", help="kptool's; unet without one")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     document = json.loads(arguments.annotations.read_text())
@@ -88,9 +89,14 @@ def main() -> None:
         chosen = np.flatnonzero([each >= 0 and each not in seen for each in person.tolist()])
     chosen = chosen[:: arguments.every]
     paths = [files[document["annotations"][i]["image_id"]] for i in chosen]
-    predictor = Predictor("unet", "cpu", as_labelled=arguments.as_labelled)
-    finders = {"kptool": _finder(predictor), **{name: peers.load(name) for name in arguments.others}}
-    errors, seconds = measure(finders, predictor, paths, truth[chosen], arguments.repeats)
+    predictors = {
+        f"kptool {model}": Predictor(model, "cpu", as_labelled=arguments.as_labelled)
+        for model in arguments.models or ["unet"]
+    }
+    finders = {name: _finder(predictor) for name, predictor in predictors.items()}
+    finders |= {name: peers.load(name) for name in arguments.others}
+    shape = np.array(next(iter(predictors.values())).card.data["mean_shape"])
+    errors, seconds = measure(finders, shape, paths, truth[chosen], arguments.repeats)
     print(f"{len(chosen)} photos of {len(set(person[chosen].tolist()))} people; {machine()}")
     rows = summaries(errors, seconds, person[chosen])
     for row in rows:
@@ -100,20 +106,18 @@ def main() -> None:
 
 
 def measure(
-    finders: dict[str, peers.Find], predictor: Predictor, paths: list[Path], truth: Floats, repeats: int
+    finders: dict[str, peers.Find], shape: Floats, paths: list[Path], truth: Floats, repeats: int
 ) -> tuple[dict[str, Floats], dict[str, list[tuple[float, float]]]]:
     """Errors (N, 15, 2) by toolkit, in pixels of a 96x96 face, NaN where it found no face; and the seconds of each
-    photo, elapsed and of processor time, the fastest of `repeats`."""
-    shape = np.array(predictor.card.data["mean_shape"])
+    photo, elapsed and of processor time, the fastest of `repeats`. One toolkit after the other: beside each other, they
+    take the processor's caches from each other."""
     errors = {name: np.full(truth.shape, np.nan) for name in finders}
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in finders}
-    for number, (path, points) in enumerate(zip(paths, truth, strict=True)):
-        with Image.open(path) as picture:
-            image = np.asarray(picture.convert("RGB"))
-        affine = fit_similarity(points, shape)
-        for name, find in finders.items():
-            if number == 0:
-                find(image)  # the first call loads models and allocates
+    for name, find in finders.items():
+        find(_read(paths[0]))  # the first call loads models and allocates
+        for number, (path, points) in enumerate(zip(paths, truth, strict=True)):
+            image = _read(path)
+            affine = fit_similarity(points, shape)
             taken = []
             for _ in range(repeats):
                 started, worked = time.perf_counter(), time.process_time()
@@ -125,6 +129,11 @@ def measure(
             if near:
                 errors[name][number] = apply_affine(affine, near[0]) - apply_affine(affine, points)
     return errors, seconds
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def summaries(

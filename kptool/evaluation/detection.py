@@ -45,10 +45,13 @@ def distinct(boxes: Floats, scores: Floats, most: float = 0.65, within: float = 
     """Non-maximum suppression: the indices, from the highest score to the lowest, of boxes (n, 4) that overlap no better one
     by more than `most` of their union, or `within` of the smaller one."""
     kept: list[int] = []
-    for i in np.argsort(-scores, kind="stable").tolist():
-        one, others = boxes[i : i + 1], boxes[kept]
-        if (overlaps(one, others) <= most).all() and (overlaps(one, others, smaller=True) <= within).all():
-            kept.append(i)
+    left = np.argsort(-scores, kind="stable")
+    while len(left):
+        best, left = int(left[0]), left[1:]
+        kept.append(best)
+        one, others = boxes[best : best + 1], boxes[left]
+        apart = (overlaps(others, one) <= most) & (overlaps(others, one, smaller=True) <= within)
+        left = left[apart[:, 0]]
     return np.array(kept, np.int64)
 
 

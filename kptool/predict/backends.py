@@ -22,6 +22,7 @@ from kptool.network.cards import PRIOR, Card, parse_card, read_card
 from kptool.network.label_shift import AS_LABELLED, FEATURE
 from kptool.network.presence import KEY
 from kptool.network.shape_prior import ShapePrior
+from kptool.predict import sessions
 
 log = logging.getLogger(__name__)
 
@@ -266,13 +267,9 @@ def open_session(path: Path, threads: int) -> Any:
     """A session of ONNX Runtime on the CPU. Raises CheckpointError if the graph cannot be read."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads  # 0: one per core
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            str(path), sessions.options(threads), providers=["CPUExecutionProvider"], enable_fallback=0
         )  # the fallback would retry the same provider and print to stdout
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise CheckpointError(f"{path} is not a readable graph; export it again with `kptool export`") from error

@@ -19,6 +19,7 @@ from PIL import Image
 
 from kptool.base.geometry import Box, apply_affine, from_edges, invert_affine
 from kptool.evaluation.detection import distinct
+from kptool.predict import sessions
 
 _WEIGHTS = Path(__file__).parents[1] / "weights" / "yunet.onnx"
 _STRIDES = (8, 16, 32)
@@ -56,7 +57,8 @@ def find(image: NDArray[np.uint8], *, threads: int = 0) -> list[DetectedFace]:
     portrait = len(found) == 1 and found[0].score >= _SURE and max(found[0].box[2:]) >= _LARGE * longest
     if not portrait:
         found += [face for angle in (-_ANGLE, _ANGLE) for face in _detect_rotated(image, angle, threads)]
-    return sorted(_distinct(found), key=lambda face: face.box[0])
+        found = _distinct(found)
+    return sorted(found, key=lambda face: face.box[0])
 
 
 def _detect(image: NDArray[np.uint8], side: int, threads: int) -> list[DetectedFace]:
@@ -74,19 +76,21 @@ def _detect(image: NDArray[np.uint8], side: int, threads: int) -> list[DetectedF
     box = box * np.tile(stretch, 2)
     landmarks = np.asarray(from_edges(landmarks * stretch), np.float64)
     box[:, :2] = from_edges(box[:, :2])
+    score = score * _uprightness(landmarks)
     return [
-        DetectedFace((x, y, w, h), float(s) * _uprightness(points), points)
-        for s, (x, y, w, h), points in zip(score, box.tolist(), landmarks, strict=True)
+        DetectedFace((x, y, w, h), s, points)
+        for s, (x, y, w, h), points in zip(score.tolist(), box.tolist(), landmarks, strict=True)
     ]
 
 
-def _uprightness(landmarks: NDArray[np.float64]) -> float:
-    """The cosine of a face's tilt, at least 0.1.
+def _uprightness(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cosines of the tilts of faces with landmarks (n, 5, 2), at least 0.1: (n,).
 
     YuNet's landmarks are poor for tilted faces, so among overlapping detections the most upright one should win.
     """
-    down = landmarks[3:].mean(0) - landmarks[:2].mean(0)
-    return float(max(0.1, down[1] / max(np.hypot(*down), 1e-9)))
+    down = landmarks[:, 3:].mean(1) - landmarks[:, :2].mean(1)
+    cosine: NDArray[np.float64] = down[:, 1] / np.maximum(np.hypot(down[:, 0], down[:, 1]), 1e-9)
+    return np.maximum(cosine, 0.1)
 
 
 def _detect_rotated(image: NDArray[np.uint8], angle: float, threads: int) -> list[DetectedFace]:
@@ -117,12 +121,17 @@ def _decode(outputs: list[Any], size: list[int]) -> tuple[NDArray[Any], NDArray[
     parts = []
     for level, stride in enumerate(_STRIDES):
         classes, objects, boxes, points = (array[0] for array in outputs[4 * level : 4 * level + 4])
-        score = np.sqrt(np.clip(classes, 0, 1) * np.clip(objects, 0, 1))[:, 0]
-        kept = np.flatnonzero(score >= _SCORE)
+        product = (np.clip(classes, 0, 1) * np.clip(objects, 0, 1))[:, 0]
+        kept = np.flatnonzero(product >= _SCORE**2)
+        if not len(kept):
+            continue
         corner = np.stack([kept % (size[1] // stride), kept // (size[1] // stride)], -1)
         extent = np.exp(np.minimum(boxes[kept, 2:], 10)) * stride
         box = np.concatenate([(corner + boxes[kept, :2]) * stride - extent / 2, extent], -1)
-        parts.append((score[kept], box, (corner[:, None] + points[kept].reshape(-1, 5, 2)) * stride))
+        landmarks = (corner[:, None] + points[kept].reshape(-1, 5, 2)) * stride
+        parts.append((np.sqrt(product[kept]), box, landmarks))
+    if not parts:
+        return np.zeros(0), np.zeros((0, 4)), np.zeros((0, 5, 2))
     score, box, landmarks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     best = np.argsort(-score, kind="stable")[:_MOST]
     return score[best], box[best].astype(np.float64), landmarks[best].astype(np.float64)
@@ -143,7 +152,4 @@ def _session(threads: int) -> Any:
     """The detector, loaded once per thread count. ONNX Runtime sessions are thread-safe."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(_WEIGHTS), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(_WEIGHTS), sessions.options(threads), providers=["CPUExecutionProvider"])

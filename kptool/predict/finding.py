@@ -17,6 +17,7 @@ from kptool.base.geometry import Box, apply_affine, fit_box, image_box, invert_a
 from kptool.data import images
 from kptool.evaluation.detection import distinct
 from kptool.network.finder_config import KEY, FinderConfig, finder_beside
+from kptool.predict import sessions
 from kptool.predict.backends import weights_hash
 
 if TYPE_CHECKING:
@@ -128,13 +129,10 @@ def _graph(path: Path) -> tuple[FinderConfig, Candidates, str]:
     """The settings of an exported finder, how to run it, and the hash of the weights it was made from."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     again = "export it again with `kptool export`"
     try:
         session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            str(path), sessions.options(0), providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise CheckpointError(f"{path} is not a readable graph; {again}") from error
