@@ -1,4 +1,4 @@
-"""kptool's own commands, one after the other, in processes that end when they are told to."""
+"""kptool's own commands, one after the other, in processes that end when they are told to, or with this one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 LOG = "learning.log"
@@ -43,8 +43,9 @@ class Commands:
             messages.write(f"$ kptool {' '.join(line)}\n".encode())
             messages.flush()
             start = messages.tell()
-            process = self._start(self.line(line), messages.fileno())
-            output, _ = process.communicate()
+            with _pipe() as alive:
+                process = self._start(self.line(line), alive, messages.fileno())
+                output, _ = process.communicate()
         if self.stopped:
             raise StoppedError
         if process.returncode not in codes:
@@ -54,7 +55,7 @@ class Commands:
 
     def line(self, line: Sequence[str]) -> list[str]:
         """The command line of a kptool command; -P: of this kptool, whatever the current folder holds."""
-        return [sys.executable, "-P", "-m", "kptool", *line]
+        return [sys.executable, "-P", "-m", "kptool.label.child", *line]
 
     def stop(self) -> None:
         """End the command that is running, and let none begin."""
@@ -68,14 +69,25 @@ class Commands:
             except subprocess.TimeoutExpired:
                 process.kill()
 
-    def _start(self, line: list[str], messages: int) -> subprocess.Popen[bytes]:
+    def _start(self, line: list[str], alive: int, messages: int) -> subprocess.Popen[bytes]:
         with self._mutex:
             if self.stopped:
                 raise StoppedError
             self._process = subprocess.Popen(
-                line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages, cwd=self.folder
+                line, stdin=alive, stdout=subprocess.PIPE, stderr=messages, cwd=self.folder
             )
         if os.name == "posix":  # leave the processors to the page and the browser
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self._process.pid, 10)
         return self._process
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[int]:
+    """The end to read of a pipe whose other end is closed with the context, or by the system with this process."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(writing)
+        os.close(reading)

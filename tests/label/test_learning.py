@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -248,6 +251,38 @@ def test_a_command_is_ended_with_the_labelling(tmp_path: Path, monkeypatch: pyte
     assert ended == ["stopped"]
     with pytest.raises(StoppedError):
         commands("again", "train")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
+def test_a_command_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    """As a training would, which takes minutes."""
+    script = (
+        "import sys, pathlib; from kptool.label.commands import Commands;"
+        "commands = Commands(pathlib.Path(sys.argv[1]));"
+        "commands.line = lambda line: [sys.executable, '-c', sys.argv[2]];"
+        "commands('waiting', 'train')"
+    )
+    waits = (
+        "import os, pathlib, runpy, sys, time; import kptool.cli.main as main;"
+        "main.main = lambda: (pathlib.Path('pid').write_text(str(os.getpid())), time.sleep(60));"
+        "runpy.run_module('kptool.label.child', run_name='__main__')"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), waits])
+    place = tmp_path / "pid"
+    until(lambda: place.exists() and bool(place.read_text()))
+    child = int(place.read_text())
+    parent.kill()
+    parent.wait()
+    until(lambda: not _runs(child))
+
+
+def _runs(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{number}/stat")
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")  # ended, and nobody asked
 
 
 def test_a_command_that_fails_says_why(tmp_path: Path) -> None:

@@ -93,6 +93,43 @@ def test_a_killed_server_loses_nothing(browser: Any, tmp_path: Path) -> None:
             assert np.abs(points[:, :2] - wanted).max() < 0.6  # a click is as exact as a pixel of the screen
 
 
+@pytest.mark.long
+def test_fingers_place_points_move_them_and_zoom(browser: Any, tmp_path: Path) -> None:
+    truth = arrows(tmp_path / "photos", 2)
+    with served(tmp_path / "photos", "--points", ",".join(POINTS), "--no-learn") as (_, address):
+        context = browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 800, "height": 1100})
+        page = Page(context, address)
+        for x, y in truth["00.png"]:
+            page.page.touchscreen.tap(*page.at(x, y))
+        placed = np.array(page.entry["instances"][0]["points"])
+        assert np.abs(placed[:, :2] - truth["00.png"]).max() < 0.6
+        fingers = context.new_cdp_session(page.page)
+
+        def touch(kind: str, *places: tuple[float, float]) -> None:
+            points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(places)]
+            fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        (x, y), (to_x, to_y) = page.at(*truth["00.png"][0]), page.at(120, 90)
+        touch("touchStart", (x, y))
+        for share in (0.3, 0.6, 1.0):
+            touch("touchMove", (x + share * (to_x - x), y + share * (to_y - y)))
+        touch("touchEnd")
+        assert np.abs(np.array(page.entry["instances"][0]["points"][0][:2]) - (120, 90)).max() < 1
+        before, scale = page.entry, page.page.evaluate("() => window.kptool.view.scale")
+        middle_x, middle_y = page.at(20, 20)
+        touch("touchStart", (middle_x - 30, middle_y), (middle_x + 30, middle_y))
+        for apart in (40, 60, 90):
+            touch("touchMove", (middle_x - apart, middle_y), (middle_x + apart, middle_y))
+        touch("touchEnd")
+        assert page.page.evaluate("() => window.kptool.view.scale") == pytest.approx(3 * scale, rel=0.02)
+        assert (
+            np.hypot(*np.subtract(page.at(20, 20), (middle_x, middle_y))) < 2
+        )  # what is between the fingers stays there
+        assert page.entry == before
+        assert page.errors == []
+        context.close()
+
+
 @pytest.mark.slow
 def test_a_model_s_points_are_accepted(browser: Any, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
