@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,7 +191,6 @@ def _train_one(job: _Job, plan: _Plan, resume: bool) -> run.Result | None:
     """Train one model, or one fold of it, and draw its curves. None in processes of torchrun's other than the first."""
     from kptool.base.config import configure
     from kptool.cache.store import Cache
-    from kptool.report import charts, figures, training_logs
     from kptool.training import run
 
     given = {**plugins.defaults(job.model), **_known_stem(job, plan, resume), **plan.given}
@@ -199,10 +199,7 @@ def _train_one(job: _Job, plan: _Plan, resume: bool) -> run.Result | None:
         settings = configure(job.model, info.skeleton, info.size, info.channels, given)
     part = f", fold {job.fold[0] + 1} of {job.fold[1]}" if job.fold else ""
     remark(f"training {job.model} on {plan.cache}{part}")
-    with (
-        training_logs.opened(plan.log, plan.cache, job.folder) as logged,
-        bars.showing(plan.progress) as bar,
-    ):
+    with _logged(job, plan) as logged, bars.showing(plan.progress) as bar:
         result = run.train(
             plan.cache,
             job.folder,
@@ -219,8 +216,19 @@ def _train_one(job: _Job, plan: _Plan, resume: bool) -> run.Result | None:
         )
     if not result.metrics:
         return None
+    from kptool.report import charts, figures  # not before the first epoch, which Matplotlib's import would delay
+
     figures.save(charts.curves(job.folder), job.folder / "curves.png")
     return result
+
+
+def _logged(job: _Job, plan: _Plan) -> AbstractContextManager[OnEpoch | None]:
+    """What passes epochs to the chosen loggers; None without any."""
+    if not plan.log:
+        return nullcontext()
+    from kptool.report import training_logs
+
+    return training_logs.opened(plan.log, plan.cache, job.folder)
 
 
 def _known_stem(job: _Job, plan: _Plan, resume: bool) -> dict[str, object]:

@@ -69,12 +69,15 @@ class ShapePrior:
         filled = np.where(given, values, np.nan_to_num(mean).ravel())
         for _ in range(_ROUNDS):
             centre = filled.mean(0)
-            left, scale, right = np.linalg.svd(filled - centre, full_matrices=False)
-            model = centre + (left[:, :rank] * scale[:rank]) @ right[:rank]
+            off = filled - centre
+            # not by a singular value decomposition, which takes seconds on a busy machine, as its threads wait for each other
+            squares, axes = np.linalg.eigh(off.T @ off / len(off))
+            squares, axes = squares[: -rank - 1 : -1], axes[:, : -rank - 1 : -1]
+            model = centre + (off @ axes) @ axes.T
             filled = np.where(given, values, model)
-        squares, counts = np.where(given, (values - model) ** 2, 0).sum(0), given.sum(0)
-        variance = _NEW * (squares / np.maximum(counts, 1)).reshape(-1, 2).mean(1) + 1e-6
-        basis = right[:rank].T * scale[:rank] / math.sqrt(len(filled))
+        left, counts = np.where(given, (values - model) ** 2, 0).sum(0), given.sum(0)
+        variance = _NEW * (left / np.maximum(counts, 1)).reshape(-1, 2).mean(1) + 1e-6
+        basis = axes * np.sqrt(squares)
         return cls(np.where(known[:, None], centre.reshape(-1, 2), np.nan), basis, variance)
 
     def to_dict(self) -> dict[str, Any]:
