@@ -77,6 +77,16 @@ class Chunks:
         samples: NDArray[Any] = values.view(self.dtype).reshape(-1, *self.shape[1:])[:count]
         return samples
 
+    def _read_whole(self, chunk: int, target: NDArray[Any]) -> bool:
+        """Read a full chunk that is not compressed to where its samples belong; False for others, and where it is damaged."""
+        if self._packed:
+            return False
+        values, end = target.reshape(-1).view(np.uint8), np.empty(_CHECKSUM_BYTES if self._checked else 0, np.uint8)
+        offset, _ = self._places[chunk]
+        if not (self._file.read_into(values.data, offset) and self._file.read_into(end.data, offset + self.nbytes)):
+            return False
+        return not self._checked or _core.fletcher32(values.data) == _stored_sum(end)
+
     def _unpacked(self, stored: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         """The bytes of a chunk; None if its checksum, or that of the compressed stream, says that it is damaged."""
         if self._packed:
@@ -90,17 +100,18 @@ class Chunks:
         return None if self._checked and _core.fletcher32(values.data) != _stored_sum(end) else values
 
     def take(self, index: NDArray[np.int64]) -> NDArray[Any]:
-        """The samples at ascending `index` (n,); compressed ones are unpacked by several threads."""
+        """The samples at ascending `index` (n,), by several threads."""
         taken = np.empty((len(index), *self.shape[1:]), self.dtype)
         parts = np.split(index, np.flatnonzero(np.diff(index // self.rows)) + 1) if len(index) else []
         begins = np.cumsum([0, *map(len, parts)]).tolist()
 
         def fill(begin: int, part: NDArray[np.int64]) -> None:
-            chunk = int(part[0]) // self.rows
-            taken[begin : begin + len(part)] = self.read(chunk)[part - chunk * self.rows]
+            chunk, target = int(part[0]) // self.rows, taken[begin : begin + len(part)]
+            if len(part) != self.rows or not self._read_whole(chunk, target):
+                target[:] = self.read(chunk)[part - chunk * self.rows]
 
-        if self._packed and len(parts) > 1:
-            with ThreadPoolExecutor(READERS, "kptool-unpack") as pool:
+        if len(parts) > 1:
+            with ThreadPoolExecutor(READERS, "kptool-take") as pool:
                 deque(pool.map(fill, begins, parts), maxlen=0)
         else:
             deque(map(fill, begins, parts), maxlen=0)
