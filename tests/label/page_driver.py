@@ -53,8 +53,8 @@ def served(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str],
 class Page:
     """The page, driven as a person does."""
 
-    def __init__(self, browser: Any, address: str) -> None:
-        self.page = browser.new_page(viewport={"width": 1400, "height": 900})
+    def __init__(self, browser: Any, address: str, **screen: Any) -> None:
+        self.page = browser.new_page(**(screen or {"viewport": {"width": 1400, "height": 900}}))
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(address)

@@ -97,13 +97,12 @@ def test_a_killed_server_loses_nothing(browser: Any, tmp_path: Path) -> None:
 def test_fingers_place_points_move_them_and_zoom(browser: Any, tmp_path: Path) -> None:
     truth = arrows(tmp_path / "photos", 2)
     with served(tmp_path / "photos", "--points", ",".join(POINTS), "--no-learn") as (_, address):
-        context = browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 800, "height": 1100})
-        page = Page(context, address)
+        page = Page(browser, address, has_touch=True, is_mobile=True, viewport={"width": 800, "height": 1100})
         for x, y in truth["00.png"]:
             page.page.touchscreen.tap(*page.at(x, y))
         placed = np.array(page.entry["instances"][0]["points"])
         assert np.abs(placed[:, :2] - truth["00.png"]).max() < 0.6
-        fingers = context.new_cdp_session(page.page)
+        fingers = page.page.context.new_cdp_session(page.page)
 
         def touch(kind: str, *places: tuple[float, float]) -> None:
             points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(places)]
@@ -127,7 +126,6 @@ def test_fingers_place_points_move_them_and_zoom(browser: Any, tmp_path: Path) -
         )  # what is between the fingers stays there
         assert page.entry == before
         assert page.errors == []
-        context.close()
 
 
 @pytest.mark.slow
