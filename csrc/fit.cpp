@@ -114,7 +114,7 @@ struct Axis {
             model[w.side - i] = model[w.side - i + 1] * left;
         }
         for (std::size_t i = 0; i < w.size; ++i) {
-            model[i] *= known[i];
+            model[i] = select(known[i] != 0.0, model[i], Lanes{});  // which may be infinite beyond
             Lanes power = model[i] * model[i];
             for (std::size_t n = 0; n < 5; ++n, power *= w.steps[i]) moments[n] += power;
         }
