@@ -3,7 +3,7 @@
 Stores the weights in float16 as kptool/weights/NAME.safetensors, and their graph as NAME.maps.onnx; NAME is the model's. The card
 in the file holds metrics of the weights as stored, with and without flip averaging. A run cannot measure the vertical label
 shift; it comes from benchmarks/label_shift.py, see docs/label-shift.md. With a name such as `unet` in place of the run, only
-the card's texts below and the graph of the shipped weights are renewed.
+`ABOUT` and `LABELS` in the card and the graph of the shipped weights are renewed.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def fit_box(box: Box, target: Size, margin: float = 0.0) -> NDArray[np.float64]:
 
 def invert_affine(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     """The inverses of affine maps (..., 2, 3). Raises numpy.linalg.LinAlgError if one is singular."""
-    if affine.ndim == 2:  # in a tenth of the time
+    if affine.ndim == 2:  # in a seventh of the time
         (a, b, x), (c, d, y) = affine.tolist()
         if (det := a * d - b * c) == 0:
             raise np.linalg.LinAlgError("Singular matrix")

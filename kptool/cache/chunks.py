@@ -65,39 +65,36 @@ class Chunks:
     def read(self, chunk: int) -> NDArray[Any]:
         """The samples of a chunk, (n, ...), fewer than `rows` in the last one. Raises CacheError if it is damaged."""
         count = min(self.rows, self.shape[0] - chunk * self.rows)
-        offset, size = self._places[chunk]
-        stored: NDArray[np.uint8] = np.empty(size, np.uint8)
-        values = self._unpacked(stored) if self._file.read_into(stored.data, offset) else None
-        if values is None:
+        samples: NDArray[Any] = np.empty((self.rows, *self.shape[1:]), self.dtype)
+        if not self._read_into(samples, chunk):
             first = chunk * self.rows
             raise CacheError(
                 f"{self._path}: {self._name} is damaged in chunk {chunk} (samples {first} to {first + count - 1});"
                 " make it again with `kptool extract --force`"
             )
-        samples: NDArray[Any] = values.view(self.dtype).reshape(-1, *self.shape[1:])[:count]
-        return samples
+        return samples[:count]
 
-    def _read_whole(self, chunk: int, target: NDArray[Any]) -> bool:
-        """Read a full chunk that is not compressed to where its samples belong; False for others, and where it is damaged."""
-        if self._packed:
+    def _read_into(self, samples: NDArray[Any], chunk: int) -> bool:
+        """Fill (rows, ...) with a chunk; False if its checksum, or that of the compressed stream, says that it is damaged."""
+        offset, size = self._places[chunk]
+        values = samples.reshape(-1).view(np.uint8)
+        if not self._packed:
+            end = np.empty(size - self.nbytes, np.uint8)
+            if not (self._file.read_into(values.data, offset) and self._file.read_into(end.data, offset + self.nbytes)):
+                return False
+            return not self._checked or _core.fletcher32(values.data) == _stored_sum(end)
+        stored: NDArray[np.uint8] = np.empty(size, np.uint8)
+        if not self._file.read_into(stored.data, offset):
             return False
-        values, end = target.reshape(-1).view(np.uint8), np.empty(_CHECKSUM_BYTES if self._checked else 0, np.uint8)
-        offset, _ = self._places[chunk]
-        if not (self._file.read_into(values.data, offset) and self._file.read_into(end.data, offset + self.nbytes)):
+        try:
+            stream = isal_zlib.decompressobj()
+            unpacked = stream.decompress(stored.data, self.nbytes + 1)
+        except isal_zlib.error:  # type: ignore[misc]  # its stub calls it an instance
             return False
-        return not self._checked or _core.fletcher32(values.data) == _stored_sum(end)
-
-    def _unpacked(self, stored: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-        """The bytes of a chunk; None if its checksum, or that of the compressed stream, says that it is damaged."""
-        if self._packed:
-            try:
-                stream = isal_zlib.decompressobj()
-                values = np.frombuffer(stream.decompress(stored.data, self.nbytes + 1), np.uint8)
-            except isal_zlib.error:  # type: ignore[misc]  # its stub calls it an instance
-                return None
-            return values if len(values) == self.nbytes and stream.eof else None
-        values, end = stored[: self.nbytes], stored[self.nbytes :]
-        return None if self._checked and _core.fletcher32(values.data) != _stored_sum(end) else values
+        if len(unpacked) != self.nbytes or not stream.eof:
+            return False
+        values[:] = np.frombuffer(unpacked, np.uint8)
+        return True
 
     def take(self, index: NDArray[np.int64]) -> NDArray[Any]:
         """The samples at ascending `index` (n,), by several threads."""
@@ -107,7 +104,7 @@ class Chunks:
 
         def fill(begin: int, part: NDArray[np.int64]) -> None:
             chunk, target = int(part[0]) // self.rows, taken[begin : begin + len(part)]
-            if len(part) != self.rows or not self._read_whole(chunk, target):
+            if len(part) != self.rows or not self._read_into(target, chunk):
                 target[:] = self.read(chunk)[part - chunk * self.rows]
 
         if len(parts) > 1:

@@ -143,6 +143,7 @@ def test_maps_beside_a_map_change_no_bit(seed: int, method: str, dtype: str) -> 
         assert np.array_equal(scores[:, i : i + 1], alone[1])
 
 
+@SETTINGS
 @given(st.integers(0, 2**32), st.floats(0.4, 8), st.integers(1, 4))
 def test_points_survive_the_way_there_and_back(seed: int, sigma: float, stride: int) -> None:
     rng = np.random.default_rng(seed)

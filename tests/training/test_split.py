@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from kptool.base.config import ModelConfig
+from kptool.base.config import ModelConfig, configure
 from kptool.cache.store import Cache, CacheWriter, Info
 from kptool.data.annotations import Samples
 from kptool.evaluation.evaluation import Predictions, compare
@@ -72,3 +73,13 @@ def test_nothing_is_said_without_missing_labels_and_no_images_to_validate_give_a
     seen[:30, 0] = 0
     metrics = described(split(tmp_path, seen, val=False))
     assert metrics["presence_missing"] == "scores are not calibrated, as there were no validation images"
+
+
+def test_faces_are_turned_onto_their_mean_shape_as_predict_cuts_them(faces: Path) -> None:
+    with Cache(faces) as cache:
+        info = cache.info
+        data = Split.load(cache, torch.device("cpu"))
+    model, _ = configure("unet", info.skeleton, info.size, info.channels, {})
+    assert np.array_equal(data.upright_shape(model), data.mean_shape)
+    others = replace(model, names=tuple(f"point{i}" for i in range(len(model.names))))
+    assert not np.allclose(data.upright_shape(others), data.mean_shape)
