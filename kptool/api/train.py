@@ -236,7 +236,7 @@ def _known_stem(job: _Job, plan: _Plan, resume: bool) -> dict[str, object]:
     if resume and (job.folder / WEIGHTS).is_file():
         return {"stem": cards.read_card(job.folder / WEIGHTS).config.stem}
     if plan.init is not None and not resume:
-        return {"stem": cards.read_card(cards.resolve(plan.init)[0]).config.stem}
+        return {"stem": cards.read_card(cards.resolve(plan.init, warn=False)[0]).config.stem}
     return {}
 
 

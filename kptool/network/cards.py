@@ -167,14 +167,15 @@ def shipped(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -> tuple[Path, str]:
+def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False, warn: bool = True) -> tuple[Path, str]:
     """The weights file that `model` names, and its origin in words.
 
     `model` is a weights file, a run folder, or a name: a finished run in `runs`, otherwise weights that ship with
     kptool. A run that is not known to be clearly better than its own mean shape (see `doubt`) is passed over for shipped
-    weights of that name, unless the model is to be measured (`measuring`). Where such a run is used, a warning is
-    logged. Raises CheckpointError where there is no such model.
+    weights of that name, unless the model is to be measured (`measuring`). Either way a warning is logged, unless `warn`
+    is False. Raises CheckpointError where there is no such model.
     """
+    level = logging.WARNING if warn else logging.DEBUG
     path, name = Path(model), Path(model).name == model
     if path.is_file():
         return path, str(path)
@@ -185,12 +186,11 @@ def resolve(model: str, runs: Path = Path("runs"), *, measuring: bool = False) -
         why = doubt(read_card(run / WEIGHTS))
         if why is None or measuring or not ships:
             if why is not None:
-                log.warning("do not rely on the run in %s: %s", run, why)
+                log.log(level, "do not rely on the run in %s: %s", run, why)
             return run / WEIGHTS, f"the run in {run}"
         place = run if len(run.parts) > 1 else f"./{run}"
-        log.warning(
-            "the run in %s is not used by name alone: %s; to use it nevertheless, give its folder, %s", run, why, place
-        )
+        text = "the run in %s is not used by name alone: %s; to use it nevertheless, give its folder, %s"
+        log.log(level, text, run, why, place)
     if ships is not None:
         return ships, f"the {model} weights that ship with kptool"
     raise CheckpointError(

@@ -15,6 +15,8 @@ from kptool.network.cards import PRIOR, UPRIGHT
 Lines = list[tuple[str, str]]
 Sections = dict[str, Lines]
 """Title -> (name, text) of each line."""
+_OF_SPREAD = "times the heatmap's spread (px without heatmaps)"
+"""What a card's `radius90` are multiples of; see `kptool.evaluation.conformal`."""
 _FEW = 6
 """Values that are listed in a line; more are counted."""
 
@@ -113,6 +115,9 @@ def _data(data: dict[str, Any]) -> Lines:
         )
     if data.pop(PRIOR, None) is not None:
         lines.append(("unsure peaks", "chosen by the positions of the other keypoints"))
+    for key in ("mean_shape", "turned_shape"):
+        if _is_shape(data.get(key)):
+            del data[key]  # for crops and colours, not for people
     if isinstance(data.get("init"), Mapping):
         lines.append(("started from", _start(data.pop("init"))))
     return lines + _rest(data)
@@ -170,7 +175,7 @@ def _metrics(metrics: dict[str, Any]) -> Lines:
     if isinstance(radii, list):
         found = [each for each in radii if _is_number(each)]
         if found:
-            lines.append(("90 % within", f"{min(found):.2f} to {max(found):.2f} px, by keypoint"))
+            lines.append(("90 % within", f"{min(found):.2f} to {max(found):.2f} {_OF_SPREAD}, by keypoint"))
     ellipses = metrics.pop("ellipse90", None)
     if isinstance(ellipses, list) and any(ellipses):
         lines.append(("errors", f"not round for {sum(map(bool, ellipses))} keypoints, which have a 90 % ellipse"))
@@ -215,6 +220,11 @@ def _labels(labels: dict[str, Any]) -> Lines:
 
 def _rest(values: Mapping[str, Any]) -> Lines:
     return [(key, _value(value)) for key, value in values.items()]
+
+
+def _is_shape(value: Any) -> bool:
+    """Whether the value is a list of points."""
+    return isinstance(value, list) and all(isinstance(each, list) and len(each) == 2 for each in value)
 
 
 def _is_number(value: Any) -> bool:

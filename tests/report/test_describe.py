@@ -46,6 +46,9 @@ def test_shipped_weights_say_how_they_were_trained(kptool: Any) -> None:
     assert line(text, "augment.upright") == "0.5 (recipe: 0)"
     assert line(text, "x").startswith("+1.25 px off the features; ")
     assert line(text, "y").startswith("+1.00 ± 0.30 px off the features; ")
+    assert line(text, "90 % within").endswith(" times the heatmap's spread (px without heatmaps), by keypoint")
+    assert "mean_shape" not in text
+    assert "turned_shape" not in text
 
 
 def test_nothing_is_left_out_and_any_value_is_described() -> None:
@@ -63,7 +66,7 @@ def test_nothing_is_left_out_and_any_value_is_described() -> None:
         "decoder": "dark",
         "mirror": False,
         "training": {"epochs": "many", "unknown": 3, "augment": 7},
-        "data": {"source": None, "licence": "free", "mean_shape": [[1, 2]] * 9},
+        "data": {"source": None, "licence": "free", "mean_shape": [1] * 9},
         "metrics": {"rmse": "low", "pck": [1], "per_keypoint": {"a": None}, "radius90": [None], "extra": {"x": 1.5}},
         "labels": {"x": "left", "z": True},
         "newer": [1, 2],
