@@ -14,13 +14,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from kptool.base import recipes
 from kptool.base.config import known_settings, model_from_dict, to_dict, train_from_dict
@@ -29,7 +28,7 @@ from kptool.network import cards, checkpoint, provenance
 from kptool.network.finder import Finder, save_finder
 from kptool.network.finder_config import FinderConfig, finder_beside
 from kptool.network.keypoint_model import KeypointModel
-from kptool.system.files import atomic, write_text
+from kptool.system.files import write_text
 from kptool.system.progress import EPOCHS
 
 epoch_lines = logging.getLogger(EPOCHS)
@@ -70,11 +69,12 @@ class RunFolder:
         self._back_up()
         save_finder(self.out / FINDER, finder, config)
 
-    def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
+    def write_history(self, history: Sequence[Mapping[str, float | None]]) -> None:
         """Write metrics.csv, a row for each epoch, its numbers rounded to six digits."""
         self._back_up()
-        with atomic(self.out / HISTORY) as temporary:
-            pd.DataFrame(history).to_csv(temporary, index=False, float_format="%.6g")
+        names = list(dict.fromkeys(name for row in history for name in row))
+        rows = [names, *([_cell(row.get(name)) for name in names] for row in history)]
+        write_text(self.out / HISTORY, "".join(f"{','.join(row)}\n" for row in rows))
 
     def write_config(self) -> None:
         """Write config.toml, with which `kptool train --config` repeats the run."""
@@ -154,6 +154,13 @@ class RunFolder:
     def finish(self) -> None:
         """The run is complete: remove the backup of the previous one."""
         shutil.rmtree(self.out / _BEFORE, ignore_errors=True)
+
+
+def _cell(value: float | None) -> str:
+    """A number of metrics.csv; nothing where there is none."""
+    if value is None or math.isnan(value):
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
 def _link(file: Path, name: Path) -> None:
