@@ -102,16 +102,19 @@ class Chunks:
         parts = np.split(index, np.flatnonzero(np.diff(index // self.rows)) + 1) if len(index) else []
         begins = np.cumsum([0, *map(len, parts)]).tolist()
 
-        def fill(begin: int, part: NDArray[np.int64]) -> None:
-            chunk, target = int(part[0]) // self.rows, taken[begin : begin + len(part)]
-            if len(part) != self.rows or not self._read_into(target, chunk):
-                target[:] = self.read(chunk)[part - chunk * self.rows]
+        def fill(first: int) -> None:
+            """Every `threads`-th part: a task for each would make threads wait for Python's lock between them."""
+            for begin, part in zip(begins[first::threads], parts[first::threads], strict=False):
+                chunk, target = int(part[0]) // self.rows, taken[begin : begin + len(part)]
+                if len(part) != self.rows or not self._read_into(target, chunk):
+                    target[:] = self.read(chunk)[part - chunk * self.rows]
 
-        if len(parts) > 1:
-            with ThreadPoolExecutor(READERS, "kptool-take") as pool:
-                deque(pool.map(fill, begins, parts), maxlen=0)
-        else:
-            deque(map(fill, begins, parts), maxlen=0)
+        threads = min(READERS, len(parts))
+        if threads > 1:
+            with ThreadPoolExecutor(threads, "kptool-take") as pool:
+                deque(pool.map(fill, range(threads)), maxlen=0)
+        elif parts:
+            fill(0)
         return taken
 
 
