@@ -134,8 +134,22 @@ def fit_similarity(source: Floats, target: Floats) -> NDArray[np.float64]:
     Least squares (Umeyama, PAMI 1991). In complex numbers the map is w = a z + b, so a is the regression slope of w on
     z. If all source points coincide, the scale is 0 and everything maps to the mean of `target`.
     """
-    z, w = (p @ np.array([1, 1j]) for p in (source, target))
-    centred = z - z.mean()
-    a = (w * centred.conj()).sum() / max(float((abs(centred) ** 2).sum()), 1e-300)
-    b = w.mean() - a * z.mean()
+    z, w = (np.ascontiguousarray(p, np.float64).view(np.complex128)[:, 0] for p in (source, target))
+    middle = z.mean()
+    centred = z - middle
+    a = np.vdot(centred, w) / max(float(np.vdot(centred, centred).real), 1e-300)
+    b = w.mean() - a * middle
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def stretches(linear: NDArray[np.float64]) -> tuple[Floats, Floats, Floats]:
+    """What linear maps (..., 2, 2) make of a circle of radius 1: its longer and shorter semi-axis, and the longer one's angle
+    in radians, above -pi / 2 and at most pi / 2. They are the singular values, and the first left singular vector's direction.
+
+    In complex numbers, the map is z -> p z + q conj(z), which is longest where both terms have the same argument.
+    """
+    (a, b), (c, d) = (linear[..., 0, 0], linear[..., 0, 1]), (linear[..., 1, 0], linear[..., 1, 1])
+    p, q = ((a + d) + 1j * (c - b)) / 2, ((a - d) + 1j * (c + b)) / 2
+    angle = (np.angle(p) + np.angle(q)) / 2
+    half = np.where(angle > np.pi / 2, angle - np.pi, np.where(angle <= -np.pi / 2, angle + np.pi, angle))
+    return abs(p) + abs(q), abs(abs(p) - abs(q)), half

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kptool.base.geometry import stretches
 from kptool.evaluation.conformal import LEVEL
 
 LEAST = 80
@@ -62,10 +63,5 @@ def mapped(ellipses: Floats, radius: Floats, linear: Floats) -> Floats:
     angle = np.radians(ellipses[:, 2])
     turn = np.stack([np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)], -2)
     matrix = linear @ turn * (ellipses[:, None, :2] * radius[:, None, None])
-    out = np.full(ellipses.shape, np.nan, np.float32)
-    known = np.isfinite(matrix).all((1, 2))
-    axes, semi, _ = np.linalg.svd(matrix[known])
-    x, y = axes[:, 0, 0], axes[:, 1, 0]
-    turned = np.degrees(np.arctan2(np.where(x < 0, -y, y), np.abs(x)))
-    out[known] = np.concatenate([semi, turned[:, None]], 1)
-    return out
+    longer, shorter, turned = stretches(matrix)
+    return np.stack([longer, shorter, np.degrees(turned)], -1).astype(np.float32)

@@ -104,6 +104,8 @@ class ShapePrior:
     def revise(self, points: NDArray[np.float32], heights: NDArray[np.float32], look: Look) -> NDArray[np.float32]:
         """Points (N, K, 2) in heatmap pixels, whose peaks have heights (N, K) in 0..1, each where its heatmap and the others
         agree best."""
+        if heights.min(initial=1) >= _SURE and np.isfinite(points).all():
+            return points.copy()  # as for most pictures
         known, revised = np.isfinite(self.mean).all(1), points.copy()
         for i, (shape, height) in enumerate(zip(points.astype(np.float64), heights, strict=True)):
             sure = known & (height >= min(_SURE, float(np.median(height[known])))) & np.isfinite(shape).all(1)

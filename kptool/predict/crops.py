@@ -207,7 +207,8 @@ def sane(affine: Affine, size: Size, picture: Size) -> bool:
     """Whether a map crops a region of 8 pixels to 8 times the picture's size, centred on or near the picture."""
     if not np.isfinite(affine).all():
         return False
-    scale = math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))
+    (a, b, _), (c, d, _) = affine.tolist()
+    scale = math.sqrt(abs(a * d - b * c))
     if not (scale > 0 and _LEAST <= max(size) / scale <= _MOST * max(picture)):
         return False
     x, y = apply_affine(invert_affine(affine), np.array([[(size[1] - 1) / 2, (size[0] - 1) / 2]]))[0]
@@ -220,4 +221,4 @@ def shift(before: Affine, after: Affine, shape: NDArray[np.float64]) -> float:
     Measured at the points `shape` (K, 2) of the crop `after`, mapped back to the crop `before`.
     """
     moved = apply_affine(before, apply_affine(invert_affine(after), shape))
-    return float(np.linalg.norm(moved - shape, axis=1).mean())
+    return float(np.hypot(*(moved - shape).T).mean())

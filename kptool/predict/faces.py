@@ -121,15 +121,16 @@ def _decode(outputs: list[Any], size: list[int]) -> tuple[NDArray[Any], NDArray[
     parts = []
     for level, stride in enumerate(_STRIDES):
         classes, objects, boxes, points = (array[0] for array in outputs[4 * level : 4 * level + 4])
-        product = (np.clip(classes, 0, 1) * np.clip(objects, 0, 1))[:, 0]
-        kept = np.flatnonzero(product >= _SCORE**2)
+        likely = np.flatnonzero(classes >= _SCORE**2)  # few; the other factor is at most 1
+        product = classes[likely, 0].clip(0, 1) * objects[likely, 0].clip(0, 1)
+        kept, product = likely[product >= _SCORE**2], product[product >= _SCORE**2]
         if not len(kept):
             continue
         corner = np.stack([kept % (size[1] // stride), kept // (size[1] // stride)], -1)
         extent = np.exp(np.minimum(boxes[kept, 2:], 10)) * stride
         box = np.concatenate([(corner + boxes[kept, :2]) * stride - extent / 2, extent], -1)
         landmarks = (corner[:, None] + points[kept].reshape(-1, 5, 2)) * stride
-        parts.append((np.sqrt(product[kept]), box, landmarks))
+        parts.append((np.sqrt(product), box, landmarks))
     if not parts:
         return np.zeros(0), np.zeros((0, 4)), np.zeros((0, 5, 2))
     score, box, landmarks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))

@@ -46,7 +46,7 @@ class MapsBackend:
         """See `Backend.run`."""
         stacked = stack(images)
         parts = [self._maps(stacked[start : start + BATCH]) for start in range(0, len(stacked), BATCH)]
-        maps = np.concatenate(parts)
+        maps = np.concatenate(parts) if len(parts) > 1 else parts[0]
         stride = round(self.card.config.size[0] / maps.shape[2])
         peaks, scores = core.decode(maps, self.card.config.decoder, threads=self._threads)
         if self.prior is not None:
@@ -71,12 +71,12 @@ class MapsBackend:
 
 def spread(maps: Floats) -> Floats:
     """`kptool.network.keypoint_model.heatmap_std` of arrays, float32 (N, K)."""
-    weight = np.square(maps.clip(0))
-    total = weight.sum((2, 3)).clip(1e-12)
+    heights = maps.clip(0)
+    columns, rows = (np.einsum(f"nkyx,nkyx->nk{axis}", heights, heights) for axis in "xy")
+    total = rows.sum(2).clip(1e-12)
     variance = np.zeros_like(total)
-    for axis in (2, 3):
-        at = np.arange(maps.shape[axis], dtype=np.float32)
-        marginal = weight.sum(5 - axis)
+    for marginal in (columns, rows):
+        at = np.arange(marginal.shape[2], dtype=np.float32)
         variance += (marginal @ np.square(at)) / total - np.square((marginal @ at) / total)
     found: Floats = np.sqrt(variance.clip(0.25)).astype(np.float32)
     return found

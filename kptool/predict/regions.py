@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kptool.base.geometry import Box, apply_affine, invert_affine
+from kptool.base.geometry import Box, apply_affine, invert_affine, stretches
 from kptool.evaluation import ellipse
 from kptool.predict.backends import Output
 from kptool.predict.instances import Instance, Shown
@@ -48,7 +48,7 @@ def instance_of(
     """
     learnt = np.isfinite(off).all(1)
     back = invert_affine(region.affine)
-    scale = np.float32(np.linalg.norm(back[:, :2], ord=2))
+    scale = np.float32(stretches(back[:, :2])[0])
     return Instance(
         box=region.box,
         keypoints=apply_affine(back, output.points[i] - off).astype(np.float32),

@@ -165,3 +165,19 @@ def test_a_similarity_is_the_least_squares_solution(seed: int, count: int, size:
 def test_a_similarity_from_one_place_puts_all_at_the_targets_middle() -> None:
     fitted = geometry.fit_similarity(np.ones((3, 2)), np.array([[0.0, 3.0], [3.0, 0.0], [6.0, 6.0]]))
     assert np.allclose(fitted, [[0, 0, 3], [0, 0, 3]])
+
+
+@given(seeds)
+def test_stretches_are_the_singular_values(seed: int) -> None:
+    """Also of mirroring, singular and zero maps, and of similarities, whose longest axis has any direction."""
+    linear = random_affines(seed, 6)[:, :, :2]
+    linear[1] *= [[1], [-1]]
+    linear[2, 1] = 2 * linear[2, 0]
+    linear[3], linear[4] = 0, [[2, 3], [-3, 2]]
+    longer, shorter, angle = geometry.stretches(linear)
+    axes, semi, _ = np.linalg.svd(linear)
+    assert np.allclose(np.stack([longer, shorter], -1), semi, atol=1e-12)
+    assert ((-np.pi / 2 < angle) & (angle <= np.pi / 2)).all()
+    along = np.stack([np.cos(angle), np.sin(angle)], -1)
+    assert np.allclose(abs((along * axes[:, :, 0]).sum(-1))[[0, 1, 2, 5]], 1, atol=1e-9)
+    assert np.isnan(geometry.stretches(np.full((2, 2), np.nan))).all()
