@@ -11,6 +11,7 @@ import sysconfig
 from typing import TYPE_CHECKING, Any
 
 from kptool.base.errors import CacheError, CheckpointError, ConfigError, DataError, KptoolError
+from kptool.system.processors import wait_asleep
 
 if TYPE_CHECKING:
     from kptool.api.doctor import doctor
@@ -26,6 +27,7 @@ if sysconfig.get_config_var("Py_GIL_DISABLED"):
         "kptool needs Python's global interpreter lock, and this is a free-threaded build; "
         f"install kptool for the ordinary build of Python {sys.version_info.major}.{sys.version_info.minor}"
     )
+wait_asleep()  # which torch's library reads when it is loaded
 
 __all__ = [
     "CacheError",
