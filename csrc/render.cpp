@@ -204,7 +204,7 @@ void redraw(const RenderPlan& plan, View<T, 4> maps, Patch* drawn) {
             T* const map = maps.data + i * area;
             const bool shown = !hidden(plan, i);
             const Patch next = shown ? painter.patch(blob(plan, i)) : Patch{};
-            if (!direct && 4 * (next.area() + drawn[i].area()) > area) {  // redrawing all is less work
+            if (!direct && next.area() + drawn[i].area() > area) {  // redrawing all is less work
                 Writer to(map, false);
                 shown ? painter.draw(to, blob(plan, i)) : to.zeros(area * sizeof(T));
                 drawn[i] = next;
