@@ -20,7 +20,7 @@ READERS = min(max(available(), _LEAST), _MOST)
 """Threads that read pictures."""
 
 _TURNS = 1000
-"""Turns of a loop that a thread waits awake, about a microsecond; GNU OpenMP's default is 300 000."""
+"""Turns of a loop in which a thread waits awake; GNU OpenMP's default is 300 000."""
 
 
 def wait_asleep(environment: MutableMapping[str, str] = os.environ) -> None:
