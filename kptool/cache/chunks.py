@@ -101,6 +101,7 @@ class Chunks:
         taken = np.empty((len(index), *self.shape[1:]), self.dtype)
         parts = np.split(index, np.flatnonzero(np.diff(index // self.rows)) + 1) if len(index) else []
         begins = np.cumsum([0, *map(len, parts)]).tolist()
+        threads = min(READERS, len(parts))
 
         def fill(first: int) -> None:
             """Every `threads`-th part: a task for each would make threads wait for Python's lock between them."""
@@ -109,7 +110,6 @@ class Chunks:
                 if len(part) != self.rows or not self._read_into(target, chunk):
                     target[:] = self.read(chunk)[part - chunk * self.rows]
 
-        threads = min(READERS, len(parts))
         if threads > 1:
             with ThreadPoolExecutor(threads, "kptool-take") as pool:
                 deque(pool.map(fill, range(threads)), maxlen=0)
